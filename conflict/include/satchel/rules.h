@@ -1,0 +1,72 @@
+/* The rules of a table: what the schema says happens when two people change a thing apart.
+ *
+ * Columns are numbered as SQLite numbers them (PRAGMA table_xinfo cid): ADD COLUMN appends, so a number
+ * never changes its meaning. A *unit* is what wins or loses together: a column alone, or the columns of
+ * a group. A unit is named by its lowest column number. */
+#ifndef SATCHEL_RULES_H
+#define SATCHEL_RULES_H
+
+#include <satchel/value.h>
+
+/* name, spelling in the schema, built (1) or refused at deploy by name (0) */
+#define SATCHEL_RULE_TABLE(X)      \
+    X(ID, "@id", 1)                \
+    X(LWW, "@lww", 1)              \
+    X(IMMUTABLE, "@immutable", 1)  \
+    X(APPEND, "@append", 1)        \
+    X(GROUP, "@group", 1)          \
+    X(MAX, "@max", 1)              \
+    X(MIN, "@min", 1)              \
+    X(FIRST, "@first", 1)          \
+    X(COUNTER, "@counter", 1)      \
+    X(SET, "@set", 0)              \
+    X(MAP, "@map", 0)              \
+    X(TEXT3, "@text3", 0)          \
+    X(SERVER, "@server", 0)        \
+    X(KEY, "@key", 0)              \
+    X(KEY_WEAK, "@key(weak)", 0)   \
+    X(FOLLOWS, "@follows", 0)      \
+    X(STATE, "@state", 0)          \
+    X(AUTHORITY, "@authority", 0)  \
+    X(CLAIM, "@claim", 0)
+
+enum satchel_rule {
+#define SATCHEL_RULE_ENUM(name, spelling, built) SATCHEL_RULE_##name,
+    SATCHEL_RULE_TABLE(SATCHEL_RULE_ENUM)
+#undef SATCHEL_RULE_ENUM
+        SATCHEL_RULE_COUNT
+};
+
+/* "lww": the spelling without the sign. Borrowed. */
+const char *satchel_rule_name(enum satchel_rule rule);
+bool satchel_rule_is_built(enum satchel_rule rule);
+
+enum satchel_delete_policy {
+    SATCHEL_DELETE_FORBID,
+    SATCHEL_DELETE_RESTRICT, /* not built yet */
+    SATCHEL_DELETE_EDIT_WINS,
+    SATCHEL_DELETE_DELETE_WINS /* not built yet */
+};
+
+enum satchel_severity {
+    SATCHEL_SEVERITY_NOTICE = 0, /* told to the losing author */
+    SATCHEL_SEVERITY_REVIEW = 1  /* needs a person */
+};
+
+struct satchel_column_rules {
+    enum satchel_rule rule;
+    uint32_t unit;                       /* the lowest column number of the unit it belongs to */
+    struct satchel_value default_value;  /* the declared default as a row that leaves it out gets it */
+    bool in_key;                         /* part of the primary key */
+};
+
+struct satchel_table_rules {
+    const struct satchel_column_rules *columns;
+    uint32_t column_count;
+    enum satchel_delete_policy delete_policy;
+};
+
+#define SATCHEL_COLUMNS_MAX 1000
+#define SATCHEL_KEY_COLUMNS_MAX 16
+
+#endif

@@ -1,0 +1,207 @@
+/* Messages: what two ends of a session say to each other. One message is one frame is one WebSocket
+ * binary message:
+ *
+ *   frame   = byte 0: 0 raw, 1 zstd (one shot, content size demanded), then the message
+ *   message = [ kind, fields... ]                                    MessagePack, one array
+ *
+ * The fields of each kind are the members of its struct below, in order; trailing fields unknown to the
+ * reader are ignored, so that a later version may add some. */
+#ifndef SATCHEL_MESSAGE_H
+#define SATCHEL_MESSAGE_H
+
+#include <satchel/cursor.h>
+#include <satchel/entry.h>
+
+#define SATCHEL_PROTOCOL_VERSION 1
+
+/* Of a frame before and after decompression. A change set of the largest size fits. */
+#define SATCHEL_FRAME_BYTES_MAX (SATCHEL_CHANGESET_BYTES_MAX + (1u << 20))
+/* The same before the peer has shown a valid token. Admin requests carry schemas, hence 4 MiB there. */
+#define SATCHEL_FRAME_BYTES_MAX_EARLY (4u << 20)
+#define SATCHEL_NAME_BYTES_MAX 128
+#define SATCHEL_TOKEN_BYTES 32
+#define SATCHEL_BATCH_BYTES 262144 /* a sender closes a PUSH or ENTRIES batch beyond this */
+
+enum satchel_message_kind {
+    /* device or admin -> server */
+    SATCHEL_MESSAGE_TIME = 1,
+    SATCHEL_MESSAGE_JOIN = 2,
+    SATCHEL_MESSAGE_HELLO = 3,
+    SATCHEL_MESSAGE_PUSH = 4,
+    SATCHEL_MESSAGE_DIGEST_REQUEST = 5,
+    SATCHEL_MESSAGE_ADMIN = 6,
+    /* server -> device or admin */
+    SATCHEL_MESSAGE_TIME_REPLY = 33,
+    SATCHEL_MESSAGE_JOINED = 34,
+    SATCHEL_MESSAGE_WELCOME = 35,
+    SATCHEL_MESSAGE_SCHEMA = 36,
+    SATCHEL_MESSAGE_ENTRIES = 37,
+    SATCHEL_MESSAGE_ACK = 38,
+    SATCHEL_MESSAGE_HEAD = 39,
+    SATCHEL_MESSAGE_DIGESTS = 40,
+    SATCHEL_MESSAGE_ADMIN_RESULT = 41,
+    /* either */
+    SATCHEL_MESSAGE_ERROR = 64
+};
+
+/* Clock measurement; answered by the session itself. Milliseconds; client_ms is the client's monotonic
+ * clock and comes back untouched. */
+struct satchel_message_time {
+    int64_t client_ms;
+};
+struct satchel_message_time_reply {
+    int64_t client_ms;
+    int64_t server_ms; /* UTC, ms since 1970 */
+};
+
+/* Enrolment. The device makes its id and token itself, so that a repeated JOIN after a lost answer is
+ * the same JOIN. */
+struct satchel_message_join {
+    uint64_t protocol;
+    struct satchel_span workspace;
+    struct satchel_span invite;
+    struct satchel_id device;
+    struct satchel_span token; /* SATCHEL_TOKEN_BYTES; the server stores its hash */
+};
+struct satchel_message_joined {
+    struct satchel_span user; /* login */
+    struct satchel_span role;
+    struct satchel_id workspace; /* the workspace's own id */
+};
+
+/* The attach rule (DESIGN §8), the device's half ... */
+struct satchel_message_hello {
+    uint64_t protocol;
+    struct satchel_span workspace;
+    struct satchel_id workspace_id;
+    struct satchel_id device;
+    struct satchel_span token;
+    struct satchel_id node;  /* the incarnation its cursor belongs to; zero: none yet */
+    uint64_t cursor;
+    struct satchel_vector seen;
+    uint64_t durable;        /* highest of its numbers known durable; 0 until servers say so */
+    uint64_t last_number;    /* the highest number it has ever committed */
+    uint64_t schema;         /* migrations it has applied */
+    int64_t clock_error_ms;  /* device clock minus server clock, as just measured */
+    struct satchel_span software;
+};
+/* ... and the node's. */
+struct satchel_message_welcome {
+    struct satchel_id node;        /* this incarnation */
+    struct satchel_vector vector;  /* what the node holds */
+    uint64_t head;                 /* cursor of its last entry */
+    uint64_t last_number;          /* of this device, held by the node: it accepts from the next on */
+    uint64_t schema;               /* migrations deployed */
+    struct satchel_span user;
+    struct satchel_span role;
+};
+
+struct satchel_migration {
+    uint64_t number;           /* 1, 2, ... as in 001_init.sql */
+    struct satchel_span name;  /* the file's name */
+    struct satchel_span sql;   /* the file, annotations and all */
+};
+/* Migrations the device lacks, in order; sent before any entry that needs them. */
+struct satchel_message_schema {
+    struct satchel_migration *migrations;
+    uint32_t migration_count;
+};
+
+struct satchel_push_item {
+    uint64_t number;
+    satchel_stamp stamp;       /* corrected by the device after the handshake's clock measurement */
+    const uint8_t *secret;     /* SATCHEL_SECRET_BYTES */
+    struct satchel_span body;
+};
+/* Change sets in ascending contiguous number. */
+struct satchel_message_push {
+    struct satchel_push_item *items;
+    uint32_t item_count;
+};
+/* Everything up to `number` of this device is committed durably here. */
+struct satchel_message_ack {
+    uint64_t number;
+};
+/* Entries in ascending cursor. */
+struct satchel_message_entries {
+    struct satchel_entry *entries;
+    uint32_t entry_count;
+};
+/* The device has been sent everything up to this cursor, which was the end; `vector` belongs to it. Sent
+ * when a session first reaches the end, and as a heartbeat. */
+struct satchel_message_head {
+    uint64_t cursor;
+    struct satchel_vector vector;
+};
+
+struct satchel_table_digest {
+    uint64_t table;     /* number in the schema */
+    uint64_t row_count;
+    struct satchel_id digest; /* sum of row digests, see sql/include/satchel/digest.h */
+};
+struct satchel_message_digests {
+    uint64_t cursor; /* the digests are of the state after this entry */
+    struct satchel_table_digest *tables;
+    uint32_t table_count;
+};
+
+/* Administration: a verb and its arguments as text or NULL, with the data directory's admin token. */
+struct satchel_message_admin {
+    struct satchel_span token;
+    struct satchel_value *arguments; /* [0] is the verb, e.g. "workspace.create" */
+    uint32_t argument_count;
+};
+/* A table; or only `text`, a line to print. Row-major values. Failures come as ERROR. */
+struct satchel_message_admin_result {
+    struct satchel_span text;
+    struct satchel_span *columns;
+    uint32_t column_count;
+    struct satchel_value *values;
+    uint32_t row_count;
+};
+
+/* The sender closes after it. */
+struct satchel_message_error {
+    uint64_t status; /* enum satchel_status */
+    struct satchel_span text;
+};
+
+struct satchel_message {
+    enum satchel_message_kind kind;
+    union {
+        struct satchel_message_time time;
+        struct satchel_message_time_reply time_reply;
+        struct satchel_message_join join;
+        struct satchel_message_joined joined;
+        struct satchel_message_hello hello;
+        struct satchel_message_welcome welcome;
+        struct satchel_message_schema schema;
+        struct satchel_message_push push;
+        struct satchel_message_ack ack;
+        struct satchel_message_entries entries;
+        struct satchel_message_head head;
+        struct satchel_message_digests digests;
+        struct satchel_message_admin admin;
+        struct satchel_message_admin_result admin_result;
+        struct satchel_message_error error;
+    };
+};
+
+/* Appends the message (without the frame's byte). */
+enum satchel_status satchel_message_write(struct satchel_buffer *out,
+                                          const struct satchel_message *message) SATCHEL_MUST_USE;
+/* Decodes and validates one whole message; spans borrow from `bytes`, arrays live in `arena`.
+ * CORRUPT (with what and where), VERSION, LIMIT, NOMEM. */
+enum satchel_status satchel_message_read(struct satchel_span bytes, struct satchel_arena *arena,
+                                         struct satchel_message *out,
+                                         struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* Frame = compression byte + message. Compresses from 200 bytes on if that is smaller. */
+enum satchel_status satchel_frame_write(struct satchel_buffer *out,
+                                        struct satchel_span message) SATCHEL_MUST_USE;
+/* The message of a frame: borrowed, or decompressed into `scratch` (cleared first), at most bytes_max. */
+enum satchel_status satchel_frame_read(struct satchel_span frame, size_t bytes_max,
+                                       struct satchel_buffer *scratch, struct satchel_span *message,
+                                       struct satchel_error *error) SATCHEL_MUST_USE;
+
+#endif
