@@ -1,0 +1,153 @@
+/* The replica from inside: tables beside the application's own, and what one connection keeps of them.
+ *
+ *   satchel_replica   one row: who this replica is and how far it has come
+ *   satchel_change    own change sets the node has not yet sent back as entries: the pending ones, and
+ *                     those acknowledged meanwhile
+ *   satchel_base      what the node holds *under* pending local writes, for rows that entries have
+ *                     touched since those writes; usually empty
+ *   satchel_entry, satchel_conflict, satchel_migration, ...   see sql/include/satchel/log.h
+ *
+ * ## Pending writes, base, view (DESIGN §6, §8)
+ *
+ * A change set is *pending* until its own entry is applied. The application's tables show the node's
+ * values with the pending operations replayed on them: a counter adds its deltas, any other rule shows
+ * the local value; the columns of a group move together.
+ *
+ * Capture costs nothing for this: at a write it stores the old values beside the change set. Only when an
+ * entry arrives that touches a (row, unit) with pending writes does apply write a row of satchel_base:
+ * the node's values of that row, and for each unit touched the *view* up to which the unit was in fact
+ * shown: the replica's `seen` before the first such entry. A later local write to such a unit carries that
+ * view as an exception to `seen`; a later write to any other unit needs none, because between the first
+ * pending write and now nothing has happened there. The row of satchel_base goes when no pending write
+ * to the table row is left.
+ *
+ * ## One transaction
+ *
+ * Capture writes its change set in the transaction that made the changes. Apply writes one entry, its
+ * effects, satchel_base, the conflicts, the cursor, and drops the change set it answers in one
+ * transaction, BEGIN IMMEDIATE, at most one entry (or a run of small ones within 50 ms) at a time. */
+#ifndef SATCHEL_REPLICA_INTERNAL_H
+#define SATCHEL_REPLICA_INTERNAL_H
+
+#include <satchel.h>
+#include <satchel/functions.h>
+#include <satchel/log.h>
+#include <satchel/row_io.h>
+#include <satchel/schema.h>
+#include <satchel/sqlite.h>
+
+#define SATCHEL_REPLICA_FORMAT 1
+
+/* state: 'joining' until the server has confirmed the enrolment, then 'joined'.
+ * seen: satchel_pack_vector. seen_stamp: the greatest stamp applied: what a new stamp must exceed.
+ * last_number: the greatest number that has left satchel_change (numbers go on from the greater of this
+ * and the greatest in satchel_change). acked_number: acknowledged durable by the node.
+ * reference_*: the clock sample of the last handshake (server_ms at utc_ms/monotonic_ms in boot). */
+#define SATCHEL_REPLICA_DDL                                                                        \
+    "CREATE TABLE IF NOT EXISTS satchel_replica("                                                  \
+    "one INTEGER PRIMARY KEY CHECK(one=1), format INTEGER NOT NULL, state TEXT NOT NULL,"          \
+    "server TEXT NOT NULL, workspace TEXT NOT NULL, workspace_id BLOB, device BLOB NOT NULL,"      \
+    "token BLOB NOT NULL, secret BLOB NOT NULL, user TEXT, role TEXT,"                             \
+    "node BLOB, cursor INTEGER NOT NULL DEFAULT 0, seen BLOB, seen_stamp INTEGER NOT NULL DEFAULT 0,"\
+    "last_number INTEGER NOT NULL DEFAULT 0, acked_number INTEGER NOT NULL DEFAULT 0,"             \
+    "reference_server_ms INTEGER, reference_utc_ms INTEGER, reference_monotonic_ms INTEGER,"       \
+    "reference_boot INTEGER, last_sync_ms INTEGER)"
+
+/* stamp: as estimated at the commit; utc_ms, monotonic_ms, boot: raw clock readings there, from which the
+ * stamp is corrected when it is sent; floor: seen_stamp at the commit, below which a correction never
+ * goes. body: stored form (changeset.h). local: what only this device needs: a MessagePack item per part:
+ * an update's old values in the order of its columns, a delete's [columns, old values], nil for an
+ * insert. */
+#define SATCHEL_CHANGE_DDL                                                                       \
+    "CREATE TABLE IF NOT EXISTS satchel_change("                                                 \
+    "number INTEGER PRIMARY KEY, stamp INTEGER NOT NULL, utc_ms INTEGER NOT NULL,"               \
+    "monotonic_ms INTEGER NOT NULL, boot INTEGER NOT NULL, floor INTEGER NOT NULL,"              \
+    "body BLOB NOT NULL, local BLOB NOT NULL)"
+
+/* name: satchel_row_name; base: see base.h. */
+#define SATCHEL_BASE_DDL \
+    "CREATE TABLE IF NOT EXISTS satchel_base(name BLOB PRIMARY KEY, base BLOB NOT NULL) WITHOUT ROWID"
+
+/* What one connection keeps. */
+struct satchel_replica {
+    sqlite3 *db;
+    bool owns_db;
+    struct satchel_clock clock;
+
+    /* as last read from satchel_replica; who it is never changes once joined */
+    bool is_enrolled;
+    struct satchel_id device;
+    char device_text[SATCHEL_ID_TEXT_BYTES];
+    uint8_t token[SATCHEL_TOKEN_BYTES];
+    uint8_t secret[32];
+    char *server, *workspace, *user, *role;
+    struct satchel_id workspace_id;
+
+    struct satchel_schema *schema; /* reloaded when the count of satchel_migration has changed */
+    struct satchel_identity identity;
+    bool is_applying; /* this connection is writing an entry's effects: capture ignores its writes */
+
+    struct satchel_capture *capture; /* capture.c */
+    int checkpoint_lock;             /* fd of REPLICA-ckpt when this connection checkpoints, else -1 */
+    char *path;                      /* of the main database, "" if none */
+};
+
+/* ---- replica.c ---- */
+/* Reads satchel_replica's constant part into the handle. MISMATCH if the file is no replica. */
+enum satchel_status satchel_replica_read_identity(struct satchel_replica *replica,
+                                                  struct satchel_error *error) SATCHEL_MUST_USE;
+/* Creates all internal tables (join). In the caller's transaction. */
+enum satchel_status satchel_replica_create_tables(sqlite3 *db,
+                                                  struct satchel_error *error) SATCHEL_MUST_USE;
+/* Reloads the schema if migrations were added. */
+enum satchel_status satchel_replica_refresh_schema(struct satchel_replica *replica,
+                                                   struct satchel_error *error) SATCHEL_MUST_USE;
+/* Installs migrations and (re)creates the capture triggers, in the caller's transaction. */
+enum satchel_status satchel_replica_migrate(struct satchel_replica *replica,
+                                            const struct satchel_migration *migrations,
+                                            uint32_t migration_count,
+                                            struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* ---- clock.c ---- */
+extern const struct satchel_clock satchel_clock_system;
+struct satchel_clock_reference {
+    bool is_set;
+    int64_t server_ms, utc_ms, monotonic_ms;
+    uint64_t boot;
+};
+/* The true (server's) time of a moment given by raw readings: by the monotonic clock within the
+ * reference's boot, else by the wall clock and the error it had at the reference. */
+int64_t satchel_clock_correct(const struct satchel_clock_reference *reference, int64_t utc_ms,
+                              int64_t monotonic_ms, uint64_t boot);
+/* The same when two references are known, the one before the moment and the one after (DESIGN §10): the
+ * one of the same boot wins; else the one whose result lies between `floor_ms` and the newer reference's
+ * server_ms; else the newer. */
+int64_t satchel_clock_correct_between(const struct satchel_clock_reference *before,
+                                      const struct satchel_clock_reference *after, int64_t floor_ms,
+                                      int64_t utc_ms, int64_t monotonic_ms, uint64_t boot);
+
+/* ---- capture.c: triggers -> virtual table satchel_capture -> satchel_change ---- */
+int satchel_capture_register(struct satchel_replica *replica); /* an SQLite code */
+void satchel_capture_free(struct satchel_capture *capture);
+/* CREATE TRIGGER statements for one table, appended, each ending in ';'. Names: satchel_insert_T,
+ * satchel_update_T, satchel_delete_T. */
+enum satchel_status satchel_capture_triggers(const struct satchel_table *table,
+                                             struct satchel_buffer *sql) SATCHEL_MUST_USE;
+/* Whether every tracked table has its triggers and columns; SCHEMA naming what is missing. */
+enum satchel_status satchel_capture_check(struct satchel_replica *replica,
+                                          struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* ---- base.c ---- */
+struct satchel_base {
+    bool exists;                    /* the node has the row */
+    struct satchel_value *values;   /* the node's, table->column_count, if it exists */
+    struct satchel_exception *views; /* per unit touched (its lowest column), or SATCHEL_COLUMN_ROW */
+    uint32_t view_count;
+};
+enum satchel_status satchel_base_encode(struct satchel_buffer *out, const struct satchel_base *base,
+                                        uint32_t column_count) SATCHEL_MUST_USE;
+enum satchel_status satchel_base_decode(struct satchel_span bytes, uint32_t column_count,
+                                        struct satchel_arena *arena,
+                                        struct satchel_base *out) SATCHEL_MUST_USE;
+
+#endif

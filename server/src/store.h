@@ -1,0 +1,98 @@
+/* The store of one workspace: what the merge needs of a database, in batches.
+ *
+ * Shaped so that a store over the network needs a handful of round trips per batch: load the versions and
+ * values of many rows, write many rows, append many entries, one commit. The merge (merge.h) is a pure
+ * function of what it loads here and the batch; it never issues SQL. One writer per store.
+ *
+ * In the SQLite store (store_sqlite.c) one file holds everything: the application's tables exactly as the
+ * schema declares them, and
+ *
+ *   satchel_workspace   one row: name, workspace id, node id (this incarnation), head cursor, last seq, ...
+ *   satchel_id          ids as small numbers, for versions (row.h)
+ *   satchel_row         version of every row ever seen, by satchel_row_name; deleted rows included
+ *   satchel_device      id, user, token hash, last number and its hash, cursor, clock error, last seen, ...
+ *   satchel_user, satchel_invite, and the log's tables (sql/include/satchel/log.h)
+ *
+ * satchel_entry.timeline: per part of the entry's body, the cursor of the previous entry that touched the
+ * same row (0: none), as MessagePack array: the row's timeline is a chain through the log that starts at
+ * satchel_version_timeline. A quarantined part is not in the chain (its element is 0). */
+#ifndef SATCHEL_STORE_H
+#define SATCHEL_STORE_H
+
+#include <satchel/log.h>
+#include <satchel/row.h>
+#include <satchel/row_io.h>
+#include <satchel/schema.h>
+
+struct satchel_store;
+
+/* A row as the store holds it. */
+struct satchel_store_row {
+    const struct satchel_table *table;
+    const struct satchel_value *key;
+    struct satchel_span name;    /* satchel_row_name: what identifies it */
+    struct satchel_span version; /* encoded; empty: never seen */
+    bool exists;
+    struct satchel_value *values; /* table->column_count if it exists */
+    bool existed;                 /* for write_rows: it was in the table when it was loaded */
+    const bool *changed;          /* for write_rows: columns to set if it existed; NULL: all */
+};
+
+struct satchel_store_device {
+    struct satchel_id id;
+    struct satchel_span user;
+    uint64_t last_number; /* held; 0: none yet */
+    uint8_t last_hash[SATCHEL_HASH_BYTES]; /* chained over all its change sets: H(previous, hash) */
+    satchel_stamp last_stamp;
+};
+
+struct satchel_store_head {
+    struct satchel_id workspace_id;
+    struct satchel_id node;
+    uint64_t cursor; /* of the last entry */
+    uint64_t seq;    /* of the last change set accepted first-hand */
+};
+
+/* Every call but the reads is made inside begin .. commit by the one writer. `error` gets SQL, IO, NOMEM;
+ * write_rows reports a row that SQLite's own constraints refuse as REFUSED with its index. */
+struct satchel_store_ops {
+    enum satchel_status (*begin)(struct satchel_store *, struct satchel_error *);
+    enum satchel_status (*commit)(struct satchel_store *, struct satchel_error *);
+    void (*rollback)(struct satchel_store *);
+    enum satchel_status (*load_head)(struct satchel_store *, struct satchel_store_head *,
+                                     struct satchel_error *);
+    enum satchel_status (*load_devices)(struct satchel_store *, struct satchel_store_device *,
+                                        size_t count, struct satchel_arena *,
+                                        struct satchel_error *); /* by id; NOT_FOUND if one is missing */
+    enum satchel_status (*load_rows)(struct satchel_store *, struct satchel_store_row *, size_t count,
+                                     struct satchel_arena *, struct satchel_error *);
+    enum satchel_status (*load_entries)(struct satchel_store *, const uint64_t *cursors, size_t count,
+                                        struct satchel_entry *, struct satchel_span *timelines,
+                                        struct satchel_arena *,
+                                        struct satchel_error *); /* bodies in stored form */
+    /* The hash kept with a change set, for idempotency. NOT_FOUND. */
+    enum satchel_status (*load_hash)(struct satchel_store *, const struct satchel_id *device,
+                                     uint64_t number, uint8_t hash[SATCHEL_HASH_BYTES],
+                                     struct satchel_error *);
+    enum satchel_status (*write_rows)(struct satchel_store *, const struct satchel_store_row *,
+                                      size_t count, size_t *refused_index, struct satchel_error *);
+    enum satchel_status (*append_entries)(struct satchel_store *, const struct satchel_entry *,
+                                          const struct satchel_span *timelines,
+                                          const uint8_t (*hashes)[SATCHEL_HASH_BYTES], size_t count,
+                                          struct satchel_error *);
+    enum satchel_status (*write_conflicts)(struct satchel_store *, const struct satchel_conflict_note *,
+                                           size_t count, struct satchel_error *);
+    enum satchel_status (*write_devices)(struct satchel_store *, const struct satchel_store_device *,
+                                         size_t count, struct satchel_error *);
+    enum satchel_status (*write_head)(struct satchel_store *, const struct satchel_store_head *,
+                                      struct satchel_error *);
+    void (*close)(struct satchel_store *);
+};
+
+struct satchel_store {
+    const struct satchel_store_ops *ops;
+    const struct satchel_schema *schema; /* set by the owner; exchanged between batches */
+    struct satchel_id_table ids;
+};
+
+#endif
