@@ -1,0 +1,158 @@
+/* satchel: the command line for devices and administration. Owns the table of commands and finding the
+ * right one; what they do is in the *_command(s).c files. */
+#include "command.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SERVER_HELP "The server is --server URL (or SATCHEL_SERVER), the admin token is read from\n" \
+                    "--token-file FILE (or SATCHEL_TOKEN_FILE)."
+
+static const struct command commands[] = {
+    {"join", "REPLICA --server URL --workspace W --invite CODE",
+     "Enrols this device: makes the replica file, uses the invite up, fetches the schema.\n"
+     "After that `satchel sync REPLICA` brings the data.",
+     OPTION_SERVER | OPTION_WORKSPACE | OPTION_INVITE, 1, 1, run_join},
+    {"sync", "REPLICA [--watch] [--json]",
+     "Sends what was written here, applies what others wrote, until both sides have everything.\n"
+     "With --watch it goes on, sending and receiving changes as they are committed.",
+     OPTION_WATCH | OPTION_JSON, 1, 1, run_sync},
+    {"sql", "REPLICA [\"SQL\"] [--json]",
+     "Runs SQL statements (or standard input) on the replica; what they write is captured.\n"
+     "Stops at the first error and rolls an open transaction back.",
+     OPTION_JSON, 1, 2, run_sql},
+    {"import", "REPLICA TABLE FILE.csv",
+     "Inserts the rows of a CSV file whose first line names the columns, in one transaction. A key\n"
+     "column that is missing or empty is filled with a new id. An empty field is NULL, \"\" is an\n"
+     "empty text.",
+     0, 3, 3, run_import},
+    {"status", "REPLICA [--json]", "Who this replica is, how far it has come, what waits to be sent.",
+     OPTION_JSON, 1, 1, run_status},
+    {"history", "REPLICA TABLE KEY [--field F] [--json]  |  history --workspace W TABLE KEY [...]",
+     "Every write to a row: when, who, on which device, the old and the new value, and what became of\n"
+     "it. With --workspace the server is asked.\n" SERVER_HELP,
+     OPTION_SERVER | OPTION_WORKSPACE | OPTION_FIELD | OPTION_JSON, 2, 3, run_history},
+    {"conflicts", "REPLICA [--open] [--json]  |  conflicts --workspace W [--open] [--json]",
+     "Writes that lost against another one, with both values. On a replica: what its user lost, and\n"
+     "what needs a person. With --workspace the server is asked for all.\n" SERVER_HELP,
+     OPTION_SERVER | OPTION_WORKSPACE | OPTION_OPEN | OPTION_JSON, 0, 1, run_conflicts},
+    {"undo", "REPLICA HISTORY_ID", "Writes the value that a write replaced back, as a new change.", 0,
+     2, 2, run_undo},
+    {"verify", "REPLICA [--json]",
+     "Syncs, then compares a digest of every table with the server's. Exit status 1 on a difference.",
+     OPTION_JSON, 1, 1, run_verify},
+    {"workspace create", "NAME --schema DIR",
+     "Makes a workspace from the migrations 001_*.sql, 002_*.sql, ... in DIR.\n" SERVER_HELP,
+     OPTION_SERVER | OPTION_SCHEMA, 1, 1, run_workspace_schema},
+    {"workspace deploy", "NAME --schema DIR",
+     "Deploys the migrations in DIR that the workspace has not got; deployed ones must be unchanged.\n"
+     SERVER_HELP,
+     OPTION_SERVER | OPTION_SCHEMA, 1, 1, run_workspace_schema},
+    {"workspace list", "[--json]", "The workspaces of the server.\n" SERVER_HELP,
+     OPTION_SERVER | OPTION_JSON, 0, 0, run_workspace_list},
+    {"workspace sql", "NAME \"SELECT ...\" [--json]",
+     "Runs one reading statement on the central store.\n" SERVER_HELP, OPTION_SERVER | OPTION_JSON, 2,
+     2, run_workspace_sql},
+    {"user add", "LOGIN --workspace W [--role R] [--grant VALUE]...",
+     "Adds a user where the schema defines no satchel_users view.\n" SERVER_HELP,
+     OPTION_SERVER | OPTION_WORKSPACE | OPTION_ROLE | OPTION_GRANT, 1, 1, run_user_add},
+    {"invite", "--workspace W --user LOGIN",
+     "Prints a one-time code, valid 24 hours, with which LOGIN enrols a device.\n" SERVER_HELP,
+     OPTION_SERVER | OPTION_WORKSPACE | OPTION_USER, 0, 0, run_invite},
+    {"device list", "--workspace W [--json]",
+     "The devices of a workspace: user, last seen, cursor, clock error, software.\n" SERVER_HELP,
+     OPTION_SERVER | OPTION_WORKSPACE | OPTION_JSON, 0, 0, run_device_list},
+    {"quarantine list", "--workspace W [--json]",
+     "Rows that were set aside because they broke a rule, with the reason.\n" SERVER_HELP,
+     OPTION_SERVER | OPTION_WORKSPACE | OPTION_JSON, 0, 0, run_quarantine_list},
+    {"quarantine retry", "ID --workspace W", "", OPTION_SERVER | OPTION_WORKSPACE, 0, 8, run_unbuilt},
+    {"quarantine drop", "ID --workspace W", "", OPTION_SERVER | OPTION_WORKSPACE, 0, 8, run_unbuilt},
+    {"device revoke", "ID --workspace W", "", OPTION_SERVER | OPTION_WORKSPACE, 0, 8, run_unbuilt},
+    {"resolve", "ID --take winner|loser|VALUE --workspace W", "",
+     OPTION_SERVER | OPTION_WORKSPACE | OPTION_TAKE, 0, 8, run_unbuilt},
+    {"backup", "W FILE", "", OPTION_SERVER, 0, 8, run_unbuilt},
+    {"restore", "W FILE", "", OPTION_SERVER, 0, 8, run_unbuilt},
+    {"pack export", "REPLICA FILE", "", 0, 0, 8, run_unbuilt},
+    {"pack import", "TARGET FILE", "", 0, 0, 8, run_unbuilt},
+};
+
+enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
+
+static void print_overview(FILE *out)
+{
+    fputs("satchel " SATCHEL_VERSION ": SQLite replicas that work offline and sync.\n\nusage:\n", out);
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        if (commands[i].run != run_unbuilt)
+            fprintf(out, "  satchel %s %s\n", commands[i].name, commands[i].usage);
+    fputs("\n`satchel COMMAND --help` explains one of them.\n", out);
+}
+
+/* Whether the words begin with the command's one- or two-word name; `*used` of them then. */
+static bool names(const struct command *command, int count, char **words, int *used)
+{
+    const char *space = strchr(command->name, ' ');
+    size_t first = space ? (size_t)(space - command->name) : strlen(command->name);
+    if (count < 1 || strlen(words[0]) != first || memcmp(words[0], command->name, first) != 0)
+        return false;
+    *used = space ? 2 : 1;
+    return !space || (count >= 2 && strcmp(words[1], space + 1) == 0);
+}
+
+int command_fail(const struct satchel_error *error)
+{
+    fprintf(stderr, "satchel: %s\n",
+            error->message[0] ? error->message : satchel_status_text(error->status));
+    return EXIT_FAILED;
+}
+
+int command_usage(const struct command *command, const char *problem)
+{
+    fprintf(stderr, "satchel: %s; usage: satchel %s %s\n", problem, command->name, command->usage);
+    return EXIT_USAGE;
+}
+
+int run_unbuilt(const struct command *command, const struct arguments *arguments)
+{
+    (void)arguments;
+    fprintf(stderr, "satchel: `%s` is not built yet\n", command->name);
+    return EXIT_USAGE;
+}
+
+int main(int count, char **words)
+{
+    if (count < 2 || strcmp(words[1], "--help") == 0 || strcmp(words[1], "help") == 0) {
+        print_overview(count < 2 ? stderr : stdout);
+        return count < 2 ? EXIT_USAGE : EXIT_DONE;
+    }
+    if (strcmp(words[1], "--version") == 0) {
+        puts("satchel " SATCHEL_VERSION);
+        return EXIT_DONE;
+    }
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        int used = 0;
+        if (!names(&commands[i], count - 1, words + 1, &used))
+            continue;
+        for (int word = 1 + used; word < count && strcmp(words[word], "--") != 0; word++) {
+            if (strcmp(words[word], "--help") == 0) {
+                printf("usage: satchel %s %s\n\n%s\n", commands[i].name, commands[i].usage,
+                       commands[i].run == run_unbuilt ? "Not built yet." : commands[i].help);
+                return EXIT_DONE;
+            }
+        }
+        if (commands[i].run == run_unbuilt)
+            return run_unbuilt(&commands[i], NULL);
+        struct arguments arguments;
+        int status = arguments_read(&commands[i], count - 1 - used, words + 1 + used, &arguments);
+        if (status == EXIT_DONE)
+            status = commands[i].run(&commands[i], &arguments);
+        if (fflush(stdout) != 0 && status == EXIT_DONE) {
+            fputs("satchel: standard output cannot be written\n", stderr);
+            status = EXIT_FAILED;
+        }
+        return status;
+    }
+    fprintf(stderr, "satchel: there is no command `%s%s%s`; `satchel --help` lists them\n", words[1],
+            count > 2 && words[2][0] != '-' ? " " : "",
+            count > 2 && words[2][0] != '-' ? words[2] : "");
+    return EXIT_USAGE;
+}

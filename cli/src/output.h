@@ -1,0 +1,39 @@
+/* Rows for people and for programs: aligned text, `|`-separated text, or JSON. */
+#ifndef SATCHEL_OUTPUT_H
+#define SATCHEL_OUTPUT_H
+
+#include "command.h"
+
+struct sqlite3_stmt;
+
+/* A table collected in memory, printed at once. Values are copied. */
+struct output {
+    struct satchel_arena arena;
+    const char **columns;
+    uint32_t column_count;
+    struct satchel_value *values; /* row-major */
+    size_t row_count, row_capacity;
+};
+
+enum satchel_status output_init(struct output *output, const char *const *columns,
+                                uint32_t column_count) SATCHEL_MUST_USE;
+void output_deinit(struct output *output);
+enum satchel_status output_row(struct output *output,
+                               const struct satchel_value *values) SATCHEL_MUST_USE;
+
+enum output_style {
+    OUTPUT_ALIGNED, /* a heading and padded columns */
+    OUTPUT_LIST,    /* as sqlite3: values separated by |, NULL empty, no heading */
+    OUTPUT_LINES,   /* name: value, a row a block */
+    OUTPUT_JSON     /* an array of objects, keys in column order */
+};
+/* Prints to stdout. NOMEM or IO. */
+enum satchel_status output_print(const struct output *output, enum output_style style) SATCHEL_MUST_USE;
+/* JSON of a single row as one object. */
+enum satchel_status output_print_object(const struct output *output) SATCHEL_MUST_USE;
+
+/* Steps a statement to its end into a new table. On failure `output` is deinitialised. */
+enum satchel_status output_collect(struct output *output, struct sqlite3_stmt *statement,
+                                   struct satchel_error *error) SATCHEL_MUST_USE;
+
+#endif

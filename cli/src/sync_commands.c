@@ -1,0 +1,155 @@
+/* join, sync, verify: the commands that talk to a server on behalf of a replica. */
+#include "output.h"
+
+#include <satchel/json.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t is_stopped;
+
+static void on_signal(int signal_number)
+{
+    (void)signal_number;
+    is_stopped = 1;
+}
+
+static bool stop_asked(void *context)
+{
+    (void)context;
+    return is_stopped != 0;
+}
+
+static void show_progress(void *context, const struct satchel_sync_report *report)
+{
+    (void)context;
+    fprintf(stderr, "\rsent %llu change sets, received %llu entries ",
+            (unsigned long long)report->pushed_change_sets,
+            (unsigned long long)report->pulled_entries);
+}
+
+static void show_notice(void *context, const char *line)
+{
+    (void)context;
+    fprintf(stderr, "satchel: %s\n", line);
+}
+
+int run_join(const struct command *command, const struct arguments *arguments)
+{
+    if (!arguments->server || !arguments->workspace || !arguments->invite)
+        return command_usage(command, "--server, --workspace and --invite are needed");
+    struct satchel_error error = {0};
+    struct satchel_join_options options = {.size = sizeof options,
+                                           .server = arguments->server,
+                                           .workspace = arguments->workspace,
+                                           .invite = arguments->invite};
+    if (satchel_join(arguments->positional[0], &options, &error) != SATCHEL_OK)
+        return command_fail(&error);
+    printf("joined workspace %s; `satchel sync %s` brings the data\n", arguments->workspace,
+           arguments->positional[0]);
+    return EXIT_DONE;
+}
+
+static int print_report(const struct satchel_sync_report *report)
+{
+    struct satchel_buffer buffer;
+    struct satchel_json json;
+    satchel_buffer_init(&buffer, 65536, NULL);
+    satchel_json_init(&json, &buffer);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } counts[] = {
+        {"pushed_change_sets", report->pushed_change_sets},
+        {"pulled_entries", report->pulled_entries},
+        {"conflicts", report->conflicts},
+        {"quarantined", report->quarantined},
+        {"bytes_sent", report->bytes_sent},
+        {"bytes_received", report->bytes_received},
+        {"cursor", report->cursor},
+        {"pending", report->pending},
+    };
+    satchel_json_open(&json, '{');
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        satchel_json_name(&json, satchel_span_text(counts[i].name));
+        satchel_json_integer(&json, (int64_t)counts[i].value);
+    }
+    satchel_json_name(&json, satchel_span_text("seconds"));
+    satchel_json_real(&json, report->seconds);
+    satchel_json_close(&json, '}');
+    bool is_whole = json.status == SATCHEL_OK;
+    if (is_whole) {
+        fwrite(buffer.data, 1, buffer.size, stdout);
+        putchar('\n');
+    }
+    satchel_buffer_deinit(&buffer);
+    return is_whole ? EXIT_DONE : EXIT_FAILED;
+}
+
+int run_sync(const struct command *command, const struct arguments *arguments)
+{
+    (void)command;
+    struct satchel_error error = {0};
+    struct satchel_sync_report report = {0};
+    bool is_terminal = isatty(STDERR_FILENO);
+    struct satchel_sync_options options = {.size = sizeof options,
+                                           .watch = (arguments->given & OPTION_WATCH) != 0,
+                                           .stop = stop_asked,
+                                           .progress = is_terminal ? show_progress : NULL,
+                                           .notice = show_notice};
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    enum satchel_status status =
+        satchel_sync_run(arguments->positional[0], &options, &report, &error);
+    if (is_terminal)
+        fputs("\r\033[K", stderr);
+    if (status != SATCHEL_OK)
+        return command_fail(&error);
+    if (arguments->json)
+        return print_report(&report);
+    printf("sent %llu change sets (%llu bytes), received %llu entries (%llu bytes), %llu new "
+           "conflicts, %llu quarantined, %.2f s\n",
+           (unsigned long long)report.pushed_change_sets, (unsigned long long)report.bytes_sent,
+           (unsigned long long)report.pulled_entries, (unsigned long long)report.bytes_received,
+           (unsigned long long)report.conflicts, (unsigned long long)report.quarantined,
+           report.seconds);
+    return EXIT_DONE;
+}
+
+int run_verify(const struct command *command, const struct arguments *arguments)
+{
+    (void)command;
+    struct satchel_error error = {0};
+    struct satchel_verify_table *tables = NULL;
+    size_t count = 0, difference_count = 0;
+    struct satchel_sync_options options = {.size = sizeof options, .notice = show_notice};
+    if (satchel_verify(arguments->positional[0], &options, &tables, &count, &error) != SATCHEL_OK)
+        return command_fail(&error);
+    static const char *const columns[] = {"table", "rows", "digest", "state"};
+    struct output output = {0};
+    enum satchel_status status = output_init(&output, columns, 4);
+    for (size_t i = 0; status == SATCHEL_OK && i < count; i++) {
+        const struct satchel_value row[] = {
+            satchel_value_text(satchel_span_text(tables[i].name)),
+            satchel_value_integer((int64_t)tables[i].row_count),
+            satchel_value_text(satchel_span_text(tables[i].digest)),
+            satchel_value_text(satchel_span_text(tables[i].is_equal ? "equal" : "differs"))};
+        status = output_row(&output, row);
+        difference_count += !tables[i].is_equal;
+    }
+    if (status == SATCHEL_OK)
+        status = output_print(&output, arguments->json ? OUTPUT_JSON : OUTPUT_ALIGNED);
+    output_deinit(&output);
+    satchel_verify_free(tables);
+    if (status != SATCHEL_OK) {
+        satchel_error_set(&error, status, "the result cannot be printed");
+        return command_fail(&error);
+    }
+    if (difference_count) {
+        fprintf(stderr, "satchel: %zu of %zu tables differ from the server\n", difference_count, count);
+        return EXIT_FAILED;
+    }
+    return EXIT_DONE;
+}
