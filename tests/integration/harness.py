@@ -1,0 +1,247 @@
+"""What the integration tests share: a server process, replicas, the command, a TCP proxy that fails.
+
+Every test works in a folder of its own and talks to real processes over loopback. Waiting is for events,
+never for a time.
+"""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import tempfile
+import threading
+import unittest
+
+BUILD = pathlib.Path(os.environ.get("SATCHEL_BUILD", "build")).resolve()
+SATCHEL = BUILD / "bin" / "satchel"
+SATCHELD = BUILD / "bin" / "satcheld"
+EXTENSION = BUILD / "lib" / "satchel_sqlite"
+
+NOTES = """
+-- @table scope=all delete=edit_wins
+CREATE TABLE note (
+  id    TEXT PRIMARY KEY,
+  title TEXT,              -- @lww
+  body  TEXT,              -- @lww
+  place TEXT,              -- @group(where)
+  room  TEXT,              -- @group(where)
+  seen  INTEGER DEFAULT 0, -- @counter
+  best  INTEGER,           -- @max
+  least INTEGER,           -- @min
+  author TEXT,             -- @first
+  made  INTEGER,           -- @immutable
+  value                    -- @lww
+);
+-- @table scope=all delete=forbid append
+CREATE TABLE event (id TEXT PRIMARY KEY, note_id TEXT, text TEXT);
+"""
+
+
+class Server:
+    """satcheld on a data directory; may be killed and started again on the same port."""
+
+    def __init__(self, folder):
+        self.data = folder / "server"
+        self.log_path = folder / "satcheld.log"
+        self.port = 0
+        self.process = None
+        self.start()
+
+    def start(self):
+        with open(self.log_path, "a") as log:
+            self.process = subprocess.Popen(
+                [SATCHELD, "--data", self.data, "--listen", f"127.0.0.1:{self.port}"],
+                stdout=subprocess.PIPE, stderr=log, text=True)
+        ready = self.process.stdout.readline()
+        if not ready.startswith("satcheld ready ws://"):
+            raise AssertionError(f"no ready line but {ready!r}: {self.log_path.read_text()[-2000:]}")
+        self.url = ready.split()[2]
+        self.port = int(self.url.rsplit(":", 1)[1])
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(timeout=30)
+        self.process.stdout.close()
+        return status
+
+
+class Proxy:
+    """Forwards TCP. `cut_up`/`cut_down`: cut the next connection after that many bytes that way."""
+
+    def __init__(self, port):
+        self.target_port = port
+        self.cut_up = self.cut_down = None
+        self.cuts = 0
+        self.up_bytes = self.down_bytes = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"ws://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(("127.0.0.1", self.target_port))
+            except OSError:
+                client.close()
+                continue
+            up, down, self.cut_up, self.cut_down = self.cut_up, self.cut_down, None, None
+            self.up_bytes = self.down_bytes = 0
+            for source, sink, budget, name in ((client, server, up, "up_bytes"),
+                                               (server, client, down, "down_bytes")):
+                threading.Thread(target=self._forward, args=(source, sink, budget, name),
+                                 daemon=True).start()
+
+    def _forward(self, source, sink, budget, counter):
+        try:
+            while data := source.recv(65536):
+                if budget is not None and len(data) >= budget:
+                    sink.sendall(data[:budget])
+                    self.cuts += 1
+                    break
+                sink.sendall(data)
+                setattr(self, counter, getattr(self, counter) + len(data))
+                budget = budget - len(data) if budget is not None else None
+        except OSError:
+            pass
+        for end in (source, sink):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self.listener.close()
+
+
+class SatchelTest(unittest.TestCase):
+    """A server with a workspace `w` in a folder that goes away."""
+
+    schema = NOTES
+    users = ("ana", "ben", "cleo", "dora")
+
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="satchel-test-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.server = None
+        self.addCleanup(self._kill_server)
+        if self.schema is not None:
+            self.start(self.schema)
+
+    def _kill_server(self):
+        if self.server and self.server.process.poll() is None:
+            self.server.kill()
+
+    def start(self, schema):
+        self.server = Server(self.folder)
+        self.write_schema({"001_init.sql": schema})
+        self.admin("workspace", "create", "w", "--schema", self.folder / "schema")
+        for user in self.users:
+            self.admin("user", "add", user, "--workspace", "w", "--role", "rep")
+
+    def write_schema(self, files):
+        (self.folder / "schema").mkdir(exist_ok=True)
+        for name, text in files.items():
+            (self.folder / "schema" / name).write_text(text)
+
+    # ---- the command ----
+
+    def run_command(self, *words, clock=None, stdin=None, timeout=120):
+        """Runs `satchel`; `clock`: as libfaketime takes it ("+3h", "-30y")."""
+        prefix = ["faketime", "-f", clock] if clock else []
+        return subprocess.run([*prefix, str(SATCHEL), *map(str, words)], text=True, input=stdin,
+                              capture_output=True, timeout=timeout)
+
+    def satchel(self, *words, **options):
+        done = self.run_command(*words, **options)
+        self.assertEqual(done.returncode, 0, f"satchel {words}: {done.stderr}")
+        return done.stdout.strip()
+
+    def refused(self, *words, status=1, **options):
+        """Runs a command that must fail with one line on stderr; returns that line."""
+        done = self.run_command(*words, **options)
+        self.assertEqual(done.returncode, status, f"satchel {words}: {done.stdout} {done.stderr}")
+        self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
+        return done.stderr.strip()
+
+    def admin(self, *words, server=None):
+        server = server or self.server
+        return self.satchel(*words, "--server", server.url, "--token-file",
+                            server.data / "admin.token")
+
+    def join(self, user, name=None, url=None, clock=None):
+        replica = self.folder / f"{name or user}.db"
+        code = self.admin("invite", "--workspace", "w", "--user", user)
+        self.satchel("join", replica, "--server", url or self.server.url, "--workspace", "w",
+                     "--invite", code, clock=clock)
+        return replica
+
+    def sync(self, replica, clock=None):
+        return json.loads(self.satchel("sync", replica, "--json", clock=clock))
+
+    def sync_all(self, *replicas, rounds=2):
+        for _ in range(rounds):
+            for replica in replicas:
+                self.sync(replica)
+
+    def sql(self, replica, sql, clock=None):
+        return json.loads(self.satchel("sql", replica, sql, "--json", clock=clock))
+
+    def server_sql(self, sql):
+        return json.loads(self.admin("workspace", "sql", "w", sql, "--json"))
+
+    # ---- what is compared ----
+
+    def tables(self, path):
+        """Every row of every synced table, typed, as plain SQLite reads them."""
+        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        db.text_factory = bytes
+        names = [name.decode() for (name,) in db.execute(
+            "SELECT name FROM sqlite_schema WHERE type='table' AND name NOT LIKE 'satchel_%' "
+            "AND name NOT LIKE 'sqlite_%' ORDER BY name")]
+        content = {name: sorted(map(repr, db.execute(f'SELECT * FROM "{name}"'))) for name in names}
+        db.close()
+        return content
+
+    def open_conflicts(self, path):
+        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        rows = db.execute("SELECT tbl, key, field, rule, severity, mine, theirs, kept, by_user "
+                          "FROM satchel_conflicts WHERE resolved IS NULL ORDER BY 1,2,3,6").fetchall()
+        db.close()
+        return rows
+
+    def central_store(self):
+        return self.server.data / "w.db"
+
+    def assert_all_equal(self, *replicas):
+        """Replicas and central store: the same rows, conflicts and digests; files sound."""
+        expected = self.tables(self.central_store())
+        conflicts = self.open_conflicts(self.central_store())
+        for replica in replicas:
+            self.assertEqual(self.tables(replica), expected, replica)
+            self.assertEqual(self.open_conflicts(replica), conflicts, replica)
+            verdicts = json.loads(self.satchel("verify", replica, "--json"))
+            self.assertTrue(verdicts and all(v["state"] == "equal" for v in verdicts), verdicts)
+        for path in (self.central_store(), *replicas):
+            db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+            self.assertEqual(db.execute("PRAGMA integrity_check").fetchall(), [("ok",)], path)
+            db.close()
+
+
+def open_replica(path):
+    """A replica as any program opens it: Python's sqlite3 with the extension loaded."""
+    db = sqlite3.connect(path, isolation_level=None)
+    db.enable_load_extension(True)
+    db.load_extension(str(EXTENSION))
+    return db
