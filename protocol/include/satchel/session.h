@@ -50,8 +50,9 @@ enum satchel_status satchel_session_receive(struct satchel_session *session, con
                                             size_t size, bool is_last,
                                             struct satchel_now now) SATCHEL_MUST_USE;
 
-/* The next message for the owner, or false. Valid until the next receive. TIME and TIME_REPLY never
- * surface; an ERROR does, and the session has then failed with its status. */
+/* The next message for the owner, or false. Valid until the next receive or tick, which give its memory
+ * back: an idle session keeps none. TIME and TIME_REPLY never surface; an ERROR does, and the session has
+ * then failed with its status. */
 bool satchel_session_next_event(struct satchel_session *session, struct satchel_message *event);
 
 /* Queues a message. BUSY: the output is full, take some and try again; STATE: not in this state or not

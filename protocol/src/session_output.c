@@ -1,0 +1,282 @@
+/* Owns what a session says: which message may be said when, the queue of frames, the requests that
+ * wait for the clock. */
+#include "session_internal.h"
+
+/* ---- the queue ---- */
+
+void satchel_session_drop_taken(struct satchel_session *session)
+{
+    satchel_free(session->allocator, session->taken);
+    session->taken = NULL;
+}
+
+/* The peer's limit on what it will take now. */
+static size_t frame_bytes_max(const struct satchel_session *session)
+{
+    return session->side == SATCHEL_SIDE_SERVER || session->is_attached
+               ? SATCHEL_FRAME_BYTES_MAX
+               : SATCHEL_FRAME_BYTES_MAX_EARLY;
+}
+
+static enum satchel_status queue_bytes(struct satchel_session *session, struct satchel_span message)
+{
+    struct satchel_buffer frame;
+    size_t bytes_max = frame_bytes_max(session);
+    struct output *output = NULL;
+    if (message.size > bytes_max - 1)
+        return SATCHEL_LIMIT;
+    satchel_buffer_init(&frame, bytes_max, session->allocator);
+    enum satchel_status status = satchel_frame_write(&frame, message);
+    if (status == SATCHEL_OK) {
+        output = satchel_alloc(session->allocator, sizeof *output + frame.size);
+        status = output ? SATCHEL_OK : SATCHEL_NOMEM;
+    }
+    if (output) {
+        output->next = NULL;
+        output->size = frame.size;
+        memcpy(output->bytes, frame.data, frame.size);
+        if (session->last)
+            session->last->next = output;
+        else
+            session->first = output;
+        session->last = output;
+        session->output_bytes += output->size;
+    }
+    satchel_buffer_deinit(&frame);
+    return status;
+}
+
+enum satchel_status satchel_session_queue(struct satchel_session *session,
+                                          const struct satchel_message *message)
+{
+    struct satchel_buffer bytes;
+    satchel_buffer_init(&bytes, frame_bytes_max(session), session->allocator);
+    enum satchel_status status = satchel_message_write(&bytes, message);
+    if (status == SATCHEL_OK)
+        status = queue_bytes(session, satchel_buffer_span(&bytes));
+    satchel_buffer_deinit(&bytes);
+    return status;
+}
+
+bool satchel_session_next_output(struct satchel_session *session, struct satchel_span *frame)
+{
+    satchel_session_drop_taken(session);
+    struct output *output = session->first;
+    if (!output)
+        return false;
+    session->first = output->next;
+    if (!session->first)
+        session->last = NULL;
+    session->output_bytes -= output->size;
+    session->taken = output;
+    *frame = satchel_span_of(output->bytes, output->size);
+    return true;
+}
+
+size_t satchel_session_output_bytes(const struct satchel_session *session)
+{
+    return session->output_bytes;
+}
+
+/* ---- the client's requests ---- */
+
+enum satchel_status satchel_session_ask_time(struct satchel_session *session,
+                                             struct satchel_now now)
+{
+    struct satchel_message message = {.kind = SATCHEL_MESSAGE_TIME};
+    message.time.client_ms = now.monotonic_ms;
+    session->asked_ms = now.monotonic_ms;
+    return satchel_session_queue(session, &message);
+}
+
+static enum request request_of(enum satchel_message_kind kind)
+{
+    switch (kind) {
+    case SATCHEL_MESSAGE_JOIN: return REQUEST_JOIN;
+    case SATCHEL_MESSAGE_HELLO: return REQUEST_HELLO;
+    case SATCHEL_MESSAGE_ADMIN: return REQUEST_ADMIN;
+    default: return REQUEST_NONE;
+    }
+}
+
+/* A request now, with the clock's error in a HELLO. */
+static enum satchel_status send_request(struct satchel_session *session,
+                                        const struct satchel_message *message)
+{
+    struct satchel_message stamped = *message;
+    if (message->kind == SATCHEL_MESSAGE_HELLO) {
+        stamped.hello.clock_error_ms = satchel_clock_error_ms(&session->clock);
+        session->hello_node = message->hello.node;
+        session->hello_cursor = message->hello.cursor;
+    }
+    return satchel_session_queue(session, &stamped);
+}
+
+enum satchel_status satchel_session_send_held(struct satchel_session *session)
+{
+    struct satchel_arena arena;
+    struct satchel_message message;
+    if (session->held_request == REQUEST_NONE)
+        return SATCHEL_OK;
+    satchel_arena_init(&arena, SATCHEL_FRAME_BYTES_MAX_EARLY, session->allocator);
+    enum satchel_status status =
+        satchel_message_read(satchel_buffer_span(&session->held), &arena, &message, NULL);
+    if (status == SATCHEL_OK)
+        status = send_request(session, &message);
+    satchel_arena_deinit(&arena);
+    satchel_buffer_deinit(&session->held);
+    session->held_request = REQUEST_NONE;
+    return status;
+}
+
+/* Before the clock is measured the caller's message is kept as bytes: what it borrows may go away.
+ */
+static enum satchel_status hold(struct satchel_session *session,
+                                const struct satchel_message *message)
+{
+    enum satchel_status status = satchel_message_write(&session->held, message);
+    if (status == SATCHEL_OK)
+        session->held_request = request_of(message->kind);
+    else
+        satchel_buffer_deinit(&session->held);
+    return status;
+}
+
+static enum satchel_status send_from_client(struct satchel_session *session,
+                                            const struct satchel_message *message)
+{
+    enum satchel_status status;
+    switch (message->kind) {
+    case SATCHEL_MESSAGE_JOIN:
+    case SATCHEL_MESSAGE_HELLO:
+    case SATCHEL_MESSAGE_ADMIN:
+        if (session->is_attached || session->request != REQUEST_NONE)
+            return SATCHEL_STATE;
+        status = satchel_clock_is_measured(&session->clock) ? send_request(session, message)
+                                                            : hold(session, message);
+        if (status == SATCHEL_OK)
+            session->request = request_of(message->kind);
+        return status;
+    case SATCHEL_MESSAGE_PUSH:
+        if (!session->is_attached)
+            return SATCHEL_STATE;
+        if (message->push.item_count == 0 ||
+            message->push.items[0].number != session->last_number + 1)
+            return SATCHEL_INVALID;
+        status = satchel_session_queue(session, message);
+        if (status == SATCHEL_OK)
+            session->last_number += message->push.item_count;
+        return status;
+    case SATCHEL_MESSAGE_DIGEST_REQUEST:
+        return session->is_attached ? satchel_session_queue(session, message) : SATCHEL_STATE;
+    default: return SATCHEL_STATE;
+    }
+}
+
+/* ---- the server's answers ---- */
+
+static enum satchel_status send_answer(struct satchel_session *session,
+                                       const struct satchel_message *message, enum request request)
+{
+    if (session->request != request)
+        return SATCHEL_STATE;
+    enum satchel_status status = satchel_session_queue(session, message);
+    if (status == SATCHEL_OK)
+        session->request = REQUEST_NONE;
+    return status;
+}
+
+static enum satchel_status send_welcome(struct satchel_session *session,
+                                        const struct satchel_message *message)
+{
+    enum satchel_status status = send_answer(session, message, REQUEST_HELLO);
+    if (status != SATCHEL_OK)
+        return status;
+    session->is_attached = true;
+    session->last_number = message->welcome.last_number;
+    session->last_cursor =
+        satchel_id_equal(&session->hello_node, &message->welcome.node) ? session->hello_cursor : 0;
+    return SATCHEL_OK;
+}
+
+static enum satchel_status send_entries(struct satchel_session *session,
+                                        const struct satchel_message *message)
+{
+    const struct satchel_message_entries *entries = &message->entries;
+    if (entries->entry_count == 0 || entries->entries[0].cursor <= session->last_cursor)
+        return SATCHEL_INVALID;
+    enum satchel_status status = satchel_session_queue(session, message);
+    if (status == SATCHEL_OK)
+        session->last_cursor = entries->entries[entries->entry_count - 1].cursor;
+    return status;
+}
+
+static enum satchel_status send_head(struct satchel_session *session,
+                                     const struct satchel_message *message)
+{
+    if (message->head.cursor < session->last_cursor)
+        return SATCHEL_INVALID;
+    enum satchel_status status = satchel_session_queue(session, message);
+    if (status == SATCHEL_OK)
+        session->last_cursor = message->head.cursor;
+    return status;
+}
+
+static enum satchel_status send_from_server(struct satchel_session *session,
+                                            const struct satchel_message *message)
+{
+    enum satchel_status status;
+    switch (message->kind) {
+    case SATCHEL_MESSAGE_JOINED:
+        status = send_answer(session, message, REQUEST_JOIN);
+        session->has_joined = session->has_joined || status == SATCHEL_OK;
+        return status;
+    case SATCHEL_MESSAGE_WELCOME: return send_welcome(session, message);
+    case SATCHEL_MESSAGE_ADMIN_RESULT: return send_answer(session, message, REQUEST_ADMIN);
+    case SATCHEL_MESSAGE_SCHEMA:
+        return session->is_attached || session->has_joined ? satchel_session_queue(session, message)
+                                                           : SATCHEL_STATE;
+    case SATCHEL_MESSAGE_ENTRIES:
+        return session->is_attached ? send_entries(session, message) : SATCHEL_STATE;
+    case SATCHEL_MESSAGE_HEAD:
+        return session->is_attached ? send_head(session, message) : SATCHEL_STATE;
+    case SATCHEL_MESSAGE_ACK:
+    case SATCHEL_MESSAGE_DIGESTS:
+        return session->is_attached ? satchel_session_queue(session, message) : SATCHEL_STATE;
+    default: return SATCHEL_STATE;
+    }
+}
+
+/* An ERROR that the owner says itself ends the session as satchel_session_fail does. */
+static enum satchel_status send_error(struct satchel_session *session,
+                                      const struct satchel_message *message)
+{
+    enum satchel_status status = satchel_session_queue(session, message);
+    if (status != SATCHEL_OK)
+        return status;
+    uint64_t code = message->error.status;
+    struct satchel_span words = message->error.text;
+    char text[SATCHEL_ERROR_BYTES];
+    size_t size = words.size < sizeof text ? words.size : sizeof text - 1;
+    if (size)
+        memcpy(text, words.data, size);
+    text[size] = '\0';
+    satchel_session_over(
+        session, false,
+        code != 0 && code <= SATCHEL_DIFFERS ? (enum satchel_status)code : SATCHEL_INVALID, text);
+    return SATCHEL_OK;
+}
+
+enum satchel_status satchel_session_send(struct satchel_session *session,
+                                         const struct satchel_message *message)
+{
+    satchel_session_drop_taken(session);
+    if (session->status != SATCHEL_OK)
+        return SATCHEL_STATE;
+    if (message->kind == SATCHEL_MESSAGE_ERROR)
+        return send_error(session, message);
+    if (session->output_bytes > session->output_bytes_max)
+        return SATCHEL_BUSY;
+    return session->side == SATCHEL_SIDE_CLIENT ? send_from_client(session, message)
+                                                : send_from_server(session, message);
+}
