@@ -71,9 +71,11 @@ void *satchel_arena_alloc_zero(struct satchel_arena *arena, size_t size_bytes);
 struct satchel_span satchel_arena_copy(struct satchel_arena *arena, struct satchel_span bytes);
 
 /* A zeroed array of `count` elements, overflow-checked. */
-#define SATCHEL_ARENA_ARRAY(arena, type, count)                        \
-    ((size_t)(count) > SIZE_MAX / sizeof(type)                         \
-         ? NULL                                                        \
-         : (type *)satchel_arena_alloc_zero((arena), (size_t)(count) * sizeof(type)))
+static inline void *satchel_arena_array(struct satchel_arena *arena, size_t count, size_t item_bytes)
+{
+    return count > SIZE_MAX / item_bytes ? NULL : satchel_arena_alloc_zero(arena, count * item_bytes);
+}
+#define SATCHEL_ARENA_ARRAY(arena, type, count) \
+    ((type *)satchel_arena_array((arena), (size_t)(count), sizeof(type)))
 
 #endif

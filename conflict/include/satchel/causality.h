@@ -1,9 +1,9 @@
 /* Who had seen what: positions, vectors, views.
  *
  * A node gives each change set it accepts first-hand a position (node, seq); seqs of a node are
- * contiguous from 1. A vector {node: seq} says up to which seq a replica had applied everything of that
- * node. Write a saw write b iff b is an earlier change set of the same device, or one of b's positions
- * is covered by the view that a had of the field. */
+ * contiguous from 1. A vector {node: seq} says up to which seq a replica had applied everything of
+ * that node. Write a saw write b iff b is an earlier change set of the same device, or one of b's
+ * positions is covered by the view that a had of the field. */
 #ifndef SATCHEL_CAUSALITY_H
 #define SATCHEL_CAUSALITY_H
 
@@ -51,7 +51,8 @@ struct satchel_view {
 
 #define SATCHEL_COLUMN_ROW UINT32_MAX /* where a column number is meant: the row as a whole */
 
-/* An exception to a change set's `seen` (DESIGN §6): this column (or the whole row) was seen as `view`. */
+/* An exception to a change set's `seen` (DESIGN §6): this column (or the whole row) was seen as
+ * `view`. */
 struct satchel_exception {
     uint32_t column;
     struct satchel_view view;

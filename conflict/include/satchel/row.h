@@ -2,39 +2,51 @@
  *
  * ## What a node knows of a row
  *
- * `struct satchel_row`: whether the row exists, its values, and its version: for every unit the *heads*,
- * the writes that no other write to that unit has seen, plus the heads among deletes. Usually one write
- * (the insert) is the only head of every unit, and the version is a few bytes.
+ * `struct satchel_row`: whether the row exists, its values, and its version: for every unit the
+ * *heads*, the writes that no other write to that unit has seen, plus the heads among deletes.
+ * Usually one write (the insert) is the only head of every unit, and the version is a few bytes.
  *
  * ## Why heads are enough
  *
- * A node merges a change set only when it holds everything the change set had seen. So when a write w
- * arrives, no write already here has seen w; only "which heads has w seen?" is asked:
+ * A node merges a change set only when it holds everything the change set had seen. So when a write
+ * w arrives, no write already here has seen w; only "which heads has w seen?" is asked:
  *
  *     heads' = { h in heads : w has not seen h } + { w }
  *
- * and each rule derives value and conflicts from heads' and the value before. A conflict is a head that
- * did not win and whose value differs; it closes when its loser stops being a head. Both are functions
- * of the *set* of writes and their views, whatever the order of arrival.
+ * and each rule derives value and conflicts from heads' and the value before. A conflict is a head
+ * that did not win and whose value differs; it closes when its loser stops being a head. Both are
+ * functions of the *set* of writes and their views, whatever the order of arrival.
+ *
+ * ## What an insert writes
+ *
+ * An insert writes only what differs from the declared defaults (a field equal to its default is no
+ * write): a unit that nobody wrote has its default and no heads, and a unit that one of two
+ * concurrent inserts wrote has one head. A column whose default varies is always written. A column
+ * of a group that a write of the group leaves out has its default.
  *
  * ## Deletes and lives
  *
- * An update to a row that exists, an insert of a row never deleted, and a delete that has seen every head
- * of a row never deleted need nothing more. Everything else (a delete with unseen writes beside it, an
- * update of a deleted row, an insert of a row that ever was deleted) is answered from the row's timeline:
- * satchel_row_merge returns SATCHEL_NEED_TIMELINE and the caller calls satchel_row_rebuild with every
- * write to the row in order of arrival, the new one last:
+ * An update to a row that exists, an insert of a row never deleted, and a delete that has seen
+ * every head of a row never deleted need nothing more. Everything else (a delete with unseen writes
+ * beside it, or whose sight of the row has exceptions or rests on own updates outside its `seen`,
+ * an update of a deleted row, an insert or delete of a row that ever was deleted) is answered from
+ * the row's timeline: satchel_row_merge returns SATCHEL_NEED_TIMELINE and the caller calls
+ * satchel_row_rebuild with every write to the row in order of arrival, the new one last:
  *
- *   ended   = deletes that some insert has seen, and deletes those had seen
+ *   ended   = deletes that some insert has seen, and deletes those had seen, and so on
  *   live    = inserts and updates that no ended delete has seen
- *   deletes = deletes not ended; a delete saw a write iff it saw all its fields
- *   the row exists iff live has an insert and (deletes is empty, or the policy is edit_wins and some
- *       live write was seen by no delete)
- *   delete conflicts: each of `deletes` that no other write of the row has seen, if the row exists
+ *   deletes = deletes not ended
+ *   the row exists iff live has an insert and (deletes is empty, or the policy is edit_wins and
+ *       some live write was seen by no delete)
+ *   delete conflicts: each of `deletes` that no other write of the row has seen, if it exists
  *   fields: the live writes merged one by one, in order of arrival
  *
- * A row that does not exist has no open conflicts on its fields. An insert saw deletes of its row and
- * what those had seen, and its own device's writes; nothing else of the row, whatever its `seen`. */
+ * A delete saw a write iff it saw all its fields, or the row if it wrote none; an update saw a
+ * delete iff it saw it through every field that it writes itself.
+ *
+ * A row that does not exist has no open conflicts on its fields. An insert saw deletes of its row
+ * and what those had seen, and its own device's writes; nothing else of the row, whatever its
+ * `seen`. All this relies on `seen` being causal: what covers a write covers what it had seen. */
 #ifndef SATCHEL_ROW_H
 #define SATCHEL_ROW_H
 
@@ -44,8 +56,8 @@
 
 enum satchel_op_kind { SATCHEL_OP_INSERT = 0, SATCHEL_OP_UPDATE = 1, SATCHEL_OP_DELETE = 2 };
 
-/* One written field: the new value; for a counter the delta (INTEGER), in an insert the difference from
- * the declared default. */
+/* One written field: the new value; for a counter the delta (INTEGER), in an insert the difference
+ * from the declared default. */
 struct satchel_field {
     uint32_t column;
     struct satchel_value value;
@@ -64,21 +76,27 @@ struct satchel_write {
     uint32_t exception_count;
 };
 
-/* Whether `write` (not an insert) had been shown, of `column` (or of the row, SATCHEL_COLUMN_ROW), the
- * write of `device`, `number` with those positions. */
+/* Whether `write` (not an insert) had been shown, of `column` (or of the row, SATCHEL_COLUMN_ROW),
+ * the write of `device`, `number` with those positions: an earlier one of its own device; else one
+ * covered by the view of every exception that applies (the column's, the row's); else, if none
+ * applies, one covered by `seen`. An exception on any column of a group applies to the group when
+ * rows are merged. */
 bool satchel_write_saw(const struct satchel_write *write, uint32_t column,
                        const struct satchel_id *device, uint64_t number,
                        const struct satchel_vector *positions);
 
-/* Ids as small numbers, so that a stored version is a few bytes. The caller's store keeps the table; a
- * number is never reused. `number_of` may assign a new number (and fails only for lack of memory). */
+/* Ids as small numbers, so that a stored version is a few bytes. The caller's store keeps the
+ * table; a number is never reused. `number_of` may assign a new number (and fails only for lack of
+ * memory). */
 struct satchel_id_table {
     enum satchel_status (*number_of)(void *context, const struct satchel_id *id, uint32_t *number);
     enum satchel_status (*id_of)(void *context, uint32_t number, struct satchel_id *id);
     void *context;
 };
 
-struct satchel_version; /* opaque; lives in the arena it was decoded or made in */
+/* Opaque; lives in the arena it was decoded or made in. A merge makes a new one, which borrows from
+ * the one before: that arena must live as long. */
+struct satchel_version;
 
 /* The version of a row never seen before. NULL: no memory. */
 struct satchel_version *satchel_version_new(struct satchel_arena *arena);
@@ -90,13 +108,14 @@ enum satchel_status satchel_version_encode(const struct satchel_version *version
                                            const struct satchel_id_table *ids,
                                            struct satchel_buffer *out) SATCHEL_MUST_USE;
 
-/* The cursor of the last entry whose change set or effects touched the row: the end of its timeline's
- * chain. The caller's, kept in the version; 0 at first. */
+/* The cursor of the last entry whose change set or effects touched the row: the end of its
+ * timeline's chain. The caller's, kept in the version; 0 at first. */
 uint64_t satchel_version_timeline(const struct satchel_version *version);
 void satchel_version_set_timeline(struct satchel_version *version, uint64_t cursor);
 
-/* A row at a node. `values` has rules->column_count elements (key columns included, untouched) and is
- * meaningful only if `exists`; a merge replaces elements, the bytes then being in the merge's arena. */
+/* A row at a node. `values` has rules->column_count elements (key columns included, untouched) and
+ * is meaningful only if `exists`; a merge replaces elements, the bytes then being in the merge's
+ * arena. */
 struct satchel_row {
     bool exists;
     struct satchel_value *values;
@@ -106,7 +125,7 @@ struct satchel_row {
 /* What became of a written unit when it was merged. */
 enum satchel_outcome {
     SATCHEL_OUTCOME_APPLIED = 0,    /* the unit now has the written value */
-    SATCHEL_OUTCOME_SUPERSEDED = 1, /* another write keeps the field: see the conflict, or the rule */
+    SATCHEL_OUTCOME_SUPERSEDED = 1, /* another write keeps it: see the conflict, or the rule */
     SATCHEL_OUTCOME_MERGED = 2,     /* combined with others: counter */
     SATCHEL_OUTCOME_QUARANTINED = 3 /* broke a rule, a right or a limit; not part of the state */
 };
@@ -114,13 +133,13 @@ const char *satchel_outcome_name(enum satchel_outcome outcome);
 
 /* An open conflict: a head that did not win. Derived, never stored by this layer. */
 struct satchel_conflict {
-    uint32_t unit;                 /* lowest column number, or SATCHEL_COLUMN_ROW: a lost delete */
-    enum satchel_rule rule;        /* of the unit; meaningless for a delete */
+    uint32_t unit;                  /* lowest column number, or SATCHEL_COLUMN_ROW: a lost delete */
+    enum satchel_rule rule;         /* of the unit; meaningless for a delete */
     enum satchel_severity severity; /* a lost delete is REVIEW */
     struct satchel_order loser;
-    struct satchel_order winner;     /* for a delete: the latest write that kept the row */
+    struct satchel_order winner;      /* for a delete: the latest write that kept the row */
     const struct satchel_value *lost; /* per column of the unit, ascending; NULL for a delete */
-    const struct satchel_value *kept; /* the row's present values of these columns; NULL for a delete */
+    const struct satchel_value *kept; /* what the row has there now; NULL for a delete */
     uint32_t column_count;
 };
 
@@ -131,31 +150,39 @@ struct satchel_conflict_list {
 
 /* The open conflicts of a row: a function of its version and values. */
 enum satchel_status satchel_row_conflicts(const struct satchel_table_rules *rules,
-                                          const struct satchel_row *row, struct satchel_arena *arena,
+                                          const struct satchel_row *row,
+                                          struct satchel_arena *arena,
                                           struct satchel_conflict_list *out) SATCHEL_MUST_USE;
 
 struct satchel_merge_result {
-    enum satchel_outcome *outcomes; /* one per field of the write; a delete has one for the row */
-    bool *changed;                  /* per column: the row's value is another than before the merge */
-    bool existed_before;
+    /* One per field of the write. A delete has one for the row: applied if it is gone, superseded
+     * if it survives. Writes to a row that stays deleted are superseded. */
+    enum satchel_outcome *outcomes;
+    /* Per column, key columns never: the row's value is another than before the merge. For a row
+     * that appears or disappears: the value it has now, or had, is not the declared default. */
+    bool *changed;
+    bool existed_before; /* with row->exists: whether the row appeared or disappeared */
 };
 
-/* Merges `write` into `row` (in place). New bytes and `result` live in `arena`; values of `write` that
- * are kept are copied. On any status but OK the row is unchanged.
+/* Merges `write` into `row` (in place). New bytes and `result` live in `arena`; values of `write`
+ * that are kept are copied. On any status but OK the row is unchanged.
  *   NEED_TIMELINE  see above; call satchel_row_rebuild
  *   NOMEM          arena exhausted
- *   REFUSED        the write breaks a rule that devices enforce at the write: an update of an immutable
- *                  or append column of a row that exists here, a delete under `forbid`, a counter delta
- *                  that is no integer, a column number out of range or in the key; `error` says which */
+ *   REFUSED        the write breaks a rule that devices enforce at the write: an update of an
+ *                  immutable or append column, a delete under `forbid`, a counter delta that is no
+ *                  integer, an update without fields, a column number out of range, in the key or
+ *                  out of order; or it updates or deletes a row never inserted here; `error` says
+ *                  which */
 enum satchel_status satchel_row_merge(const struct satchel_table_rules *rules,
                                       struct satchel_row *row, const struct satchel_write *write,
                                       struct satchel_arena *arena,
                                       struct satchel_merge_result *result,
                                       struct satchel_error *error) SATCHEL_MUST_USE;
 
-/* The row as a function of every write to it, given in order of arrival at this node (which respects
- * causality), the write being merged last. `row` is the row before (its key values and timeline are kept;
- * `result` compares against it) and becomes the row after. Statuses as above, never NEED_TIMELINE. */
+/* The row as a function of every write to it, given in order of arrival at this node (which
+ * respects causality), the write being merged last. `row` is the row before (its key values and
+ * timeline are kept; `result` compares against it) and becomes the row after. Statuses as above,
+ * never NEED_TIMELINE. */
 enum satchel_status satchel_row_rebuild(const struct satchel_table_rules *rules,
                                         struct satchel_row *row, const struct satchel_write *writes,
                                         size_t write_count, struct satchel_arena *arena,

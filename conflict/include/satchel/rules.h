@@ -1,33 +1,33 @@
 /* The rules of a table: what the schema says happens when two people change a thing apart.
  *
- * Columns are numbered as SQLite numbers them (PRAGMA table_xinfo cid): ADD COLUMN appends, so a number
- * never changes its meaning. A *unit* is what wins or loses together: a column alone, or the columns of
- * a group. A unit is named by its lowest column number. */
+ * Columns are numbered as SQLite numbers them (PRAGMA table_xinfo cid): ADD COLUMN appends, so a
+ * number never changes its meaning. A *unit* is what wins or loses together: a column alone, or the
+ * columns of a group. A unit is named by its lowest column number. */
 #ifndef SATCHEL_RULES_H
 #define SATCHEL_RULES_H
 
 #include <satchel/value.h>
 
 /* name, spelling in the schema, built (1) or refused at deploy by name (0) */
-#define SATCHEL_RULE_TABLE(X)      \
-    X(ID, "@id", 1)                \
-    X(LWW, "@lww", 1)              \
-    X(IMMUTABLE, "@immutable", 1)  \
-    X(APPEND, "@append", 1)        \
-    X(GROUP, "@group", 1)          \
-    X(MAX, "@max", 1)              \
-    X(MIN, "@min", 1)              \
-    X(FIRST, "@first", 1)          \
-    X(COUNTER, "@counter", 1)      \
-    X(SET, "@set", 0)              \
-    X(MAP, "@map", 0)              \
-    X(TEXT3, "@text3", 0)          \
-    X(SERVER, "@server", 0)        \
-    X(KEY, "@key", 0)              \
-    X(KEY_WEAK, "@key(weak)", 0)   \
-    X(FOLLOWS, "@follows", 0)      \
-    X(STATE, "@state", 0)          \
-    X(AUTHORITY, "@authority", 0)  \
+#define SATCHEL_RULE_TABLE(X)     \
+    X(ID, "@id", 1)               \
+    X(LWW, "@lww", 1)             \
+    X(IMMUTABLE, "@immutable", 1) \
+    X(APPEND, "@append", 1)       \
+    X(GROUP, "@group", 1)         \
+    X(MAX, "@max", 1)             \
+    X(MIN, "@min", 1)             \
+    X(FIRST, "@first", 1)         \
+    X(COUNTER, "@counter", 1)     \
+    X(SET, "@set", 0)             \
+    X(MAP, "@map", 0)             \
+    X(TEXT3, "@text3", 0)         \
+    X(SERVER, "@server", 0)       \
+    X(KEY, "@key", 0)             \
+    X(KEY_WEAK, "@key(weak)", 0)  \
+    X(FOLLOWS, "@follows", 0)     \
+    X(STATE, "@state", 0)         \
+    X(AUTHORITY, "@authority", 0) \
     X(CLAIM, "@claim", 0)
 
 enum satchel_rule {
@@ -55,9 +55,12 @@ enum satchel_severity {
 
 struct satchel_column_rules {
     enum satchel_rule rule;
-    uint32_t unit;                       /* the lowest column number of the unit it belongs to */
-    struct satchel_value default_value;  /* the declared default as a row that leaves it out gets it */
-    bool in_key;                         /* part of the primary key */
+    uint32_t unit;                      /* the lowest column number of the unit it belongs to */
+    struct satchel_value default_value; /* the declared one, as a row that leaves it out gets it */
+    bool in_key;                        /* part of the primary key */
+    /* The default is no constant (CURRENT_TIMESTAMP, random()): default_value is NULL and an insert
+     * writes the column always, whatever its value. */
+    bool default_varies;
 };
 
 struct satchel_table_rules {

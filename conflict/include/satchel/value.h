@@ -50,13 +50,14 @@ static inline struct satchel_value satchel_value_blob(struct satchel_span bytes)
 /* Same type and same bits: 1 is not 1.0, '' is not NULL, -0.0 is not 0.0, a NaN equals itself. */
 bool satchel_value_equal(const struct satchel_value *a, const struct satchel_value *b);
 
-/* SQLite's order with BINARY collation: NULL < numbers (exact across int64 and double) < text < blob;
- * where that calls two values of different bits equal (1 and 1.0, 0.0 and -0.0) the integer, then the
- * smaller bit pattern, comes first, so that `max` and `min` never depend on arrival. */
+/* SQLite's order with BINARY collation: NULL < numbers (exact across int64 and double) < text <
+ * blob; where that calls two values of different bits equal (1 and 1.0, 0.0 and -0.0) the integer,
+ * then the smaller bit pattern, comes first, so that `max` and `min` never depend on arrival. */
 int satchel_value_compare(const struct satchel_value *a, const struct satchel_value *b);
 
 /* A deep copy in `arena`. NOMEM. */
-enum satchel_status satchel_value_copy(struct satchel_arena *arena, const struct satchel_value *value,
+enum satchel_status satchel_value_copy(struct satchel_arena *arena,
+                                       const struct satchel_value *value,
                                        struct satchel_value *out) SATCHEL_MUST_USE;
 
 #endif

@@ -1,0 +1,162 @@
+/* Inside the conflict layer: the version of a row in memory, one unit while a write is merged into
+ * it, and what a rule is. Nothing outside conflict/ includes this.
+ *
+ * A version holds the heads of every unit in little space by one convention: a unit *without* a
+ * record of its own has the base write (the insert) as its only head if its present values differ
+ * from the defaults, and no head at all if they are the defaults, because an insert writes only
+ * what differs. */
+#ifndef SATCHEL_CONFLICT_MERGE_H
+#define SATCHEL_CONFLICT_MERGE_H
+
+#include <satchel/row.h>
+
+/* ---- the version of a row ---- */
+
+/* What is kept of a write: enough to tell who has seen it. Shared by pointer between units. */
+struct merge_write {
+    struct satchel_order order;
+    struct satchel_vector positions;
+    struct satchel_span role;
+    bool is_insert;
+};
+
+struct merge_head {
+    const struct merge_write *write;
+    const struct satchel_value *values; /* per column of the unit; NULL: the row's present ones */
+    uint32_t value_count;               /* fewer than the unit's columns if one was added since */
+};
+
+/* Heads ascend by order. The keeper is the write whose value stands, where the rule asks for it: it
+ * need not be a head. The heads of unit SATCHEL_COLUMN_ROW are inserts: what makes the row exist.
+ */
+struct merge_unit {
+    uint32_t unit;
+    uint32_t head_count;
+    struct merge_head *heads;
+    const struct merge_write *keeper;
+};
+
+struct satchel_version {
+    uint64_t timeline;
+    bool was_deleted;               /* some delete of the row was ever merged */
+    const struct merge_write *base; /* NULL: the row never existed or does not now */
+    struct merge_unit *units;       /* ascending; units that do not follow the convention above */
+    uint32_t unit_count;
+    uint32_t unit_capacity;
+    const struct merge_write **deletes; /* delete heads of a row that survived, ascending */
+    uint32_t delete_count;
+    const struct merge_write *survivor; /* the latest write that no delete had seen, if any */
+};
+
+/* A copy whose unit array may be changed; everything below it is shared. NULL: no memory. */
+struct satchel_version *merge_version_copy(struct satchel_arena *arena,
+                                           const struct satchel_version *version);
+/* The unit's record, or NULL. */
+const struct merge_unit *merge_version_find(const struct satchel_version *version, uint32_t unit);
+/* Adds or replaces the record of unit->unit. NOMEM. */
+enum satchel_status merge_version_put(struct satchel_version *version, struct satchel_arena *arena,
+                                      const struct merge_unit *unit) SATCHEL_MUST_USE;
+void merge_version_drop(struct satchel_version *version, uint32_t unit);
+/* A deep copy of what is kept of `write`. NULL: no memory. */
+const struct merge_write *merge_write_keep(struct satchel_arena *arena,
+                                           const struct satchel_write *write);
+
+/* ---- what a write had seen (view.c) ---- */
+
+/* Whether `write` had seen, of `unit` (or SATCHEL_COLUMN_ROW), the write `other`. Of live writes an
+ * insert saw only its own device's. */
+bool merge_saw_unit(const struct satchel_table_rules *rules, const struct satchel_write *write,
+                    uint32_t unit, const struct satchel_order *other,
+                    const struct satchel_vector *positions);
+/* Whether `write` had seen a delete: an update through every unit it writes. */
+bool merge_saw_delete(const struct satchel_table_rules *rules, const struct satchel_write *write,
+                      const struct satchel_order *other, const struct satchel_vector *positions);
+/* Whether the delete `write` had seen all that the insert or update `other` wrote. */
+bool merge_delete_saw(const struct satchel_table_rules *rules, const struct satchel_write *write,
+                      const struct satchel_write *other);
+
+/* ---- a row while writes are merged into it (unit.c) ---- */
+
+struct merge_state {
+    const struct satchel_table_rules *rules;
+    struct satchel_arena *arena;
+    struct satchel_value
+        *values; /* a working copy: the caller's row stays as it was until all is well */
+    struct satchel_version *version;
+};
+
+/* A live insert or update into every unit it writes. NOMEM. */
+enum satchel_status merge_state_write(struct merge_state *state,
+                                      const struct satchel_write *write) SATCHEL_MUST_USE;
+/* All columns outside the key to their defaults. */
+void merge_state_reset(struct merge_state *state);
+
+/* The columns of a unit, ascending; `single` is storage for the usual case of one. NOMEM. */
+enum satchel_status merge_unit_columns(const struct satchel_table_rules *rules, uint32_t unit,
+                                       struct satchel_arena *arena, uint32_t *single,
+                                       const uint32_t **columns, uint32_t *count) SATCHEL_MUST_USE;
+/* The value that `write` gives to a column of a unit it writes: its field, or the default. */
+const struct satchel_value *merge_written_value(const struct satchel_table_rules *rules,
+                                                const struct satchel_write *write, uint32_t column);
+/* Whether the field is no write at all: an insert's value equal to the default, if that is a
+ * constant. */
+bool merge_field_is_default(const struct satchel_table_rules *rules,
+                            const struct satchel_write *write, const struct satchel_field *field);
+
+/* ---- rules ---- */
+
+/* One unit at the moment a rule decides: heads' already are the heads after the write. */
+struct merge_decision {
+    const struct merge_head
+        *heads; /* ascending; every one with its values if the rule keeps them */
+    uint32_t head_count;
+    bool was_touched;                    /* some write to the unit came before this one */
+    const struct satchel_value *present; /* the unit's values before */
+    const struct merge_head *incoming;   /* the write, with its values, or deltas */
+    struct satchel_arena *arena;
+    /* in: the write whose value stood before; out: whose value stands now. NULL: none, or not asked
+     * for */
+    const struct merge_write *keeper;
+    const struct satchel_value *decided; /* out: the unit's values now */
+};
+
+struct merge_rule {
+    bool is_final;     /* set when the row is inserted, never updated */
+    bool keeps_values; /* the version holds the values of heads that did not win */
+    bool combines;     /* a write is merged with others: it neither wins nor loses */
+    /* Why a value cannot be written, or NULL. NULL: any can. */
+    const char *(*refusal)(const struct satchel_value *value);
+    enum satchel_status (*decide)(struct merge_decision *decision);
+    /* Whether a head whose values differ from the row's is a conflict, and how severe. NULL: never.
+     */
+    bool (*is_conflict)(const struct merge_head *head, enum satchel_severity *severity);
+};
+
+extern const struct merge_rule merge_rule_lww;
+extern const struct merge_rule merge_rule_group;
+extern const struct merge_rule merge_rule_immutable;
+extern const struct merge_rule merge_rule_max;
+extern const struct merge_rule merge_rule_min;
+extern const struct merge_rule merge_rule_first;
+extern const struct merge_rule merge_rule_counter;
+
+/* NULL: parsed, but not built. */
+const struct merge_rule *merge_rule_of(enum satchel_rule rule);
+
+/* ---- checks and results shared by one write (row.c) and a whole timeline (lives.c) ---- */
+
+/* REFUSED if the write breaks what devices enforce, whatever the row's state. */
+enum satchel_status merge_check_write(const struct satchel_table_rules *rules,
+                                      const struct satchel_write *write,
+                                      struct satchel_error *error) SATCHEL_MUST_USE;
+enum satchel_status merge_refuse_missing(const struct satchel_write *write,
+                                         struct satchel_error *error) SATCHEL_MUST_USE;
+/* The result of `write`, from the row before and the state after. NOMEM. */
+enum satchel_status merge_result_fill(const struct satchel_row *before,
+                                      const struct merge_state *after, bool exists,
+                                      const struct satchel_write *write,
+                                      struct satchel_merge_result *result) SATCHEL_MUST_USE;
+/* Makes the state the row's. Cannot fail. */
+void merge_state_commit(const struct merge_state *state, bool exists, struct satchel_row *row);
+
+#endif

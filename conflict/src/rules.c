@@ -1,0 +1,49 @@
+/* Owns the table of rules: names, and which file decides. */
+#include "merge.h"
+
+const char *satchel_rule_name(enum satchel_rule rule)
+{
+    static const char *const spellings[] = {
+#define SPELLING(name, spelling, built) spelling,
+        SATCHEL_RULE_TABLE(SPELLING)
+#undef SPELLING
+    };
+    return (unsigned)rule < SATCHEL_RULE_COUNT ? spellings[rule] + 1 : "unknown";
+}
+
+bool satchel_rule_is_built(enum satchel_rule rule)
+{
+    static const bool built_rules[] = {
+#define BUILT(name, spelling, built) built,
+        SATCHEL_RULE_TABLE(BUILT)
+#undef BUILT
+    };
+    return (unsigned)rule < SATCHEL_RULE_COUNT && built_rules[rule];
+}
+
+const struct merge_rule *merge_rule_of(enum satchel_rule rule)
+{
+    switch (rule) {
+    case SATCHEL_RULE_LWW: return &merge_rule_lww;
+    case SATCHEL_RULE_GROUP: return &merge_rule_group;
+    case SATCHEL_RULE_ID:
+    case SATCHEL_RULE_IMMUTABLE:
+    case SATCHEL_RULE_APPEND: return &merge_rule_immutable;
+    case SATCHEL_RULE_MAX: return &merge_rule_max;
+    case SATCHEL_RULE_MIN: return &merge_rule_min;
+    case SATCHEL_RULE_FIRST: return &merge_rule_first;
+    case SATCHEL_RULE_COUNTER: return &merge_rule_counter;
+    default: return NULL;
+    }
+}
+
+const char *satchel_outcome_name(enum satchel_outcome outcome)
+{
+    switch (outcome) {
+    case SATCHEL_OUTCOME_APPLIED: return "applied";
+    case SATCHEL_OUTCOME_SUPERSEDED: return "superseded";
+    case SATCHEL_OUTCOME_MERGED: return "merged";
+    case SATCHEL_OUTCOME_QUARANTINED: return "quarantined";
+    }
+    return "unknown";
+}

@@ -1,0 +1,271 @@
+/* Owns the writing of a version's stored form. Varints are LEB128; `write` is an index into the
+ * table of writes, which ascends by order:
+ *
+ *   version  = flags, timeline, writes, [row], [units], [deletes]
+ *   flags    = bit 0: was deleted; 1: one write, the base; 2: heads among inserts follow;
+ *              3: units follow; 4: deletes follow; the rest 0, for later formats
+ *   writes   = with bit 1: write; else: count, and if that is not 0:
+ *              base + 1 or 0 for none, write...
+ *   write    = bits, device, number, ms since the write before * 2 + (1: counter follows),
+ *              [counter], [part], [position count], (node, seq - timeline as zigzag)...,
+ *              [size, role]
+ *   bits     = bit 0: insert; 1: part follows; 2: role follows; 3..7: positions, 31: count follows
+ *   row      = count, write...
+ *   units    = count, unit...
+ *   unit     = number - the number before - 1, head count * 8 + values * 4 + keeper, [keeper],
+ *              [value count], head...
+ *              keeper 0: none, 1: the last head, 2: follows; values 1: value count follows
+ *   head     = write * 2 + (1: value count values follow), value...
+ *   deletes  = count, write..., survivor + 1 or 0 for none
+ *   value    = type, then INTEGER zigzag, REAL 8 bytes little-endian, TEXT and BLOB size, bytes
+ *
+ * Devices and nodes are numbers of the caller's table. seq stands relative to the timeline, because
+ * a row fresh at a node has a seq near its cursor. */
+#include "codec.h"
+
+#include <stdlib.h>
+
+/* One place of the table of writes. */
+struct entry {
+    const struct merge_write *write;
+};
+
+/* The first failure is kept; what follows does nothing. */
+struct encoder {
+    struct satchel_buffer *out;
+    const struct satchel_id_table *ids;
+    enum satchel_status status;
+    uint64_t timeline;
+    struct entry *writes; /* ascending, each once */
+    size_t write_count;
+};
+
+static void put_bytes(struct encoder *encoder, const void *bytes, size_t size)
+{
+    if (encoder->status == SATCHEL_OK)
+        encoder->status = satchel_buffer_append(encoder->out, bytes, size);
+}
+
+static void put_varint(struct encoder *encoder, uint64_t number)
+{
+    uint8_t bytes[CODEC_VARINT_BYTES];
+    size_t size = 0;
+    do {
+        bytes[size] = (uint8_t)((number & 0x7f) | (number > 0x7f ? 0x80 : 0));
+        size++;
+        number >>= 7;
+    } while (number > 0);
+    put_bytes(encoder, bytes, size);
+}
+
+/* `bits` is a two's complement number: small magnitudes become small. */
+static void put_zigzag(struct encoder *encoder, uint64_t bits)
+{
+    put_varint(encoder, (bits << 1) ^ (bits >> 63 ? UINT64_MAX : 0));
+}
+
+static void put_id(struct encoder *encoder, const struct satchel_id *id)
+{
+    uint32_t number = 0;
+    if (encoder->status == SATCHEL_OK)
+        encoder->status = encoder->ids->number_of(encoder->ids->context, id, &number);
+    put_varint(encoder, number);
+}
+
+static void put_value(struct encoder *encoder, const struct satchel_value *value)
+{
+    uint8_t bytes[8];
+    uint64_t bits;
+    put_varint(encoder, (uint64_t)value->type);
+    switch (value->type) {
+    case SATCHEL_NULL: break;
+    case SATCHEL_INTEGER: put_zigzag(encoder, (uint64_t)value->integer); break;
+    case SATCHEL_REAL:
+        memcpy(&bits, &value->real, sizeof bits);
+        for (size_t i = 0; i < sizeof bytes; i++)
+            bytes[i] = (uint8_t)(bits >> (8 * i));
+        put_bytes(encoder, bytes, sizeof bytes);
+        break;
+    case SATCHEL_TEXT:
+    case SATCHEL_BLOB:
+        put_varint(encoder, value->bytes.size);
+        put_bytes(encoder, value->bytes.data, value->bytes.size);
+        break;
+    }
+}
+
+/* ---- the table of writes ---- */
+
+static int compare_writes(const void *a, const void *b)
+{
+    const struct entry *left = a, *right = b;
+    return satchel_order_compare(&left->write->order, &right->write->order);
+}
+
+static void gather(struct encoder *encoder, const struct merge_write *write)
+{
+    if (write)
+        encoder->writes[encoder->write_count++].write = write;
+}
+
+static enum satchel_status gather_writes(struct encoder *encoder,
+                                         const struct satchel_version *version)
+{
+    size_t most = 2 + (size_t)version->delete_count;
+    for (uint32_t i = 0; i < version->unit_count; i++)
+        most += (size_t)version->units[i].head_count + 1;
+    encoder->writes = satchel_alloc(encoder->out->allocator, most * sizeof *encoder->writes);
+    if (!encoder->writes)
+        return SATCHEL_NOMEM;
+    gather(encoder, version->base);
+    gather(encoder, version->survivor);
+    for (uint32_t i = 0; i < version->delete_count; i++)
+        gather(encoder, version->deletes[i]);
+    for (uint32_t i = 0; i < version->unit_count; i++) {
+        gather(encoder, version->units[i].keeper);
+        for (uint32_t j = 0; j < version->units[i].head_count; j++)
+            gather(encoder, version->units[i].heads[j].write);
+    }
+    if (encoder->write_count > 1)
+        qsort(encoder->writes, encoder->write_count, sizeof *encoder->writes, compare_writes);
+    size_t kept = 0;
+    for (size_t i = 0; i < encoder->write_count; i++)
+        if (kept == 0 || compare_writes(&encoder->writes[kept - 1], &encoder->writes[i]) != 0)
+            encoder->writes[kept++] = encoder->writes[i];
+    encoder->write_count = kept;
+    return SATCHEL_OK;
+}
+
+static size_t index_of(const struct encoder *encoder, const struct merge_write *write)
+{
+    const struct entry sought = {write};
+    const struct entry *found = bsearch(&sought, encoder->writes, encoder->write_count,
+                                        sizeof *encoder->writes, compare_writes);
+    return (size_t)(found - encoder->writes);
+}
+
+static void put_write(struct encoder *encoder, const struct merge_write *write, uint64_t *last_ms)
+{
+    const struct satchel_order *order = &write->order;
+    size_t positions = write->positions.count;
+    size_t shown = positions < CODEC_POSITIONS_FOLLOW ? positions : CODEC_POSITIONS_FOLLOW;
+    uint64_t counter = order->stamp & 0xffff;
+    put_varint(encoder, (write->is_insert ? CODEC_WRITE_INSERT : 0u) |
+                            (order->part ? CODEC_WRITE_PART : 0u) |
+                            (write->role.size ? CODEC_WRITE_ROLE : 0u) |
+                            ((uint64_t)shown << CODEC_WRITE_POSITIONS_SHIFT));
+    put_id(encoder, &order->device);
+    put_varint(encoder, order->number);
+    put_varint(encoder, ((order->stamp >> 16) - *last_ms) << 1 | (counter ? 1 : 0));
+    if (counter)
+        put_varint(encoder, counter);
+    if (order->part)
+        put_varint(encoder, order->part);
+    if (shown == CODEC_POSITIONS_FOLLOW)
+        put_varint(encoder, positions);
+    for (size_t i = 0; i < positions; i++) {
+        put_id(encoder, &write->positions.items[i].node);
+        put_zigzag(encoder, write->positions.items[i].seq - encoder->timeline);
+    }
+    if (write->role.size) {
+        put_varint(encoder, write->role.size);
+        put_bytes(encoder, write->role.data, write->role.size);
+    }
+    *last_ms = order->stamp >> 16;
+}
+
+static void put_writes(struct encoder *encoder, const struct satchel_version *version,
+                       bool is_single)
+{
+    if (!is_single) {
+        put_varint(encoder, encoder->write_count);
+        if (encoder->write_count)
+            put_varint(encoder, version->base ? index_of(encoder, version->base) + 1 : 0);
+    }
+    uint64_t last_ms = 0;
+    for (size_t i = 0; i < encoder->write_count; i++)
+        put_write(encoder, encoder->writes[i].write, &last_ms);
+}
+
+/* ---- units and deletes ---- */
+
+static void put_unit(struct encoder *encoder, const struct merge_unit *unit, uint32_t next_unit)
+{
+    uint32_t value_count = 0;
+    for (uint32_t i = 0; i < unit->head_count; i++)
+        if (unit->heads[i].values)
+            value_count = unit->heads[i].value_count;
+    const struct merge_write *last =
+        unit->head_count ? unit->heads[unit->head_count - 1].write : NULL;
+    uint64_t keeper = !unit->keeper          ? CODEC_KEEPER_NONE
+                      : unit->keeper == last ? CODEC_KEEPER_LAST
+                                             : CODEC_KEEPER_FOLLOWS;
+    put_varint(encoder, unit->unit - next_unit);
+    put_varint(encoder,
+               (uint64_t)unit->head_count << 3 | (value_count ? CODEC_UNIT_VALUES : 0u) | keeper);
+    if (keeper == CODEC_KEEPER_FOLLOWS)
+        put_varint(encoder, index_of(encoder, unit->keeper));
+    if (value_count)
+        put_varint(encoder, value_count);
+    for (uint32_t i = 0; i < unit->head_count; i++) {
+        const struct merge_head *head = &unit->heads[i];
+        put_varint(encoder, (uint64_t)index_of(encoder, head->write) << 1 | (head->values ? 1 : 0));
+        for (uint32_t j = 0; head->values && j < value_count; j++)
+            put_value(encoder, &head->values[j]);
+    }
+}
+
+static void put_units(struct encoder *encoder, const struct satchel_version *version)
+{
+    const struct merge_unit *row = merge_version_find(version, SATCHEL_COLUMN_ROW);
+    uint32_t count = version->unit_count - (row ? 1 : 0);
+    if (row) {
+        put_varint(encoder, row->head_count);
+        for (uint32_t i = 0; i < row->head_count; i++)
+            put_varint(encoder, index_of(encoder, row->heads[i].write));
+    }
+    if (count)
+        put_varint(encoder, count);
+    uint32_t next_unit = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        put_unit(encoder, &version->units[i], next_unit);
+        next_unit = version->units[i].unit + 1;
+    }
+}
+
+static void put_deletes(struct encoder *encoder, const struct satchel_version *version)
+{
+    put_varint(encoder, version->delete_count);
+    for (uint32_t i = 0; i < version->delete_count; i++)
+        put_varint(encoder, index_of(encoder, version->deletes[i]));
+    put_varint(encoder, version->survivor ? index_of(encoder, version->survivor) + 1 : 0);
+}
+
+enum satchel_status satchel_version_encode(const struct satchel_version *version,
+                                           const struct satchel_id_table *ids,
+                                           struct satchel_buffer *out)
+{
+    struct encoder encoder = {.out = out, .ids = ids, .timeline = version->timeline};
+    size_t size_before = out->size;
+    encoder.status = gather_writes(&encoder, version);
+    if (encoder.status != SATCHEL_OK)
+        goto cleanup;
+
+    bool has_row = merge_version_find(version, SATCHEL_COLUMN_ROW) != NULL;
+    bool is_single = encoder.write_count == 1 && version->base;
+    put_varint(&encoder, (version->was_deleted ? CODEC_WAS_DELETED : 0u) |
+                             (is_single ? CODEC_SINGLE : 0u) | (has_row ? CODEC_ROW : 0u) |
+                             (version->unit_count > (has_row ? 1u : 0u) ? CODEC_UNITS : 0u) |
+                             (version->delete_count ? CODEC_DELETES : 0u));
+    put_varint(&encoder, version->timeline);
+    put_writes(&encoder, version, is_single);
+    put_units(&encoder, version);
+    if (version->delete_count)
+        put_deletes(&encoder, version);
+    if (encoder.status != SATCHEL_OK)
+        out->size = size_before;
+
+cleanup:
+    satchel_free(out->allocator, encoder.writes);
+    return encoder.status;
+}
