@@ -39,7 +39,7 @@ struct satchel_statement {
     enum satchel_statement_kind kind;
     struct satchel_span text;  /* as written, without the ';' */
     const char *sql;           /* the same with comments blanked out: what is run */
-    const char *name;          /* of the table created or altered, unquoted; NULL for others */
+    const char *name;          /* of the (virtual) table created or altered, unquoted; else NULL */
     int line;
 };
 

@@ -1,6 +1,7 @@
 /* Digests: equal tables have equal digests, whatever the order of their rows.
  *
- * row digest   = the first 16 bytes of BLAKE2b over the row's values in column order, each as MessagePack
+ * row digest   = the first 16 bytes of BLAKE2b (64 bytes long, no key) over the row's values in
+ *                column order, each as MessagePack
  * table digest = the sum of its rows' digests as 128-bit big-endian numbers, modulo 2^128
  *
  * A sum can be kept up to date by adding and subtracting single rows. */

@@ -39,10 +39,15 @@ enum satchel_status satchel_log_conflict(struct satchel_log *log, const struct s
                                          const struct satchel_conflict_note *note,
                                          struct satchel_error *error) SATCHEL_MUST_USE;
 
-/* Registers satchel_history on a connection. `schema` gives the present schema at each use (it may
- * change when a migration arrives); NULL from it means no rows. On a replica the change sets not yet in
- * satchel_entry are read from satchel_change (see client-core/src/replica.h) with outcome 'pending'.
- * Constraints on tbl, key and field are used to skip what does not match; rows come in order of log. */
+/* Registers satchel_history on a connection: a row per written field, or one with field '' where none
+ * was (a delete, an insert of defaults). id is DEVICE.NUMBER.PART.COLUMN, COLUMN '-' for such a row; a
+ * counter's `new` is its delta with a sign, as text; `old` is what the node's row had before. Reads the
+ * log from its beginning; values it must remember go to a private temporary database.
+ *
+ * `schema` gives the present schema at each use (it may change when a migration arrives); NULL from it
+ * means no rows. On a replica the change sets not yet in satchel_entry are read from satchel_change (see
+ * client-core/src/replica.h) with outcome 'pending'. Constraints on tbl, key, field, id and device are
+ * used to skip what does not match; rows come in order of log. */
 int satchel_history_register(struct sqlite3 *db,
                              const struct satchel_schema *(*schema)(void *context), void *context);
 

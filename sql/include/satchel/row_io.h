@@ -13,7 +13,9 @@ enum satchel_status satchel_row_io_new(struct satchel_row_io **out, struct sqlit
                                        const struct satchel_schema *schema) SATCHEL_MUST_USE;
 void satchel_row_io_free(struct satchel_row_io *io);
 
-/* Values in and out of SQLite. A column's or argument's bytes are borrowed until the next step. */
+/* Values in and out of SQLite. A bound value's bytes are borrowed until the statement is bound anew or
+ * its bindings are cleared, a column's or argument's until the next step. Out of memory, TEXT has NULL
+ * data. */
 int satchel_value_bind(struct sqlite3_stmt *statement, int index, const struct satchel_value *value);
 struct satchel_value satchel_value_of_column(struct sqlite3_stmt *statement, int index);
 struct satchel_value satchel_value_of_argument(struct sqlite3_value *argument);
@@ -23,15 +25,18 @@ enum satchel_status satchel_row_read(struct satchel_row_io *io, const struct sat
                                      const struct satchel_value *key, struct satchel_arena *arena,
                                      bool *exists, struct satchel_value *values,
                                      struct satchel_error *error) SATCHEL_MUST_USE;
-/* Inserts a whole row (all columns). SQL (native code SQLITE_CONSTRAINT…) if SQLite refuses it. */
+/* Inserts a whole row (all columns). SQL (native code SQLITE_CONSTRAINT…) if SQLite refuses it, also
+ * where the table says ON CONFLICT REPLACE: no other row is ever removed. BUSY, NOMEM. */
 enum satchel_status satchel_row_insert(struct satchel_row_io *io, const struct satchel_table *table,
                                        const struct satchel_value *values,
                                        struct satchel_error *error) SATCHEL_MUST_USE;
-/* Sets the given fields of an existing row. Statements are cached per set of columns, bounded. */
+/* Sets the given fields of an existing row; without the row nothing happens. Statements are cached per
+ * set of columns, bounded. SQL as above. */
 enum satchel_status satchel_row_update(struct satchel_row_io *io, const struct satchel_table *table,
                                        const struct satchel_value *key,
                                        const struct satchel_field *fields, uint32_t field_count,
                                        struct satchel_error *error) SATCHEL_MUST_USE;
+/* Deletes the row if it exists. */
 enum satchel_status satchel_row_delete(struct satchel_row_io *io, const struct satchel_table *table,
                                        const struct satchel_value *key,
                                        struct satchel_error *error) SATCHEL_MUST_USE;
