@@ -10,7 +10,7 @@ import random
 import uuid
 
 NAMESPACE = uuid.UUID("6f9619ff-8b86-4d01-b42d-00cf4fc964ff")
-BASE_MS = 1760000000000  # 2025-10-09
+BASE_MS = 1759968000000  # 2025-10-09 00:00 UTC
 
 
 def row_id(*parts):
@@ -83,8 +83,7 @@ def from_csv(folder):
         accounts.append(dict(
             id=row_id("account", r["account"]), name=r["account"], type="customer",
             industry=clean(r["sector"]), source="import", country=clean(r["office_location"]),
-            employees=int(r["employees"]), revenue_minor=minor(r["revenue"]) and
-            minor(r["revenue"]) * 1000000,
+            employees=int(r["employees"]), revenue_minor=minor(r["revenue"]) * 1000000,
             parent_id=row_id("account", r["subsidiary_of"]) if r["subsidiary_of"] else None,
             owner_id=row_id("user", owner) if owner else None,
             org_unit_id=office_of.get(owner), customer_since_on=None, created_at=BASE_MS))
@@ -116,8 +115,9 @@ CITIES = [("Germany", "Hamburg"), ("Germany", "Leipzig"), ("France", "Lyon"), ("
 
 def generated(seed=20251009):
     rng = random.Random(seed)
-    people = [f"{first} {last}" for first in FIRST for last in LAST]
-    rng.shuffle(people)
+    # Each round pairs every first name with another last name, so that neighbours have different ones.
+    people = [f"{first} {LAST[(i + shift) % len(LAST)]}"
+              for shift in range(len(LAST)) for i, first in enumerate(FIRST)]
     teams = []
     for office in ("North", "South", "East"):
         manager = people.pop()

@@ -98,10 +98,15 @@ class Proxy:
                 continue
             up, down, self.cut_up, self.cut_down = self.cut_up, self.cut_down, None, None
             self.up_bytes = self.down_bytes = 0
-            for source, sink, budget, name in ((client, server, up, "up_bytes"),
-                                               (server, client, down, "down_bytes")):
-                threading.Thread(target=self._forward, args=(source, sink, budget, name),
-                                 daemon=True).start()
+            threading.Thread(target=self._serve, args=(client, server, up, down), daemon=True).start()
+
+    def _serve(self, client, server, up, down):
+        with client, server:
+            back = threading.Thread(target=self._forward, args=(server, client, down, "down_bytes"),
+                                    daemon=True)
+            back.start()
+            self._forward(client, server, up, "up_bytes")
+            back.join()
 
     def _forward(self, source, sink, budget, counter):
         try:
