@@ -1,6 +1,7 @@
-/* The scanner for schema annotations (ANNOTATIONS.md grammar). Pure text: finds statements, table and
- * column definitions, and the `-- @...` comments that belong to them, with their lines. It does not
- * judge whether an annotation makes sense for the table; schema.c does, knowing what SQLite made of it. */
+/* The scanner for schema annotations (ANNOTATIONS.md grammar). Pure text: finds statements, table
+ * and column definitions, and the `-- @...` comments that belong to them, with their lines. It does
+ * not judge whether an annotation makes sense for the table; schema.c does, knowing what SQLite
+ * made of it. */
 #ifndef SATCHEL_ANNOTATION_H
 #define SATCHEL_ANNOTATION_H
 
@@ -8,20 +9,20 @@
 
 /* A column annotation, taken apart. Texts are copies in the arena, NULL where absent. */
 struct satchel_column_annotation {
-    const char *table;      /* unquoted name of the table being created, altered, or named by @column */
-    const char *column;     /* unquoted */
-    const char *rule;       /* "@lww", "@group", "@key(weak)", "@id(assigned)", ... */
-    const char *argument;   /* "g", "hq>rep" without spaces, or NULL */
+    const char *table;  /* unquoted name of the table being created, altered, or named by @column */
+    const char *column; /* unquoted */
+    const char *rule;   /* "@lww", "@group", "@key(weak)", "@id(assigned)", ... */
+    const char *argument; /* "g", "hq>rep" without spaces, or NULL */
     const char *frozen, *mask, *write, *ref;
-    bool changes_rule;      /* from "@column table column rule" */
+    bool changes_rule; /* from "@column table column rule" */
     int line;
 };
 
 struct satchel_table_annotation {
-    const char *table;      /* of the CREATE TABLE that follows */
+    const char *table; /* of the CREATE TABLE that follows */
     bool is_local, is_append;
-    const char *scope;      /* as written, single spaces */
-    const char *policy;     /* "forbid", ...; NULL for local */
+    const char *scope;  /* as written, single spaces */
+    const char *policy; /* "forbid", ...; NULL for local */
     int priority;
     int64_t retain_days;
     int line;
@@ -37,9 +38,9 @@ enum satchel_statement_kind {
 
 struct satchel_statement {
     enum satchel_statement_kind kind;
-    struct satchel_span text;  /* as written, without the ';' */
-    const char *sql;           /* the same with comments blanked out: what is run */
-    const char *name;          /* of the (virtual) table created or altered, unquoted; else NULL */
+    struct satchel_span text; /* as written, without the ';' */
+    const char *sql;          /* the same with comments blanked out: what is run */
+    const char *name;         /* of the (virtual) table created or altered, unquoted; else NULL */
     int line;
 };
 
@@ -52,8 +53,8 @@ struct satchel_annotations {
     uint32_t column_count;
 };
 
-/* SATCHEL_SCHEMA with "FILE:LINE: reason; remedy" for anything that is no annotation of the grammar or
- * stands where none may stand. LIMIT above 4 MiB. */
+/* SATCHEL_SCHEMA with "FILE:LINE: reason; remedy" for anything that is no annotation of the grammar
+ * or stands where none may stand. LIMIT above 4 MiB. */
 enum satchel_status satchel_annotations_read(const char *file_name, struct satchel_span sql,
                                              struct satchel_arena *arena,
                                              struct satchel_annotations *out,

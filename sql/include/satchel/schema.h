@@ -1,8 +1,9 @@
 /* The schema of a workspace: numbered migrations of plain SQL with annotations, and what they mean.
  *
- * Made from the migrations' text alone: annotations are read by a scanner of our own (annotation.h), the
- * tables by SQLite itself, which runs the migrations in a private in-memory database. A schema object is
- * immutable and may be shared between threads. Everything in it lives as long as the schema. */
+ * Made from the migrations' text alone: annotations are read by a scanner of our own
+ * (annotation.h), the tables by SQLite itself, which runs the migrations in a private in-memory
+ * database. A schema object is immutable and may be shared between threads. Everything in it lives
+ * as long as the schema. */
 #ifndef SATCHEL_SCHEMA_H
 #define SATCHEL_SCHEMA_H
 
@@ -12,34 +13,35 @@
 struct sqlite3;
 
 struct satchel_column {
-    const char *name;           /* unquoted */
-    const char *declared_type;  /* "" if none */
-    uint32_t number;            /* PRAGMA table_xinfo cid */
+    const char *name;          /* unquoted */
+    const char *declared_type; /* "" if none */
+    uint32_t number;           /* PRAGMA table_xinfo cid */
     enum satchel_rule rule;
-    const char *rule_argument;  /* group name, leader, machine or roles "hq>rep" as written; else NULL */
-    const char *frozen;         /* of frozen(...), else NULL */
-    const char *mask;           /* comma-separated roles of @mask, else NULL */
-    const char *write;          /* comma-separated roles of @write, else NULL */
-    const char *ref;            /* type column of @ref, else NULL */
+    const char
+        *rule_argument; /* group name, leader, machine or roles "hq>rep" as written; else NULL */
+    const char *frozen; /* of frozen(...), else NULL */
+    const char *mask;   /* comma-separated roles of @mask, else NULL */
+    const char *write;  /* comma-separated roles of @write, else NULL */
+    const char *ref;    /* type column of @ref, else NULL */
     const char *references_table; /* of REFERENCES, else NULL */
-    const char *field;          /* what history and conflicts call its unit: group name or column name */
+    const char *field; /* what history and conflicts call its unit: group name or column name */
     bool not_null;
-    uint32_t key_position;      /* 1.. in the primary key, 0 outside */
+    uint32_t key_position; /* 1.. in the primary key, 0 outside */
 };
 
 struct satchel_table {
     const char *name;
-    uint32_t number;            /* 1.. in order of creation over all migrations, local tables included;
-                                   never changes */
-    bool is_local;              /* @table local: never captured, never synced */
+    uint32_t number; /* 1.. in order of creation over all migrations, local tables included;
+                        never changes */
+    bool is_local;   /* @table local: never captured, never synced */
     bool without_rowid;
-    bool is_append;             /* "append" in @table */
-    const char *scope;          /* as written; NULL for local */
-    int priority;               /* 0 if not given */
-    int64_t retain_days;        /* 0: keep everything */
+    bool is_append;      /* "append" in @table */
+    const char *scope;   /* as written; NULL for local */
+    int priority;        /* 0 if not given */
+    int64_t retain_days; /* 0: keep everything */
     struct satchel_column *columns;
     uint32_t column_count;
-    uint32_t *key_columns;      /* numbers, in the key's order */
+    uint32_t *key_columns; /* numbers, in the key's order */
     uint32_t key_count;
     struct satchel_table_rules rules;
 };
@@ -48,16 +50,16 @@ struct satchel_schema {
     struct satchel_table *tables; /* tables[i].number == i + 1 */
     uint32_t table_count;
     uint32_t migration_count;
-    bool defines_users;         /* there is a view satchel_users */
+    bool defines_users; /* there is a view satchel_users */
     bool defines_grants;
-    const char *scope_notice;   /* NULL, or one line: scopes are accepted but not applied yet */
+    const char *scope_notice; /* NULL, or one line: scopes are accepted but not applied yet */
 };
 
 /* Reads and checks migrations (numbers 1, 2, ... without a gap, one schema together). On refusal
- * (SATCHEL_SCHEMA) `error` says FILE:LINE: reason; remedy. Everything ANNOTATIONS.md refuses is refused
- * here, and so are rules, policies and modifiers not built yet, by name; and triggers that write a synced
- * table without WHEN NOT satchel_applying(); and statements other than CREATE, ALTER TABLE ADD COLUMN
- * and INSERT. Other statuses: NOMEM, SQL, LIMIT. */
+ * (SATCHEL_SCHEMA) `error` says FILE:LINE: reason; remedy. Everything ANNOTATIONS.md refuses is
+ * refused here, and so are rules, policies and modifiers not built yet, by name; and triggers that
+ * write a synced table without WHEN NOT satchel_applying(); and statements other than CREATE, ALTER
+ * TABLE ADD COLUMN and INSERT. Other statuses: NOMEM, SQL, LIMIT. */
 enum satchel_status satchel_schema_new(struct satchel_schema **out,
                                        const struct satchel_migration *migrations,
                                        uint32_t migration_count,
@@ -74,14 +76,16 @@ const struct satchel_column *satchel_table_find_column(const struct satchel_tabl
 
 /* ---- in a database file: the table satchel_migration(number, name, sql) ---- */
 
-/* Runs the DDL of the migrations first_number..schema->migration_count that `db` lacks, inside the
- * caller's transaction, and records them. INSERTs are not run: first rows arrive as a change set of the
- * server (see satchel_migration_inserts). SQL with the native code. */
+/* Runs the DDL of those of `migrations` that `db` lacks, inside the caller's transaction, and
+ * records them; numbers up to the last one recorded are skipped unread. INSERTs are not run: first
+ * rows arrive as a change set of the server (see satchel_migration_inserts). SQL with the native
+ * code; SCHEMA for a gap or text that is no migration. On failure the caller rolls back. */
 enum satchel_status satchel_schema_install(struct sqlite3 *db,
                                            const struct satchel_migration *migrations,
                                            uint32_t migration_count,
                                            struct satchel_error *error) SATCHEL_MUST_USE;
-/* Reads satchel_migration and makes the schema of it. `*out` NULL and OK when there are no migrations. */
+/* Reads satchel_migration and makes the schema of it. `*out` NULL and OK when there are no
+ * migrations. */
 enum satchel_status satchel_schema_load(struct sqlite3 *db, struct satchel_schema **out,
                                         struct satchel_error *error) SATCHEL_MUST_USE;
 /* The stored migrations with number > `after`, copied into `arena`. */
@@ -89,15 +93,17 @@ enum satchel_status satchel_schema_migrations(struct sqlite3 *db, uint64_t after
                                               struct satchel_arena *arena,
                                               struct satchel_migration **out, uint32_t *out_count,
                                               struct satchel_error *error) SATCHEL_MUST_USE;
-/* Calls `visit` for each INSERT statement of a migration, in order. */
+/* Calls `visit` for each INSERT statement of a migration, in order: its text without ';' and with
+ * comments blanked out, ended by a NUL, borrowed during the call; and its line. A status other than
+ * OK from `visit` ends the visit and is returned. */
 enum satchel_status satchel_migration_inserts(
     const struct satchel_migration *migration,
-    enum satchel_status (*visit)(void *context, struct satchel_span statement, int line), void *context,
-    struct satchel_error *error) SATCHEL_MUST_USE;
+    enum satchel_status (*visit)(void *context, struct satchel_span statement, int line),
+    void *context, struct satchel_error *error) SATCHEL_MUST_USE;
 
-/* Checks every trigger now in `db` on a tracked table (an application may add its own on a replica):
- * SATCHEL_SCHEMA naming the first that writes a synced table without WHEN NOT satchel_applying().
- * Temporarily sets and clears the connection's authorizer. */
+/* Checks every trigger now in `db` on a tracked table (an application may add its own on a
+ * replica): SATCHEL_SCHEMA naming the first that writes a synced table without WHEN NOT
+ * satchel_applying(). Temporarily sets and clears the connection's authorizer. */
 enum satchel_status satchel_triggers_check(struct sqlite3 *db, const struct satchel_schema *schema,
                                            struct satchel_error *error) SATCHEL_MUST_USE;
 

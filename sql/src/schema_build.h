@@ -1,0 +1,126 @@
+/* A schema in the making: what the migrations' text says and where, beside what SQLite made of it.
+ * The steps, in order: schema_run.c runs the statements in a private database and notes where
+ * tables and columns come from; schema_tables.c asks SQLite what they are; schema_default.c
+ * evaluates defaults; schema_rules.c gives each column its rule; schema_check.c and schema_frozen.c
+ * judge the whole; schema_built.c refuses what does not work yet. Internal to sql/. */
+#ifndef SATCHEL_SCHEMA_BUILD_H
+#define SATCHEL_SCHEMA_BUILD_H
+
+#include <satchel/schema.h>
+
+#include "annotation_grammar.h"
+#include "definitions.h"
+
+#define SATCHEL_MIGRATIONS_MAX 10000
+
+struct satchel_build_column {
+    const char *name;
+    struct satchel_place place;
+    uint32_t migration;                                 /* the number of the one that defines it */
+    bool is_added;                                      /* by ALTER TABLE */
+    const struct satchel_column_annotation *annotation; /* the one in force; NULL: none */
+    struct satchel_place annotation_place;
+};
+
+struct satchel_build_clause {
+    enum satchel_clause_kind kind;
+    const char *expression; /* of CHECK, comments and all */
+    const char *column;     /* it stands in the definition of; NULL: a table constraint */
+    struct satchel_place place;
+};
+
+struct satchel_build_table {
+    const char *name;
+    struct satchel_place place;
+    uint32_t migration;
+    bool is_virtual;
+    const struct satchel_table_annotation *annotation;
+    struct satchel_place annotation_place;
+    struct satchel_scope scopes[2];
+    uint32_t scope_count;
+    struct satchel_build_column *columns; /* in the order of the text */
+    uint32_t column_count, column_capacity;
+    struct satchel_build_clause *clauses;
+    uint32_t clause_count, clause_capacity;
+    uint32_t
+        *parent_ids; /* per column of the schema's table: its first foreign key's id + 1, or 0 */
+    uint32_t references_count; /* foreign keys of the table */
+};
+
+/* A default already evaluated: few differ, and letting SQLite evaluate one takes it three tables.
+ */
+struct satchel_build_value {
+    const char *type, *expression;
+    struct satchel_value value;
+    bool varies;
+};
+#define SATCHEL_BUILD_VALUES_MAX 32
+
+/* A view, index or trigger. */
+struct satchel_build_object {
+    enum satchel_object_kind kind;
+    const char *name;
+    struct satchel_place place;
+};
+
+struct satchel_build {
+    struct sqlite3 *db;         /* private, in memory */
+    struct sqlite3 *scratch;    /* another, for defaults */
+    struct satchel_arena arena; /* released with the build */
+    struct satchel_arena *keep; /* of the schema */
+    struct satchel_schema *schema;
+    struct satchel_error *error;
+    struct satchel_build_table *tables;
+    uint32_t table_count, table_capacity;
+    struct satchel_build_object *objects;
+    uint32_t object_count, object_capacity;
+    struct satchel_build_value values[SATCHEL_BUILD_VALUES_MAX];
+    uint32_t value_count;
+};
+
+/* Each sets the build's error and returns SCHEMA for a refusal, NOMEM or SQL otherwise. */
+enum satchel_status satchel_build_migration(
+    struct satchel_build *build, const struct satchel_migration *migration) SATCHEL_MUST_USE;
+enum satchel_status satchel_build_tables(struct satchel_build *build) SATCHEL_MUST_USE;
+enum satchel_status satchel_build_rules(struct satchel_build *build) SATCHEL_MUST_USE;
+enum satchel_status satchel_build_check(struct satchel_build *build) SATCHEL_MUST_USE;
+enum satchel_status satchel_build_check_names(struct satchel_build *build) SATCHEL_MUST_USE;
+enum satchel_status satchel_build_check_checks(struct satchel_build *build) SATCHEL_MUST_USE;
+enum satchel_status satchel_build_check_frozen(struct satchel_build *build) SATCHEL_MUST_USE;
+enum satchel_status satchel_build_check_states(struct satchel_build *build) SATCHEL_MUST_USE;
+enum satchel_status satchel_build_check_views(struct satchel_build *build) SATCHEL_MUST_USE;
+enum satchel_status satchel_build_check_triggers(struct satchel_build *build) SATCHEL_MUST_USE;
+enum satchel_status satchel_build_refuse_unbuilt(struct satchel_build *build) SATCHEL_MUST_USE;
+enum satchel_status satchel_build_scope_notice(struct satchel_build *build) SATCHEL_MUST_USE;
+
+/* The default of a column as a row that leaves it out gets it. `*varies`: it is no constant (the
+ * time, a random number); `out` is then NULL. `expression` NULL: none is declared. */
+enum satchel_status satchel_build_default(struct satchel_build *build, const char *declared_type,
+                                          bool is_strict, const char *expression,
+                                          struct satchel_place place, struct satchel_value *out,
+                                          bool *varies) SATCHEL_MUST_USE;
+
+/* By name, case folded; NULL: none. */
+struct satchel_build_table *satchel_build_find_table(const struct satchel_build *build,
+                                                     const char *name);
+struct satchel_build_column *satchel_build_find_column(const struct satchel_build_table *table,
+                                                       const char *name);
+/* The schema's table, writable while it is made. */
+static inline struct satchel_table *satchel_build_table_made(
+    const struct satchel_build *build, const struct satchel_build_table *table)
+{
+    return &build->schema->tables[table - build->tables];
+}
+/* Where the column's annotation stands, else where its definition does. */
+struct satchel_place satchel_build_place(const struct satchel_build_table *table,
+                                         const char *column);
+/* "@group(address)" as the schema writes the column's rule, for messages. In the build's arena or
+ * static. */
+const char *satchel_build_rule_text(struct satchel_build *build,
+                                    const struct satchel_column *column);
+
+/* Prepares and steps for the build's own queries and statements. */
+enum satchel_status satchel_build_sql_failed(struct satchel_build *build, struct sqlite3 *db);
+enum satchel_status satchel_build_no_memory(struct satchel_build *build);
+
+#endif

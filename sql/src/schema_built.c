@@ -1,0 +1,113 @@
+/* Owns what does not work yet: refused by name, with what to use meanwhile. Comes after every other
+ * check, so that a schema whose mistakes are mended needs no second look. */
+#include "schema_build.h"
+
+static const char *meanwhile(enum satchel_rule rule)
+{
+    switch (rule) {
+    case SATCHEL_RULE_SET:
+    case SATCHEL_RULE_MAP:
+    case SATCHEL_RULE_TEXT3: return "use @lww, which keeps one writer's whole value";
+    case SATCHEL_RULE_SERVER: return "use @lww, and let one device at head office write it";
+    case SATCHEL_RULE_KEY:
+    case SATCHEL_RULE_KEY_WEAK:
+        return "use @lww; where two devices must make the same row, derive the primary key from "
+               "the value "
+               "with satchel_uuid5()";
+    case SATCHEL_RULE_FOLLOWS: return "put the column and its leader into one @group(name)";
+    case SATCHEL_RULE_CLAIM: return "use @lww, or @first if the earliest is to keep it";
+    default: return "use @lww";
+    }
+}
+
+static enum satchel_status refuse_modifier(struct satchel_build *build,
+                                           const struct satchel_build_table *from,
+                                           const struct satchel_column *column)
+{
+    struct satchel_place place = satchel_build_place(from, column->name);
+    if (column->frozen)
+        return satchel_refuse(
+            build->error, place,
+            "frozen(%s) on %s.%s is not built yet; take it out and refuse late writes in "
+            "the application",
+            column->frozen, from->name, column->name);
+    if (column->mask)
+        return satchel_refuse(
+            build->error, place,
+            "@mask(%s) on %s.%s is not built yet; take it out if everybody may see the "
+            "column, else keep the column in another database",
+            column->mask, from->name, column->name);
+    if (column->write)
+        return satchel_refuse(
+            build->error, place,
+            "@write(%s) on %s.%s is not built yet; take it out and refuse the write in "
+            "the application",
+            column->write, from->name, column->name);
+    return SATCHEL_OK;
+}
+
+static enum satchel_status refuse_table(struct satchel_build *build,
+                                        const struct satchel_build_table *from)
+{
+    const struct satchel_table *table = satchel_build_table_made(build, from);
+    enum satchel_delete_policy policy = table->rules.delete_policy;
+    if (policy == SATCHEL_DELETE_RESTRICT || policy == SATCHEL_DELETE_DELETE_WINS)
+        return satchel_refuse(build->error, from->annotation_place,
+                              "delete=%s of %s is not built yet; use delete=%s",
+                              from->annotation->policy, from->name,
+                              policy == SATCHEL_DELETE_RESTRICT ? "forbid" : "edit_wins");
+    if (table->retain_days)
+        return satchel_refuse(build->error, from->annotation_place,
+                              "retain= of %s is not built yet; take it out, and everything is kept",
+                              from->name);
+    return SATCHEL_OK;
+}
+
+enum satchel_status satchel_build_refuse_unbuilt(struct satchel_build *build)
+{
+    for (uint32_t t = 0; t < build->table_count; t++) {
+        const struct satchel_build_table *from = &build->tables[t];
+        const struct satchel_table *table = satchel_build_table_made(build, from);
+        enum satchel_status status = table->is_local ? SATCHEL_OK : refuse_table(build, from);
+        for (uint32_t i = 0; status == SATCHEL_OK && !table->is_local && i < table->column_count;
+             i++) {
+            const struct satchel_column *column = &table->columns[i];
+            if (!satchel_rule_is_built(column->rule))
+                return satchel_refuse(build->error, satchel_build_place(from, column->name),
+                                      "%s on %s.%s is not built yet; %s",
+                                      satchel_build_rule_text(build, column), from->name,
+                                      column->name, meanwhile(column->rule));
+            status = refuse_modifier(build, from, column);
+        }
+        if (status != SATCHEL_OK)
+            return status;
+    }
+    return SATCHEL_OK;
+}
+
+enum satchel_status satchel_build_scope_notice(struct satchel_build *build)
+{
+    enum { NAMES_SHOWN = 5 };
+    struct satchel_buffer text;
+    satchel_buffer_init(&text, 4096, NULL);
+    uint32_t count = 0;
+    enum satchel_status status = satchel_buffer_format(
+        &text, "scopes are accepted but not applied yet: every device gets all rows of ");
+    for (uint32_t t = 0; status == SATCHEL_OK && t < build->table_count; t++) {
+        const struct satchel_table *table = &build->schema->tables[t];
+        if (table->is_local || strcmp(table->scope, "all") == 0)
+            continue;
+        if (++count <= NAMES_SHOWN)
+            status = satchel_buffer_format(&text, "%s%.128s", count > 1 ? ", " : "", table->name);
+    }
+    if (status == SATCHEL_OK && count > NAMES_SHOWN)
+        status = satchel_buffer_format(&text, " and %u more", count - NAMES_SHOWN);
+    if (status == SATCHEL_OK && count > 0) {
+        build->schema->scope_notice =
+            (const char *)satchel_arena_copy(build->keep, satchel_buffer_span(&text)).data;
+        if (!build->schema->scope_notice)
+            status = SATCHEL_NOMEM;
+    }
+    satchel_buffer_deinit(&text);
+    return status == SATCHEL_OK ? SATCHEL_OK : satchel_build_no_memory(build);
+}
