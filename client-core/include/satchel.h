@@ -12,13 +12,15 @@
 #ifndef SATCHEL_CLIENT_H
 #define SATCHEL_CLIENT_H
 
-#include <satchel/session.h>
+#include <satchel/id.h> /* and with it every standard header, outside of what follows */
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define SATCHEL_VERSION "0.1.0"
+#include <satchel/session.h>
+
+#define SATCHEL_VERSION_TEXT "0.1.0"
 
 struct sqlite3;
 typedef struct satchel_replica satchel_replica;

@@ -42,7 +42,10 @@
  * seen: satchel_pack_vector. seen_stamp: the greatest stamp applied: what a new stamp must exceed.
  * last_number: the greatest number that has left satchel_change (numbers go on from the greater of this
  * and the greatest in satchel_change). acked_number: acknowledged durable by the node.
- * reference_*: the clock sample of the last handshake (server_ms at utc_ms/monotonic_ms in boot). */
+ * last_stamp: of the greatest own number that was sent or answered, as corrected or fixed: what the next
+ * one sent must exceed.
+ * reference_*: the clock sample of the last handshake (server_ms at utc_ms/monotonic_ms in boot).
+ * refused: how many own rows nodes have set aside (quarantined), counted when their entries are applied. */
 #define SATCHEL_REPLICA_DDL                                                                        \
     "CREATE TABLE IF NOT EXISTS satchel_replica("                                                  \
     "one INTEGER PRIMARY KEY CHECK(one=1), format INTEGER NOT NULL, state TEXT NOT NULL,"          \
@@ -51,7 +54,8 @@
     "node BLOB, cursor INTEGER NOT NULL DEFAULT 0, seen BLOB, seen_stamp INTEGER NOT NULL DEFAULT 0,"\
     "last_number INTEGER NOT NULL DEFAULT 0, acked_number INTEGER NOT NULL DEFAULT 0,"             \
     "reference_server_ms INTEGER, reference_utc_ms INTEGER, reference_monotonic_ms INTEGER,"       \
-    "reference_boot INTEGER, last_sync_ms INTEGER)"
+    "reference_boot INTEGER, last_sync_ms INTEGER, refused INTEGER NOT NULL DEFAULT 0,"\
+    "last_stamp INTEGER NOT NULL DEFAULT 0)"
 
 /* stamp: as estimated at the commit; utc_ms, monotonic_ms, boot: raw clock readings there, from which the
  * stamp is corrected when it is sent; floor: seen_stamp at the commit, below which a correction never
@@ -64,11 +68,27 @@
     "monotonic_ms INTEGER NOT NULL, boot INTEGER NOT NULL, floor INTEGER NOT NULL,"              \
     "body BLOB NOT NULL, local BLOB NOT NULL)"
 
-/* name: satchel_row_name; base: see base.h. */
+/* name: satchel_row_name; base: satchel_base_encode. */
 #define SATCHEL_BASE_DDL \
     "CREATE TABLE IF NOT EXISTS satchel_base(name BLOB PRIMARY KEY, base BLOB NOT NULL) WITHOUT ROWID"
 
-/* What one connection keeps. */
+/* What every SQLite can read of the replica: one row, as `satchel status` prints it. */
+#define SATCHEL_STATUS_DDL                                                                         \
+    "CREATE VIEW IF NOT EXISTS satchel_status AS SELECT lower(hex(device)) AS device, user, role," \
+    " workspace, server, CASE WHEN node NOTNULL THEN lower(hex(node)) END AS node, cursor,"        \
+    " (SELECT count(*) FROM satchel_change) AS pending, last_sync_ms AS last_sync,"                \
+    " reference_utc_ms - reference_server_ms AS clock_error_ms, refused,"                          \
+    " (SELECT count(*) FROM satchel_conflict WHERE resolved IS NULL) AS conflicts,"                \
+    " sqlite_version() AS sqlite_version FROM satchel_replica"
+
+/* A clock sample of a handshake: the server's time at two raw readings of this device's clocks. */
+struct satchel_clock_reference {
+    bool is_set;
+    int64_t server_ms, utc_ms, monotonic_ms;
+    uint64_t boot;
+};
+
+/* What one connection keeps. Its memory belongs to the connection: it is freed when that closes. */
 struct satchel_replica {
     sqlite3 *db;
     bool owns_db;
@@ -87,7 +107,12 @@ struct satchel_replica {
     struct satchel_identity identity;
     bool is_applying; /* this connection is writing an entry's effects: capture ignores its writes */
 
+    struct satchel_clock_reference reference; /* as last read */
+    uint32_t reference_version;               /* of the data then, see satchel_replica_data_version */
+    uint64_t system_boot;                     /* of the system's clock, read once; 0: not yet */
+
     struct satchel_capture *capture; /* capture.c */
+    uint32_t module_count;           /* virtual table modules that hold this handle */
     int checkpoint_lock;             /* fd of REPLICA-ckpt when this connection checkpoints, else -1 */
     char *path;                      /* of the main database, "" if none */
 };
@@ -108,13 +133,25 @@ enum satchel_status satchel_replica_migrate(struct satchel_replica *replica,
                                             uint32_t migration_count,
                                             struct satchel_error *error) SATCHEL_MUST_USE;
 
+/* Frees the handle, not the connection. */
+void satchel_replica_free(struct satchel_replica *replica);
+/* Changes whenever the database has changed, by this connection or another; as of the last time this
+ * connection looked (began to read). */
+uint32_t satchel_replica_data_version(const struct satchel_replica *replica);
+/* NOMEM, BUSY or SQL from the connection's last error, with its words and code behind `format`. */
+enum satchel_status satchel_replica_sql_error(struct satchel_error *error, sqlite3 *db,
+                                              const char *format, ...) SATCHEL_PRINTF(3, 4);
+enum satchel_status satchel_replica_execute(sqlite3 *db, const char *sql,
+                                            struct satchel_error *error) SATCHEL_MUST_USE;
+
 /* ---- clock.c ---- */
 extern const struct satchel_clock satchel_clock_system;
-struct satchel_clock_reference {
-    bool is_set;
-    int64_t server_ms, utc_ms, monotonic_ms;
-    uint64_t boot;
-};
+/* The boot of the replica's clock; the system's is read only once. */
+uint64_t satchel_replica_boot(struct satchel_replica *replica);
+/* The true time by the replica's clock and its last reference. */
+int64_t satchel_replica_now_ms(struct satchel_replica *replica);
+/* Reads the reference again if the data version is another than when it was last read. */
+void satchel_replica_refresh_reference(struct satchel_replica *replica);
 /* The true (server's) time of a moment given by raw readings: by the monotonic clock within the
  * reference's boot, else by the wall clock and the error it had at the reference. */
 int64_t satchel_clock_correct(const struct satchel_clock_reference *reference, int64_t utc_ms,
@@ -126,12 +163,17 @@ int64_t satchel_clock_correct_between(const struct satchel_clock_reference *befo
                                       const struct satchel_clock_reference *after, int64_t floor_ms,
                                       int64_t utc_ms, int64_t monotonic_ms, uint64_t boot);
 
-/* ---- capture.c: triggers -> virtual table satchel_capture -> satchel_change ---- */
-int satchel_capture_register(struct satchel_replica *replica); /* an SQLite code */
+/* ---- capture.c, triggers.c: triggers -> virtual tables satchel_capture_N -> satchel_change ---- */
+/* An SQLite code. From the first success on the modules own the handle: it is freed with the last. */
+int satchel_capture_register(struct satchel_replica *replica);
 void satchel_capture_free(struct satchel_capture *capture);
+/* Called before the replica's schema is replaced; NULL is fine. */
+void satchel_capture_forget_schema(struct satchel_capture *capture);
 /* CREATE TRIGGER statements for one table, appended, each ending in ';'. Names: satchel_insert_T,
- * satchel_update_T, satchel_delete_T. */
+ * satchel_update_T, satchel_delete_T. `device`: they work for this replica only, so that a replica
+ * attached to another's connection is not captured into the wrong log. LIMIT: too many columns. */
 enum satchel_status satchel_capture_triggers(const struct satchel_table *table,
+                                             const struct satchel_id *device,
                                              struct satchel_buffer *sql) SATCHEL_MUST_USE;
 /* Whether every tracked table has its triggers and columns; SCHEMA naming what is missing. */
 enum satchel_status satchel_capture_check(struct satchel_replica *replica,
@@ -141,6 +183,8 @@ enum satchel_status satchel_capture_check(struct satchel_replica *replica,
 struct satchel_base {
     bool exists;                    /* the node has the row */
     struct satchel_value *values;   /* the node's, table->column_count, if it exists */
+    uint32_t value_count;           /* decoding: how many were stored; columns that a migration has added
+                                       since are beyond it, NULL in `values`, and have their default */
     struct satchel_exception *views; /* per unit touched (its lowest column), or SATCHEL_COLUMN_ROW */
     uint32_t view_count;
 };
@@ -149,5 +193,16 @@ enum satchel_status satchel_base_encode(struct satchel_buffer *out, const struct
 enum satchel_status satchel_base_decode(struct satchel_span bytes, uint32_t column_count,
                                         struct satchel_arena *arena,
                                         struct satchel_base *out) SATCHEL_MUST_USE;
+/* The vector that satchel_pack_vector wrote (satchel_replica.seen); an empty span is the empty vector. */
+enum satchel_status satchel_vector_unpack(struct satchel_span bytes, struct satchel_arena *arena,
+                                          struct satchel_vector *out) SATCHEL_MUST_USE;
+
+/* ---- checkpoint.c ---- */
+/* Takes part in the choice of the one connection that checkpoints (DESIGN §14). */
+enum satchel_status satchel_checkpoint_attach(struct satchel_replica *replica,
+                                              struct satchel_error *error) SATCHEL_MUST_USE;
+void satchel_checkpoint_detach(struct satchel_replica *replica);
+/* Before a close: if nobody holds the lock, the last connection checkpoints as it closes. */
+void satchel_checkpoint_offer(struct satchel_replica *replica);
 
 #endif

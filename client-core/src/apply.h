@@ -1,0 +1,168 @@
+/* Applying entries: what a node's stream does to the replica's tables.
+ *
+ *   apply.c        the transaction and the stream's state; the only writer of the cursor
+ *   apply_entry.c  one entry: which rows it touches and how, the log, the conflicts
+ *   apply_node.c   the node's value of a row with pending writes
+ *   apply_row.c    what is shown of it: the pending writes replayed on the node's value; and
+ *                  what their author was not shown
+ *
+ * An entry is applied whole or not at all. Several entries may share a transaction: every point
+ * between two entries is a consistent state, so a crash loses at most work, never the order. */
+#ifndef SATCHEL_APPLY_H
+#define SATCHEL_APPLY_H
+
+#include "pending.h"
+#include "replica.h"
+
+enum satchel_apply_statement {
+    APPLY_BEGIN,
+    APPLY_BEGIN_READING,
+    APPLY_COMMIT,
+    APPLY_ROLLBACK,
+    APPLY_READ_STATE,
+    APPLY_WRITE_STATE,
+    APPLY_TAKE_BODY,
+    APPLY_DROP_CHANGE,
+    APPLY_ANY_BASE,
+    APPLY_READ_BASE,
+    APPLY_WRITE_BASE,
+    APPLY_DROP_BASE,
+    APPLY_FIND_CONFLICT,
+    APPLY_STATEMENT_COUNT
+};
+
+/* A row that an entry touches and that is worked out in memory before the table is written: rows
+ * with pending writes, and all rows of an entry whose values change places under a UNIQUE index. */
+struct satchel_row_plan {
+    struct satchel_row_plan *next;
+    const struct satchel_table *table;
+    const struct satchel_value *key;
+    struct satchel_span name;
+    struct satchel_pending_row *pending; /* NULL: nothing is pending on it */
+    struct satchel_base node;            /* what the node holds */
+    bool had_base;                       /* satchel_base has the row */
+    bool is_present;                     /* what the table holds before the entry */
+    struct satchel_value *present;
+    bool is_shown; /* what the table shall hold after it */
+    bool is_left;  /* an edit whose row the node deleted: the table's row stays as it is */
+    struct satchel_value *shown;
+};
+
+struct satchel_apply {
+    struct satchel_replica *replica;
+    sqlite3_stmt *statements[APPLY_STATEMENT_COUNT];
+    struct satchel_log *log;
+
+    /* made for one schema object; renewed when migrations arrive */
+    const struct satchel_schema *schema;
+    uint32_t migration_count;
+    struct satchel_row_io *rows;
+    bool *is_touched; /* by table number - 1: changed since the last commit */
+
+    struct satchel_pending pending;
+
+    /* the stream's state: as in satchel_replica at begin, ahead of it until commit */
+    struct satchel_id node;
+    uint64_t cursor;
+    satchel_stamp seen_stamp, last_stamp;
+    uint64_t last_number;
+    struct satchel_position seen_items[SATCHEL_VECTOR_COUNT_MAX];
+    struct satchel_vector seen;
+    bool is_open;  /* a transaction is */
+    bool has_base; /* satchel_base is not empty */
+
+    /* of the entry in hand */
+    struct satchel_arena arena;
+    struct satchel_map plans; /* row name -> satchel_row_plan */
+    struct satchel_row_plan *first_plan, **plan_end;
+    struct satchel_pending_set *own; /* the change set this entry answers, NULL for one of others */
+    bool all_planned;                /* no row is written before every row is known */
+    struct satchel_buffer name, scratch, stored;
+
+    /* counted over its life; _stored: as of the last commit */
+    uint64_t entry_count, conflict_count, quarantined_count;
+    uint64_t entry_stored, conflict_stored, quarantined_stored;
+};
+
+/* ---- apply.c ---- */
+
+/* `replica` must outlive it. SCHEMA: a trigger of the application is unguarded (named). */
+enum satchel_status satchel_apply_new(struct satchel_apply **out, struct satchel_replica *replica,
+                                      struct satchel_error *error) SATCHEL_MUST_USE;
+void satchel_apply_free(struct satchel_apply *apply);
+/* BEGIN IMMEDIATE, or without the write lock a reading transaction; reads the state, the schema if
+ * it has grown, and local writes made meanwhile. BUSY: another connection held the write lock for
+ * as long as the busy timeout allows; try again. */
+enum satchel_status satchel_apply_begin(struct satchel_apply *apply, bool is_writing,
+                                        struct satchel_error *error) SATCHEL_MUST_USE;
+/* Writes the state and commits. After a failure nothing of the transaction is left. */
+enum satchel_status satchel_apply_commit(struct satchel_apply *apply,
+                                         struct satchel_error *error) SATCHEL_MUST_USE;
+/* Ends a transaction in which nothing was written. */
+void satchel_apply_release(struct satchel_apply *apply);
+/* Gives the transaction up; fine when there is none. */
+void satchel_apply_rollback(struct satchel_apply *apply);
+/* Installs migrations inside the open transaction; nothing else may have been applied in it. */
+enum satchel_status satchel_apply_migrate(struct satchel_apply *apply,
+                                          const struct satchel_message_schema *schema,
+                                          struct satchel_error *error) SATCHEL_MUST_USE;
+/* `SATCHEL_SQL` with SQLite's words and code, and what was being done. BUSY for a lock. */
+enum satchel_status satchel_apply_sql_error(const struct satchel_apply *apply, const char *doing,
+                                            struct satchel_error *error);
+/* Steps a bound statement that gives no rows, and resets it. */
+enum satchel_status satchel_apply_run(struct satchel_apply *apply,
+                                      enum satchel_apply_statement statement, const char *doing,
+                                      struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* ---- apply_entry.c ---- */
+
+/* Applies one entry inside the open transaction; one at or below the cursor is skipped. On failure
+ * the caller rolls back. CORRUPT: the node sent what no node sends; SQL: a UNIQUE index or trigger
+ * of the application's own stands against it (named). */
+enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
+                                        const struct satchel_entry *entry,
+                                        struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* ---- apply_node.c ---- */
+
+/* The plan of a row, made and loaded at first use. `name` may be any storage. */
+enum satchel_status satchel_row_plan_get(struct satchel_apply *apply,
+                                         const struct satchel_table *table,
+                                         const struct satchel_value *key, struct satchel_span name,
+                                         struct satchel_row_plan **out,
+                                         struct satchel_error *error) SATCHEL_MUST_USE;
+/* Applies an effect to the node's values of the row. */
+enum satchel_status satchel_row_plan_effect(struct satchel_row_plan *plan,
+                                            const struct satchel_effect *effect) SATCHEL_MUST_USE;
+/* Whether satchel_base has the row. */
+enum satchel_status satchel_base_exists(struct satchel_apply *apply, struct satchel_span name,
+                                        bool *exists, struct satchel_error *error) SATCHEL_MUST_USE;
+/* A row's values when it is inserted with `fields`: the others have their declared default. */
+void satchel_row_fill(const struct satchel_table *table, const struct satchel_value *key,
+                      const struct satchel_field *fields, uint32_t field_count,
+                      struct satchel_value *values);
+
+/* The first write to the row that stays pending when the entry in hand has answered its own; or
+ * NULL. */
+struct satchel_pending_op *satchel_row_plan_left(const struct satchel_apply *apply,
+                                                 const struct satchel_row_plan *plan);
+/* What the node has under the pending writes from `op` on, as far as these tell: `values` holds
+ * what the table shows and becomes the node's. False: no memory. */
+bool satchel_row_plan_under(const struct satchel_row_plan *plan,
+                            const struct satchel_pending_op *op, struct satchel_arena *arena,
+                            struct satchel_value *values, bool *exists);
+
+/* ---- apply_row.c ---- */
+
+/* Notes that others' writes or effects touched these fields (all, if WHOLE) of the row: what is
+ * pending there was not shown them. */
+enum satchel_status satchel_row_plan_touch(struct satchel_apply *apply,
+                                           struct satchel_row_plan *plan,
+                                           enum satchel_effect_kind kind,
+                                           const struct satchel_field *fields,
+                                           uint32_t field_count) SATCHEL_MUST_USE;
+/* Works out what is shown of every plan and writes tables and satchel_base. */
+enum satchel_status satchel_row_plans_finish(struct satchel_apply *apply,
+                                             struct satchel_error *error) SATCHEL_MUST_USE;
+
+#endif

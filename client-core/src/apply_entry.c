@@ -1,0 +1,402 @@
+/* Owns one entry's way into the replica: which effects it has, which rows are written straight away
+ * and which are worked out against pending writes first, the log, the conflicts, and the end of the
+ * change set it answers. Knows nothing of transactions or of sessions. */
+#include "apply.h"
+
+#include <inttypes.h>
+
+/* How a part that took effect as it stands reads as an effect. */
+static struct satchel_effect effect_of(const struct satchel_part *part)
+{
+    struct satchel_effect effect = {
+        .table = part->table,
+        .key = part->key,
+        .key_count = part->key_count,
+        .fields = part->fields,
+        .field_count = part->field_count,
+    };
+    switch (part->kind) {
+    case SATCHEL_OP_INSERT: effect.kind = SATCHEL_EFFECT_WHOLE; break;
+    case SATCHEL_OP_UPDATE: effect.kind = SATCHEL_EFFECT_DELTA; break;
+    case SATCHEL_OP_DELETE: effect.kind = SATCHEL_EFFECT_GONE; break;
+    }
+    return effect;
+}
+
+/* The table of an effect, after a look at everything the rest relies on. */
+static enum satchel_status check(const struct satchel_apply *apply,
+                                 const struct satchel_effect *effect,
+                                 const struct satchel_table **out, struct satchel_error *error)
+{
+    const struct satchel_table *table = satchel_schema_table(apply->schema, effect->table);
+    *out = table;
+    if (!table || table->is_local)
+        return satchel_error_set(error, SATCHEL_CORRUPT,
+                                 "the server sent a change of table number %" PRIu32
+                                 ", which this replica's schema has not or keeps local",
+                                 effect->table);
+    bool is_fit =
+        effect->key_count == table->key_count && (unsigned)effect->kind <= SATCHEL_EFFECT_EVICT;
+    for (uint32_t i = 0; i < effect->field_count && is_fit; i++) {
+        uint32_t column = effect->fields[i].column;
+        is_fit = column < table->column_count && !table->rules.columns[column].in_key;
+    }
+    return is_fit ? SATCHEL_OK
+                  : satchel_error_set(error, SATCHEL_CORRUPT,
+                                      "the server sent a change that does not fit table %s",
+                                      table->name);
+}
+
+/* ---- rows without pending writes ---- */
+
+static bool is_constraint(enum satchel_status status, const struct satchel_error *error)
+{
+    return status == SATCHEL_SQL && (error->native_code & 0xff) == SQLITE_CONSTRAINT;
+}
+
+/* The row may exist already: then it takes all the values. Never REPLACE, which would fire the
+ * application's delete triggers and remove rows nobody asked to remove. */
+static enum satchel_status write_whole(struct satchel_apply *apply,
+                                       const struct satchel_table *table,
+                                       const struct satchel_effect *effect,
+                                       struct satchel_error *error)
+{
+    struct satchel_value *values =
+        SATCHEL_ARENA_ARRAY(&apply->arena, struct satchel_value, table->column_count);
+    if (!values)
+        return SATCHEL_NOMEM;
+    satchel_row_fill(table, effect->key, effect->fields, effect->field_count, values);
+    enum satchel_status status = satchel_row_insert(apply->rows, table, values, error);
+    if (!is_constraint(status, error))
+        return status;
+    struct satchel_value *present =
+        SATCHEL_ARENA_ARRAY(&apply->arena, struct satchel_value, table->column_count);
+    struct satchel_field *fields =
+        SATCHEL_ARENA_ARRAY(&apply->arena, struct satchel_field, table->column_count);
+    struct satchel_error refused = *error;
+    bool exists = false;
+    uint32_t count = 0;
+    if (!present || !fields)
+        return SATCHEL_NOMEM;
+    status =
+        satchel_row_read(apply->rows, table, effect->key, &apply->arena, &exists, present, error);
+    if (status != SATCHEL_OK)
+        return status;
+    if (!exists) {
+        *error = refused;
+        return refused.status;
+    }
+    for (uint32_t i = 0; i < table->column_count; i++)
+        if (!table->rules.columns[i].in_key && !satchel_value_equal(&present[i], &values[i]))
+            fields[count++] = (struct satchel_field){i, values[i]};
+    return satchel_row_update(apply->rows, table, effect->key, fields, count, error);
+}
+
+static enum satchel_status write_through(struct satchel_apply *apply,
+                                         const struct satchel_table *table,
+                                         const struct satchel_effect *effect,
+                                         struct satchel_error *error)
+{
+    apply->is_touched[table->number - 1] = true;
+    switch (effect->kind) {
+    case SATCHEL_EFFECT_DELTA:
+        return satchel_row_update(apply->rows, table, effect->key, effect->fields,
+                                  effect->field_count, error);
+    case SATCHEL_EFFECT_WHOLE: return write_whole(apply, table, effect, error);
+    case SATCHEL_EFFECT_GONE:
+    case SATCHEL_EFFECT_EVICT: return satchel_row_delete(apply->rows, table, effect->key, error);
+    }
+    return SATCHEL_CORRUPT;
+}
+
+/* ---- effects ---- */
+
+/* A part or an effect of the entry: `is_effective` false for a part that did not take effect as it
+ * stands, which still is something the authors of pending writes have not seen. */
+static enum satchel_status take(struct satchel_apply *apply, const struct satchel_effect *effect,
+                                bool is_effective, struct satchel_error *error)
+{
+    const struct satchel_table *table;
+    enum satchel_status status = check(apply, effect, &table, error);
+    if (status != SATCHEL_OK)
+        return status;
+    bool is_plain = !apply->all_planned;
+    if (apply->pending.row_count > 0 || apply->all_planned) {
+        satchel_buffer_clear(&apply->name);
+        status = satchel_row_name(&apply->name, effect->table, effect->key, effect->key_count);
+        if (status != SATCHEL_OK)
+            return status;
+        is_plain = !apply->all_planned &&
+                   !satchel_pending_find(&apply->pending, satchel_buffer_span(&apply->name));
+    }
+    if (is_plain)
+        return is_effective ? write_through(apply, table, effect, error) : SATCHEL_OK;
+    struct satchel_row_plan *plan;
+    status = satchel_row_plan_get(apply, table, effect->key, satchel_buffer_span(&apply->name),
+                                  &plan, error);
+    if (status == SATCHEL_OK)
+        status =
+            satchel_row_plan_touch(apply, plan, effect->kind, effect->fields, effect->field_count);
+    if (status == SATCHEL_OK && is_effective)
+        status = satchel_row_plan_effect(plan, effect);
+    return status;
+}
+
+static enum satchel_status take_parts(struct satchel_apply *apply,
+                                      const struct satchel_changeset *changeset,
+                                      const struct satchel_notes *notes,
+                                      struct satchel_error *error)
+{
+    enum satchel_status status = SATCHEL_OK;
+    uint32_t next_unlike = 0;
+    for (uint32_t i = 0; i < changeset->header.part_count && status == SATCHEL_OK; i++) {
+        bool is_unlike = next_unlike < notes->unlike_count && notes->unlike[next_unlike] == i;
+        struct satchel_effect effect = effect_of(&changeset->parts[i]);
+        next_unlike += is_unlike;
+        status = take(apply, &effect, !is_unlike, error);
+    }
+    return status;
+}
+
+/* The rows of the change set this entry answers. A part that took effect as it stands changes
+ * nothing that is shown: the node now has what the table already shows, unless satchel_base says
+ * otherwise. */
+static enum satchel_status take_own_parts(struct satchel_apply *apply,
+                                          const struct satchel_notes *notes,
+                                          struct satchel_error *error)
+{
+    struct satchel_pending_set *own = apply->own;
+    enum satchel_status status = SATCHEL_OK;
+    for (uint32_t i = 0; i < notes->unlike_count; i++) {
+        if (notes->unlike[i] >= own->op_count)
+            return satchel_error_set(error, SATCHEL_CORRUPT,
+                                     "the server's answer to change set %" PRIu64
+                                     " names a part it does not have",
+                                     own->number);
+        own->ops[notes->unlike[i]].is_unlike = true;
+    }
+    for (uint32_t i = 0; i < own->op_count && status == SATCHEL_OK; i++) {
+        struct satchel_pending_op *op = &own->ops[i];
+        bool is_planned = op->is_unlike;
+        if (!is_planned)
+            status = satchel_base_exists(apply, op->row->name, &is_planned, error);
+        if (status != SATCHEL_OK || !is_planned)
+            continue;
+        struct satchel_effect effect = effect_of(&op->part);
+        const struct satchel_table *table;
+        struct satchel_row_plan *plan;
+        status = check(apply, &effect, &table, error);
+        if (status == SATCHEL_OK)
+            status = satchel_row_plan_get(apply, table, op->part.key, op->row->name, &plan, error);
+    }
+    return status;
+}
+
+static void forget_plans(struct satchel_apply *apply)
+{
+    if (apply->first_plan)
+        satchel_map_clear(&apply->plans);
+    apply->first_plan = NULL;
+    apply->plan_end = &apply->first_plan;
+}
+
+static enum satchel_status take_all(struct satchel_apply *apply,
+                                    const struct satchel_changeset *changeset,
+                                    const struct satchel_notes *notes, struct satchel_error *error)
+{
+    forget_plans(apply);
+    enum satchel_status status = apply->own ? take_own_parts(apply, notes, error)
+                                            : take_parts(apply, changeset, notes, error);
+    for (uint32_t i = 0; i < notes->effect_count && status == SATCHEL_OK; i++)
+        status = take(apply, &notes->effects[i], true, error);
+    if (status == SATCHEL_OK && apply->first_plan)
+        status = satchel_row_plans_finish(apply, error);
+    return status;
+}
+
+/* Effects are absolute values, so what a first attempt has written does no harm to the second. */
+static enum satchel_status write_effects(struct satchel_apply *apply,
+                                         const struct satchel_entry *entry,
+                                         const struct satchel_changeset *changeset,
+                                         const struct satchel_notes *notes,
+                                         struct satchel_error *error)
+{
+    struct satchel_error refused = {0};
+    apply->all_planned = false;
+    enum satchel_status status = take_all(apply, changeset, notes, &refused);
+    if (is_constraint(status, &refused)) {
+        apply->all_planned = true;
+        status = take_all(apply, changeset, notes, &refused);
+    }
+    if (is_constraint(status, &refused)) {
+        satchel_error_set(error, status,
+                          "entry %" PRIu64
+                          " of the server cannot be applied: %s; a UNIQUE index, CHECK "
+                          "or trigger of the application's own stands against it: drop it and sync "
+                          "again",
+                          entry->cursor, refused.message);
+        if (error)
+            error->native_code = refused.native_code;
+    } else if (status != SATCHEL_OK && error) {
+        *error = refused;
+        satchel_error_default(error, status,
+                              "entry %" PRIu64 " of the server cannot be applied: %s",
+                              entry->cursor, satchel_status_text(status));
+    }
+    return status;
+}
+
+/* ---- log and conflicts ---- */
+
+/* The own change set's body, in stored form, into apply->stored. */
+static enum satchel_status take_body(struct satchel_apply *apply, uint64_t number,
+                                     struct satchel_error *error)
+{
+    sqlite3_stmt *select = apply->statements[APPLY_TAKE_BODY];
+    enum satchel_status status = SATCHEL_OK;
+    sqlite3_bind_int64(select, 1, (sqlite3_int64)number);
+    if (sqlite3_step(select) == SQLITE_ROW)
+        status = satchel_buffer_append(&apply->stored, sqlite3_column_blob(select, 0),
+                                       (size_t)sqlite3_column_bytes(select, 0));
+    else
+        status = satchel_apply_sql_error(apply, "read satchel_change", error);
+    sqlite3_reset(select);
+    return status;
+}
+
+static enum satchel_status append(struct satchel_apply *apply, const struct satchel_entry *entry,
+                                  struct satchel_error *error)
+{
+    satchel_buffer_clear(&apply->stored);
+    enum satchel_status status = SATCHEL_OK;
+    if (apply->own)
+        status = take_body(apply, entry->number, error);
+    else if (entry->body.size > 0)
+        status = satchel_body_store(entry->body, &apply->stored);
+    if (status != SATCHEL_OK)
+        return status;
+    struct satchel_entry stored = *entry;
+    stored.body = satchel_buffer_span(&apply->stored);
+    return satchel_log_append(apply->log, &stored, satchel_span_of(NULL, 0), error);
+}
+
+static enum satchel_status record_conflicts(struct satchel_apply *apply,
+                                            const struct satchel_notes *notes,
+                                            struct satchel_error *error)
+{
+    sqlite3_stmt *find = apply->statements[APPLY_FIND_CONFLICT];
+    enum satchel_status status = SATCHEL_OK;
+    for (uint32_t i = 0; i < notes->conflict_count && status == SATCHEL_OK; i++) {
+        const struct satchel_conflict_note *note = &notes->conflicts[i];
+        sqlite3_bind_blob(find, 1, note->id.bytes, sizeof note->id.bytes, SQLITE_STATIC);
+        int code = sqlite3_step(find);
+        if (code != SQLITE_ROW && code != SQLITE_DONE)
+            status = satchel_apply_sql_error(apply, "read satchel_conflict", error);
+        apply->conflict_count += code == SQLITE_DONE && note->is_open;
+        sqlite3_reset(find);
+        if (status == SATCHEL_OK)
+            status = satchel_log_conflict(apply->log, apply->schema, note, error);
+    }
+    return status;
+}
+
+/* ---- the entry ---- */
+
+static enum satchel_status finish_own(struct satchel_apply *apply,
+                                      const struct satchel_entry *entry,
+                                      const struct satchel_notes *notes,
+                                      struct satchel_error *error)
+{
+    sqlite3_stmt *drop = apply->statements[APPLY_DROP_CHANGE];
+    sqlite3_bind_int64(drop, 1, (sqlite3_int64)entry->number);
+    enum satchel_status status =
+        satchel_apply_run(apply, APPLY_DROP_CHANGE, "write satchel_change", error);
+    if (status != SATCHEL_OK)
+        return status;
+    apply->quarantined_count += notes->quarantined_count;
+    apply->own = NULL;
+    satchel_pending_drop_oldest(&apply->pending);
+    return SATCHEL_OK;
+}
+
+static enum satchel_status advance(struct satchel_apply *apply, const struct satchel_entry *entry)
+{
+    apply->cursor = entry->cursor;
+    if (entry->stamp > apply->seen_stamp)
+        apply->seen_stamp = entry->stamp;
+    if (satchel_id_equal(&entry->device, &apply->replica->device)) {
+        if (entry->number > apply->last_number)
+            apply->last_number = entry->number;
+        if (entry->stamp > apply->last_stamp)
+            apply->last_stamp = entry->stamp;
+    }
+    if (entry->seq == 0)
+        return SATCHEL_OK;
+    struct satchel_vector raised;
+    enum satchel_status status =
+        satchel_vector_raise(&apply->arena, &apply->seen, &apply->node, entry->seq, &raised);
+    if (status != SATCHEL_OK)
+        return status;
+    if (raised.count > SATCHEL_VECTOR_COUNT_MAX)
+        return SATCHEL_LIMIT;
+    memmove(apply->seen_items, raised.items, raised.count * sizeof *raised.items);
+    apply->seen.items = apply->seen_items;
+    apply->seen.count = raised.count;
+    return SATCHEL_OK;
+}
+
+static enum satchel_status find_own(struct satchel_apply *apply, const struct satchel_entry *entry,
+                                    struct satchel_error *error)
+{
+    bool is_own = satchel_id_equal(&entry->device, &apply->replica->device);
+    apply->own = is_own ? satchel_pending_oldest(&apply->pending, entry->number) : NULL;
+    if (is_own && !apply->own && entry->body.size == 0)
+        return satchel_error_set(
+            error, SATCHEL_MISMATCH,
+            "the server answers change set %" PRIu64
+            ", which this replica does not have waiting: the file was copied or "
+            "put back from a backup; join again under a new file name (nothing "
+            "on the server is lost)",
+            entry->number);
+    return SATCHEL_OK;
+}
+
+enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
+                                        const struct satchel_entry *entry,
+                                        struct satchel_error *error)
+{
+    if (entry->cursor <= apply->cursor)
+        return SATCHEL_OK;
+    if (!apply->schema)
+        return satchel_error_set(error, SATCHEL_STATE,
+                                 "the server sent an entry before any schema");
+    satchel_arena_reset(&apply->arena);
+    struct satchel_changeset changeset = {0};
+    struct satchel_notes notes = {0};
+    enum satchel_status status = find_own(apply, entry, error);
+    if (status != SATCHEL_OK)
+        return status;
+    status = satchel_notes_read(entry->notes, &apply->arena, &notes);
+    if (status == SATCHEL_OK && !apply->own && entry->body.size > 0)
+        status = satchel_changeset_decode(entry->body, &apply->arena, &changeset, error);
+    if (status != SATCHEL_OK)
+        return satchel_error_default(error, status,
+                                     "entry %" PRIu64 " of the server cannot be read: %s",
+                                     entry->cursor, satchel_status_text(status));
+    status = write_effects(apply, entry, &changeset, &notes, error);
+    if (status != SATCHEL_OK)
+        return status;
+    if ((status = append(apply, entry, error)) == SATCHEL_OK &&
+        (status = record_conflicts(apply, &notes, error)) == SATCHEL_OK && apply->own)
+        status = finish_own(apply, entry, &notes, error);
+    if (status == SATCHEL_OK)
+        status = advance(apply, entry);
+    if (status != SATCHEL_OK)
+        return satchel_error_default(error, status,
+                                     "entry %" PRIu64 " of the server cannot be stored: "
+                                     "%s",
+                                     entry->cursor, satchel_status_text(status));
+    forget_plans(apply);
+    apply->entry_count++;
+    return SATCHEL_OK;
+}

@@ -1,0 +1,273 @@
+/* Owns what is shown of a row with pending writes: the pending writes replayed on the node's value,
+ * what their author was not shown, and the writing of both. Where the node's value comes from is
+ * apply_node.c's; knows nothing of entries as a whole, of the log or of transactions.
+ *
+ * An edit that waits while the node deletes its row will revive it (edit_wins) with the very values
+ * the table shows now. So the table's row is left as it is until the node answers: a user's edit
+ * does not vanish and come back. */
+#include "apply.h"
+
+/* ---- values ---- */
+
+static int64_t sum(const struct satchel_value *a, const struct satchel_value *b)
+{
+    uint64_t total = (uint64_t)(a->type == SATCHEL_INTEGER ? a->integer : 0) +
+                     (uint64_t)(b->type == SATCHEL_INTEGER ? b->integer : 0);
+    return total <= INT64_MAX ? (int64_t)total : -1 - (int64_t)(UINT64_MAX - total);
+}
+
+/* A device's own write on top of values: a counter's is a difference. */
+static void write_over(const struct satchel_table *table, const struct satchel_part *part,
+                       struct satchel_value *values)
+{
+    for (uint32_t i = 0; i < part->field_count; i++) {
+        uint32_t column = part->fields[i].column;
+        const struct satchel_value *written = &part->fields[i].value;
+        if (table->rules.columns[column].rule == SATCHEL_RULE_COUNTER)
+            values[column] = satchel_value_integer(sum(&values[column], written));
+        else
+            values[column] = *written;
+    }
+}
+
+/* ---- views: what the author of pending writes was not shown ---- */
+
+static bool has_view(const struct satchel_row_plan *plan, uint32_t unit)
+{
+    for (uint32_t i = 0; i < plan->node.view_count; i++)
+        if (plan->node.views[i].column == unit)
+            return true;
+    return false;
+}
+
+static enum satchel_status add_view(struct satchel_apply *apply, struct satchel_row_plan *plan,
+                                    uint32_t unit)
+{
+    if (has_view(plan, unit))
+        return SATCHEL_OK;
+    size_t size = apply->seen.count * sizeof *apply->seen.items;
+    struct satchel_position *items = satchel_arena_alloc(&apply->arena, size);
+    if (!items)
+        return SATCHEL_NOMEM;
+    memcpy(items, apply->seen.items, size);
+    plan->node.views[plan->node.view_count++] =
+        (struct satchel_exception){unit, {SATCHEL_VIEW_SEEN, {items, apply->seen.count}}};
+    return SATCHEL_OK;
+}
+
+static bool unit_is_pending(const struct satchel_row_plan *plan,
+                            const struct satchel_pending_op *op, uint32_t unit)
+{
+    for (; op; op = op->next)
+        for (uint32_t i = 0; i < op->part.field_count; i++)
+            if (plan->table->rules.columns[op->part.fields[i].column].unit == unit)
+                return true;
+    return false;
+}
+
+/* A pending insert or delete is about the row, whatever its columns. */
+static bool row_is_pending(const struct satchel_pending_op *op)
+{
+    for (; op; op = op->next)
+        if (op->part.kind != SATCHEL_OP_UPDATE)
+            return true;
+    return false;
+}
+
+static enum satchel_status touch_column(struct satchel_apply *apply, struct satchel_row_plan *plan,
+                                        const struct satchel_pending_op *op, uint32_t column)
+{
+    const struct satchel_column_rules *rules = &plan->table->rules.columns[column];
+    if (rules->in_key || rules->rule == SATCHEL_RULE_COUNTER) /* a counter is shown with all sums */
+        return SATCHEL_OK;
+    return unit_is_pending(plan, op, rules->unit) ? add_view(apply, plan, rules->unit) : SATCHEL_OK;
+}
+
+enum satchel_status satchel_row_plan_touch(struct satchel_apply *apply,
+                                           struct satchel_row_plan *plan,
+                                           enum satchel_effect_kind kind,
+                                           const struct satchel_field *fields, uint32_t field_count)
+{
+    const struct satchel_pending_op *op = satchel_row_plan_left(apply, plan);
+    if (!op)
+        return SATCHEL_OK;
+    bool comes_or_goes = kind == SATCHEL_EFFECT_GONE || kind == SATCHEL_EFFECT_EVICT ||
+                         (kind == SATCHEL_EFFECT_WHOLE && !plan->node.exists);
+    enum satchel_status status = SATCHEL_OK;
+    if (comes_or_goes || row_is_pending(op))
+        return add_view(apply, plan, SATCHEL_COLUMN_ROW);
+    if (kind == SATCHEL_EFFECT_WHOLE) {
+        for (uint32_t i = 0; i < plan->table->column_count && status == SATCHEL_OK; i++)
+            status = touch_column(apply, plan, op, i);
+        return status;
+    }
+    for (uint32_t i = 0; i < field_count && status == SATCHEL_OK; i++)
+        status = touch_column(apply, plan, op, fields[i].column);
+    return status;
+}
+
+/* A unit without pending writes shows the node's value: nothing is hidden any more. */
+static void drop_views(struct satchel_row_plan *plan, const struct satchel_pending_op *op)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < plan->node.view_count; i++) {
+        const struct satchel_exception *view = &plan->node.views[i];
+        if (op && (view->column == SATCHEL_COLUMN_ROW || unit_is_pending(plan, op, view->column)))
+            plan->node.views[kept++] = *view;
+    }
+    plan->node.view_count = kept;
+}
+
+/* ---- what is shown ---- */
+
+static void replay(struct satchel_row_plan *plan, const struct satchel_pending_op *op)
+{
+    const struct satchel_table *table = plan->table;
+    plan->is_shown = plan->node.exists;
+    plan->is_left = false;
+    memcpy(plan->shown, plan->node.values, table->column_count * sizeof *plan->shown);
+    for (; op; op = op->next) {
+        switch (op->part.kind) {
+        case SATCHEL_OP_INSERT:
+            if (!plan->is_shown)
+                satchel_row_fill(table, plan->key, NULL, 0, plan->shown);
+            write_over(table, &op->part, plan->shown);
+            plan->is_shown = true;
+            plan->is_left = false;
+            break;
+        case SATCHEL_OP_UPDATE:
+            if (plan->is_shown)
+                write_over(table, &op->part, plan->shown);
+            else
+                plan->is_left = true;
+            break;
+        case SATCHEL_OP_DELETE: plan->is_shown = plan->is_left = false; break;
+        }
+    }
+}
+
+static bool rows_equal(const struct satchel_table *table, bool a_exists,
+                       const struct satchel_value *a, bool b_exists, const struct satchel_value *b)
+{
+    if (a_exists != b_exists)
+        return false;
+    for (uint32_t i = 0; a_exists && i < table->column_count; i++)
+        if (!satchel_value_equal(&a[i], &b[i]))
+            return false;
+    return true;
+}
+
+/* ---- writing ---- */
+
+static enum satchel_status write_row(struct satchel_apply *apply, struct satchel_row_plan *plan,
+                                     struct satchel_error *error)
+{
+    const struct satchel_table *table = plan->table;
+    if (!plan->is_shown)
+        return satchel_row_delete(apply->rows, table, plan->key, error);
+    if (!plan->is_present)
+        return satchel_row_insert(apply->rows, table, plan->shown, error);
+    struct satchel_field *fields =
+        SATCHEL_ARENA_ARRAY(&apply->arena, struct satchel_field, table->column_count);
+    uint32_t count = 0;
+    if (!fields)
+        return SATCHEL_NOMEM;
+    for (uint32_t i = 0; i < table->column_count; i++)
+        if (!table->rules.columns[i].in_key &&
+            !satchel_value_equal(&plan->present[i], &plan->shown[i]))
+            fields[count++] = (struct satchel_field){i, plan->shown[i]};
+    return satchel_row_update(apply->rows, table, plan->key, fields, count, error);
+}
+
+static bool is_due(const struct satchel_row_plan *plan)
+{
+    return !plan->is_left &&
+           !rows_equal(plan->table, plan->is_present, plan->present, plan->is_shown, plan->shown);
+}
+
+static enum satchel_status write_rows(struct satchel_apply *apply, struct satchel_error *error)
+{
+    enum satchel_status status = SATCHEL_OK;
+    struct satchel_row_plan *plan;
+    /* Values that change places under a UNIQUE index: every row steps aside before any comes back.
+     */
+    for (plan = apply->first_plan; apply->all_planned && plan && status == SATCHEL_OK;
+         plan = plan->next) {
+        if (!is_due(plan) || !plan->is_present)
+            continue;
+        status = satchel_row_delete(apply->rows, plan->table, plan->key, error);
+        apply->is_touched[plan->table->number - 1] = true;
+    }
+    for (plan = apply->first_plan; plan && status == SATCHEL_OK; plan = plan->next) {
+        if (!is_due(plan))
+            continue;
+        if (apply->all_planned) {
+            if (plan->is_shown)
+                status = satchel_row_insert(apply->rows, plan->table, plan->shown, error);
+        } else {
+            status = write_row(apply, plan, error);
+        }
+        apply->is_touched[plan->table->number - 1] = true;
+    }
+    return status;
+}
+
+/* Whether the pending writes left tell the node's values without a row of satchel_base. */
+static enum satchel_status base_is_told(struct satchel_apply *apply,
+                                        const struct satchel_row_plan *plan,
+                                        const struct satchel_pending_op *op, bool *is_told)
+{
+    *is_told = op == NULL;
+    if (!op || plan->node.view_count > 0 || plan->is_left)
+        return SATCHEL_OK;
+    uint32_t column_count = plan->table->column_count;
+    struct satchel_value *values =
+        SATCHEL_ARENA_ARRAY(&apply->arena, struct satchel_value, column_count);
+    bool exists = false;
+    if (!values)
+        return SATCHEL_NOMEM;
+    memcpy(values, plan->shown, column_count * sizeof *values);
+    if (!satchel_row_plan_under(plan, op, &apply->arena, values, &exists))
+        return SATCHEL_NOMEM;
+    *is_told = rows_equal(plan->table, exists, values, plan->node.exists, plan->node.values);
+    return SATCHEL_OK;
+}
+
+static enum satchel_status write_base(struct satchel_apply *apply,
+                                      const struct satchel_row_plan *plan,
+                                      const struct satchel_pending_op *op,
+                                      struct satchel_error *error)
+{
+    bool is_told = true;
+    enum satchel_status status = base_is_told(apply, plan, op, &is_told);
+    if (status != SATCHEL_OK || (is_told && !plan->had_base))
+        return status;
+    sqlite3_stmt *statement = apply->statements[is_told ? APPLY_DROP_BASE : APPLY_WRITE_BASE];
+    if (!is_told) {
+        satchel_buffer_clear(&apply->scratch);
+        status = satchel_base_encode(&apply->scratch, &plan->node, plan->table->column_count);
+        if (status != SATCHEL_OK)
+            return status;
+        sqlite3_bind_blob64(statement, 2, apply->scratch.data, apply->scratch.size, SQLITE_STATIC);
+        apply->has_base = true;
+    }
+    sqlite3_bind_blob64(statement, 1, plan->name.data, plan->name.size, SQLITE_STATIC);
+    return satchel_apply_run(apply, is_told ? APPLY_DROP_BASE : APPLY_WRITE_BASE,
+                             "write satchel_base", error);
+}
+
+enum satchel_status satchel_row_plans_finish(struct satchel_apply *apply,
+                                             struct satchel_error *error)
+{
+    struct satchel_row_plan *plan;
+    for (plan = apply->first_plan; plan; plan = plan->next) {
+        const struct satchel_pending_op *op = satchel_row_plan_left(apply, plan);
+        drop_views(plan, op);
+        replay(plan, op);
+    }
+    enum satchel_status status = write_rows(apply, error);
+    for (plan = apply->first_plan; plan && status == SATCHEL_OK; plan = plan->next)
+        if (plan->pending)
+            status = write_base(apply, plan, satchel_row_plan_left(apply, plan), error);
+    return status;
+}

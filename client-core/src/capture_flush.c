@@ -1,0 +1,449 @@
+/* Owns the change set of a transaction: what it is based on, its parts, and its row in satchel_change,
+ * written within the transaction it describes. Statements are prepared once and finalized when the virtual
+ * tables are disconnected. */
+#include "capture.h"
+
+#include <satchel/pack.h>
+
+enum { HEADER_WIRE_BYTES = 64 }; /* without seen and role */
+
+/* The replica's own words; the last own change set; whether satchel_base is in use; the schema. The last
+ * own stamp is that of the last change set that is left, or as it was fixed when it was sent. */
+static const char SELECT_STATE[] =
+    "SELECT seen, seen_stamp, last_number, role, state,"
+    " (SELECT max(number) FROM main.satchel_change),"
+    " (SELECT stamp FROM main.satchel_change ORDER BY number DESC LIMIT 1),"
+    " EXISTS(SELECT 1 FROM main.satchel_base), (SELECT count(*) FROM main.satchel_migration),"
+    " last_stamp"
+    " FROM main.satchel_replica";
+static const char SELECT_BASE[] = "SELECT base FROM main.satchel_base WHERE name=?1";
+/* REPLACE: a COMMIT that was BUSY is tried again, perhaps after more writes. */
+static const char INSERT_CHANGE[] =
+    "REPLACE INTO main.satchel_change(number, stamp, utc_ms, monotonic_ms, boot, floor, body, local)"
+    " VALUES(?1,?2,?3,?4,?5,?6,?7,?8)";
+static const char DELETE_CHANGE[] = "DELETE FROM main.satchel_change WHERE number=?1";
+
+static enum satchel_status sql_error(struct satchel_capture *capture, const char *what)
+{
+    return satchel_replica_sql_error(&capture->error, capture->replica->db, "%s", what);
+}
+
+static enum satchel_status prepare(struct satchel_capture *capture, const char *sql,
+                                   sqlite3_stmt **statement)
+{
+    if (*statement)
+        return SATCHEL_OK;
+    if (sqlite3_prepare_v3(capture->replica->db, sql, -1, SQLITE_PREPARE_PERSISTENT, statement, NULL) !=
+        SQLITE_OK)
+        return sql_error(capture, "cannot capture the write");
+    return SATCHEL_OK;
+}
+
+void satchel_capture_finalize_statements(struct satchel_capture *capture)
+{
+    sqlite3_finalize(capture->select_state);
+    sqlite3_finalize(capture->select_base);
+    sqlite3_finalize(capture->insert_change);
+    sqlite3_finalize(capture->delete_change);
+    capture->select_state = capture->select_base = NULL;
+    capture->insert_change = capture->delete_change = NULL;
+    satchel_row_io_free(capture->row_io);
+    capture->row_io = NULL;
+}
+
+/* ---- the beginning ---- */
+
+void satchel_capture_forget_schema(struct satchel_capture *capture)
+{
+    if (!capture)
+        return;
+    satchel_row_io_free(capture->row_io);
+    capture->row_io = NULL;
+    satchel_free(NULL, capture->tables);
+    capture->tables = NULL;
+    capture->table_count = 0;
+}
+
+static enum satchel_status make_tables(struct satchel_capture *capture)
+{
+    const struct satchel_schema *schema = capture->replica->schema;
+    uint32_t count = schema ? schema->table_count : 0;
+    capture->tables = satchel_alloc_zero(NULL, (count + 1) * sizeof *capture->tables);
+    if (!capture->tables)
+        return SATCHEL_NOMEM;
+    capture->table_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct satchel_table *table = &schema->tables[i];
+        struct satchel_capture_table *tracked = &capture->tables[table->number];
+        if (table->is_local)
+            continue;
+        tracked->table = table;
+        for (uint32_t j = 0; j < table->column_count; j++) {
+            const struct satchel_column_rules *rules = &table->rules.columns[j];
+            tracked->has_immutable |= !rules->in_key && (rules->rule == SATCHEL_RULE_IMMUTABLE ||
+                                                         rules->rule == SATCHEL_RULE_APPEND);
+            tracked->has_groups |= rules->unit != j;
+            tracked->has_counters |= rules->rule == SATCHEL_RULE_COUNTER;
+        }
+    }
+    return SATCHEL_OK;
+}
+
+static struct satchel_span column_span(sqlite3_stmt *statement, int column)
+{
+    const void *bytes = sqlite3_column_blob(statement, column);
+    return satchel_span_of(bytes, (size_t)sqlite3_column_bytes(statement, column));
+}
+
+static enum satchel_status take_state(struct satchel_capture *capture, sqlite3_stmt *row)
+{
+    struct satchel_capture_state *state = &capture->state;
+    const char *enrolment = (const char *)sqlite3_column_text(row, 4);
+    if (!enrolment || strcmp(enrolment, "joined") != 0)
+        return satchel_error_set(&capture->error, SATCHEL_STATE,
+                                 "the replica's enrolment was not finished");
+    struct satchel_span seen = column_span(row, 0);
+    satchel_arena_reset(&state->seen_arena);
+    enum satchel_status status = satchel_vector_unpack(seen, &state->seen_arena, &state->seen);
+    if (status != SATCHEL_OK)
+        return satchel_error_set(&capture->error, status, "satchel_replica.seen cannot be read");
+    struct satchel_span role = column_span(row, 3);
+    if (role.size > sizeof state->role)
+        return satchel_error_set(&capture->error, SATCHEL_CORRUPT, "satchel_replica.role is too long");
+    if (role.size)
+        memcpy(state->role, role.data, role.size);
+    state->role_bytes = (uint32_t)role.size;
+    state->seen_stamp = (satchel_stamp)sqlite3_column_int64(row, 1);
+    state->last_number = (uint64_t)sqlite3_column_int64(row, 2);
+    uint64_t greatest = (uint64_t)sqlite3_column_int64(row, 5);
+    if (greatest > state->last_number)
+        state->last_number = greatest;
+    state->last_stamp = (satchel_stamp)sqlite3_column_int64(row, 6);
+    if (state->last_stamp < (satchel_stamp)sqlite3_column_int64(row, 9))
+        state->last_stamp = (satchel_stamp)sqlite3_column_int64(row, 9);
+    state->has_base = sqlite3_column_int(row, 7) != 0;
+    state->migration_count = (uint32_t)sqlite3_column_int64(row, 8);
+    state->header_bytes = HEADER_WIRE_BYTES + seen.size + role.size;
+    return SATCHEL_OK;
+}
+
+static enum satchel_status read_state(struct satchel_capture *capture)
+{
+    enum satchel_status status = prepare(capture, SELECT_STATE, &capture->select_state);
+    if (status != SATCHEL_OK)
+        return status;
+    sqlite3_stmt *row = capture->select_state;
+    if (sqlite3_step(row) != SQLITE_ROW)
+        status = sql_error(capture, "cannot read satchel_replica");
+    else
+        status = take_state(capture, row);
+    sqlite3_reset(row); /* its error, if any, was taken above */
+    return status;
+}
+
+enum satchel_status satchel_capture_begin(struct satchel_capture *capture)
+{
+    struct satchel_capture_state *state = &capture->state;
+    struct satchel_replica *replica = capture->replica;
+    enum satchel_status status = SATCHEL_OK;
+    uint32_t version = satchel_replica_data_version(replica);
+    if (!state->is_known || version == 0 || version != state->version) {
+        state->is_known = false;
+        status = read_state(capture);
+        if (status == SATCHEL_OK &&
+            state->migration_count != (replica->schema ? replica->schema->migration_count : 0))
+            status = satchel_replica_refresh_schema(replica, &capture->error);
+        state->is_known = status == SATCHEL_OK;
+        state->version = version;
+    }
+    if (status == SATCHEL_OK && !capture->tables)
+        status = make_tables(capture);
+    capture->is_open = status == SATCHEL_OK;
+    return status;
+}
+
+/* ---- parts ---- */
+
+enum satchel_status satchel_capture_base_find(struct satchel_capture *capture,
+                                              const struct satchel_table *table,
+                                              const struct satchel_value *key,
+                                              struct satchel_span *base)
+{
+    *base = satchel_span_of(NULL, 0);
+    enum satchel_status status = prepare(capture, SELECT_BASE, &capture->select_base);
+    satchel_buffer_clear(&capture->name);
+    if (status == SATCHEL_OK)
+        status = satchel_row_name(&capture->name, table->number, key, table->key_count);
+    if (status != SATCHEL_OK)
+        return status;
+    sqlite3_bind_blob64(capture->select_base, 1, capture->name.data, capture->name.size,
+                        SQLITE_STATIC);
+    int code = sqlite3_step(capture->select_base);
+    if (code == SQLITE_ROW)
+        *base = column_span(capture->select_base, 0);
+    else if (code != SQLITE_DONE)
+        status = sql_error(capture, "cannot read satchel_base");
+    return status;
+}
+
+static void add_field(struct satchel_capture *capture, struct satchel_part *part, uint32_t column,
+                      const struct satchel_value *value)
+{
+    capture->fields[part->field_count].column = column;
+    capture->fields[part->field_count].value = *value;
+    part->field_count++;
+}
+
+/* Of an insert only what differs from the default, groups whole. */
+static void choose_inserted(struct satchel_capture *capture, const struct satchel_capture_row *row)
+{
+    const struct satchel_table *table = row->table;
+    for (uint32_t i = 0; i < table->column_count; i++) {
+        const struct satchel_column_rules *rules = &table->rules.columns[i];
+        row->is_changed[i] = !rules->in_key &&
+                             (rules->default_varies ||
+                              !satchel_value_equal(&row->new_values[i], &rules->default_value));
+    }
+    if (capture->tables[table->number].has_groups)
+        satchel_capture_complete_groups(table, row->is_changed);
+}
+
+static enum satchel_status make_fields(struct satchel_capture *capture,
+                                       const struct satchel_capture_row *row,
+                                       struct satchel_part *part)
+{
+    const struct satchel_table *table = row->table;
+    const struct satchel_value null = satchel_value_null();
+    enum satchel_status status = SATCHEL_OK;
+    if (!row->existed)
+        choose_inserted(capture, row);
+    for (uint32_t i = 0; i < table->column_count && status == SATCHEL_OK; i++) {
+        if (!row->is_changed[i])
+            continue;
+        struct satchel_value value = row->new_values[i];
+        if (table->rules.columns[i].rule == SATCHEL_RULE_COUNTER) {
+            int64_t delta = 0;
+            status = satchel_capture_counter_delta(capture, table, i,
+                                                   row->existed ? &row->old_values[i] : &null, &value,
+                                                   &delta);
+            value = satchel_value_integer(delta);
+        }
+        add_field(capture, part, i, &value);
+    }
+    return status;
+}
+
+static bool is_written(const struct satchel_part *part, const struct satchel_table *table,
+                       uint32_t unit)
+{
+    for (uint32_t i = 0; i < part->field_count; i++)
+        if (table->rules.columns[part->fields[i].column].unit == unit)
+            return true;
+    return false;
+}
+
+/* What the author had in fact been shown of this row (DESIGN §6). */
+static enum satchel_status make_exceptions(struct satchel_capture *capture,
+                                           const struct satchel_capture_row *row,
+                                           struct satchel_part *part)
+{
+    struct satchel_base base;
+    struct satchel_span bytes;
+    enum satchel_status status = satchel_capture_base_find(capture, row->table, row->key, &bytes);
+    if (status == SATCHEL_OK && bytes.size > 0) {
+        bytes = satchel_arena_copy(&capture->arena, bytes);
+        status = bytes.data ? satchel_base_decode(bytes, row->table->column_count, &capture->arena, &base)
+                            : SATCHEL_NOMEM;
+    } else {
+        base.view_count = 0;
+    }
+    sqlite3_reset(capture->select_base);
+    if (status != SATCHEL_OK)
+        return satchel_error_set(&capture->error, status, "a row of satchel_base cannot be read");
+    if (base.view_count == 0)
+        return SATCHEL_OK;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < base.view_count; i++)
+        if (part->kind != SATCHEL_OP_UPDATE || base.views[i].column == SATCHEL_COLUMN_ROW ||
+            is_written(part, row->table, base.views[i].column))
+            base.views[count++] = base.views[i];
+    part->exceptions = base.views;
+    part->exception_count = count;
+    return SATCHEL_OK;
+}
+
+/* What only this device needs: see SATCHEL_CHANGE_DDL. */
+static enum satchel_status write_local(struct satchel_capture *capture,
+                                       const struct satchel_capture_row *row,
+                                       const struct satchel_part *part)
+{
+    const struct satchel_table *table = row->table;
+    struct satchel_pack pack;
+    satchel_pack_init(&pack, &capture->local);
+    if (part->kind == SATCHEL_OP_INSERT) {
+        satchel_pack_nil(&pack);
+    } else if (part->kind == SATCHEL_OP_UPDATE) {
+        satchel_pack_array(&pack, part->field_count);
+        for (uint32_t i = 0; i < part->field_count; i++)
+            satchel_pack_value(&pack, &row->old_values[part->fields[i].column]);
+    } else {
+        uint32_t count = table->column_count - table->key_count;
+        satchel_pack_array(&pack, 2);
+        satchel_pack_array(&pack, count);
+        for (uint32_t i = 0; i < table->column_count; i++)
+            if (!table->rules.columns[i].in_key)
+                satchel_pack_unsigned(&pack, i);
+        satchel_pack_array(&pack, count);
+        for (uint32_t i = 0; i < table->column_count; i++)
+            if (!table->rules.columns[i].in_key)
+                satchel_pack_value(&pack, &row->old_values[i]);
+    }
+    return pack.status;
+}
+
+/* Several operations of one row may come to what none of them was refused for. */
+static enum satchel_status check_net(struct satchel_capture *capture,
+                                     const struct satchel_capture_row *row)
+{
+    const struct satchel_capture_table *table = &capture->tables[row->table->number];
+    if (!row->existed || !row->exists)
+        return SATCHEL_OK;
+    return satchel_capture_check_update(capture, table, row->old_values, row->new_values,
+                                        row->is_changed);
+}
+
+static enum satchel_status write_part(struct satchel_capture *capture, uint32_t first,
+                                      uint32_t *part_count)
+{
+    struct satchel_capture_row row;
+    struct satchel_part part = {0};
+    satchel_arena_reset(&capture->arena);
+    enum satchel_status status = satchel_capture_net(capture, first, &row);
+    if (status != SATCHEL_OK || (!row.existed && !row.exists))
+        return status;
+    part.kind = !row.existed ? SATCHEL_OP_INSERT : row.exists ? SATCHEL_OP_UPDATE : SATCHEL_OP_DELETE;
+    part.table = row.table->number;
+    part.key = row.key;
+    part.key_count = row.table->key_count;
+    part.fields = capture->fields;
+    if (satchel_capture_op_at(capture, first)->next != 0)
+        status = check_net(capture, &row);
+    if (status == SATCHEL_OK && part.kind != SATCHEL_OP_DELETE)
+        status = make_fields(capture, &row, &part);
+    if (status != SATCHEL_OK || (part.kind == SATCHEL_OP_UPDATE && part.field_count == 0))
+        return status;
+    if (capture->state.has_base)
+        status = make_exceptions(capture, &row, &part);
+    if (status == SATCHEL_OK)
+        status = satchel_changeset_write_part(&capture->parts, &part);
+    if (status == SATCHEL_OK)
+        status = write_local(capture, &row, &part);
+    (*part_count)++;
+    return status;
+}
+
+static enum satchel_status write_parts(struct satchel_capture *capture, uint32_t *part_count)
+{
+    enum satchel_status status = SATCHEL_OK;
+    uint32_t offset = 8;
+    satchel_buffer_clear(&capture->parts);
+    satchel_buffer_clear(&capture->local);
+    for (uint32_t i = 0; i < capture->op_count && status == SATCHEL_OK; i++) {
+        const struct satchel_capture_op *op = satchel_capture_op_at(capture, offset);
+        if (op->first == offset)
+            status = write_part(capture, offset, part_count);
+        offset += satchel_capture_op_at(capture, offset)->size;
+    }
+    return status;
+}
+
+/* ---- the change set ---- */
+
+static enum satchel_status write_body(struct satchel_capture *capture, uint32_t part_count)
+{
+    const struct satchel_capture_state *state = &capture->state;
+    struct satchel_changeset_header header = {capture->replica->schema->migration_count, state->seen,
+                                              satchel_span_of(state->role, state->role_bytes),
+                                              part_count};
+    satchel_buffer_clear(&capture->body);
+    satchel_buffer_clear(&capture->stored);
+    enum satchel_status status = satchel_changeset_write_header(&capture->body, &header);
+    if (status == SATCHEL_OK)
+        status = satchel_buffer_append(&capture->body, capture->parts.data, capture->parts.size);
+    if (status == SATCHEL_OK)
+        status = satchel_body_store(satchel_buffer_span(&capture->body), &capture->stored);
+    return status;
+}
+
+static enum satchel_status insert_change(struct satchel_capture *capture)
+{
+    struct satchel_replica *replica = capture->replica;
+    const struct satchel_capture_state *state = &capture->state;
+    const struct satchel_clock *clock = &replica->clock;
+    enum satchel_status status = prepare(capture, INSERT_CHANGE, &capture->insert_change);
+    if (status != SATCHEL_OK)
+        return status;
+    int64_t utc_ms = clock->utc_ms(clock->context);
+    int64_t monotonic_ms = clock->monotonic_ms(clock->context);
+    uint64_t boot = satchel_replica_boot(replica);
+    satchel_replica_refresh_reference(replica);
+    int64_t now_ms = satchel_clock_correct(&replica->reference, utc_ms, monotonic_ms, boot);
+    satchel_stamp last =
+        state->seen_stamp > state->last_stamp ? state->seen_stamp : state->last_stamp;
+    capture->flushed_number = state->last_number + 1;
+    capture->flushed_stamp = satchel_stamp_next(last, now_ms);
+
+    sqlite3_stmt *statement = capture->insert_change;
+    sqlite3_int64 rowid = sqlite3_last_insert_rowid(replica->db);
+    sqlite3_bind_int64(statement, 1, (sqlite3_int64)capture->flushed_number);
+    sqlite3_bind_int64(statement, 2, (sqlite3_int64)capture->flushed_stamp);
+    sqlite3_bind_int64(statement, 3, utc_ms);
+    sqlite3_bind_int64(statement, 4, monotonic_ms);
+    sqlite3_bind_int64(statement, 5, (sqlite3_int64)boot);
+    sqlite3_bind_int64(statement, 6, (sqlite3_int64)state->seen_stamp);
+    sqlite3_bind_blob64(statement, 7, capture->stored.data, capture->stored.size, SQLITE_STATIC);
+    sqlite3_bind_blob64(statement, 8, capture->local.data, capture->local.size, SQLITE_STATIC);
+    if (sqlite3_step(statement) != SQLITE_DONE)
+        status = sql_error(capture, "cannot write the change set");
+    sqlite3_reset(statement); /* its error was taken above */
+    sqlite3_set_last_insert_rowid(replica->db, rowid);
+    return status;
+}
+
+/* Nothing is left to write of what an earlier attempt to commit had written. */
+static enum satchel_status delete_change(struct satchel_capture *capture)
+{
+    enum satchel_status status = prepare(capture, DELETE_CHANGE, &capture->delete_change);
+    if (status != SATCHEL_OK)
+        return status;
+    sqlite3_bind_int64(capture->delete_change, 1, (sqlite3_int64)capture->flushed_number);
+    if (sqlite3_step(capture->delete_change) != SQLITE_DONE)
+        status = sql_error(capture, "cannot drop the change set");
+    sqlite3_reset(capture->delete_change);
+    capture->flushed_number = 0;
+    return status;
+}
+
+static void trim(struct satchel_buffer *buffer)
+{
+    if (buffer->capacity > 4u << 20)
+        satchel_buffer_deinit(buffer);
+}
+
+enum satchel_status satchel_capture_flush(struct satchel_capture *capture)
+{
+    uint32_t part_count = 0;
+    enum satchel_status status = write_parts(capture, &part_count);
+    if (status == SATCHEL_OK && part_count == 0)
+        status = capture->flushed_number > 0 ? delete_change(capture) : SATCHEL_OK;
+    else if (status == SATCHEL_OK) {
+        status = write_body(capture, part_count);
+        if (status == SATCHEL_OK)
+            status = insert_change(capture);
+    }
+    trim(&capture->parts);
+    trim(&capture->body);
+    trim(&capture->stored);
+    trim(&capture->local);
+    return status;
+}

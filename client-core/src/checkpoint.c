@@ -1,0 +1,70 @@
+/* Owns the choice of the one connection that checkpoints a replica: whoever holds the lock on the file
+ * REPLICA-ckpt. SQLite before 3.51.3 may corrupt a database when a checkpoint starts while another
+ * connection commits over a WAL that was just checkpointed (DESIGN §14). Knows nothing of what is written.
+ *
+ * The commit hook below takes the place of SQLite's automatic checkpoint on every connection: it
+ * checkpoints only under the lock. A connection without the lock does not checkpoint at its close either;
+ * when the holder has gone, the first commit that finds the WAL long takes the lock over. */
+#include "replica.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+enum { WAL_PAGES_MAX = 1000 };
+
+static bool take_lock(struct satchel_replica *replica)
+{
+    if (replica->checkpoint_lock >= 0)
+        return true;
+    char *path = sqlite3_mprintf("%s-ckpt", replica->path);
+    if (!path)
+        return false;
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    sqlite3_free(path);
+    if (fd < 0)
+        return false; /* a folder that is read-only: somebody else will have to checkpoint */
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 ||
+        sqlite3_db_config(replica->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL) != SQLITE_OK) {
+        close(fd);
+        return false;
+    }
+    replica->checkpoint_lock = fd;
+    return true;
+}
+
+static int after_commit(void *context, sqlite3 *db, const char *name, int page_count)
+{
+    struct satchel_replica *replica = context;
+    if (strcmp(name, "main") == 0 && page_count >= WAL_PAGES_MAX && take_lock(replica))
+        /* BUSY only means that a reader or writer was in the way: the next commit tries again. */
+        sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    return SQLITE_OK;
+}
+
+enum satchel_status satchel_checkpoint_attach(struct satchel_replica *replica,
+                                              struct satchel_error *error)
+{
+    if (replica->path[0] == '\0' || !replica->device_text[0])
+        return SATCHEL_OK; /* in memory, or no replica: SQLite's own way */
+    if (sqlite3_db_config(replica->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL) != SQLITE_OK)
+        return satchel_replica_sql_error(error, replica->db,
+                                         "cannot switch off the checkpoint at close");
+    sqlite3_wal_hook(replica->db, after_commit, replica);
+    take_lock(replica);
+    return SATCHEL_OK;
+}
+
+void satchel_checkpoint_offer(struct satchel_replica *replica)
+{
+    if (replica->path[0] != '\0' && replica->device_text[0])
+        take_lock(replica);
+}
+
+/* Called when the connection has closed its files: a last checkpoint of its own lies behind it. */
+void satchel_checkpoint_detach(struct satchel_replica *replica)
+{
+    if (replica->checkpoint_lock >= 0)
+        close(replica->checkpoint_lock);
+    replica->checkpoint_lock = -1;
+}

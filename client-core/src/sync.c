@@ -1,0 +1,341 @@
+/* Owns a sync by hand: what each message of the server leads to, the transactions, and when
+ * everything is equal. The handshake is sync_attach.c's, uploads are sync_push.c's, entries
+ * apply's, sockets nobody's here.
+ *
+ * Between two calls no transaction is open and no lock held: the network may be as slow as it
+ * likes. */
+#include "sync.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum {
+    RUN_ENTRIES_MAX = 256, /* entries that share a transaction */
+    RUN_MS_MAX = 50,       /* and how long it may hold the write lock */
+    BUSY_TRIES = 6         /* each as long as the busy timeout */
+};
+static const size_t PUSH_ARENA_BYTES_MAX = (size_t)4 * SATCHEL_CHANGESET_BYTES_MAX;
+
+static const char WRITE_LAST_SYNC[] = "UPDATE satchel_replica SET last_sync_ms = ?1";
+/* Numbers are contiguous, and counting rows would read them all. */
+static const char COUNT_PENDING[] =
+    "SELECT coalesce((SELECT max(number) FROM satchel_change), last_number) - last_number"
+    " FROM satchel_replica";
+
+/* ---- life ---- */
+
+static enum satchel_status pragma_foreign_keys(sqlite3 *db, bool *is_on)
+{
+    sqlite3_stmt *statement = NULL;
+    if (sqlite3_prepare_v2(db, "PRAGMA foreign_keys", -1, &statement, NULL) != SQLITE_OK ||
+        sqlite3_step(statement) != SQLITE_ROW) {
+        sqlite3_finalize(statement);
+        return SATCHEL_SQL;
+    }
+    *is_on = sqlite3_column_int(statement, 0) != 0;
+    sqlite3_finalize(statement);
+    return SATCHEL_OK;
+}
+
+static enum satchel_status begin_session(struct satchel_sync *sync, struct satchel_now now,
+                                         struct satchel_error *error)
+{
+    struct satchel_session_options options = {.size = sizeof options,
+                                              .side = SATCHEL_SIDE_CLIENT,
+                                              .silence_ms_max = SATCHEL_SILENCE_MS_MAX};
+    enum satchel_status status = satchel_session_new(&sync->session, &options, now);
+    return status == SATCHEL_OK ? SATCHEL_OK
+                                : satchel_error_set(error, status, "cannot begin a session: %s",
+                                                    satchel_status_text(status));
+}
+
+static enum satchel_status set_up(struct satchel_sync *sync, struct satchel_now now,
+                                  struct satchel_error *error)
+{
+    sqlite3 *db = sync->replica->db;
+    enum satchel_status status = pragma_foreign_keys(db, &sync->had_foreign_keys);
+    if (status == SATCHEL_OK && sync->had_foreign_keys)
+        status = satchel_replica_execute(db, "PRAGMA foreign_keys=OFF", error);
+    if (status == SATCHEL_OK)
+        status = satchel_replica_read_identity(sync->replica, error);
+    if (status == SATCHEL_OK && !sync->replica->is_enrolled)
+        status = satchel_error_set(error, SATCHEL_STATE,
+                                   "%s: its enrolment was not finished; run the same satchel join "
+                                   "again",
+                                   sync->replica->path);
+    if (status == SATCHEL_OK)
+        status = satchel_apply_new(&sync->apply, sync->replica, error);
+    if (status == SATCHEL_OK)
+        status = begin_session(sync, now, error);
+    return status == SATCHEL_OK ? satchel_sync_send_hello(sync, error) : status;
+}
+
+enum satchel_status satchel_sync_new(satchel_sync **out, satchel_replica *replica,
+                                     const struct satchel_sync_options *options,
+                                     struct satchel_now now, struct satchel_error *error)
+{
+    *out = NULL;
+    if (options && options->size < sizeof *options)
+        return satchel_error_set(error, SATCHEL_INVALID, "satchel_sync_options.size is too small");
+    struct satchel_sync *sync = satchel_alloc_zero(NULL, sizeof *sync);
+    if (!sync)
+        return satchel_error_set(error, SATCHEL_NOMEM, "no memory to sync");
+    sync->replica = replica;
+    if (options)
+        sync->options = *options;
+    sync->began_ms = sync->now_ms = now.monotonic_ms;
+    satchel_arena_init(&sync->push_arena, PUSH_ARENA_BYTES_MAX, NULL);
+    satchel_buffer_init(&sync->push_scratch, SATCHEL_CHANGESET_BYTES_MAX, NULL);
+    enum satchel_status status = set_up(sync, now, error);
+    if (status != SATCHEL_OK) {
+        satchel_sync_free(sync);
+        return satchel_error_default(error, status, "cannot sync: %s", satchel_status_text(status));
+    }
+    *out = sync;
+    return SATCHEL_OK;
+}
+
+void satchel_sync_free(struct satchel_sync *sync)
+{
+    if (!sync)
+        return;
+    satchel_apply_free(sync->apply);
+    satchel_session_free(sync->session);
+    sqlite3_finalize(sync->select_last);
+    sqlite3_finalize(sync->select_unsent);
+    sqlite3_finalize(sync->write_ack);
+    satchel_sync_forget_digests(sync);
+    satchel_free(NULL, (void *)(uintptr_t)sync->hello_seen.items);
+    satchel_arena_deinit(&sync->push_arena);
+    satchel_buffer_deinit(&sync->push_scratch);
+    if (sync->had_foreign_keys)
+        sqlite3_exec(sync->replica->db, "PRAGMA foreign_keys=ON", NULL, NULL, NULL);
+    satchel_free(NULL, sync);
+}
+
+struct satchel_session *satchel_sync_session(satchel_sync *sync)
+{
+    return sync->session;
+}
+
+/* ---- transactions ---- */
+
+static bool is_stopped(const struct satchel_sync *sync)
+{
+    return sync->options.stop && sync->options.stop(sync->options.context);
+}
+
+enum satchel_status satchel_sync_begin(struct satchel_sync *sync, bool is_writing,
+                                       struct satchel_error *error)
+{
+    enum satchel_status status = SATCHEL_BUSY;
+    for (int i = 0; i < BUSY_TRIES && status == SATCHEL_BUSY && !(i > 0 && is_stopped(sync)); i++)
+        status = satchel_apply_begin(sync->apply, is_writing, error);
+    if (status == SATCHEL_BUSY)
+        satchel_error_set(
+            error, status,
+            "%s: another program keeps the replica locked; end its transaction and sync "
+            "again (nothing is lost)",
+            sync->replica->path);
+    return status;
+}
+
+static void tell_changes(struct satchel_sync *sync)
+{
+    struct satchel_apply *apply = sync->apply;
+    for (uint32_t i = 0; apply->schema && i < apply->schema->table_count; i++) {
+        if (!apply->is_touched[i])
+            continue;
+        apply->is_touched[i] = false;
+        if (sync->options.changed)
+            sync->options.changed(sync->options.context, apply->schema->tables[i].name);
+    }
+}
+
+static void tell_progress(struct satchel_sync *sync)
+{
+    struct satchel_sync_report report;
+    if (!sync->options.progress)
+        return;
+    satchel_sync_get_report(sync, &report);
+    sync->options.progress(sync->options.context, &report);
+}
+
+enum satchel_status satchel_sync_commit(struct satchel_sync *sync, struct satchel_error *error)
+{
+    enum satchel_status status = satchel_apply_commit(sync->apply, error);
+    if (status == SATCHEL_OK) {
+        tell_changes(sync);
+        tell_progress(sync);
+    }
+    return status;
+}
+
+/* ---- SCHEMA, ENTRIES ---- */
+
+static enum satchel_status take_schema(struct satchel_sync *sync,
+                                       const struct satchel_message_schema *schema,
+                                       struct satchel_error *error)
+{
+    enum satchel_status status = satchel_sync_begin(sync, true, error);
+    if (status != SATCHEL_OK)
+        return status;
+    status = satchel_apply_migrate(sync->apply, schema, error);
+    if (status != SATCHEL_OK) {
+        satchel_apply_rollback(sync->apply);
+        return status;
+    }
+    status = satchel_sync_commit(sync, error);
+    if (status == SATCHEL_OK) /* so that rows are read by it, and counted in is_done */
+        status = satchel_sync_begin(sync, false, error);
+    if (status != SATCHEL_OK)
+        return status;
+    satchel_apply_release(sync->apply);
+    return sync->replica->schema
+               ? satchel_triggers_check(sync->replica->db, sync->replica->schema, error)
+               : SATCHEL_OK;
+}
+
+/* A run of entries from `*index` on, in one transaction: bounded in number and in time, and ended
+ * where digests are to be compared. */
+static enum satchel_status apply_run(struct satchel_sync *sync,
+                                     const struct satchel_message_entries *entries, uint32_t *index,
+                                     struct satchel_error *error)
+{
+    const struct satchel_clock *clock = &satchel_clock_system;
+    enum satchel_status status = satchel_sync_begin(sync, true, error);
+    int64_t began_ms = clock->monotonic_ms(clock->context);
+    uint32_t count = 0;
+    bool is_full = false;
+    while (status == SATCHEL_OK && !is_full && *index < entries->entry_count) {
+        status = satchel_apply_entry(sync->apply, &entries->entries[*index], error);
+        (*index)++;
+        is_full = ++count >= RUN_ENTRIES_MAX ||
+                  clock->monotonic_ms(clock->context) - began_ms >= RUN_MS_MAX ||
+                  (sync->has_digests && sync->apply->cursor == sync->digests_cursor);
+    }
+    if (status == SATCHEL_OK)
+        return satchel_sync_commit(sync, error);
+    satchel_apply_rollback(sync->apply);
+    return status;
+}
+
+/* ---- the step ---- */
+
+static enum satchel_status take_entries(struct satchel_sync *sync,
+                                        const struct satchel_message_entries *entries,
+                                        struct satchel_error *error)
+{
+    enum satchel_status status = SATCHEL_OK;
+    uint32_t index = 0;
+    while (index < entries->entry_count && status == SATCHEL_OK) {
+        status = apply_run(sync, entries, &index, error);
+        if (status == SATCHEL_OK && sync->has_digests && !sync->are_compared &&
+            sync->apply->cursor >= sync->digests_cursor)
+            status = satchel_sync_compute_digests(sync, error);
+    }
+    return status;
+}
+
+static enum satchel_status take(struct satchel_sync *sync, const struct satchel_message *message,
+                                struct satchel_error *error)
+{
+    switch (message->kind) {
+    case SATCHEL_MESSAGE_WELCOME: return satchel_sync_take_welcome(sync, &message->welcome, error);
+    case SATCHEL_MESSAGE_SCHEMA: return take_schema(sync, &message->schema, error);
+    case SATCHEL_MESSAGE_ENTRIES: return take_entries(sync, &message->entries, error);
+    case SATCHEL_MESSAGE_ACK: return satchel_sync_push_acked(sync, message->ack.number, error);
+    case SATCHEL_MESSAGE_DIGESTS: return satchel_sync_take_digests(sync, &message->digests, error);
+    default: /* HEAD says that the server lives; ERROR has ended the session, which says so itself
+              */
+        return SATCHEL_OK;
+    }
+}
+
+static enum satchel_status write_last_sync(struct satchel_sync *sync, struct satchel_error *error)
+{
+    sqlite3_stmt *update = NULL;
+    enum satchel_status status = SATCHEL_OK;
+    if (sqlite3_prepare_v2(sync->replica->db, WRITE_LAST_SYNC, -1, &update, NULL) != SQLITE_OK)
+        return satchel_apply_sql_error(sync->apply, "write satchel_replica", error);
+    sqlite3_bind_int64(update, 1, satchel_replica_now_ms(sync->replica));
+    int code = sqlite3_step(update);
+    if (code != SQLITE_DONE && (code & 0xff) != SQLITE_BUSY) /* the next one writes it again */
+        status = satchel_apply_sql_error(sync->apply, "write satchel_replica", error);
+    sqlite3_finalize(update);
+    return status;
+}
+
+static void tell_quarantined(struct satchel_sync *sync)
+{
+    char line[160];
+    uint64_t count = sync->apply->quarantined_stored;
+    if (count == 0 || !sync->options.notice)
+        return;
+    snprintf(line, sizeof line,
+             "the server set aside %" PRIu64
+             " of this replica's rows; satchel history says which and "
+             "why",
+             count);
+    sync->options.notice(sync->options.context, line);
+}
+
+/* What is answered by its entry was acknowledged, if not in this session. Once true it stays so:
+ * with watch, later writes do not undo that everything was equal. */
+static enum satchel_status judge_done(struct satchel_sync *sync, struct satchel_error *error)
+{
+    const struct satchel_apply *apply = sync->apply;
+    if (sync->is_done || !sync->is_welcome || apply->migration_count < sync->schema_target ||
+        apply->cursor < sync->head_target || apply->last_number < sync->number_target)
+        return SATCHEL_OK;
+    sync->is_done = true;
+    tell_quarantined(sync);
+    return write_last_sync(sync, error);
+}
+
+enum satchel_status satchel_sync_step(satchel_sync *sync, struct satchel_now now, bool *is_done,
+                                      struct satchel_error *error)
+{
+    struct satchel_message message;
+    enum satchel_status status = SATCHEL_OK;
+    sync->now_ms = now.monotonic_ms;
+    while (status == SATCHEL_OK && satchel_session_next_event(sync->session, &message))
+        status = take(sync, &message, error);
+    if (status == SATCHEL_OK)
+        status = satchel_session_failed(sync->session, error);
+    if (status == SATCHEL_OK && sync->is_welcome)
+        status = satchel_sync_push(sync, error);
+    if (status == SATCHEL_OK)
+        status = judge_done(sync, error);
+    *is_done = sync->is_done;
+    return status == SATCHEL_OK ? SATCHEL_OK
+                                : satchel_error_default(error, status, "sync failed: %s",
+                                                        satchel_status_text(status));
+}
+
+/* ---- the report ---- */
+
+void satchel_sync_count_bytes(struct satchel_sync *sync, size_t sent, size_t received)
+{
+    sync->bytes_sent += sent;
+    sync->bytes_received += received;
+}
+
+void satchel_sync_get_report(const satchel_sync *sync, struct satchel_sync_report *report)
+{
+    sqlite3_stmt *count = NULL;
+    const struct satchel_apply *apply = sync->apply;
+    memset(report, 0, sizeof *report);
+    report->pushed_change_sets = sync->pushed_count;
+    report->pulled_entries = apply->entry_stored;
+    report->conflicts = apply->conflict_stored;
+    report->quarantined = apply->quarantined_stored;
+    report->bytes_sent = sync->bytes_sent;
+    report->bytes_received = sync->bytes_received;
+    report->seconds = (double)(sync->now_ms - sync->began_ms) / 1000.0;
+    report->cursor = apply->cursor;
+    if (sqlite3_prepare_v2(sync->replica->db, COUNT_PENDING, -1, &count, NULL) == SQLITE_OK &&
+        sqlite3_step(count) == SQLITE_ROW)
+        report->pending = (uint64_t)sqlite3_column_int64(count, 0);
+    sqlite3_finalize(count);
+}

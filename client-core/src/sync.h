@@ -1,0 +1,125 @@
+/* A sync from inside: the session driver (sync.c, sync_push.c) and what the blocking loop and
+ * verify need of it. */
+#ifndef SATCHEL_SYNC_H
+#define SATCHEL_SYNC_H
+
+#include "apply.h"
+
+#define SATCHEL_SOFTWARE "satchel " SATCHEL_VERSION_TEXT " sqlite "
+
+enum {
+    SATCHEL_SILENCE_MS_MAX = 9000, /* a lost server is noticed within 10 s */
+    SYNC_BATCHES_MAX = 64          /* PUSH messages without acknowledgement */
+};
+
+/* A PUSH that waits for its acknowledgement. */
+struct sync_batch {
+    uint64_t last_number;
+    satchel_stamp last_stamp;
+    size_t bytes;
+};
+
+struct satchel_sync {
+    struct satchel_replica *replica;
+    struct satchel_sync_options options;
+    struct satchel_session *session;
+    struct satchel_apply *apply;
+    bool had_foreign_keys; /* put back when the sync ends */
+    sqlite3_stmt *select_last, *select_unsent, *write_ack;
+
+    /* of the handshake */
+    bool is_welcome;
+    uint64_t head_target;   /* the server's end when it began */
+    uint64_t number_target; /* the replica's last change set when it began */
+    uint64_t schema_target;
+    uint64_t hello_cursor, hello_answered; /* as told in HELLO: cursor, own numbers answered */
+    struct satchel_vector hello_seen;      /* owned */
+    struct satchel_clock_reference before, after; /* this handshake's clock sample is `after` */
+
+    /* uploads */
+    uint64_t sent_number, acked_number;
+    satchel_stamp sent_stamp;
+    struct sync_batch batches[SYNC_BATCHES_MAX];
+    uint32_t batch_first, batch_count;
+    size_t unacked_bytes;
+    struct satchel_arena push_arena;
+    struct satchel_buffer push_scratch;
+
+    bool is_done;
+    int64_t began_ms, now_ms; /* monotonic, the caller's clock */
+    uint64_t pushed_count, bytes_sent, bytes_received;
+
+    /* verify: the server's digests as they came, compared when the cursor is theirs */
+    bool wants_digests;
+    bool has_digests;
+    uint64_t digests_cursor;
+    struct satchel_table_digest *digests, *own_digests;
+    uint32_t digest_count, own_digest_count;
+    uint32_t ask_count;
+    bool are_compared; /* own_digests are of the same cursor */
+};
+
+/* The frame was sent or has come; for the report. */
+void satchel_sync_count_bytes(struct satchel_sync *sync, size_t sent, size_t received);
+/* The session's clock sample on the replica's own clocks, whatever clock `now_ms` comes from;
+ * `*out` stays as it is if there is none. */
+void satchel_sync_clock(const struct satchel_session *session, struct satchel_replica *replica,
+                        int64_t now_ms, struct satchel_clock_reference *out);
+/* Asks for the server's digests when no answer is under way and nothing of this device is. They are
+ * compared (are_compared) in a later step; if the two sides did not meet at one cursor, ask again.
+ */
+enum satchel_status satchel_sync_ask_digests(struct satchel_sync *sync,
+                                             struct satchel_error *error) SATCHEL_MUST_USE;
+/* Opens the replica at `path` with a connection for sync. */
+enum satchel_status satchel_sync_open(struct satchel_replica **out, const char *path,
+                                      const struct satchel_sync_options *options,
+                                      struct satchel_error *error) SATCHEL_MUST_USE;
+/* Frees what verify has kept of an exchange of digests. */
+void satchel_sync_forget_digests(struct satchel_sync *sync);
+
+/* ---- sync_push.c ---- */
+
+/* Where uploads go on: what the node holds already is not sent, and the next stamp is above theirs.
+ */
+enum satchel_status satchel_sync_push_begin(struct satchel_sync *sync, uint64_t held_number,
+                                            struct satchel_error *error) SATCHEL_MUST_USE;
+/* Queues what is not yet sent, as far as the session and the limit on unacknowledged bytes allow.
+ */
+enum satchel_status satchel_sync_push(struct satchel_sync *sync,
+                                      struct satchel_error *error) SATCHEL_MUST_USE;
+/* Everything up to `number` is committed on the server. */
+enum satchel_status satchel_sync_push_acked(struct satchel_sync *sync, uint64_t number,
+                                            struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* ---- sync_attach.c ---- */
+
+/* Reads where the replica stands and queues the HELLO. */
+enum satchel_status satchel_sync_send_hello(struct satchel_sync *sync,
+                                            struct satchel_error *error) SATCHEL_MUST_USE;
+/* MISMATCH: the node is another or has gone back, or this replica has. */
+enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
+                                              const struct satchel_message_welcome *welcome,
+                                              struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* ---- verify.c ---- */
+
+/* Keeps the server's digests, and compares if the replica stands at their cursor. */
+enum satchel_status satchel_sync_take_digests(struct satchel_sync *sync,
+                                              const struct satchel_message_digests *digests,
+                                              struct satchel_error *error) SATCHEL_MUST_USE;
+/* Own digests of every synced table, if the replica stands where the server's are of, with nothing
+ * pending; else they are asked for again. */
+enum satchel_status satchel_sync_compute_digests(struct satchel_sync *sync,
+                                                 struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* ---- sync.c ---- */
+
+/* Commits, and tells the observers. */
+enum satchel_status satchel_sync_commit(struct satchel_sync *sync,
+                                        struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* satchel_apply_begin, tried again while another connection holds the lock. */
+enum satchel_status satchel_sync_begin(struct satchel_sync *sync, bool is_writing,
+                                       struct satchel_error *error) SATCHEL_MUST_USE;
+
+#endif

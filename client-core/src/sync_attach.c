@@ -1,0 +1,191 @@
+/* Owns the device's half of the attach rule (DESIGN §8): what it says in HELLO, and what it makes
+ * of the node's WELCOME. */
+#include "sync.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static const char SELECT_REFERENCE[] =
+    "SELECT reference_server_ms, reference_utc_ms, reference_monotonic_ms, reference_boot"
+    " FROM satchel_replica";
+static const char WRITE_WELCOME[] =
+    "UPDATE satchel_replica SET node = ?1, user = ?2, role = ?3,"
+    " acked_number = max(acked_number, ?4), reference_server_ms = ?5, reference_utc_ms = ?6,"
+    " reference_monotonic_ms = ?7, reference_boot = ?8";
+
+/* ---- HELLO ---- */
+
+/* The clock's error at the last handshake, if there was one. */
+static enum satchel_status read_reference(struct satchel_sync *sync, struct satchel_error *error)
+{
+    sqlite3_stmt *select = NULL;
+    enum satchel_status status = SATCHEL_OK;
+    if (sqlite3_prepare_v2(sync->replica->db, SELECT_REFERENCE, -1, &select, NULL) != SQLITE_OK ||
+        sqlite3_step(select) != SQLITE_ROW)
+        status = satchel_apply_sql_error(sync->apply, "read satchel_replica", error);
+    else if (sqlite3_column_type(select, 0) != SQLITE_NULL) {
+        sync->before.is_set = true;
+        sync->before.server_ms = sqlite3_column_int64(select, 0);
+        sync->before.utc_ms = sqlite3_column_int64(select, 1);
+        sync->before.monotonic_ms = sqlite3_column_int64(select, 2);
+        sync->before.boot = (uint64_t)sqlite3_column_int64(select, 3);
+    }
+    sqlite3_finalize(select);
+    return status;
+}
+
+/* As of the last begin. */
+static uint64_t last_own_number(const struct satchel_sync *sync)
+{
+    const struct satchel_pending *pending = &sync->apply->pending;
+    return pending->last ? pending->last->number : sync->apply->last_number;
+}
+
+/* What the node's answer is held against: another sync of this replica may move on meanwhile. */
+static bool keep_hello(struct satchel_sync *sync)
+{
+    const struct satchel_apply *apply = sync->apply;
+    size_t size = apply->seen.count * sizeof *apply->seen.items;
+    struct satchel_position *items = satchel_alloc(NULL, size);
+    if (!items)
+        return false;
+    if (size)
+        memcpy(items, apply->seen.items, size);
+    sync->hello_seen = (struct satchel_vector){items, apply->seen.count};
+    sync->hello_cursor = apply->cursor;
+    sync->hello_answered = apply->last_number;
+    return true;
+}
+
+enum satchel_status satchel_sync_send_hello(struct satchel_sync *sync, struct satchel_error *error)
+{
+    struct satchel_replica *replica = sync->replica;
+    struct satchel_apply *apply = sync->apply;
+    char software[64];
+    struct satchel_message message = {.kind = SATCHEL_MESSAGE_HELLO};
+    struct satchel_message_hello *hello = &message.hello;
+    enum satchel_status status = satchel_sync_begin(sync, false, error);
+    if (status != SATCHEL_OK)
+        return status;
+    status = read_reference(sync, error);
+    satchel_apply_release(apply);
+    if (status != SATCHEL_OK)
+        return status;
+    if (!keep_hello(sync))
+        return satchel_error_set(error, SATCHEL_NOMEM, "no memory to sync");
+    snprintf(software, sizeof software, SATCHEL_SOFTWARE "%s", sqlite3_libversion());
+    hello->protocol = SATCHEL_PROTOCOL_VERSION;
+    hello->workspace = satchel_span_text(replica->workspace);
+    hello->workspace_id = replica->workspace_id;
+    hello->device = replica->device;
+    hello->token = satchel_span_of(replica->token, sizeof replica->token);
+    hello->node = apply->node;
+    hello->cursor = apply->cursor;
+    hello->seen = apply->seen;
+    hello->schema = apply->migration_count;
+    hello->software = satchel_span_text(software);
+    hello->last_number = last_own_number(sync);
+    status = satchel_session_send(sync->session, &message);
+    return status == SATCHEL_OK
+               ? SATCHEL_OK
+               : satchel_error_default(error, status, "cannot begin the session: %s",
+                                       satchel_status_text(status));
+}
+
+/* ---- WELCOME ---- */
+
+static enum satchel_status check_welcome(const struct satchel_sync *sync,
+                                         const struct satchel_message_welcome *welcome,
+                                         uint64_t last_number, struct satchel_error *error)
+{
+    const struct satchel_id *node = &sync->apply->node;
+    bool is_same = satchel_id_is_zero(node) || satchel_id_equal(node, &welcome->node);
+    if (!is_same || sync->hello_cursor > welcome->head ||
+        !satchel_vector_includes(&welcome->vector, &sync->hello_seen) ||
+        welcome->last_number < sync->hello_answered)
+        return satchel_error_set(
+            error, SATCHEL_MISMATCH,
+            "the server was restored or replaced since this replica last synced, and snapshots are "
+            "not built yet; keep this file (its pending changes are safe in it), join again under "
+            "a new file name and enter them there");
+    if (welcome->last_number > last_number)
+        return satchel_error_set(
+            error, SATCHEL_MISMATCH,
+            "the server holds change set %" PRIu64 " of this device, the replica's last is %" PRIu64
+            ": the file was copied or put back from a backup; join again under a new file name "
+            "(everything the server holds comes back, nothing is lost)",
+            welcome->last_number, last_number);
+    return SATCHEL_OK;
+}
+
+void satchel_sync_clock(const struct satchel_session *session, struct satchel_replica *replica,
+                        int64_t now_ms, struct satchel_clock_reference *out)
+{
+    struct satchel_clock_sample sample;
+    const struct satchel_clock *clock = &replica->clock;
+    if (!satchel_session_clock(session, &sample))
+        return;
+    int64_t age_ms = now_ms - sample.monotonic_ms;
+    out->is_set = true;
+    out->server_ms = sample.server_ms;
+    out->utc_ms = clock->utc_ms(clock->context) - age_ms;
+    out->monotonic_ms = clock->monotonic_ms(clock->context) - age_ms;
+    out->boot = satchel_replica_boot(replica);
+}
+
+static enum satchel_status write_welcome(struct satchel_sync *sync,
+                                         const struct satchel_message_welcome *welcome,
+                                         struct satchel_error *error)
+{
+    sqlite3_stmt *update = NULL;
+    const struct satchel_clock_reference *after = &sync->after;
+    enum satchel_status status = SATCHEL_OK;
+    if (sqlite3_prepare_v2(sync->replica->db, WRITE_WELCOME, -1, &update, NULL) != SQLITE_OK)
+        return satchel_apply_sql_error(sync->apply, "write satchel_replica", error);
+    sqlite3_bind_blob(update, 1, welcome->node.bytes, sizeof welcome->node.bytes, SQLITE_STATIC);
+    sqlite3_bind_text64(update, 2, (const char *)welcome->user.data, welcome->user.size,
+                        SQLITE_STATIC, SQLITE_UTF8);
+    sqlite3_bind_text64(update, 3, (const char *)welcome->role.data, welcome->role.size,
+                        SQLITE_STATIC, SQLITE_UTF8);
+    sqlite3_bind_int64(update, 4, (sqlite3_int64)welcome->last_number);
+    if (after->is_set) {
+        sqlite3_bind_int64(update, 5, after->server_ms);
+        sqlite3_bind_int64(update, 6, after->utc_ms);
+        sqlite3_bind_int64(update, 7, after->monotonic_ms);
+        sqlite3_bind_int64(update, 8, (sqlite3_int64)after->boot);
+    }
+    if (sqlite3_step(update) != SQLITE_DONE)
+        status = satchel_apply_sql_error(sync->apply, "write satchel_replica", error);
+    sqlite3_finalize(update);
+    return status;
+}
+
+enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
+                                              const struct satchel_message_welcome *welcome,
+                                              struct satchel_error *error)
+{
+    enum satchel_status status = satchel_sync_begin(sync, true, error);
+    if (status != SATCHEL_OK)
+        return status;
+    uint64_t last_number = last_own_number(sync);
+    status = check_welcome(sync, welcome, last_number, error);
+    if (status == SATCHEL_OK) {
+        satchel_sync_clock(sync->session, sync->replica, sync->now_ms, &sync->after);
+        sync->head_target = welcome->head;
+        sync->number_target = last_number;
+        sync->schema_target = welcome->schema;
+        status = write_welcome(sync, welcome, error);
+    }
+    if (status != SATCHEL_OK) {
+        satchel_apply_rollback(sync->apply);
+        return status;
+    }
+    status = satchel_sync_commit(sync, error);
+    if (status == SATCHEL_OK)
+        status = satchel_replica_read_identity(sync->replica, error);
+    if (status == SATCHEL_OK)
+        status = satchel_sync_push_begin(sync, welcome->last_number, error);
+    sync->apply->node = welcome->node;
+    sync->is_welcome = status == SATCHEL_OK;
+    return status;
+}

@@ -1,0 +1,288 @@
+/* Owns the upload: which local change sets go next, with which stamp, and what is acknowledged.
+ * Knows nothing of entries. */
+#include "sync.h"
+
+#include <inttypes.h>
+
+enum {
+    UNACKED_BYTES_MAX = 4 << 20,
+    ITEMS_MAX = 4096, /* per PUSH */
+    ITEM_BYTES = 64   /* of an item beside its body, at most */
+};
+
+static const char SELECT_LAST[] =
+    "SELECT max(last_number, coalesce((SELECT max(number) FROM satchel_change), 0))"
+    " FROM satchel_replica";
+static const char SELECT_UNSENT[] =
+    "SELECT number, utc_ms, monotonic_ms, boot, floor, body FROM satchel_change WHERE number > ?1"
+    " ORDER BY number";
+static const char SELECT_ANSWERED[] =
+    "SELECT stamp, body FROM satchel_entry WHERE cursor > ?1 AND device = ?2 AND number = ?3";
+static const char WRITE_ACK[] = "UPDATE satchel_replica SET acked_number = max(acked_number, ?1),"
+                                " last_stamp = max(last_stamp, ?2)";
+
+static enum satchel_status prepare(struct satchel_sync *sync, struct satchel_error *error)
+{
+    static const char *const SQL[] = {SELECT_LAST, SELECT_UNSENT, WRITE_ACK};
+    sqlite3_stmt **const statements[] = {&sync->select_last, &sync->select_unsent,
+                                         &sync->write_ack};
+    for (size_t i = 0; i < sizeof SQL / sizeof SQL[0]; i++)
+        if (!*statements[i] &&
+            sqlite3_prepare_v3(sync->replica->db, SQL[i], -1, SQLITE_PREPARE_PERSISTENT,
+                               statements[i], NULL) != SQLITE_OK)
+            return satchel_apply_sql_error(sync->apply, "prepare to send change sets", error);
+    return SATCHEL_OK;
+}
+
+/* ---- stamps ---- */
+
+/* The stamp of the change set the statement stands on, corrected by what the handshakes before and
+ * after it say of the clock; above what its author had seen and above the change set before it. */
+static satchel_stamp correct_stamp(struct satchel_sync *sync, sqlite3_stmt *row)
+{
+    satchel_stamp floor = (satchel_stamp)sqlite3_column_int64(row, 4);
+    int64_t true_ms = satchel_clock_correct_between(
+        &sync->before, &sync->after, satchel_stamp_ms(floor), sqlite3_column_int64(row, 1),
+        sqlite3_column_int64(row, 2), (uint64_t)sqlite3_column_int64(row, 3));
+    satchel_stamp last = sync->sent_stamp > floor ? sync->sent_stamp : floor;
+    return satchel_stamp_next(last, true_ms);
+}
+
+enum satchel_status satchel_sync_push_begin(struct satchel_sync *sync, uint64_t held_number,
+                                            struct satchel_error *error)
+{
+    enum satchel_status status = prepare(sync, error);
+    if (status != SATCHEL_OK)
+        return status;
+    sync->sent_number = sync->acked_number = held_number;
+    sync->sent_stamp = sync->apply->last_stamp;
+    sync->batch_count = 0;
+    sync->unacked_bytes = 0;
+    /* What the node took but has not answered yet got its stamps from the same clocks. */
+    sqlite3_stmt *select = sync->select_unsent;
+    int code;
+    sqlite3_bind_int64(select, 1, (sqlite3_int64)sync->apply->last_number);
+    while ((code = sqlite3_step(select)) == SQLITE_ROW &&
+           (uint64_t)sqlite3_column_int64(select, 0) <= held_number)
+        sync->sent_stamp = correct_stamp(sync, select);
+    if (code != SQLITE_ROW && code != SQLITE_DONE)
+        status = satchel_apply_sql_error(sync->apply, "read satchel_change", error);
+    sqlite3_reset(select);
+    return status;
+}
+
+/* ---- sending ---- */
+
+/* What is sent must survive a power cut here, or the device would later give its number to another
+ * change set: the application may commit with synchronous=NORMAL, so the WAL is synced before. */
+static enum satchel_status make_durable(struct satchel_sync *sync, struct satchel_error *error)
+{
+    sqlite3_file *wal = NULL;
+    int code = sqlite3_file_control(sync->replica->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+    if (code != SQLITE_OK || !wal || !wal->pMethods)
+        return SATCHEL_OK; /* no WAL: the journal of a rollback database is gone at the commit */
+    code = wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
+    if (code == SQLITE_OK)
+        return SATCHEL_OK;
+    if (error)
+        error->native_code = code;
+    return satchel_error_set(error, SATCHEL_IO, "cannot sync the replica's WAL to disk: %s",
+                             sqlite3_errstr(code));
+}
+
+static struct satchel_span column_bytes(sqlite3_stmt *row, int column)
+{
+    const void *data = sqlite3_column_blob(row, column);
+    return satchel_span_of(data, (size_t)sqlite3_column_bytes(row, column));
+}
+
+/* The item of a change set in stored form; its bytes live in the push arena. */
+static enum satchel_status make_item(struct satchel_sync *sync, uint64_t number,
+                                     struct satchel_span stored, struct satchel_push_item *item,
+                                     struct satchel_error *error)
+{
+    struct satchel_span body;
+    enum satchel_status status = satchel_body_load(stored, &sync->push_scratch, &body);
+    if (status != SATCHEL_OK)
+        return satchel_error_set(error, status,
+                                 "change set %" PRIu64 " of this replica cannot be read (%s); run "
+                                 "PRAGMA integrity_check on it",
+                                 number, satchel_status_text(status));
+    uint8_t *secret = satchel_arena_alloc(&sync->push_arena, SATCHEL_SECRET_BYTES);
+    item->number = number;
+    item->body = satchel_arena_copy(&sync->push_arena, body);
+    item->secret = secret;
+    if (!item->body.data || !secret)
+        return satchel_error_set(error, SATCHEL_NOMEM, "no memory to send change sets");
+    satchel_changeset_secret(sync->replica->secret, number, secret);
+    return SATCHEL_OK;
+}
+
+/* A change set that another sync of this replica sent, and had answered, since this one began: the
+ * node holds it, but this session's numbers must follow each other. It is in the log. */
+static enum satchel_status make_answered(struct satchel_sync *sync, uint64_t number,
+                                         struct satchel_push_item *item,
+                                         struct satchel_error *error)
+{
+    sqlite3_stmt *select = NULL;
+    enum satchel_status status = SATCHEL_OK;
+    if (sqlite3_prepare_v2(sync->replica->db, SELECT_ANSWERED, -1, &select, NULL) != SQLITE_OK)
+        return satchel_apply_sql_error(sync->apply, "read satchel_entry", error);
+    sqlite3_bind_int64(select, 1, (sqlite3_int64)sync->hello_cursor);
+    sqlite3_bind_blob(select, 2, sync->replica->device.bytes, sizeof sync->replica->device.bytes,
+                      SQLITE_STATIC);
+    sqlite3_bind_int64(select, 3, (sqlite3_int64)number);
+    int code = sqlite3_step(select);
+    if (code == SQLITE_ROW) {
+        item->stamp = (satchel_stamp)sqlite3_column_int64(select, 0);
+        status = make_item(sync, number, column_bytes(select, 1), item, error);
+    } else if (code == SQLITE_DONE) {
+        status = satchel_error_set(
+            error, SATCHEL_CORRUPT,
+            "satchel_change lacks change set %" PRIu64 "; the replica was tampered with", number);
+    } else {
+        status = satchel_apply_sql_error(sync->apply, "read satchel_entry", error);
+    }
+    sqlite3_finalize(select);
+    return status;
+}
+
+static void add(struct satchel_sync *sync, struct satchel_message_push *push,
+                struct sync_batch *batch)
+{
+    const struct satchel_push_item *item = &push->items[push->item_count++];
+    batch->bytes += item->body.size + ITEM_BYTES;
+    batch->last_number = item->number;
+    batch->last_stamp = item->stamp;
+    if (item->stamp > sync->sent_stamp)
+        sync->sent_stamp = item->stamp;
+}
+
+static bool is_full(const struct satchel_message_push *push, const struct sync_batch *batch)
+{
+    return push->item_count == ITEMS_MAX || batch->bytes >= SATCHEL_BATCH_BYTES;
+}
+
+/* Fills a PUSH with what follows sent_number. A change set joins a batch that is not empty only if
+ * it fits; alone it may be of any size. */
+static enum satchel_status collect(struct satchel_sync *sync, struct satchel_message_push *push,
+                                   struct sync_batch *batch, struct satchel_error *error)
+{
+    sqlite3_stmt *select = sync->select_unsent;
+    enum satchel_status status = SATCHEL_OK;
+    int code = SQLITE_ROW;
+    uint64_t next = sync->sent_number + 1;
+    satchel_stamp sent_stamp = sync->sent_stamp;
+    sqlite3_bind_int64(select, 1, (sqlite3_int64)sync->sent_number);
+    while (status == SATCHEL_OK && !is_full(push, batch) &&
+           (code = sqlite3_step(select)) == SQLITE_ROW) {
+        uint64_t number = (uint64_t)sqlite3_column_int64(select, 0);
+        size_t bytes = (size_t)sqlite3_column_bytes(select, 5) + ITEM_BYTES;
+        for (; next < number && status == SATCHEL_OK && !is_full(push, batch); next++) {
+            status = make_answered(sync, next, &push->items[push->item_count], error);
+            if (status == SATCHEL_OK)
+                add(sync, push, batch);
+        }
+        if (status != SATCHEL_OK || is_full(push, batch) ||
+            (push->item_count > 0 && batch->bytes + bytes > SATCHEL_BATCH_BYTES))
+            break;
+        struct satchel_push_item *item = &push->items[push->item_count];
+        status = make_item(sync, number, column_bytes(select, 5), item, error);
+        if (status == SATCHEL_OK) {
+            item->stamp = correct_stamp(sync, select);
+            add(sync, push, batch);
+            next++;
+        }
+    }
+    if (status == SATCHEL_OK && code != SQLITE_ROW && code != SQLITE_DONE)
+        status = satchel_apply_sql_error(sync->apply, "read satchel_change", error);
+    sqlite3_reset(select);
+    sync->sent_stamp = sent_stamp; /* until it is sent */
+    return status;
+}
+
+static enum satchel_status last_number(struct satchel_sync *sync, uint64_t *out,
+                                       struct satchel_error *error)
+{
+    enum satchel_status status = SATCHEL_OK;
+    if (sqlite3_step(sync->select_last) == SQLITE_ROW)
+        *out = (uint64_t)sqlite3_column_int64(sync->select_last, 0);
+    else
+        status = satchel_apply_sql_error(sync->apply, "read satchel_change", error);
+    sqlite3_reset(sync->select_last);
+    return status;
+}
+
+static enum satchel_status push_batch(struct satchel_sync *sync, struct satchel_error *error)
+{
+    struct satchel_message message = {.kind = SATCHEL_MESSAGE_PUSH};
+    struct sync_batch batch = {0};
+    satchel_arena_reset(&sync->push_arena);
+    message.push.items =
+        SATCHEL_ARENA_ARRAY(&sync->push_arena, struct satchel_push_item, ITEMS_MAX);
+    if (!message.push.items)
+        return satchel_error_set(error, SATCHEL_NOMEM, "no memory to send change sets");
+    enum satchel_status status = collect(sync, &message.push, &batch, error);
+    if (status == SATCHEL_OK && message.push.item_count == 0)
+        return SATCHEL_OK;
+    if (status == SATCHEL_OK)
+        status = make_durable(sync, error);
+    if (status != SATCHEL_OK)
+        return status;
+    status = satchel_session_send(sync->session, &message);
+    if (status == SATCHEL_OK) {
+        uint32_t slot = (sync->batch_first + sync->batch_count++) % SYNC_BATCHES_MAX;
+        sync->batches[slot] = batch;
+        sync->unacked_bytes += batch.bytes;
+        sync->sent_number = batch.last_number;
+        sync->sent_stamp = batch.last_stamp;
+    }
+    return status == SATCHEL_OK
+               ? SATCHEL_OK
+               : satchel_error_default(error, status, "change set %" PRIu64 " cannot be sent: %s",
+                                       sync->sent_number + 1, satchel_status_text(status));
+}
+
+enum satchel_status satchel_sync_push(struct satchel_sync *sync, struct satchel_error *error)
+{
+    uint64_t last = 0;
+    enum satchel_status status = last_number(sync, &last, error);
+    while (status == SATCHEL_OK && sync->sent_number < last &&
+           sync->unacked_bytes < UNACKED_BYTES_MAX && sync->batch_count < SYNC_BATCHES_MAX &&
+           satchel_session_output_bytes(sync->session) < SATCHEL_BATCH_BYTES) {
+        uint64_t sent_before = sync->sent_number;
+        status = push_batch(sync, error);
+        if (sync->sent_number == sent_before)
+            break;
+    }
+    return status;
+}
+
+/* ---- acknowledgements ---- */
+
+enum satchel_status satchel_sync_push_acked(struct satchel_sync *sync, uint64_t number,
+                                            struct satchel_error *error)
+{
+    if (number <= sync->acked_number)
+        return SATCHEL_OK;
+    satchel_stamp stamp = 0;
+    sync->pushed_count += number - sync->acked_number;
+    sync->acked_number = number;
+    while (sync->batch_count > 0 && sync->batches[sync->batch_first].last_number <= number) {
+        const struct sync_batch *batch = &sync->batches[sync->batch_first];
+        stamp = batch->last_stamp;
+        sync->unacked_bytes -= batch->bytes;
+        sync->batch_first = (sync->batch_first + 1) % SYNC_BATCHES_MAX;
+        sync->batch_count--;
+    }
+    /* The next handshake learns it from the node if this is not written: a lock that a long
+     * transaction of the application holds is no failure. */
+    sqlite3_bind_int64(sync->write_ack, 1, (sqlite3_int64)number);
+    sqlite3_bind_int64(sync->write_ack, 2, (sqlite3_int64)stamp);
+    int code = sqlite3_step(sync->write_ack);
+    enum satchel_status status = SATCHEL_OK;
+    if (code != SQLITE_DONE && (code & 0xff) != SQLITE_BUSY)
+        status = satchel_apply_sql_error(sync->apply, "write satchel_replica", error);
+    sqlite3_reset(sync->write_ack);
+    return status;
+}

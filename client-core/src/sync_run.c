@@ -1,0 +1,78 @@
+/* Owns the blocking sync: a connection of its own to the replica, a sync by hand, the transport. */
+#include "sync.h"
+#include "transport.h"
+
+enum satchel_status satchel_sync_open(struct satchel_replica **out, const char *path,
+                                      const struct satchel_sync_options *options,
+                                      struct satchel_error *error)
+{
+    struct satchel_open_options open = {.size = sizeof open,
+                                        .clock = options ? options->clock : NULL};
+    enum satchel_status status = satchel_replica_open(out, path, &open, error);
+    if (status != SATCHEL_OK)
+        return status;
+    /* What a power cut takes back, cursor and all, the server sends again; what is sent to the
+     * server is synced to disk before (sync_push.c). */
+    status = satchel_replica_execute((*out)->db, "PRAGMA synchronous=NORMAL", error);
+    if (status != SATCHEL_OK) {
+        satchel_replica_close(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+static enum satchel_status step(void *context, struct satchel_now now, bool *is_done,
+                                struct satchel_error *error)
+{
+    struct satchel_sync *sync = context;
+    bool is_equal = false;
+    enum satchel_status status = satchel_sync_step(sync, now, &is_equal, error);
+    *is_done = is_equal && !sync->options.watch;
+    return status;
+}
+
+static void count(void *context, size_t sent, size_t received)
+{
+    satchel_sync_count_bytes(context, sent, received);
+}
+
+static bool is_stopped(void *context)
+{
+    const struct satchel_sync *sync = context;
+    return sync->options.stop && sync->options.stop(sync->options.context);
+}
+
+enum satchel_status satchel_sync_run(const char *path, const struct satchel_sync_options *options,
+                                     struct satchel_sync_report *report,
+                                     struct satchel_error *error)
+{
+    struct satchel_replica *replica = NULL;
+    struct satchel_sync *sync = NULL;
+    const struct satchel_clock *clock = satchel_clock_or_system(options ? options->clock : NULL);
+    struct satchel_now began = satchel_transport_now(clock);
+    if (report)
+        memset(report, 0, sizeof *report);
+    enum satchel_status status = satchel_sync_open(&replica, path, options, error);
+    if (status == SATCHEL_OK)
+        status = satchel_sync_new(&sync, replica, options, began, error);
+    if (status == SATCHEL_OK) {
+        struct satchel_transport_options transport = {
+            .url = replica->server,
+            .session = satchel_sync_session(sync),
+            .clock = clock,
+            .context = sync,
+            .step = step,
+            .count = count,
+            .stop = is_stopped,
+        };
+        status = satchel_transport_run(&transport, error);
+        if (report)
+            satchel_sync_get_report(sync, report);
+    }
+    if (report)
+        report->seconds =
+            (double)(satchel_transport_now(clock).monotonic_ms - began.monotonic_ms) / 1000.0;
+    satchel_sync_free(sync);
+    satchel_replica_close(replica);
+    return status;
+}

@@ -1,0 +1,338 @@
+/* Owns bringing a write back: the value it replaced becomes a new local write, captured like any other, so
+ * that every rule, right and merge holds for it. Reads satchel_history and the change set; knows nothing
+ * of how either is made.
+ *
+ *   a field of an insert or update   its unit gets the values that were replaced; a counter goes back by
+ *                                    the step
+ *   an insert without fields         the row is deleted
+ *   a delete                         the row is inserted with the values that history says it had */
+#include "replica.h"
+
+#include <satchel/changeset.h>
+#include <satchel/cursor.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char SELECT_BODY[] =
+    "SELECT body FROM main.satchel_entry WHERE device=?1 AND number=?2 AND length(body)>0"
+    " UNION ALL SELECT body FROM main.satchel_change WHERE ?1=(SELECT device FROM main.satchel_replica)"
+    " AND number=?2";
+static const char SELECT_OLD[] = "SELECT old FROM satchel_history WHERE id=?1";
+static const char SELECT_ROW_HISTORY[] =
+    "SELECT id, field, new, outcome FROM satchel_history WHERE tbl=?1 AND key=?2";
+
+struct undo {
+    struct satchel_replica *replica;
+    struct satchel_error *error;
+    const char *history_id;
+    /* the parts of the id */
+    struct satchel_id device;
+    uint64_t number;
+    uint32_t part_index, column; /* SATCHEL_COLUMN_ROW: the row as a whole */
+
+    struct satchel_arena arena;
+    struct satchel_buffer scratch;
+    struct satchel_changeset changeset;
+    const struct satchel_part *part;
+    const struct satchel_table *table;
+    struct satchel_row_io *io;
+    struct satchel_value *values; /* of the row as it is */
+    bool exists;
+};
+
+static enum satchel_status not_found(const struct undo *undo)
+{
+    return satchel_error_set(undo->error, SATCHEL_NOT_FOUND,
+                             "%s: no such write in the history; see satchel history", undo->history_id);
+}
+
+static enum satchel_status refuse(const struct undo *undo, const char *words)
+{
+    return satchel_error_set(undo->error, SATCHEL_REFUSED, "%s: cannot be undone: %s",
+                             undo->history_id, words);
+}
+
+/* DEVICE.NUMBER.PART.COLUMN, the column "-" for the row. */
+static bool parse_id(struct undo *undo)
+{
+    const char *text = undo->history_id;
+    char *end;
+    if (strlen(text) < SATCHEL_ID_TEXT_BYTES + 5 ||
+        satchel_id_parse(&undo->device, satchel_span_of(text, SATCHEL_ID_TEXT_BYTES - 1)) != SATCHEL_OK ||
+        text[SATCHEL_ID_TEXT_BYTES - 1] != '.')
+        return false;
+    undo->number = strtoull(text + SATCHEL_ID_TEXT_BYTES, &end, 10);
+    if (*end != '.')
+        return false;
+    unsigned long part = strtoul(end + 1, &end, 10);
+    if (*end != '.' || part >= SATCHEL_CHANGESET_PARTS_MAX)
+        return false;
+    undo->part_index = (uint32_t)part;
+    undo->column = SATCHEL_COLUMN_ROW;
+    if (strcmp(end, ".-") == 0)
+        return true;
+    unsigned long column = strtoul(end + 1, &end, 10);
+    undo->column = (uint32_t)column;
+    return *end == '\0' && column < SATCHEL_COLUMNS_MAX;
+}
+
+static enum satchel_status sql_error(const struct undo *undo)
+{
+    return satchel_replica_sql_error(undo->error, undo->replica->db, "cannot read the history");
+}
+
+/* The change set's body, decoded; its bytes are kept in the arena. */
+static enum satchel_status read_part(struct undo *undo)
+{
+    sqlite3_stmt *statement = NULL;
+    struct satchel_span stored, body;
+    enum satchel_status status = SATCHEL_OK;
+    if (sqlite3_prepare_v2(undo->replica->db, SELECT_BODY, -1, &statement, NULL) != SQLITE_OK)
+        return sql_error(undo);
+    sqlite3_bind_blob(statement, 1, undo->device.bytes, sizeof undo->device.bytes, SQLITE_STATIC);
+    sqlite3_bind_int64(statement, 2, (sqlite3_int64)undo->number);
+    int code = sqlite3_step(statement);
+    if (code == SQLITE_ROW) {
+        stored = satchel_arena_copy(&undo->arena,
+                                    satchel_span_of(sqlite3_column_blob(statement, 0),
+                                                    (size_t)sqlite3_column_bytes(statement, 0)));
+        status = stored.data ? satchel_body_load(stored, &undo->scratch, &body) : SATCHEL_NOMEM;
+        if (status == SATCHEL_OK)
+            status = satchel_changeset_decode(body, &undo->arena, &undo->changeset, undo->error);
+    } else {
+        status = code == SQLITE_DONE ? not_found(undo) : sql_error(undo);
+    }
+    sqlite3_finalize(statement);
+    if (status != SATCHEL_OK)
+        return status;
+    if (undo->part_index >= undo->changeset.header.part_count)
+        return not_found(undo);
+    undo->part = &undo->changeset.parts[undo->part_index];
+    undo->table = satchel_schema_table(undo->replica->schema, undo->part->table);
+    if (!undo->table || undo->table->is_local || undo->table->key_count != undo->part->key_count)
+        return refuse(undo, "its table is not in this replica's schema");
+    return SATCHEL_OK;
+}
+
+static const struct satchel_field *find_field(const struct undo *undo, uint32_t column)
+{
+    for (uint32_t i = 0; i < undo->part->field_count; i++)
+        if (undo->part->fields[i].column == column)
+            return &undo->part->fields[i];
+    return NULL;
+}
+
+/* ---- a field ---- */
+
+/* What the write of this change set to `column` replaced. */
+static enum satchel_status read_old(struct undo *undo, uint32_t column, struct satchel_value *out)
+{
+    sqlite3_stmt *statement = NULL;
+    char device[SATCHEL_ID_TEXT_BYTES], id[128];
+    satchel_id_text(&undo->device, device);
+    snprintf(id, sizeof id, "%s.%" PRIu64 ".%" PRIu32 ".%" PRIu32, device, undo->number,
+             undo->part_index, column);
+    if (sqlite3_prepare_v2(undo->replica->db, SELECT_OLD, -1, &statement, NULL) != SQLITE_OK)
+        return sql_error(undo);
+    sqlite3_bind_text(statement, 1, id, -1, SQLITE_STATIC);
+    int code = sqlite3_step(statement);
+    enum satchel_status status = code == SQLITE_DONE ? not_found(undo) : SATCHEL_OK;
+    if (code == SQLITE_ROW) {
+        struct satchel_value value = satchel_value_of_column(statement, 0);
+        status = satchel_value_copy(&undo->arena, &value, out);
+    } else if (code != SQLITE_DONE) {
+        status = sql_error(undo);
+    }
+    sqlite3_finalize(statement);
+    return status;
+}
+
+static enum satchel_status undo_counter(const struct undo *undo, const struct satchel_field *written,
+                                        struct satchel_value *out)
+{
+    const struct satchel_value *now = &undo->values[written->column];
+    int64_t value;
+    if (now->type != SATCHEL_INTEGER || written->value.type != SATCHEL_INTEGER ||
+        __builtin_sub_overflow(now->integer, written->value.integer, &value))
+        return refuse(undo, "the counter does not go back that far");
+    *out = satchel_value_integer(value);
+    return SATCHEL_OK;
+}
+
+static enum satchel_status undo_field(struct undo *undo)
+{
+    const struct satchel_table_rules *rules = &undo->table->rules;
+    struct satchel_field *fields =
+        SATCHEL_ARENA_ARRAY(&undo->arena, struct satchel_field, rules->column_count);
+    uint32_t count = 0;
+    enum satchel_status status = SATCHEL_OK;
+    if (!fields)
+        return SATCHEL_NOMEM;
+    if (undo->column >= rules->column_count || !find_field(undo, undo->column))
+        return not_found(undo);
+    if (!undo->exists)
+        return refuse(undo, "the row does not exist any more; undo its delete first");
+    for (uint32_t i = 0; i < rules->column_count && status == SATCHEL_OK; i++) {
+        const struct satchel_field *written = find_field(undo, i);
+        if (!written || rules->columns[i].unit != rules->columns[undo->column].unit)
+            continue;
+        fields[count].column = i;
+        status = rules->columns[i].rule == SATCHEL_RULE_COUNTER
+                     ? undo_counter(undo, written, &fields[count].value)
+                     : read_old(undo, i, &fields[count].value);
+        count++;
+    }
+    if (status == SATCHEL_OK)
+        status = satchel_row_update(undo->io, undo->table, undo->part->key, fields, count, undo->error);
+    return status;
+}
+
+/* ---- a row ---- */
+
+static void reset_to_defaults(struct undo *undo)
+{
+    for (uint32_t i = 0; i < undo->table->column_count; i++)
+        undo->values[i] = undo->table->rules.columns[i].default_value;
+}
+
+/* One line of the row's history: its values after it. A line without a field is an insert or a delete. */
+static enum satchel_status replay(struct undo *undo, sqlite3_stmt *line, bool *is_there)
+{
+    const char *field = (const char *)sqlite3_column_text(line, 1);
+    const char *outcome = (const char *)sqlite3_column_text(line, 3);
+    bool is_row = !field || field[0] == '\0';
+    if (!outcome || strcmp(outcome, "superseded") == 0 || strcmp(outcome, "quarantined") == 0)
+        return SATCHEL_OK;
+    if (!*is_there)
+        reset_to_defaults(undo);
+    *is_there = is_row ? !*is_there : true;
+    const struct satchel_column *column = is_row ? NULL : satchel_table_find_column(undo->table, field);
+    if (!column)
+        return SATCHEL_OK;
+    struct satchel_value *value = &undo->values[column->number];
+    if (undo->table->rules.columns[column->number].rule != SATCHEL_RULE_COUNTER) {
+        struct satchel_value now = satchel_value_of_column(line, 2);
+        return satchel_value_copy(&undo->arena, &now, value);
+    }
+    int64_t before = value->type == SATCHEL_INTEGER ? value->integer : 0;
+    int64_t after;
+    if (__builtin_add_overflow(before, sqlite3_column_int64(line, 2), &after))
+        return refuse(undo, "a counter of the row is out of range");
+    *value = satchel_value_integer(after);
+    return SATCHEL_OK;
+}
+
+/* The row's values before the write, by everything its history says happened earlier. */
+static enum satchel_status replay_before(struct undo *undo)
+{
+    sqlite3_stmt *statement = NULL;
+    struct satchel_buffer key;
+    bool is_there = false;
+    int code = SQLITE_DONE;
+    satchel_buffer_init(&key, SATCHEL_CHANGESET_BYTES_MAX, NULL);
+    enum satchel_status status = satchel_key_text(&key, undo->part->key, undo->part->key_count);
+    if (status != SATCHEL_OK)
+        goto cleanup;
+    if (sqlite3_prepare_v2(undo->replica->db, SELECT_ROW_HISTORY, -1, &statement, NULL) != SQLITE_OK) {
+        status = sql_error(undo);
+        goto cleanup;
+    }
+    sqlite3_bind_text(statement, 1, undo->table->name, -1, SQLITE_STATIC);
+    sqlite3_bind_text64(statement, 2, (const char *)key.data, key.size, SQLITE_STATIC, SQLITE_UTF8);
+    reset_to_defaults(undo);
+    while (status == SATCHEL_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
+        const char *id = (const char *)sqlite3_column_text(statement, 0);
+        if (id && strcmp(id, undo->history_id) == 0)
+            break;
+        status = replay(undo, statement, &is_there);
+    }
+    if (status == SATCHEL_OK && code == SQLITE_DONE)
+        status = not_found(undo);
+    else if (status == SATCHEL_OK && code != SQLITE_ROW)
+        status = sql_error(undo);
+    else if (status == SATCHEL_OK && !is_there)
+        status = refuse(undo, "the history does not say what the row was");
+cleanup:
+    sqlite3_finalize(statement);
+    satchel_buffer_deinit(&key);
+    return status;
+}
+
+static enum satchel_status undo_delete(struct undo *undo)
+{
+    if (undo->exists)
+        return refuse(undo, "the row exists again");
+    enum satchel_status status = replay_before(undo);
+    if (status != SATCHEL_OK)
+        return status;
+    for (uint32_t i = 0; i < undo->table->key_count; i++)
+        undo->values[undo->table->key_columns[i]] = undo->part->key[i];
+    return satchel_row_insert(undo->io, undo->table, undo->values, undo->error);
+}
+
+static enum satchel_status undo_row(struct undo *undo)
+{
+    if (undo->part->kind == SATCHEL_OP_DELETE)
+        return undo_delete(undo);
+    if (undo->part->kind != SATCHEL_OP_INSERT || undo->part->field_count > 0)
+        return not_found(undo);
+    if (!undo->exists)
+        return refuse(undo, "the row does not exist any more");
+    return satchel_row_delete(undo->io, undo->table, undo->part->key, undo->error);
+}
+
+static enum satchel_status undo_write(struct undo *undo)
+{
+    enum satchel_status status = satchel_replica_refresh_schema(undo->replica, undo->error);
+    if (status == SATCHEL_OK && !undo->replica->schema)
+        return not_found(undo);
+    if (status == SATCHEL_OK)
+        status = read_part(undo);
+    if (status == SATCHEL_OK)
+        status = satchel_row_io_new(&undo->io, undo->replica->db, undo->replica->schema);
+    if (status != SATCHEL_OK)
+        return status;
+    undo->values = SATCHEL_ARENA_ARRAY(&undo->arena, struct satchel_value, undo->table->column_count);
+    if (!undo->values)
+        return SATCHEL_NOMEM;
+    status = satchel_row_read(undo->io, undo->table, undo->part->key, &undo->arena, &undo->exists,
+                              undo->values, undo->error);
+    if (status != SATCHEL_OK)
+        return status;
+    return undo->column == SATCHEL_COLUMN_ROW ? undo_row(undo) : undo_field(undo);
+}
+
+enum satchel_status satchel_undo(satchel_replica *replica, const char *history_id,
+                                 struct satchel_error *error)
+{
+    struct satchel_error detail = {0};
+    struct undo undo = {.replica = replica, .error = &detail, .history_id = history_id};
+    satchel_arena_init(&undo.arena, (size_t)1 << 30, NULL);
+    satchel_buffer_init(&undo.scratch, SATCHEL_CHANGESET_BYTES_MAX, NULL);
+    enum satchel_status status = parse_id(&undo) ? SATCHEL_OK : not_found(&undo);
+    if (status == SATCHEL_OK)
+        status = satchel_replica_execute(replica->db, "SAVEPOINT satchel_undo", &detail);
+    if (status == SATCHEL_OK) {
+        status = undo_write(&undo);
+        satchel_row_io_free(undo.io); /* its statements first: ROLLBACK TO wants none running */
+        enum satchel_status ended = satchel_replica_execute(
+            replica->db,
+            status == SATCHEL_OK ? "RELEASE satchel_undo"
+                                 : "ROLLBACK TO satchel_undo; RELEASE satchel_undo",
+            status == SATCHEL_OK ? &detail : NULL);
+        if (status == SATCHEL_OK && ended != SATCHEL_OK) /* capture may refuse only at the commit */
+            sqlite3_exec(replica->db, "ROLLBACK TO satchel_undo; RELEASE satchel_undo", NULL, NULL, NULL);
+        status = status == SATCHEL_OK ? ended : status;
+    }
+    if (status == SATCHEL_SQL && detail.native_code == SQLITE_CONSTRAINT_VTAB)
+        status = detail.status = SATCHEL_REFUSED; /* capture's words name table, column and rule */
+    satchel_buffer_deinit(&undo.scratch);
+    satchel_arena_deinit(&undo.arena);
+    if (status != SATCHEL_OK)
+        satchel_error_default(&detail, status, "%s: %s", history_id, satchel_status_text(status));
+    if (error)
+        *error = detail;
+    return status;
+}
