@@ -51,10 +51,12 @@ struct satchel_store_head {
     struct satchel_id node;
     uint64_t cursor; /* of the last entry */
     uint64_t seq;    /* of the last change set accepted first-hand */
+    satchel_stamp stamp; /* the greatest stamp held */
 };
 
-/* Every call but the reads is made inside begin .. commit by the one writer. `error` gets SQL, IO, NOMEM;
- * write_rows reports a row that SQLite's own constraints refuse as REFUSED with its index. */
+/* Every call but the reads is made inside begin .. commit by the one writer. `error` gets SQL, IO, NOMEM.
+ * write_rows writes all rows or none: REFUSED when constraints or triggers of the schema refuse some; then
+ * `refusals` (one per row, zeroed by the caller) has the reason of each of those, in `arena`. */
 struct satchel_store_ops {
     enum satchel_status (*begin)(struct satchel_store *, struct satchel_error *);
     enum satchel_status (*commit)(struct satchel_store *, struct satchel_error *);
@@ -75,7 +77,8 @@ struct satchel_store_ops {
                                      uint64_t number, uint8_t hash[SATCHEL_HASH_BYTES],
                                      struct satchel_error *);
     enum satchel_status (*write_rows)(struct satchel_store *, const struct satchel_store_row *,
-                                      size_t count, size_t *refused_index, struct satchel_error *);
+                                      size_t count, struct satchel_span *refusals,
+                                      struct satchel_arena *, struct satchel_error *);
     enum satchel_status (*append_entries)(struct satchel_store *, const struct satchel_entry *,
                                           const struct satchel_span *timelines,
                                           const uint8_t (*hashes)[SATCHEL_HASH_BYTES], size_t count,

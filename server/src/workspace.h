@@ -1,10 +1,11 @@
-/* One workspace on a server: its store, its schema, and the two threads that work on them.
+/* One workspace on a server: its store, its schema, and the threads that work on them.
  *
  * The writer thread owns the store's writing connection (the only one that checkpoints): it takes jobs
  * from a bounded queue, merges as many PUSH jobs as have gathered in one transaction (group commit,
- * synchronous=FULL) and completes them only after the commit. The reader thread owns a read-only
- * connection and does everything that reads: entries to send, digests, SQL. Every job is completed exactly
- * once, by a call of `complete` on one of these threads; nobody else ever blocks on SQLite. */
+ * synchronous=FULL) and completes them only after the commit. Two reader threads own a read-only
+ * connection each: one sends entries and migrations, the other answers what may take long, digests and
+ * SQL. Every job is completed exactly once, by a call of `complete` on one of these threads (jobs of
+ * different threads in any order); nobody else ever blocks on SQLite. */
 #ifndef SATCHEL_WORKSPACE_H
 #define SATCHEL_WORKSPACE_H
 
@@ -86,6 +87,19 @@ const char *satchel_workspace_name(const struct satchel_workspace *workspace);
  * again. */
 enum satchel_status satchel_workspace_submit(struct satchel_workspace *workspace,
                                              struct satchel_job *job) SATCHEL_MUST_USE;
+
+/* Migrations from FILE SQL pairs of a verb's arguments; the number is the one the name begins with.
+ * Borrows from the arguments. INVALID, NOMEM. */
+enum satchel_status satchel_migrations_of_arguments(const struct satchel_value *arguments,
+                                                    uint32_t argument_count,
+                                                    struct satchel_arena *arena,
+                                                    struct satchel_migration **out,
+                                                    uint32_t *out_count,
+                                                    struct satchel_error *error) SATCHEL_MUST_USE;
+/* Removes what a crash during satchel_workspace_create left in the data directory. For the server's start,
+ * before any workspace is opened. IO. */
+enum satchel_status satchel_workspace_sweep(const char *data_directory,
+                                            struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* Names allowed for a workspace: 1-64 of a-z A-Z 0-9 _ -, not beginning with - . */
 bool satchel_workspace_name_is_valid(struct satchel_span name);

@@ -5,9 +5,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static const char INSERT_REPLICA[] =
-    "INSERT INTO satchel_replica(one, format, state, server, workspace, workspace_id, device, token,"
-    " secret, user, role) VALUES(1, 1, 'joined', 'ws://127.0.0.1:1', 'test', ?1, ?2, ?3, ?3, ?4, ?5)";
+static const char INSERT_REPLICA[] = "INSERT INTO satchel_replica(one, format, state, server, "
+                                     "workspace, workspace_id, device, token,"
+                                     " secret, user, role) VALUES(1, 1, 'joined', "
+                                     "'ws://127.0.0.1:1', 'test', ?1, ?2, ?3, ?3, ?4, ?5)";
 
 void fixture_remove(const char *path)
 {
@@ -53,7 +54,8 @@ static enum satchel_status create(const char *path, const char *sql, const char 
     enum satchel_status status = SATCHEL_SQL;
     if (sqlite3_open(path, &db) != SQLITE_OK)
         goto cleanup;
-    status = satchel_replica_execute(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; BEGIN", error);
+    status = satchel_replica_execute(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; BEGIN",
+                                     error);
     if (status == SATCHEL_OK)
         status = satchel_replica_create_tables(db, error);
     if (status == SATCHEL_OK)

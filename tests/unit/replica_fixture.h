@@ -4,10 +4,10 @@
 
 #include <satchel.h>
 
-/* Creates the file at `path` (an older one is removed, WAL and lock file too) with the schema `sql`, as if
- * `login` with `role` had joined workspace "test" of "ws://127.0.0.1:1". Device id, token and secret are
- * made from the path's last bytes, so that a test's results repeat. `clock` may be NULL. INSERTs in `sql`
- * are not run. Prints what went wrong. */
+/* Creates the file at `path` (an older one is removed, WAL and lock file too) with the schema
+ * `sql`, as if `login` with `role` had joined workspace "test" of "ws://127.0.0.1:1". Device id,
+ * token and secret are made from the path's last bytes, so that a test's results repeat. `clock`
+ * may be NULL. INSERTs in `sql` are not run. Prints what went wrong. */
 enum satchel_status fixture_replica(const char *path, const char *sql, const char *login,
                                     const char *role, const struct satchel_clock *clock,
                                     satchel_replica **out);

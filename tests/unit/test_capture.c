@@ -16,7 +16,8 @@ static const char SCHEMA[] =
     "-- @table scope=all delete=edit_wins\n"
     "CREATE TABLE line (a TEXT, b INTEGER, v BLOB, w, PRIMARY KEY(a, b)) WITHOUT ROWID;\n"
     "-- @table scope=all delete=edit_wins\n"
-    "CREATE TABLE child (id TEXT PRIMARY KEY, item TEXT REFERENCES item(id) ON DELETE CASCADE, x);\n"
+    "CREATE TABLE child (id TEXT PRIMARY KEY, item TEXT REFERENCES item(id) ON DELETE CASCADE, "
+    "x);\n"
     "-- @table scope=all delete=edit_wins\n"
     "CREATE TABLE orphan (id TEXT PRIMARY KEY, item TEXT REFERENCES item(id) ON DELETE SET NULL);\n"
     "-- @table scope=all delete=forbid\n"
@@ -105,14 +106,16 @@ CASE(counters_travel_as_deltas)
 CASE(a_local_table_is_not_captured)
 {
     struct kit *kit = *state;
-    kit_run(kit, "INSERT INTO private(v) VALUES('x'); UPDATE private SET v = 'y'; DELETE FROM private");
+    kit_run(kit,
+            "INSERT INTO private(v) VALUES('x'); UPDATE private SET v = 'y'; DELETE FROM private");
     kit_expect_nothing(kit);
 }
 
 CASE(every_value_arrives_bit_for_bit)
 {
     struct kit *kit = *state;
-    kit_run(kit, "INSERT INTO line VALUES('a', 9223372036854775807, x'00ff00', -9223372036854775808)");
+    kit_run(kit,
+            "INSERT INTO line VALUES('a', 9223372036854775807, x'00ff00', -9223372036854775808)");
     kit_expect(kit, "insert line('a',9223372036854775807) v=x'00FF00' w=-9223372036854775808");
     kit_run(kit, "INSERT INTO line VALUES('\xF0\x9F\x98\x80', -1, '\xE4\xB8\xAD', zeroblob(3))");
     kit_expect(kit, "insert line('\xF0\x9F\x98\x80',-1) v='\xE4\xB8\xAD' w=x'000000'");
@@ -138,7 +141,8 @@ CASE(a_negative_zero_is_not_zero)
     kit_run(kit, "INSERT INTO line VALUES('z', 0, NULL, 0.0)");
     kit_skip(kit);
     sqlite3_stmt *statement;
-    assert_int_equal(sqlite3_prepare_v2(kit->db, "UPDATE line SET w = ?1", -1, &statement, NULL), 0);
+    assert_int_equal(sqlite3_prepare_v2(kit->db, "UPDATE line SET w = ?1", -1, &statement, NULL),
+                     0);
     sqlite3_bind_double(statement, 1, -0.0);
     assert_int_equal(sqlite3_step(statement), SQLITE_DONE);
     sqlite3_finalize(statement);
@@ -150,8 +154,9 @@ CASE(a_negative_zero_is_not_zero)
 CASE(one_transaction_is_one_change_set)
 {
     struct kit *kit = *state;
-    kit_run(kit, "BEGIN; INSERT INTO child VALUES('a', NULL, 1); INSERT INTO child VALUES('b', NULL, 2);"
-                 "INSERT INTO line VALUES('c', 1, 2, 3); COMMIT");
+    kit_run(kit,
+            "BEGIN; INSERT INTO child VALUES('a', NULL, 1); INSERT INTO child VALUES('b', NULL, 2);"
+            "INSERT INTO line VALUES('c', 1, 2, 3); COMMIT");
     kit_expect(kit, "insert child('a') x=1\ninsert child('b') x=2\ninsert line('c',1) v=2 w=3");
 }
 
@@ -199,9 +204,13 @@ CASE(delete_and_insert_is_an_update)
     struct kit *kit = *state;
     kit_run(kit, "INSERT INTO item(id, name, note, hits) VALUES('a', 'x', 'y', 4)");
     kit_skip(kit);
-    kit_run(kit, "BEGIN; DELETE FROM item; INSERT INTO item(id, name, hits) VALUES('a', 'x', 5); COMMIT");
+    kit_run(
+        kit,
+        "BEGIN; DELETE FROM item; INSERT INTO item(id, name, hits) VALUES('a', 'x', 5); COMMIT");
     kit_expect(kit, "update item('a') note='none' hits=1 was 'y',4");
-    kit_run(kit, "BEGIN; DELETE FROM item; INSERT INTO item(id, name, hits) VALUES('a', 'x', 5); COMMIT");
+    kit_run(
+        kit,
+        "BEGIN; DELETE FROM item; INSERT INTO item(id, name, hits) VALUES('a', 'x', 5); COMMIT");
     kit_expect_nothing(kit);
 }
 
@@ -291,9 +300,10 @@ CASE(savepoints_cut_back)
 CASE(tables_of_other_widths_share_the_savepoints)
 {
     struct kit *kit = *state;
-    kit_run(kit, "BEGIN; INSERT INTO child VALUES('a', NULL, 1); SAVEPOINT s;"
-                 "UPDATE child SET x = 2; INSERT INTO item(id) VALUES('i');"
-                 "UPDATE item SET name = 'n'; ROLLBACK TO s; UPDATE child SET x = 3; RELEASE s; COMMIT");
+    kit_run(kit,
+            "BEGIN; INSERT INTO child VALUES('a', NULL, 1); SAVEPOINT s;"
+            "UPDATE child SET x = 2; INSERT INTO item(id) VALUES('i');"
+            "UPDATE item SET name = 'n'; ROLLBACK TO s; UPDATE child SET x = 3; RELEASE s; COMMIT");
     kit_expect(kit, "insert child('a') x=3");
 }
 
@@ -323,7 +333,9 @@ CASE(conflict_clauses_keep_their_meaning)
     kit_fail(kit, "INSERT OR ROLLBACK INTO kept VALUES('f', '8'), ('a', '9')");
     assert_true(sqlite3_get_autocommit(kit->db));
     kit_expect_nothing(kit);
-    kit_run(kit, "UPDATE OR IGNORE kept SET v = 'bad'; UPDATE OR IGNORE kept SET v = 'w' WHERE id = 'a'");
+    kit_run(
+        kit,
+        "UPDATE OR IGNORE kept SET v = 'bad'; UPDATE OR IGNORE kept SET v = 'w' WHERE id = 'a'");
     kit_expect(kit, "update kept('a') v='w' was '1'");
     kit_run(kit, "UPDATE OR REPLACE child SET id = 'y' WHERE id = 'x'");
     kit_expect_nothing(kit);
@@ -377,8 +389,9 @@ CASE(rules_refuse_at_the_statement)
 CASE(foreign_key_actions_are_captured)
 {
     struct kit *kit = *state;
-    kit_run(kit, "PRAGMA foreign_keys=ON; BEGIN; INSERT INTO item(id) VALUES('i');"
-                 "INSERT INTO child VALUES('c', 'i', 1); INSERT INTO orphan VALUES('o', 'i'); COMMIT");
+    kit_run(kit,
+            "PRAGMA foreign_keys=ON; BEGIN; INSERT INTO item(id) VALUES('i');"
+            "INSERT INTO child VALUES('c', 'i', 1); INSERT INTO orphan VALUES('o', 'i'); COMMIT");
     kit_skip(kit);
     kit_run(kit, "DELETE FROM item");
     kit_expect_sorted(kit, "delete child('c') was 1:'i',2:1\n"
@@ -402,7 +415,8 @@ CASE(writes_of_the_applications_triggers_are_captured_in_any_order)
     kit_expect(kit, "update item('a') note='fixed' was 'none'");
     kit_run(kit, "UPDATE item SET note = 'other'");
     kit_expect_nothing(kit);
-    kit_run(kit, "BEGIN; UPDATE item SET name = 'q'; UPDATE item SET note = 'x', name = 'r'; COMMIT");
+    kit_run(kit,
+            "BEGIN; UPDATE item SET name = 'q'; UPDATE item SET note = 'x', name = 'r'; COMMIT");
     kit_expect(kit, "update item('a') name='r' was 'ANN'");
 }
 
@@ -423,15 +437,19 @@ CASE(the_row_holds_number_stamp_and_clocks)
     struct kit *kit = *state;
     kit_run(kit, "INSERT INTO child VALUES('a', NULL, 1); UPDATE child SET x = 2");
     kit_expect_sql(kit, "SELECT group_concat(number) FROM satchel_change", "1,2");
-    kit_expect_sql(kit, "SELECT count(*) FROM satchel_change WHERE stamp = (1000000 << 16) + number - 1",
-                   "2");
-    kit_expect_sql(kit, "SELECT DISTINCT utc_ms || ' ' || monotonic_ms || ' ' || boot || ' ' || floor"
-                        " FROM satchel_change", "1000000 5000 7 0");
+    kit_expect_sql(
+        kit, "SELECT count(*) FROM satchel_change WHERE stamp = (1000000 << 16) + number - 1", "2");
+    kit_expect_sql(kit,
+                   "SELECT DISTINCT utc_ms || ' ' || monotonic_ms || ' ' || boot || ' ' || floor"
+                   " FROM satchel_change",
+                   "1000000 5000 7 0");
     /* What is applied raises the floor; what left the table keeps its number. */
     kit_run(kit, "UPDATE satchel_replica SET seen_stamp = 2000000 << 16, last_number = 2;"
                  "DELETE FROM satchel_change; UPDATE child SET x = 3");
-    kit_expect_sql(kit, "SELECT number || ' ' || (stamp - (2000000 << 16)) || ' ' || (floor >> 16)"
-                        " FROM satchel_change", "3 1 2000000");
+    kit_expect_sql(kit,
+                   "SELECT number || ' ' || (stamp - (2000000 << 16)) || ' ' || (floor >> 16)"
+                   " FROM satchel_change",
+                   "3 1 2000000");
 }
 
 CASE(a_stamp_exceeds_what_was_sent_before)
@@ -468,8 +486,9 @@ CASE(another_connections_writes_are_seen)
     satchel_replica *other = NULL;
     assert_int_equal(satchel_replica_open(&other, kit->path, NULL, NULL), SATCHEL_OK);
     kit_run(kit, "INSERT INTO child VALUES('a', NULL, 1)");
-    assert_int_equal(sqlite3_exec(satchel_replica_db(other), "INSERT INTO child VALUES('b', NULL, 2)",
-                                  NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(satchel_replica_db(other),
+                                  "INSERT INTO child VALUES('b', NULL, 2)", NULL, NULL, NULL),
+                     SQLITE_OK);
     kit_run(kit, "INSERT INTO child VALUES('c', NULL, 3)");
     satchel_replica_close(other);
     kit_expect(kit, "insert child('a') x=1");
@@ -494,7 +513,8 @@ CASE(base_views_become_exceptions)
     kit_skip(kit);
     kit_put_base(kit, "a", (uint32_t[]){1, 4, SATCHEL_COLUMN_ROW}, 2);
     kit_run(kit, "UPDATE item SET name = 'y'");
-    kit_expect(kit, "update item('a') name='y' was 'x' except 1:2\nupdate item('b') name='y' was 'x'");
+    kit_expect(kit,
+               "update item('a') name='y' was 'x' except 1:2\nupdate item('b') name='y' was 'x'");
     kit_run(kit, "UPDATE item SET note = 'y', lon = 1.0 WHERE id = 'a'");
     kit_expect(kit, "update item('a') note='y' lat=NULL lon=1.0 was 'none',NULL,NULL except 4:2");
     kit_put_base(kit, "a", (uint32_t[]){1, 4, SATCHEL_COLUMN_ROW}, 3);
@@ -521,8 +541,10 @@ CASE(ten_thousand_rows_are_one_change_set)
 CASE(a_change_set_over_the_limits_is_refused)
 {
     struct kit *kit = *state;
-    kit_refuse(kit, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i <= 100000)"
-                    "INSERT INTO child SELECT 'k' || i, NULL, i FROM n", "100000 rows");
+    kit_refuse(kit,
+               "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i <= 100000)"
+               "INSERT INTO child SELECT 'k' || i, NULL, i FROM n",
+               "100000 rows");
     kit_run(kit, "BEGIN; INSERT INTO line VALUES('a', 1, zeroblob(20000000), NULL)");
     kit_refuse(kit, "INSERT INTO line VALUES('a', 2, zeroblob(20000000), NULL)", "32 MiB");
     kit_refuse(kit, "INSERT INTO line VALUES('a', 3, zeroblob(200000000), NULL)", "MiB");
@@ -537,7 +559,8 @@ CASE(a_mebibyte_survives)
     kit_expect_field_equals(kit, 1, 0, "SELECT v FROM line");
 }
 
-/* A table as wide as SQLite's limit on columns lets old and new values through, and one that is wider. */
+/* A table as wide as SQLite's limit on columns lets old and new values through, and one that is
+ * wider. */
 static void test_capture__tables_may_have_999_columns(void **state)
 {
     for (uint32_t count = 998; count <= 999; count++) {
@@ -545,7 +568,8 @@ static void test_capture__tables_may_have_999_columns(void **state)
         struct kit *kit;
         satchel_buffer_init(&sql, 1u << 20, NULL);
         assert_int_equal(satchel_buffer_format(&sql, "-- @table scope=all delete=edit_wins\n"
-                                                     "CREATE TABLE wide(id TEXT PRIMARY KEY"), 0);
+                                                     "CREATE TABLE wide(id TEXT PRIMARY KEY"),
+                         0);
         for (uint32_t i = 1; i <= count; i++)
             assert_int_equal(satchel_buffer_format(&sql, ",c%u", (unsigned)i), 0);
         assert_int_equal(satchel_buffer_format(&sql, ");"), 0);

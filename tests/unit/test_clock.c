@@ -54,19 +54,22 @@ static void test_clock__of_two_references_the_same_boot_wins(void **state)
                      10 * YEAR + 4 * HOUR);
 }
 
-/* The wall clock was moved three hours ahead somewhere between the references, and the device restarted
- * twice: only one of the two corrections is possible. */
+/* The wall clock was moved three hours ahead somewhere between the references, and the device
+ * restarted twice: only one of the two corrections is possible. */
 static void test_clock__between_two_references_the_possible_one_wins(void **state)
 {
     (void)state;
     struct satchel_clock_reference before = reference(10 * YEAR, 10 * YEAR, 1000, 1);
-    struct satchel_clock_reference after = reference(10 * YEAR + 2 * HOUR, 10 * YEAR + 5 * HOUR, 50, 3);
+    struct satchel_clock_reference after =
+        reference(10 * YEAR + 2 * HOUR, 10 * YEAR + 5 * HOUR, 50, 3);
     /* written an hour after `before`, when the clock was right still */
-    assert_int_equal(satchel_clock_correct_between(&before, &after, 10 * YEAR, 10 * YEAR + HOUR, 9, 2),
-                     10 * YEAR + HOUR);
+    assert_int_equal(
+        satchel_clock_correct_between(&before, &after, 10 * YEAR, 10 * YEAR + HOUR, 9, 2),
+        10 * YEAR + HOUR);
     /* written then, when it had been moved */
-    assert_int_equal(satchel_clock_correct_between(&before, &after, 10 * YEAR, 10 * YEAR + 4 * HOUR, 9, 2),
-                     10 * YEAR + HOUR);
+    assert_int_equal(
+        satchel_clock_correct_between(&before, &after, 10 * YEAR, 10 * YEAR + 4 * HOUR, 9, 2),
+        10 * YEAR + HOUR);
     /* neither is possible: the newer knows more */
     assert_int_equal(satchel_clock_correct_between(&before, &after, 10 * YEAR, 90 * YEAR, 9, 2),
                      87 * YEAR + 3 * YEAR - 3 * HOUR);

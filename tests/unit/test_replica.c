@@ -1,4 +1,5 @@
-/* Opening and attaching: what is refused and how, who checkpoints, what survives a migration; undo. */
+/* Opening and attaching: what is refused and how, who checkpoints, what survives a migration; undo.
+ */
 #include "capture_support.h"
 #include "replica_fixture.h"
 
@@ -8,20 +9,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char SCHEMA[] =
-    "-- @table scope=all delete=edit_wins\n"
-    "CREATE TABLE item (\n"
-    "  id    TEXT PRIMARY KEY, -- @id\n"
-    "  name  TEXT, -- @lww\n"
-    "  lat   REAL, -- @group(place)\n"
-    "  lon   REAL, -- @group(place)\n"
-    "  born  INTEGER, -- @immutable\n"
-    "  hits  INTEGER DEFAULT 10 -- @counter\n"
-    ");\n"
-    "-- @table scope=all delete=edit_wins\n"
-    "CREATE TABLE pair (a, b, PRIMARY KEY(a, b));\n"
-    "-- @table scope=all delete=forbid\n"
-    "CREATE TABLE kept (id TEXT PRIMARY KEY, v);\n";
+static const char SCHEMA[] = "-- @table scope=all delete=edit_wins\n"
+                             "CREATE TABLE item (\n"
+                             "  id    TEXT PRIMARY KEY, -- @id\n"
+                             "  name  TEXT, -- @lww\n"
+                             "  lat   REAL, -- @group(place)\n"
+                             "  lon   REAL, -- @group(place)\n"
+                             "  born  INTEGER, -- @immutable\n"
+                             "  hits  INTEGER DEFAULT 10 -- @counter\n"
+                             ");\n"
+                             "-- @table scope=all delete=edit_wins\n"
+                             "CREATE TABLE pair (a, b, PRIMARY KEY(a, b));\n"
+                             "-- @table scope=all delete=forbid\n"
+                             "CREATE TABLE kept (id TEXT PRIMARY KEY, v);\n";
 
 static int setup(void **state)
 {
@@ -60,8 +60,9 @@ CASE(what_is_no_replica_is_refused_by_name)
     expect_open(path, SATCHEL_NOT_FOUND, "no such file");
     write_file(path, "");
     expect_open(path, SATCHEL_CORRUPT, "not an SQLite database");
-    write_file(path, "This is a letter, and a long one, to whoever finds it; yours sincerely, the author."
-                     " It goes on and on so that it is longer than the header of a database would be.");
+    write_file(path,
+               "This is a letter, and a long one, to whoever finds it; yours sincerely, the author."
+               " It goes on and on so that it is longer than the header of a database would be.");
     expect_open(path, SATCHEL_CORRUPT, "not an SQLite database");
     fixture_remove(path);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
@@ -128,11 +129,16 @@ CASE(status_is_a_view)
     struct kit *kit = *state;
     kit_run(kit, "INSERT INTO item(id) VALUES('a'); UPDATE satchel_replica SET cursor = 5,"
                  " last_sync_ms = 77, reference_server_ms = 100, reference_utc_ms = 150");
-    kit_expect_sql(kit, "SELECT user || role || workspace || server || cursor || ' ' || pending || ' ' ||"
-                        " last_sync || ' ' || clock_error_ms || ' ' || refused || conflicts"
-                        " FROM satchel_status", "annreptestws://127.0.0.1:15 1 77 50 00");
-    kit_expect_sql(kit, "SELECT device = satchel_device() AND sqlite_version = sqlite_version()"
-                        " AND node IS NULL FROM satchel_status", "1");
+    kit_expect_sql(
+        kit,
+        "SELECT user || role || workspace || server || cursor || ' ' || pending || ' ' ||"
+        " last_sync || ' ' || clock_error_ms || ' ' || refused || conflicts"
+        " FROM satchel_status",
+        "annreptestws://127.0.0.1:15 1 77 50 00");
+    kit_expect_sql(kit,
+                   "SELECT device = satchel_device() AND sqlite_version = sqlite_version()"
+                   " AND node IS NULL FROM satchel_status",
+                   "1");
 }
 
 CASE(an_open_statement_does_not_keep_close_from_working)
@@ -141,10 +147,11 @@ CASE(an_open_statement_does_not_keep_close_from_working)
     satchel_replica *other = NULL;
     sqlite3_stmt *statement = NULL;
     assert_int_equal(satchel_replica_open(&other, kit->path, NULL, NULL), SATCHEL_OK);
-    assert_int_equal(sqlite3_exec(satchel_replica_db(other), "INSERT INTO item(id) VALUES('a')", NULL,
-                                  NULL, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_prepare_v2(satchel_replica_db(other), "SELECT 1", -1, &statement, NULL),
+    assert_int_equal(sqlite3_exec(satchel_replica_db(other), "INSERT INTO item(id) VALUES('a')",
+                                  NULL, NULL, NULL),
                      SQLITE_OK);
+    assert_int_equal(
+        sqlite3_prepare_v2(satchel_replica_db(other), "SELECT 1", -1, &statement, NULL), SQLITE_OK);
     satchel_replica_close(other);
     sqlite3_finalize(statement);
     satchel_replica_close(NULL);
@@ -159,8 +166,11 @@ CASE(a_host_closes_its_connection_as_ever)
     assert_int_equal(satchel_replica_attach(&attached, db, NULL, NULL), SATCHEL_OK);
     assert_non_null(attached);
     /* several operations on one row: every statement that capture keeps is used */
-    assert_int_equal(sqlite3_exec(db, "BEGIN; INSERT INTO item(id) VALUES('a');"
-                                      "UPDATE item SET name = 'x'; COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "BEGIN; INSERT INTO item(id) VALUES('a');"
+                                  "UPDATE item SET name = 'x'; COMMIT",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
@@ -195,19 +205,23 @@ CASE(exactly_one_connection_checkpoints)
     sqlite3 *db = satchel_replica_db(second);
     assert_int_equal(sqlite3_exec(db, "PRAGMA synchronous=OFF", NULL, NULL, NULL), SQLITE_OK);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(sqlite3_exec(db, "INSERT INTO pair VALUES(randomblob(4000000), 1)", NULL, NULL,
-                                      NULL), SQLITE_OK);
+        assert_int_equal(
+            sqlite3_exec(db, "INSERT INTO pair VALUES(randomblob(4000000), 1)", NULL, NULL, NULL),
+            SQLITE_OK);
     assert_int_equal(second->checkpoint_lock, -1);
-    assert_true(wal_bytes(kit->path) > 20 * 1000 * 1000); /* not checkpointed, so never begun again */
+    assert_true(wal_bytes(kit->path) >
+                20 * 1000 * 1000); /* not checkpointed, so never begun again */
 
     /* The holder goes; the other takes over at its next commit, and the WAL is used again from its
      * beginning. */
     satchel_replica_close(kit->replica);
     long before = wal_bytes(kit->path);
-    assert_int_equal(sqlite3_exec(db, "INSERT INTO kept VALUES(1, 1)", NULL, NULL, NULL), SQLITE_OK);
-    assert_true(second->checkpoint_lock >= 0);
-    assert_int_equal(sqlite3_exec(db, "INSERT INTO kept VALUES(2, randomblob(4000000))", NULL, NULL, NULL),
+    assert_int_equal(sqlite3_exec(db, "INSERT INTO kept VALUES(1, 1)", NULL, NULL, NULL),
                      SQLITE_OK);
+    assert_true(second->checkpoint_lock >= 0);
+    assert_int_equal(
+        sqlite3_exec(db, "INSERT INTO kept VALUES(2, randomblob(4000000))", NULL, NULL, NULL),
+        SQLITE_OK);
     assert_true(wal_bytes(kit->path) <= before + 100000);
     assert_false(lock_is_free(kit->path));
     satchel_replica_close(second);
@@ -226,8 +240,9 @@ CASE(a_migration_is_captured_by_every_connection)
     struct satchel_error error = {0};
     const struct satchel_migration second = {
         2, satchel_span_text("002.sql"),
-        satchel_span_text("ALTER TABLE item ADD COLUMN tint TEXT DEFAULT 'red'; -- @lww\n"
-                          "-- @table scope=all delete=edit_wins\nCREATE TABLE extra(id TEXT PRIMARY KEY, v);")};
+        satchel_span_text(
+            "ALTER TABLE item ADD COLUMN tint TEXT DEFAULT 'red'; -- @lww\n"
+            "-- @table scope=all delete=edit_wins\nCREATE TABLE extra(id TEXT PRIMARY KEY, v);")};
     kit_run(kit, "INSERT INTO item(id) VALUES('a')");
     kit_skip(kit);
     assert_int_equal(satchel_replica_open(&other, kit->path, NULL, NULL), SATCHEL_OK);
@@ -236,12 +251,15 @@ CASE(a_migration_is_captured_by_every_connection)
     if (satchel_replica_migrate(other, &second, 1, &error) != SATCHEL_OK)
         fail_msg("%s", error.message);
     assert_int_equal(sqlite3_exec(db, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "UPDATE item SET tint = 'blue'", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "UPDATE item SET tint = 'blue'", NULL, NULL, NULL),
+                     SQLITE_OK);
     satchel_replica_close(other);
     kit_run(kit, "INSERT INTO item(id, tint) VALUES('b', 'red'), ('c', 'green');"
                  "INSERT INTO extra VALUES('e', 1)");
-    kit_expect_sql(kit, "SELECT group_concat(tbl || key || ':' || field || '=' || ifnull(new, ''), ' ')"
-                        " FROM satchel_history", "itema:= itema:tint=blue itemb:= itemc:tint=green extrae:v=1");
+    kit_expect_sql(kit,
+                   "SELECT group_concat(tbl || key || ':' || field || '=' || ifnull(new, ''), ' ')"
+                   " FROM satchel_history",
+                   "itema:= itema:tint=blue itemb:= itemc:tint=green extrae:v=1");
     assert_int_equal(satchel_replica_open(&other, kit->path, NULL, NULL), SATCHEL_OK);
     satchel_replica_close(other);
 }
@@ -254,9 +272,9 @@ CASE(a_base_survives_its_encoding)
     struct satchel_arena arena;
     struct satchel_buffer bytes;
     struct satchel_position positions[] = {{{{1}}, 5}, {{{2}}, 7}};
-    struct satchel_value values[] = {satchel_value_null(), satchel_value_integer(INT64_MIN),
-                                     satchel_value_real(-0.0), satchel_value_text(satchel_span_text("t")),
-                                     satchel_value_blob(satchel_span_of("\0x", 2))};
+    struct satchel_value values[] = {
+        satchel_value_null(), satchel_value_integer(INT64_MIN), satchel_value_real(-0.0),
+        satchel_value_text(satchel_span_text("t")), satchel_value_blob(satchel_span_of("\0x", 2))};
     struct satchel_exception views[] = {{3, {SATCHEL_VIEW_SEEN, {positions, 2}}},
                                         {SATCHEL_COLUMN_ROW, {SATCHEL_VIEW_NONE, {NULL, 0}}}};
     struct satchel_base base = {.exists = true, .values = values, .views = views, .view_count = 2};
@@ -264,7 +282,8 @@ CASE(a_base_survives_its_encoding)
     satchel_arena_init(&arena, 1u << 20, NULL);
     satchel_buffer_init(&bytes, 1u << 20, NULL);
     assert_int_equal(satchel_base_encode(&bytes, &base, 5), SATCHEL_OK);
-    assert_int_equal(satchel_base_decode(satchel_buffer_span(&bytes), 6, &arena, &read), SATCHEL_OK);
+    assert_int_equal(satchel_base_decode(satchel_buffer_span(&bytes), 6, &arena, &read),
+                     SATCHEL_OK);
     assert_true(read.exists);
     assert_int_equal(read.value_count, 5);
     for (int i = 0; i < 5; i++)
@@ -275,7 +294,8 @@ CASE(a_base_survives_its_encoding)
     assert_int_equal(satchel_vector_get(&read.views[0].view.vector, &positions[1].node), 7);
     assert_int_equal(read.views[1].column, SATCHEL_COLUMN_ROW);
     assert_int_equal(read.views[1].view.kind, SATCHEL_VIEW_NONE);
-    assert_int_equal(satchel_base_decode(satchel_buffer_span(&bytes), 4, &arena, &read), SATCHEL_CORRUPT);
+    assert_int_equal(satchel_base_decode(satchel_buffer_span(&bytes), 4, &arena, &read),
+                     SATCHEL_CORRUPT);
     for (size_t size = 0; size < bytes.size; size++)
         assert_int_equal(satchel_base_decode(satchel_span_of(bytes.data, size), 5, &arena, &read),
                          SATCHEL_CORRUPT);
@@ -304,30 +324,36 @@ static void expect_undo(struct kit *kit, const char *select_id, enum satchel_sta
 CASE(undo_writes_the_old_value_as_a_new_change)
 {
     struct kit *kit = *state;
-    kit_run(kit, "INSERT INTO item(id, name, lat) VALUES('a', 'one', 1.0);"
-                 "UPDATE item SET name = 'two', lat = 5.0, lon = 6.0, hits = 13; UPDATE item SET hits = 20");
+    kit_run(
+        kit,
+        "INSERT INTO item(id, name, lat) VALUES('a', 'one', 1.0);"
+        "UPDATE item SET name = 'two', lat = 5.0, lon = 6.0, hits = 13; UPDATE item SET hits = 20");
     kit->number = 3;
     expect_undo(kit, "SELECT id FROM satchel_history WHERE new = 'two'", SATCHEL_OK, "");
     kit_expect(kit, "update item('a') name='one' was 'two'");
-    expect_undo(kit, "SELECT id FROM satchel_history WHERE field = 'lon' AND new = 6.0", SATCHEL_OK, "");
+    expect_undo(kit, "SELECT id FROM satchel_history WHERE field = 'lon' AND new = 6.0", SATCHEL_OK,
+                "");
     kit_expect(kit, "update item('a') lat=1.0 lon=NULL was 5.0,6.0");
-    expect_undo(kit, "SELECT id FROM satchel_history WHERE field = 'hits' AND new = '+3'", SATCHEL_OK, "");
+    expect_undo(kit, "SELECT id FROM satchel_history WHERE field = 'hits' AND new = '+3'",
+                SATCHEL_OK, "");
     kit_expect(kit, "update item('a') hits=-3 was 20");
 }
 
 CASE(undo_brings_rows_back_and_away)
 {
     struct kit *kit = *state;
-    kit_run(kit, "INSERT INTO item(id, name, hits) VALUES('a', 'one', 12); UPDATE item SET name = 'two',"
-                 " hits = hits + 1; DELETE FROM item; INSERT INTO item(id) VALUES('b');"
-                 "INSERT INTO pair VALUES(1, 'x'), (2, 'y'); DELETE FROM pair WHERE a = 1");
+    kit_run(kit,
+            "INSERT INTO item(id, name, hits) VALUES('a', 'one', 12); UPDATE item SET name = 'two',"
+            " hits = hits + 1; DELETE FROM item; INSERT INTO item(id) VALUES('b');"
+            "INSERT INTO pair VALUES(1, 'x'), (2, 'y'); DELETE FROM pair WHERE a = 1");
     kit->number = 6;
-    expect_undo(kit, "SELECT id FROM satchel_history WHERE key = 'a' AND field = ''", SATCHEL_OK, "");
+    expect_undo(kit, "SELECT id FROM satchel_history WHERE key = 'a' AND field = ''", SATCHEL_OK,
+                "");
     kit_expect(kit, "insert item('a') name='two' hits=3");
     expect_undo(kit, "SELECT id FROM satchel_history WHERE key = 'b'", SATCHEL_OK, "");
     kit_expect(kit, "delete item('b') was 1:NULL,2:NULL,3:NULL,4:NULL,5:10");
-    expect_undo(kit, "SELECT id FROM satchel_history WHERE key = '[1,\"x\"]' LIMIT 1 OFFSET 1", SATCHEL_OK,
-                "");
+    expect_undo(kit, "SELECT id FROM satchel_history WHERE key = '[1,\"x\"]' LIMIT 1 OFFSET 1",
+                SATCHEL_OK, "");
     kit_expect(kit, "insert pair(1,'x')");
     expect_undo(kit, "SELECT id FROM satchel_history WHERE key = '[1,\"x\"]' LIMIT 1 OFFSET 1",
                 SATCHEL_REFUSED, "exists again");
@@ -340,10 +366,13 @@ CASE(undo_obeys_the_rules)
     struct kit *kit = *state;
     kit_run(kit, "INSERT INTO item(id, born) VALUES('a', 5); INSERT INTO kept(id) VALUES('k')");
     kit->number = 2;
-    expect_undo(kit, "SELECT id FROM satchel_history WHERE field = 'born'", SATCHEL_REFUSED, "@immutable");
-    expect_undo(kit, "SELECT id FROM satchel_history WHERE tbl = 'kept'", SATCHEL_REFUSED, "delete=forbid");
+    expect_undo(kit, "SELECT id FROM satchel_history WHERE field = 'born'", SATCHEL_REFUSED,
+                "@immutable");
+    expect_undo(kit, "SELECT id FROM satchel_history WHERE tbl = 'kept'", SATCHEL_REFUSED,
+                "delete=forbid");
     expect_undo(kit, "SELECT 'nonsense'", SATCHEL_NOT_FOUND, "no such write");
-    expect_undo(kit, "SELECT '00000000000000000000000000000000.1.0.1'", SATCHEL_NOT_FOUND, "no such write");
+    expect_undo(kit, "SELECT '00000000000000000000000000000000.1.0.1'", SATCHEL_NOT_FOUND,
+                "no such write");
     kit_expect_nothing(kit);
 }
 

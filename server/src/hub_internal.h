@@ -1,0 +1,184 @@
+/* What the files of the hub share: hub.c (its life, its clock, the way back from the workspaces'
+ * threads), hub_workspaces.c (the table of workspaces), hub_session.c (what a session asks and is
+ * told), hub_stream.c (entries and heads for attached devices), hub_admin.c (verbs the hub answers
+ * itself). */
+#ifndef SATCHEL_HUB_INTERNAL_H
+#define SATCHEL_HUB_INTERNAL_H
+
+#include "hub.h"
+#include "workspace.h"
+
+#include <ev.h>
+#include <pthread.h>
+#include <satchel/session.h>
+
+enum {
+    SESSION_REQUESTS_MAX = 4,            /* in flight; then the peer is not read from */
+    SESSION_REQUEST_BYTES_MAX = 1 << 20, /* likewise */
+    SESSION_OUTPUT_BYTES_MAX = 1 << 20,
+    WORKSPACES_MAX = 1024,
+    CREATIONS_MAX = 8,                 /* workspace.create waiting for the clerk */
+    UNATTACHED_MS_MAX = 10000,         /* without a request ... */
+    UNATTACHED_MESSAGE_MS_MAX = 60000, /* ... or if one is arriving */
+    HEARTBEAT_MS = 5000
+};
+
+/* The queues of a workspace's threads; each may be full while the others are not. */
+enum hub_queue { HUB_QUEUE_WRITER, HUB_QUEUE_STREAM, HUB_QUEUE_QUERY, HUB_QUEUE_COUNT };
+
+struct hub_session;
+
+struct hub_session_list {
+    struct hub_session *first, *last;
+};
+
+struct hub_workspace {
+    struct satchel_hub *hub;
+    struct satchel_workspace *workspace;
+    struct hub_workspace *next;
+
+    /* Written by the workspace's threads, under hub->mutex. */
+    struct satchel_job *completed_first, *completed_last;
+    uint64_t advanced_head;
+    uint64_t advanced_count;
+    bool is_signalled;
+    struct hub_workspace *next_signalled;
+
+    uint64_t head;             /* highest end known */
+    uint64_t end_cursor;       /* an end whose vector is known */
+    struct satchel_vector end; /* owned */
+    uint32_t deploys_in_flight;
+    struct hub_session *sessions;                     /* attached */
+    struct hub_session_list waiting[HUB_QUEUE_COUNT]; /* for room in a queue */
+};
+
+struct hub_session {
+    struct satchel_hub *hub;
+    struct satchel_connection *connection;
+    struct satchel_session *session;
+    uint64_t number; /* generation and place in hub->slots: how an answer finds it, or nobody */
+    bool is_over;    /* failed or told to go: says what is left and nothing new */
+
+    /* requests */
+    int64_t idle_since_ms; /* monotonic: last request or answer, before it is attached */
+    bool is_receiving;     /* part of a message has come */
+    uint32_t requests_in_flight;
+    size_t request_bytes;
+    struct satchel_job *stalled; /* a request that found its queue full */
+    struct hub_workspace *stalled_workspace;
+    struct satchel_job *answers_first, *answers_last; /* complete, not said yet */
+    uint32_t answers_said;                            /* of answers_first */
+
+    /* attached */
+    struct hub_workspace *workspace; /* NULL: not attached */
+    struct hub_session *next_attached, *previous_attached;
+    struct satchel_id device;
+    uint64_t acked_number, acked_said;
+    uint64_t schema;
+    uint64_t cursor; /* given everything up to it */
+    bool needs_schema;
+    bool is_reading; /* a SCHEMA or ENTRIES job is in flight */
+    bool is_live;    /* has reached the end once */
+    bool needs_head;
+    int64_t said_ms; /* monotonic: last frame sent */
+
+    struct hub_workspace *waiting_for[HUB_QUEUE_COUNT];
+    struct hub_session *next_waiting[HUB_QUEUE_COUNT];
+    struct hub_session *previous_waiting[HUB_QUEUE_COUNT];
+};
+
+struct hub_clerk;
+
+struct satchel_hub {
+    struct ev_loop *loop;
+    const struct satchel_data_directory *directory;
+    struct satchel_metrics *metrics;
+    ev_async wake;
+    ev_timer tick;
+    bool is_stopping;
+
+    pthread_mutex_t mutex; /* over `signalled` and what hub_workspace says */
+    struct hub_workspace *signalled;
+
+    struct hub_workspace *workspaces;
+    uint32_t workspace_count;
+
+    struct hub_session **slots;
+    uint32_t *generations;
+    uint32_t slot_count;
+    uint32_t free_slot; /* none below it is free */
+
+    struct hub_clerk *clerk;
+};
+
+/* ---- hub.c ---- */
+
+struct satchel_now hub_now(void);
+/* The session an answer is for, or NULL: it has gone. */
+struct hub_session *hub_find_session(struct satchel_hub *hub, uint64_t number);
+/* Wakes the loop for this workspace. From any thread, with hub->mutex held. */
+void hub_signal(struct hub_workspace *workspace);
+
+/* ---- hub_workspaces.c ---- */
+
+struct satchel_workspace_callbacks hub_workspace_callbacks(struct hub_workspace *workspace);
+struct hub_workspace *hub_workspace_find(struct satchel_hub *hub, struct satchel_span name);
+/* Takes over an open workspace. */
+void hub_workspace_add(struct satchel_hub *hub, struct hub_workspace *workspace);
+struct hub_workspace *hub_workspace_new(struct satchel_hub *hub); /* NULL: no memory */
+/* Closes it if it is open, and frees what waits in it. */
+void hub_workspace_free(struct hub_workspace *workspace);
+/* Gives a job on behalf of a session. BUSY: the session is in line for room. */
+enum satchel_status hub_workspace_submit(struct hub_workspace *workspace,
+                                         struct hub_session *session,
+                                         struct satchel_job *job) SATCHEL_MUST_USE;
+/* There may be room: those in line try again. */
+void hub_workspace_serve_waiting(struct hub_workspace *workspace);
+/* Lists an attached session; forget undoes it. */
+void hub_workspace_attach_session(struct hub_workspace *workspace, struct hub_session *session);
+void hub_workspace_forget_session(struct hub_session *session);
+/* Remembers the vector that belongs to `cursor`, an end. */
+enum satchel_status hub_workspace_set_end(struct hub_workspace *workspace, uint64_t cursor,
+                                          const struct satchel_vector *vector) SATCHEL_MUST_USE;
+
+/* ---- hub_session.c ---- */
+
+struct hub_session *hub_session_new(struct satchel_hub *hub, struct satchel_connection *connection);
+void hub_session_free(struct hub_session *session);
+void hub_session_received(struct hub_session *session, const void *bytes, size_t size,
+                          bool is_last);
+bool hub_session_next_frame(struct hub_session *session, struct satchel_span *frame);
+/* Does whatever can be done now: retry, answer, acknowledge, stream, pause or resume. */
+void hub_session_step(struct hub_session *session);
+/* A job of this session is complete; takes the job. */
+void hub_session_complete(struct hub_session *session, struct hub_workspace *workspace,
+                          struct satchel_job *job);
+/* Says what a request or job came to, in the order of requests; takes the job. */
+void hub_session_answer(struct hub_session *session, struct satchel_job *job);
+void hub_session_fail(struct hub_session *session, enum satchel_status status, const char *text);
+/* Says a message; a failure other than BUSY ends the session. */
+enum satchel_status hub_session_say(struct hub_session *session,
+                                    const struct satchel_message *message) SATCHEL_MUST_USE;
+/* Makes a job for this session; NULL (and the session is over): no memory. */
+struct satchel_job *hub_session_job(struct hub_session *session, enum satchel_job_kind kind);
+/* Makes and submits the job of a request. */
+void hub_session_request(struct hub_session *session, struct hub_workspace *workspace,
+                         enum satchel_job_kind kind, const struct satchel_message *message);
+void hub_session_tick(struct hub_session *session, struct satchel_now now);
+
+/* ---- hub_stream.c ---- */
+
+void hub_stream_step(struct hub_session *session);
+void hub_stream_complete(struct hub_session *session, struct satchel_job *job);
+
+/* ---- hub_admin.c ---- */
+
+enum satchel_status hub_clerk_start(struct satchel_hub *hub,
+                                    struct satchel_error *error) SATCHEL_MUST_USE;
+void hub_clerk_stop(struct satchel_hub *hub);
+/* Takes over the workspaces the clerk has made and answers those who asked. */
+void hub_clerk_collect(struct satchel_hub *hub);
+void hub_admin_request(struct hub_session *session, const struct satchel_message *message);
+bool hub_admin_is_deploy(const struct satchel_job *job);
+
+#endif

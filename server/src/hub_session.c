@@ -1,0 +1,424 @@
+/* Owns what a session asks and is told: events become jobs, answers become messages, limits become
+ * backpressure. The stream of entries is in hub_stream.c, administration in hub_admin.c. */
+#include "hub_internal.h"
+
+#include "logging.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { PEER_TEXT_BYTES = 128 };
+
+/* ---- life and end ---- */
+
+struct hub_session *hub_session_new(struct satchel_hub *hub, struct satchel_connection *connection)
+{
+    struct satchel_session_options options = {
+        .size = sizeof options,
+        .side = SATCHEL_SIDE_SERVER,
+        .output_bytes_max = SESSION_OUTPUT_BYTES_MAX,
+    };
+    struct satchel_now now = hub_now();
+    struct hub_session *session = calloc(1, sizeof *session);
+
+    if (!session)
+        return NULL;
+    if (satchel_session_new(&session->session, &options, now) != SATCHEL_OK) {
+        free(session);
+        return NULL;
+    }
+    session->hub = hub;
+    session->connection = connection;
+    session->idle_since_ms = now.monotonic_ms;
+    session->said_ms = now.monotonic_ms;
+    return session;
+}
+
+static void drop_requests(struct hub_session *session)
+{
+    if (session->stalled)
+        satchel_job_free(session->stalled);
+    session->stalled = NULL;
+    while (session->answers_first) {
+        struct satchel_job *next = session->answers_first->next;
+        satchel_job_free(session->answers_first);
+        session->answers_first = next;
+    }
+    session->answers_last = NULL;
+}
+
+void hub_session_free(struct hub_session *session)
+{
+    hub_workspace_forget_session(session);
+    drop_requests(session);
+    satchel_session_free(session->session);
+    free(session);
+}
+
+static enum satchel_close_code close_code(enum satchel_status status)
+{
+    switch (status) {
+    case SATCHEL_LIMIT: return SATCHEL_CLOSE_TOO_BIG;
+    case SATCHEL_CORRUPT:
+    case SATCHEL_VERSION:
+    case SATCHEL_STATE: return SATCHEL_CLOSE_PROTOCOL;
+    case SATCHEL_NOMEM:
+    case SATCHEL_IO:
+    case SATCHEL_SQL: return SATCHEL_CLOSE_INTERNAL;
+    default: return SATCHEL_CLOSE_POLICY;
+    }
+}
+
+/* The protocol session has failed: its last words are in its output. */
+static void end_failed(struct hub_session *session)
+{
+    struct satchel_error error = {0};
+    char peer[PEER_TEXT_BYTES];
+    enum satchel_status status = satchel_session_failed(session->session, &error);
+
+    if (session->is_over)
+        return;
+    session->is_over = true;
+    satchel_connection_peer(session->connection, peer, sizeof peer);
+    satchel_log_warning("session of %s ends: %s: %s", peer, satchel_status_name(status),
+                        error.message);
+    satchel_metric_add(session->hub->metrics, SATCHEL_METRIC_SESSIONS_FAILED, 1);
+    hub_workspace_forget_session(session);
+    drop_requests(session);
+    satchel_connection_finish(session->connection, close_code(status), satchel_status_text(status));
+}
+
+void hub_session_fail(struct hub_session *session, enum satchel_status status, const char *text)
+{
+    if (session->is_over)
+        return;
+    satchel_session_fail(session->session, status, text);
+    end_failed(session);
+}
+
+/* ---- saying ---- */
+
+bool hub_session_next_frame(struct hub_session *session, struct satchel_span *frame)
+{
+    if (!satchel_session_next_output(session->session, frame))
+        return false;
+    session->said_ms = hub_now().monotonic_ms;
+    return true;
+}
+
+enum satchel_status hub_session_say(struct hub_session *session,
+                                    const struct satchel_message *message)
+{
+    enum satchel_status status = satchel_session_send(session->session, message);
+
+    if (status == SATCHEL_OK)
+        satchel_connection_want_write(session->connection);
+    else if (status == SATCHEL_LIMIT)
+        hub_session_fail(session, status,
+                         "the answer is larger than a message may be: ask for less");
+    else if (status != SATCHEL_BUSY)
+        hub_session_fail(session, status, "the server cannot say its answer");
+    return status;
+}
+
+void hub_session_answer(struct hub_session *session, struct satchel_job *job)
+{
+    job->next = NULL;
+    if (session->answers_last)
+        session->answers_last->next = job;
+    else
+        session->answers_first = job;
+    session->answers_last = job;
+}
+
+static void say_answers(struct hub_session *session)
+{
+    while (session->answers_first && !session->is_over) {
+        struct satchel_job *job = session->answers_first;
+        while (session->answers_said < job->answer_count) {
+            if (hub_session_say(session, &job->answers[session->answers_said]) != SATCHEL_OK)
+                return;
+            session->answers_said++;
+        }
+        session->answers_said = 0;
+        session->answers_first = job->next;
+        if (!session->answers_first)
+            session->answers_last = NULL;
+        satchel_job_free(job);
+        session->idle_since_ms = hub_now().monotonic_ms;
+    }
+}
+
+static void say_ack(struct hub_session *session)
+{
+    struct satchel_message message = {.kind = SATCHEL_MESSAGE_ACK};
+
+    if (session->acked_number <= session->acked_said || session->is_over)
+        return;
+    message.ack.number = session->acked_number;
+    if (hub_session_say(session, &message) == SATCHEL_OK)
+        session->acked_said = session->acked_number;
+}
+
+/* ---- requests ---- */
+
+struct satchel_job *hub_session_job(struct hub_session *session, enum satchel_job_kind kind)
+{
+    struct satchel_job *job = satchel_job_new(kind);
+
+    if (!job) {
+        hub_session_fail(session, SATCHEL_NOMEM, "the server is out of memory: try again later");
+        return NULL;
+    }
+    job->owner = session->hub;
+    job->owner_number = session->number;
+    job->device = session->device;
+    return job;
+}
+
+/* What a request weighs while it is in flight: the same before and after it is done. */
+static size_t request_bytes(const struct satchel_job *job)
+{
+    size_t bytes = 0;
+
+    if (job->kind == SATCHEL_JOB_PUSH)
+        for (uint32_t i = 0; i < job->request.push.item_count; i++)
+            bytes += job->request.push.items[i].body.size;
+    return bytes;
+}
+
+static void submit_stalled(struct hub_session *session)
+{
+    if (!session->stalled || session->is_over)
+        return;
+    struct satchel_job *job = session->stalled;
+    enum satchel_status status = hub_workspace_submit(session->stalled_workspace, session, job);
+    if (status == SATCHEL_BUSY)
+        return;
+    session->stalled = NULL;
+    if (status != SATCHEL_OK) {
+        satchel_job_free(job);
+        hub_session_fail(session, status, "the workspace takes no requests now: try again later");
+    }
+}
+
+void hub_session_request(struct hub_session *session, struct hub_workspace *workspace,
+                         enum satchel_job_kind kind, const struct satchel_message *message)
+{
+    if (session->stalled) {
+        hub_session_fail(session, SATCHEL_LIMIT, "a request before the last one could be taken");
+        return;
+    }
+    struct satchel_job *job = hub_session_job(session, kind);
+    if (!job)
+        return;
+    enum satchel_status status = SATCHEL_OK;
+    if (kind != SATCHEL_JOB_DIGESTS) /* which has nothing to say but that it is asked */
+        status = satchel_job_take_request(job, message);
+    if (status != SATCHEL_OK) {
+        satchel_job_free(job);
+        hub_session_fail(session, status, "the server cannot hold the request");
+        return;
+    }
+    session->requests_in_flight++;
+    session->request_bytes += request_bytes(job);
+    session->stalled = job;
+    session->stalled_workspace = workspace;
+    submit_stalled(session);
+}
+
+static void request_by_name(struct hub_session *session, struct satchel_span name,
+                            enum satchel_job_kind kind, const struct satchel_message *message)
+{
+    char text[SATCHEL_NAME_BYTES_MAX + 64];
+    struct hub_workspace *workspace = hub_workspace_find(session->hub, name);
+
+    if (workspace) {
+        hub_session_request(session, workspace, kind, message);
+        return;
+    }
+    (void)snprintf(text, sizeof text, "this server has no workspace '%.*s'",
+                   (int)(name.size < SATCHEL_NAME_BYTES_MAX ? name.size : SATCHEL_NAME_BYTES_MAX),
+                   name.size ? (const char *)name.data : "");
+    hub_session_fail(session, SATCHEL_NOT_FOUND, text);
+}
+
+static void take_event(struct hub_session *session, const struct satchel_message *event)
+{
+    session->idle_since_ms = hub_now().monotonic_ms;
+    switch (event->kind) {
+    case SATCHEL_MESSAGE_JOIN:
+        request_by_name(session, event->join.workspace, SATCHEL_JOB_JOIN, event);
+        break;
+    case SATCHEL_MESSAGE_HELLO:
+        request_by_name(session, event->hello.workspace, SATCHEL_JOB_ATTACH, event);
+        break;
+    case SATCHEL_MESSAGE_PUSH:
+        hub_session_request(session, session->workspace, SATCHEL_JOB_PUSH, event);
+        break;
+    case SATCHEL_MESSAGE_DIGEST_REQUEST:
+        hub_session_request(session, session->workspace, SATCHEL_JOB_DIGESTS, event);
+        break;
+    case SATCHEL_MESSAGE_ADMIN: hub_admin_request(session, event); break;
+    default: break; /* ERROR: the session has failed with it */
+    }
+}
+
+void hub_session_received(struct hub_session *session, const void *bytes, size_t size, bool is_last)
+{
+    struct satchel_message event;
+
+    if (session->is_over)
+        return;
+    enum satchel_status status =
+        satchel_session_receive(session->session, bytes, size, is_last, hub_now());
+    session->is_receiving = !is_last;
+    while (!session->is_over && satchel_session_next_event(session->session, &event))
+        take_event(session, &event);
+    if (!session->is_over &&
+        (status != SATCHEL_OK || satchel_session_failed(session->session, NULL) != SATCHEL_OK))
+        end_failed(session);
+    if (is_last)
+        hub_session_step(session);
+}
+
+/* ---- answers ---- */
+
+static void attach(struct hub_session *session, struct hub_workspace *workspace,
+                   struct satchel_job *job)
+{
+    const struct satchel_message_hello *hello = &job->request.hello;
+    const struct satchel_message_welcome *welcome = &job->answers[0].welcome;
+    char device[SATCHEL_ID_TEXT_BYTES];
+    char peer[PEER_TEXT_BYTES];
+
+    session->device = hello->device;
+    session->schema = hello->schema;
+    session->needs_schema = hello->schema < welcome->schema;
+    /* Another incarnation counts its entries anew. */
+    session->cursor = satchel_id_equal(&hello->node, &welcome->node) ? hello->cursor : 0;
+    session->acked_number = session->acked_said = welcome->last_number;
+    if (workspace->head < welcome->head)
+        workspace->head = welcome->head;
+    hub_workspace_attach_session(workspace, session);
+    satchel_id_text(&session->device, device);
+    satchel_connection_peer(session->connection, peer, sizeof peer);
+    satchel_log_info("device %s of %.*s attached to %s from %s", device, (int)welcome->user.size,
+                     welcome->user.size ? (const char *)welcome->user.data : "",
+                     satchel_workspace_name(workspace->workspace), peer);
+}
+
+static void acknowledge(struct hub_session *session, const struct satchel_job *job)
+{
+    if (job->acked_number <= session->acked_number)
+        return;
+    satchel_metric_add(session->hub->metrics, SATCHEL_METRIC_CHANGE_SETS,
+                       job->acked_number - session->acked_number);
+    session->acked_number = job->acked_number;
+}
+
+static void complete_request(struct hub_session *session, struct hub_workspace *workspace,
+                             struct satchel_job *job)
+{
+    session->requests_in_flight--;
+    session->request_bytes -= request_bytes(job);
+    if (session->is_over) {
+        satchel_job_free(job);
+        return;
+    }
+    if (job->kind == SATCHEL_JOB_PUSH) {
+        acknowledge(session, job);
+        say_ack(session); /* also if the rest of it was refused */
+    }
+    if (job->status != SATCHEL_OK) {
+        hub_session_fail(session, job->status, job->error.message);
+        satchel_job_free(job);
+        return;
+    }
+    if (job->kind == SATCHEL_JOB_ATTACH)
+        attach(session, workspace, job);
+    hub_session_answer(session, job);
+}
+
+void hub_session_complete(struct hub_session *session, struct hub_workspace *workspace,
+                          struct satchel_job *job)
+{
+    if (job->kind == SATCHEL_JOB_ENTRIES || job->kind == SATCHEL_JOB_SCHEMA)
+        hub_stream_complete(session, job);
+    else
+        complete_request(session, workspace, job);
+    hub_session_step(session);
+}
+
+/* ---- one step ---- */
+
+static bool is_to_be_paused(const struct hub_session *session)
+{
+    return session->hub->is_stopping || session->stalled || session->answers_first ||
+           session->requests_in_flight >= SESSION_REQUESTS_MAX ||
+           session->request_bytes > SESSION_REQUEST_BYTES_MAX ||
+           satchel_session_output_bytes(session->session) > SESSION_OUTPUT_BYTES_MAX;
+}
+
+static void stop_if_answered(struct hub_session *session)
+{
+    if (session->stalled) {
+        /* Not begun: the peer asks again elsewhere. */
+        satchel_job_free(session->stalled);
+        session->stalled = NULL;
+        session->requests_in_flight--;
+    }
+    if (session->requests_in_flight > 0 || session->answers_first ||
+        session->acked_said < session->acked_number)
+        return;
+    session->is_over = true;
+    hub_workspace_forget_session(session);
+    satchel_connection_finish(session->connection, SATCHEL_CLOSE_GOING_AWAY,
+                              "the server is stopping");
+}
+
+void hub_session_step(struct hub_session *session)
+{
+    if (session->is_over)
+        return;
+    if (!session->hub->is_stopping)
+        submit_stalled(session);
+    say_answers(session);
+    say_ack(session);
+    if (session->hub->is_stopping)
+        stop_if_answered(session);
+    else
+        hub_stream_step(session);
+    if (session->is_over)
+        return;
+    satchel_connection_pause(session->connection, is_to_be_paused(session));
+    if (satchel_session_output_bytes(session->session) > 0)
+        satchel_connection_want_write(session->connection);
+}
+
+/* ---- time ---- */
+
+static void check_unattached(struct hub_session *session, struct satchel_now now)
+{
+    int64_t ms_max = session->is_receiving ? UNATTACHED_MESSAGE_MS_MAX : UNATTACHED_MS_MAX;
+
+    if (session->requests_in_flight == 0 && !session->answers_first &&
+        now.monotonic_ms - session->idle_since_ms > ms_max)
+        hub_session_fail(session, SATCHEL_TIMEOUT,
+                         "no request has come in time: say JOIN, HELLO or ADMIN");
+}
+
+void hub_session_tick(struct hub_session *session, struct satchel_now now)
+{
+    if (session->is_over)
+        return;
+    if (satchel_session_tick(session->session, now) != SATCHEL_OK) {
+        end_failed(session);
+        return;
+    }
+    if (!session->workspace)
+        check_unattached(session, now);
+    else if (session->is_live && now.monotonic_ms - session->said_ms >= HEARTBEAT_MS)
+        session->needs_head = true;
+    hub_session_step(session);
+}

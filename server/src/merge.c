@@ -1,0 +1,215 @@
+/* Owns the admission of change sets to the merge: numbers, hashes, stamps, and what is told the
+ * caller.
+ *
+ * ## The stamp
+ *
+ * The first node fixes it: a stamp above the node's time is clamped to it, and it always exceeds
+ * the device's previous one. Clamping could bring a write to or below what its author had seen; so
+ * a clamped stamp also exceeds the greatest one held here, which covers all that anybody can have
+ * been shown. A stamp that needs no clamping already exceeds what the device had seen: the device
+ * sees to that. */
+#include "merge_internal.h"
+
+#include <sodium.h>
+
+static enum satchel_status find_devices(struct merge_batch *batch,
+                                        const struct satchel_incoming *incoming, size_t count)
+{
+    batch->devices = SATCHEL_ARENA_ARRAY(&batch->arena, struct satchel_store_device, count);
+    if (!batch->devices)
+        return SATCHEL_NOMEM;
+    for (size_t i = 0; i < count; i++) {
+        struct satchel_span id =
+            satchel_span_of(incoming[i].device.bytes, sizeof incoming[i].device);
+        if (satchel_map_get(&batch->users, id))
+            continue;
+        struct satchel_store_device *device = &batch->devices[batch->device_count++];
+        device->id = incoming[i].device;
+        enum satchel_status status = satchel_map_put(&batch->users, id, device);
+        if (status != SATCHEL_OK)
+            return status;
+    }
+    return batch->store->ops->load_devices(batch->store, batch->devices, batch->device_count,
+                                           &batch->arena, batch->error);
+}
+
+/* The hash held of an older number: kept by the store, or of this batch and not written yet. */
+static enum satchel_status held_hash(struct merge_batch *batch,
+                                     const struct satchel_incoming *incoming,
+                                     uint8_t hash[SATCHEL_HASH_BYTES], struct satchel_error *error)
+{
+    for (size_t i = batch->changeset_count; i-- > 0;) {
+        const struct merge_changeset *other = &batch->changesets[i];
+        if (other->incoming->number == incoming->number &&
+            satchel_id_equal(&other->incoming->device, &incoming->device)) {
+            memcpy(hash, other->hash, SATCHEL_HASH_BYTES);
+            return SATCHEL_OK;
+        }
+    }
+    return batch->store->ops->load_hash(batch->store, &incoming->device, incoming->number, hash,
+                                        error);
+}
+
+static void refuse(struct satchel_incoming_outcome *outcome)
+{
+    outcome->result = SATCHEL_INCOMING_REFUSED;
+}
+
+/* A number held already: the same change set again, or a copied replica. */
+static enum satchel_status admit_again(struct merge_batch *batch,
+                                       const struct satchel_incoming *incoming,
+                                       const uint8_t hash[SATCHEL_HASH_BYTES],
+                                       struct satchel_incoming_outcome *outcome)
+{
+    uint8_t held[SATCHEL_HASH_BYTES];
+    enum satchel_status status = held_hash(batch, incoming, held, batch->error);
+    if (status == SATCHEL_OK && sodium_memcmp(held, hash, SATCHEL_HASH_BYTES) == 0) {
+        outcome->result = SATCHEL_INCOMING_DUPLICATE;
+        return SATCHEL_OK;
+    }
+    if (status != SATCHEL_OK && status != SATCHEL_NOT_FOUND)
+        return status;
+    refuse(outcome);
+    satchel_error_set(&outcome->error, SATCHEL_MISMATCH,
+                      "this replica was copied or restored: the server holds another change set "
+                      "number %llu of its device; join a new replica",
+                      (unsigned long long)incoming->number);
+    return SATCHEL_OK;
+}
+
+static satchel_stamp fix_stamp(struct merge_batch *batch, satchel_stamp stamp,
+                               const struct satchel_store_device *device)
+{
+    satchel_stamp now = satchel_stamp_from_ms(batch->now_ms) | 0xffff;
+    if (stamp > now) {
+        stamp = now;
+        if (stamp <= batch->head.stamp)
+            stamp = batch->head.stamp + 1;
+    }
+    if (stamp <= device->last_stamp)
+        stamp = device->last_stamp + 1;
+    return stamp;
+}
+
+/* Every change set of a device chains onto the one before. */
+static void chain_hash(struct satchel_store_device *device, const uint8_t hash[SATCHEL_HASH_BYTES])
+{
+    uint8_t both[2 * SATCHEL_HASH_BYTES];
+    memcpy(both, device->last_hash, SATCHEL_HASH_BYTES);
+    memcpy(both + SATCHEL_HASH_BYTES, hash, SATCHEL_HASH_BYTES);
+    crypto_generichash(device->last_hash, SATCHEL_HASH_BYTES, both, sizeof both, NULL, 0);
+}
+
+static enum satchel_status admit(struct merge_batch *batch, const struct satchel_incoming *incoming,
+                                 struct satchel_incoming_outcome *outcome)
+{
+    struct satchel_store_device *device = satchel_map_get(
+        &batch->users, satchel_span_of(incoming->device.bytes, sizeof incoming->device));
+    struct merge_changeset *changeset = &batch->changesets[batch->changeset_count];
+    memset(changeset, 0, sizeof *changeset);
+    enum satchel_status status = satchel_changeset_decode(incoming->body, &batch->arena,
+                                                          &changeset->content, &outcome->error);
+    if (status == SATCHEL_OK)
+        status = satchel_changeset_hash(incoming->body, incoming->secret, changeset->hash);
+    if (status == SATCHEL_NOMEM)
+        return status;
+    if (status != SATCHEL_OK) {
+        refuse(outcome);
+        satchel_error_default(&outcome->error, status, "change set %llu is malformed",
+                              (unsigned long long)incoming->number);
+        return SATCHEL_OK;
+    }
+    if (incoming->number <= device->last_number && incoming->number > 0)
+        return admit_again(batch, incoming, changeset->hash, outcome);
+    if (incoming->number != device->last_number + 1) {
+        refuse(outcome);
+        satchel_error_set(&outcome->error, SATCHEL_STATE,
+                          "change set %llu is out of turn: the next one of this device is %llu",
+                          (unsigned long long)incoming->number,
+                          (unsigned long long)device->last_number + 1);
+        return SATCHEL_OK;
+    }
+    uint64_t seen = satchel_vector_get(&changeset->content.header.seen, &batch->head.node);
+    if (seen > batch->seq_before) {
+        refuse(outcome);
+        satchel_error_set(&outcome->error, SATCHEL_CORRUPT,
+                          "change set %llu claims to have seen %llu changes of this server, which "
+                          "holds %llu",
+                          (unsigned long long)incoming->number, (unsigned long long)seen,
+                          (unsigned long long)batch->seq_before);
+        return SATCHEL_OK;
+    }
+    changeset->incoming = incoming;
+    changeset->outcome = outcome;
+    changeset->device = device;
+    changeset->stamp = fix_stamp(batch, incoming->stamp, device);
+    device->last_number = incoming->number;
+    device->last_stamp = changeset->stamp;
+    chain_hash(device, changeset->hash);
+    if (changeset->stamp > batch->head.stamp)
+        batch->head.stamp = changeset->stamp;
+    batch->changeset_count++;
+    return merge_check_parts(batch, changeset);
+}
+
+/* One change set, again and again until the schema refuses none of its rows: each time at least one
+ * part more is set aside, usually all of them the first time. */
+static enum satchel_status run_alone(struct merge_batch *batch, size_t index)
+{
+    uint32_t tries = batch->changesets[index].content.header.part_count + 1;
+    enum satchel_status status = SATCHEL_REFUSED;
+    while (status == SATCHEL_REFUSED && tries-- > 0)
+        status = merge_run_stretch(batch, index, 1);
+    if (status == SATCHEL_REFUSED)
+        status = satchel_error_set(batch->error, SATCHEL_SQL,
+                                   "the schema refuses a row that no part of the change set wrote");
+    return status;
+}
+
+static enum satchel_status run_all(struct merge_batch *batch)
+{
+    if (batch->changeset_count == 0)
+        return SATCHEL_OK;
+    enum satchel_status status = batch->changeset_count > 1
+                                     ? merge_run_stretch(batch, 0, batch->changeset_count)
+                                     : SATCHEL_REFUSED;
+    if (status != SATCHEL_REFUSED)
+        return status;
+    for (size_t i = 0; i < batch->changeset_count; i++) {
+        status = run_alone(batch, i);
+        if (status != SATCHEL_OK)
+            return status;
+    }
+    return SATCHEL_OK;
+}
+
+enum satchel_status satchel_merge_batch(struct satchel_store *store,
+                                        const struct satchel_incoming *incoming, size_t count,
+                                        int64_t now_ms, struct satchel_incoming_outcome *outcomes,
+                                        struct satchel_error *error)
+{
+    struct merge_batch batch = {.store = store, .now_ms = now_ms, .error = error};
+    satchel_arena_init(&batch.arena, MERGE_ARENA_BYTES_MAX, NULL);
+    satchel_map_init(&batch.users, MERGE_ROWS_MAX, NULL);
+    memset(outcomes, 0, count * sizeof *outcomes);
+    enum satchel_status status = store->ops->load_head(store, &batch.head, error);
+    if (status != SATCHEL_OK)
+        goto cleanup;
+    batch.seq_before = batch.head.seq;
+    batch.changesets = SATCHEL_ARENA_ARRAY(&batch.arena, struct merge_changeset, count);
+    status = batch.changesets ? find_devices(&batch, incoming, count) : SATCHEL_NOMEM;
+    for (size_t i = 0; status == SATCHEL_OK && i < count; i++)
+        status = admit(&batch, &incoming[i], &outcomes[i]);
+    if (status == SATCHEL_OK)
+        status = run_all(&batch);
+    if (status == SATCHEL_OK && batch.changeset_count > 0)
+        status = store->ops->write_devices(store, batch.devices, batch.device_count, error);
+    if (status == SATCHEL_OK && batch.changeset_count > 0)
+        status = store->ops->write_head(store, &batch.head, error);
+cleanup:
+    satchel_map_deinit(&batch.users);
+    satchel_arena_deinit(&batch.arena);
+    if (status != SATCHEL_OK)
+        satchel_error_default(error, status, "the batch could not be merged");
+    return status;
+}

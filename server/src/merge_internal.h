@@ -1,0 +1,142 @@
+/* The merge from inside: a batch of change sets, and one run over some of them.
+ *
+ * A batch decodes, checks and admits its change sets once. A run merges a stretch of them against
+ * rows loaded for it and writes all of that, or, when the schema's constraints refuse a row,
+ * nothing: then the batch is run again change set by change set, so that only the part at fault is
+ * quarantined whatever happened to arrive together. */
+#ifndef SATCHEL_MERGE_INTERNAL_H
+#define SATCHEL_MERGE_INTERNAL_H
+
+#include "merge.h"
+
+#include <satchel/map.h>
+
+#define MERGE_ARENA_BYTES_MAX ((size_t)2 << 30)
+#define MERGE_ROWS_MAX (4u << 20)
+/* Of a quarantine note: what SQLite said may quote a value of any length. */
+#define MERGE_REASON_BYTES_MAX 500
+
+/* A row for as long as one run. */
+struct merge_row {
+    struct satchel_store_row stored; /* as loaded; what names it */
+    struct satchel_row row;          /* as merged so far */
+    bool *changed;                   /* per column, since it was loaded */
+    bool is_known;                   /* has a version: was ever seen, or is now */
+    bool is_dirty;
+    bool has_conflicts; /* `conflicts` is what is open now */
+    struct satchel_conflict_list conflicts;
+    const struct merge_changeset *named_by; /* the last change set of the run with a part for it */
+};
+
+struct merge_part {
+    const struct satchel_table *table; /* NULL: the part names no row of the schema */
+    struct satchel_span reason;        /* data set: quarantined, whatever the rows hold */
+};
+
+/* A change set that is in turn and well-formed. */
+struct merge_changeset {
+    const struct satchel_incoming *incoming;
+    struct satchel_incoming_outcome *outcome;
+    struct satchel_store_device *device;
+    struct satchel_changeset content;
+    struct merge_part *parts;
+    satchel_stamp stamp; /* as fixed */
+    uint8_t hash[SATCHEL_HASH_BYTES];
+
+    /* of the present run */
+    struct merge_row **rows; /* per part; NULL where the part has no table */
+    uint64_t *timeline;      /* per part: the entry before in the row's chain */
+    uint64_t cursor;
+    struct satchel_position position;
+};
+
+struct merge_batch {
+    struct satchel_store *store;
+    struct satchel_arena arena;
+    struct satchel_store_head head; /* moves on with every run that was written */
+    uint64_t seq_before;            /* what a device can have seen at most */
+    int64_t now_ms;
+    struct merge_changeset *changesets;
+    size_t changeset_count;
+    struct satchel_store_device *devices; /* of the batch */
+    size_t device_count;
+    struct satchel_map
+        users; /* other devices -> struct satchel_store_device, as conflicts name them */
+    struct satchel_error *error;
+};
+
+struct merge_run {
+    struct merge_batch *batch;
+    struct satchel_store *store;
+    struct merge_changeset *changesets;
+    size_t changeset_count;
+    struct satchel_arena arena;
+    struct satchel_buffer scratch;
+    struct satchel_map row_by_name;
+    struct satchel_map write_by_name;      /* timeline.c: (cursor, row name) -> satchel_write */
+    struct satchel_map loaded_entries;     /* timeline.c: cursor -> itself */
+    struct satchel_store_row *stored_rows; /* in order of names once loaded */
+    struct merge_row *rows;
+    struct merge_row **sorted_rows; /* of stored_rows */
+    size_t row_count;
+    struct satchel_entry *entries;
+    struct satchel_span *timelines;
+    struct satchel_conflict_note *conflicts; /* of all change sets, as they came */
+    size_t conflict_count, conflict_capacity;
+};
+
+/* ---- merge_batch.c ---- */
+/* REFUSED: nothing is written, parts have been given a reason if the run had one change set. */
+enum satchel_status merge_run_stretch(struct merge_batch *batch, size_t first,
+                                      size_t count) SATCHEL_MUST_USE;
+
+/* ---- merge_checks.c ---- */
+/* Gives each part its table, and a reason where it cannot be merged whatever the rows hold. */
+enum satchel_status merge_check_parts(struct merge_batch *batch,
+                                      struct merge_changeset *changeset) SATCHEL_MUST_USE;
+struct satchel_span merge_reason(struct satchel_arena *arena, const char *text);
+
+/* ---- merge_timeline.c ---- */
+/* Every write in the chain of the row's timeline, oldest first, then `last`. */
+enum satchel_status merge_timeline(struct merge_run *run, const struct merge_row *row,
+                                   const struct satchel_write *last, struct satchel_write **out,
+                                   size_t *out_count) SATCHEL_MUST_USE;
+/* A part as a write. */
+void merge_write_of(const struct merge_changeset *changeset, uint32_t part,
+                    struct satchel_write *out);
+
+/* ---- merge_notes.c ---- */
+/* What one entry says beside its body, while it is being put together. */
+struct merge_notes {
+    uint32_t *unlike;
+    uint32_t unlike_count;
+    struct satchel_effect *effects;
+    uint32_t effect_count;
+    struct satchel_quarantine_note *quarantined;
+    uint32_t quarantined_count;
+    size_t first_conflict; /* in run->conflicts */
+};
+enum satchel_status merge_notes_begin(struct merge_run *run, uint32_t part_count,
+                                      struct merge_notes *notes) SATCHEL_MUST_USE;
+/* The part was merged: adds its effect unless it took effect as it stands. */
+enum satchel_status merge_note_effect(struct merge_run *run, struct merge_notes *notes,
+                                      const struct satchel_part *part, uint32_t part_index,
+                                      const struct merge_row *row,
+                                      const struct satchel_merge_result *result) SATCHEL_MUST_USE;
+/* The part was not merged: `row` may be NULL. */
+enum satchel_status merge_note_quarantine(struct merge_run *run, struct merge_notes *notes,
+                                          const struct satchel_part *part, uint32_t part_index,
+                                          const struct merge_row *row,
+                                          struct satchel_span reason) SATCHEL_MUST_USE;
+/* What is open on the row now; kept with it. */
+enum satchel_status merge_conflicts_list(struct merge_run *run,
+                                         struct merge_row *row) SATCHEL_MUST_USE;
+/* Adds what the write at hand opened, changed and closed against `before`. */
+enum satchel_status merge_note_conflicts(struct merge_run *run, const struct merge_row *row,
+                                         const struct satchel_conflict_list *before,
+                                         satchel_stamp stamp) SATCHEL_MUST_USE;
+/* The encoded notes, in the run's arena; empty if they say nothing. */
+enum satchel_status merge_notes_end(struct merge_run *run, const struct merge_notes *notes,
+                                    struct satchel_span *out) SATCHEL_MUST_USE;
+
+#endif

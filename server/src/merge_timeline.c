@@ -1,0 +1,189 @@
+/* Owns the way back through a row's timeline: the chain of entries that starts at its version,
+ * through entries of this run that are not written yet and entries of the store. */
+#include "merge_internal.h"
+
+struct timeline_item {
+    struct satchel_write write;
+    uint64_t previous; /* the entry before in the row's chain */
+};
+
+void merge_write_of(const struct merge_changeset *changeset, uint32_t index,
+                    struct satchel_write *out)
+{
+    const struct satchel_part *part = &changeset->content.parts[index];
+    memset(out, 0, sizeof *out);
+    out->order.stamp = changeset->stamp;
+    out->order.device = changeset->incoming->device;
+    out->order.number = changeset->incoming->number;
+    out->order.part = index;
+    out->positions.items = &changeset->position;
+    out->positions.count = 1;
+    out->seen = changeset->content.header.seen;
+    out->role = changeset->content.header.role;
+    out->kind = part->kind;
+    out->fields = part->fields;
+    out->field_count = part->field_count;
+    out->exceptions = part->exceptions;
+    out->exception_count = part->exception_count;
+}
+
+/* The name of a row behind the cursor of an entry, in the run's scratch. */
+static enum satchel_status name_at(struct merge_run *run, uint64_t cursor, struct satchel_span *out)
+{
+    *out = satchel_buffer_span(&run->scratch);
+    enum satchel_status status = satchel_buffer_append(&run->scratch, &cursor, sizeof cursor);
+    *out = satchel_buffer_span(&run->scratch);
+    return status;
+}
+
+static enum satchel_status index_part(struct merge_run *run, uint64_t cursor,
+                                      const struct satchel_part *part,
+                                      const struct satchel_write *write, uint64_t previous)
+{
+    struct satchel_span name;
+    satchel_buffer_clear(&run->scratch);
+    enum satchel_status status =
+        satchel_row_name(&run->scratch, part->table, part->key, part->key_count);
+    if (status == SATCHEL_OK)
+        status = name_at(run, cursor, &name);
+    if (status != SATCHEL_OK || satchel_map_get(&run->write_by_name, name))
+        return status; /* a row named twice: the first part is the one in the chain */
+    struct timeline_item *item = satchel_arena_alloc(&run->arena, sizeof *item);
+    if (!item)
+        return SATCHEL_NOMEM;
+    item->write = *write;
+    item->previous = previous;
+    return satchel_map_put(&run->write_by_name, name, item);
+}
+
+static enum satchel_status damaged(struct merge_run *run, uint64_t cursor)
+{
+    return satchel_error_set(run->batch->error, SATCHEL_CORRUPT,
+                             "entry %llu of the log is damaged; restore a backup",
+                             (unsigned long long)cursor);
+}
+
+/* An entry of this run. */
+static enum satchel_status index_changeset(struct merge_run *run,
+                                           const struct merge_changeset *changeset)
+{
+    enum satchel_status status = SATCHEL_OK;
+    for (uint32_t p = 0; status == SATCHEL_OK && p < changeset->content.header.part_count; p++) {
+        struct satchel_write write;
+        merge_write_of(changeset, p, &write);
+        status = index_part(run, changeset->cursor, &changeset->content.parts[p], &write,
+                            changeset->timeline[p]);
+    }
+    return status;
+}
+
+/* An entry of the store. Everything decoded stays in the run's arena. */
+static enum satchel_status index_stored(struct merge_run *run, uint64_t cursor)
+{
+    struct satchel_entry entry = {0};
+    struct satchel_span timeline, body;
+    struct merge_changeset changeset = {0};
+    struct satchel_incoming incoming = {0};
+    enum satchel_status status = run->store->ops->load_entries(
+        run->store, &cursor, 1, &entry, &timeline, &run->arena, run->batch->error);
+    if (status != SATCHEL_OK)
+        return status;
+    status = satchel_body_load(entry.body, &run->scratch, &body);
+    if (status != SATCHEL_OK)
+        return status == SATCHEL_NOMEM ? status : damaged(run, cursor);
+    body = satchel_arena_copy(&run->arena, body); /* the scratch is used again */
+    struct satchel_position *position = satchel_arena_alloc(&run->arena, sizeof *position);
+    if (!body.data || !position)
+        return SATCHEL_NOMEM;
+    status = satchel_changeset_decode(body, &run->arena, &changeset.content, NULL);
+    if (status != SATCHEL_OK)
+        return status == SATCHEL_NOMEM ? status : damaged(run, cursor);
+    position->node = run->batch->head.node;
+    position->seq = entry.seq;
+    incoming.device = entry.device;
+    incoming.number = entry.number;
+    changeset.incoming = &incoming;
+    changeset.stamp = entry.stamp;
+
+    struct satchel_cursor chain = satchel_cursor_of(timeline);
+    uint32_t part_count = changeset.content.header.part_count;
+    if (satchel_cursor_array(&chain, SATCHEL_CHANGESET_PARTS_MAX) != part_count)
+        return damaged(run, cursor);
+    for (uint32_t p = 0; status == SATCHEL_OK && p < part_count; p++) {
+        struct satchel_write write;
+        merge_write_of(&changeset, p, &write);
+        write.positions.items = position;
+        write.positions.count = entry.seq ? 1 : 0;
+        uint64_t previous = satchel_cursor_unsigned(&chain, cursor - 1);
+        if (chain.failed)
+            return damaged(run, cursor);
+        status = index_part(run, cursor, &changeset.content.parts[p], &write, previous);
+    }
+    return status;
+}
+
+static enum satchel_status index_entry(struct merge_run *run, uint64_t cursor)
+{
+    struct satchel_span key = satchel_span_of(&cursor, sizeof cursor);
+    if (satchel_map_get(&run->loaded_entries, key))
+        return SATCHEL_OK;
+    uint64_t head = run->batch->head.cursor;
+    enum satchel_status status;
+    if (cursor <= head)
+        status = index_stored(run, cursor);
+    else if (cursor - head <= run->changeset_count)
+        status = index_changeset(run, &run->changesets[cursor - head - 1]);
+    else
+        status = damaged(run, cursor);
+    if (status == SATCHEL_OK)
+        status = satchel_map_put(&run->loaded_entries, key, run);
+    return status;
+}
+
+/* The item of `row` in the entry at `cursor`. */
+static enum satchel_status find_item(struct merge_run *run, const struct merge_row *row,
+                                     uint64_t cursor, struct timeline_item **out)
+{
+    struct satchel_span name;
+    enum satchel_status status = index_entry(run, cursor);
+    if (status != SATCHEL_OK)
+        return status;
+    satchel_buffer_clear(&run->scratch);
+    status = satchel_buffer_append(&run->scratch, row->stored.name.data, row->stored.name.size);
+    if (status == SATCHEL_OK)
+        status = name_at(run, cursor, &name);
+    if (status != SATCHEL_OK)
+        return status;
+    *out = satchel_map_get(&run->write_by_name, name);
+    return *out ? SATCHEL_OK : damaged(run, cursor);
+}
+
+enum satchel_status merge_timeline(struct merge_run *run, const struct merge_row *row,
+                                   const struct satchel_write *last, struct satchel_write **out,
+                                   size_t *out_count)
+{
+    struct timeline_item *item = NULL;
+    enum satchel_status status;
+    size_t count = 1;
+    uint64_t start = satchel_version_timeline(row->row.version);
+    for (uint64_t cursor = start; cursor; cursor = item->previous, count++) {
+        status = find_item(run, row, cursor, &item);
+        if (status != SATCHEL_OK)
+            return status;
+        if (item->previous >= cursor)
+            return damaged(run, cursor);
+    }
+    struct satchel_write *writes = SATCHEL_ARENA_ARRAY(&run->arena, struct satchel_write, count);
+    if (!writes)
+        return SATCHEL_NOMEM;
+    *out = writes;
+    *out_count = count;
+    writes[--count] = *last;
+    for (uint64_t cursor = start; cursor; cursor = item->previous) {
+        status = find_item(run, row, cursor, &item);
+        if (status != SATCHEL_OK)
+            return status;
+        writes[--count] = item->write;
+    }
+    return SATCHEL_OK;
+}

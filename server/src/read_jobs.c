@@ -1,0 +1,307 @@
+/* Owns the reader threads' work for sessions: migrations, entries, digests; each in one read
+ * transaction, so that everything in an answer is of the same moment. */
+#include "workspace_internal.h"
+
+#include <satchel/digest.h>
+
+#define SQL_ENTRIES                                                                           \
+    "SELECT cursor, seq, device, number, stamp, secret, user, body, notes FROM satchel_entry" \
+    " WHERE cursor>?1 ORDER BY cursor"
+#define SQL_HEAD "SELECT node, cursor FROM satchel_workspace"
+#define SQL_SEQ \
+    "SELECT seq FROM satchel_entry WHERE cursor<=?1 AND seq>0 ORDER BY cursor DESC LIMIT 1"
+#define SQL_COUNT "SELECT count(*) FROM satchel_migration"
+#define ENTRIES_MAX 8192
+
+/* ---- the connection ---- */
+
+static bool not_applying(void *context)
+{
+    (void)context;
+    return false;
+}
+
+static int64_t now(void *context)
+{
+    (void)context;
+    return workspace_now_ms();
+}
+
+static const char *nobody(void *context)
+{
+    (void)context;
+    return NULL;
+}
+
+static const struct satchel_schema *present_schema(void *context)
+{
+    return ((const struct workspace_reader *)context)->schema;
+}
+
+enum satchel_status reader_open(struct workspace_reader *reader, const char *path,
+                                struct satchel_error *error)
+{
+    struct satchel_identity identity = {reader, not_applying, now, nobody, nobody, nobody};
+    reader->identity = identity;
+    satchel_buffer_init(&reader->scratch, 2 * (size_t)SATCHEL_CHANGESET_BYTES_MAX, NULL);
+    enum satchel_status status =
+        satchel_store_sqlite_reader(&reader->db, path, &reader->identity, error);
+    if (status == SATCHEL_OK &&
+        satchel_history_register(reader->db, present_schema, reader) != SQLITE_OK)
+        status = satchel_db_error(error, reader->db, "registering satchel_history");
+    if (status == SATCHEL_OK)
+        status = satchel_db_prepare(reader->db, SQL_ENTRIES, &reader->entries, error);
+    if (status == SATCHEL_OK)
+        status = satchel_db_prepare(reader->db, SQL_HEAD, &reader->head, error);
+    if (status == SATCHEL_OK)
+        status = satchel_db_prepare(reader->db, SQL_COUNT, &reader->count, error);
+    return status;
+}
+
+void reader_close(struct workspace_reader *reader)
+{
+    sqlite3_finalize(reader->entries);
+    sqlite3_finalize(reader->head);
+    sqlite3_finalize(reader->count);
+    sqlite3_close_v2(reader->db);
+    satchel_schema_free(reader->schema);
+    satchel_buffer_deinit(&reader->scratch);
+}
+
+/* The schema as this transaction sees it. */
+static enum satchel_status refresh_schema(struct workspace_reader *reader,
+                                          struct satchel_error *error)
+{
+    struct satchel_query query;
+    bool has_row;
+    satchel_query_begin(&query, reader->db, reader->count);
+    enum satchel_status status = satchel_query_step(&query, &has_row, error);
+    uint32_t count = has_row ? (uint32_t)sqlite3_column_int(reader->count, 0) : 0;
+    satchel_query_end(&query);
+    if (status != SATCHEL_OK || (reader->schema && count == reader->migration_count))
+        return status;
+    struct satchel_schema *schema = NULL;
+    status = satchel_schema_load(reader->db, &schema, error);
+    if (status == SATCHEL_OK) {
+        satchel_schema_free(reader->schema);
+        reader->schema = schema;
+        reader->migration_count = count;
+    }
+    return status;
+}
+
+static enum satchel_status load_head(struct workspace_reader *reader, struct satchel_id *node,
+                                     uint64_t *cursor, struct satchel_error *error)
+{
+    struct satchel_query query;
+    bool has_row;
+    satchel_query_begin(&query, reader->db, reader->head);
+    enum satchel_status status = satchel_query_step(&query, &has_row, error);
+    if (status == SATCHEL_OK && !(has_row && satchel_column_id(reader->head, 0, node)))
+        status = satchel_error_set(error, SATCHEL_CORRUPT,
+                                   "satchel_workspace is damaged; restore a backup");
+    if (status == SATCHEL_OK)
+        *cursor = (uint64_t)sqlite3_column_int64(reader->head, 1);
+    satchel_query_end(&query);
+    return status;
+}
+
+/* ---- ENTRIES ---- */
+
+static enum satchel_status read_body(struct workspace_reader *reader, struct satchel_job *job,
+                                     struct satchel_span *body)
+{
+    struct satchel_span stored = satchel_column_bytes(reader->entries, 7);
+    enum satchel_status status = satchel_body_load(stored, &reader->scratch, body);
+    if (status != SATCHEL_OK)
+        return satchel_error_set(&job->error, status, "entry %lld of the log is damaged",
+                                 (long long)sqlite3_column_int64(reader->entries, 0));
+    *body = satchel_arena_copy(&job->arena, *body);
+    return body->data ? SATCHEL_OK : SATCHEL_NOMEM;
+}
+
+static enum satchel_status read_entry(struct workspace_reader *reader, struct satchel_job *job,
+                                      struct satchel_entry *entry)
+{
+    sqlite3_stmt *row = reader->entries;
+    entry->cursor = (uint64_t)sqlite3_column_int64(row, 0);
+    entry->seq = (uint64_t)sqlite3_column_int64(row, 1);
+    entry->number = (uint64_t)sqlite3_column_int64(row, 3);
+    entry->stamp = (satchel_stamp)sqlite3_column_int64(row, 4);
+    struct satchel_span secret = satchel_column_copy(row, 5, &job->arena);
+    if (!satchel_column_id(row, 2, &entry->device) || secret.size != SATCHEL_SECRET_BYTES)
+        return satchel_error_set(&job->error, SATCHEL_CORRUPT, "entry %llu of the log is damaged",
+                                 (unsigned long long)entry->cursor);
+    entry->secret = secret.data;
+    entry->user = satchel_column_copy(row, 6, &job->arena);
+    entry->notes = satchel_column_copy(row, 8, &job->arena);
+    if (!entry->user.data || !entry->notes.data)
+        return SATCHEL_NOMEM;
+    if (satchel_id_equal(&entry->device, &job->device))
+        return SATCHEL_OK; /* its author has the body */
+    return read_body(reader, job, &entry->body);
+}
+
+static enum satchel_status read_batch(struct workspace_reader *reader, struct satchel_job *job,
+                                      struct satchel_message_entries *batch)
+{
+    struct satchel_query query;
+    uint32_t capacity = 0;
+    size_t bytes = 0;
+    bool has_row = false;
+    satchel_query_begin(&query, reader->db, reader->entries);
+    satchel_query_integer(&query, (int64_t)job->after);
+    enum satchel_status status = satchel_query_step(&query, &has_row, &job->error);
+    while (status == SATCHEL_OK && has_row && bytes < SATCHEL_BATCH_BYTES &&
+           batch->entry_count < ENTRIES_MAX) {
+        if (batch->entry_count == capacity) {
+            capacity = capacity ? capacity * 2 : 16;
+            struct satchel_entry *entries =
+                SATCHEL_ARENA_ARRAY(&job->arena, struct satchel_entry, capacity);
+            if (!entries) {
+                status = SATCHEL_NOMEM;
+                break;
+            }
+            if (batch->entry_count)
+                memcpy(entries, batch->entries, batch->entry_count * sizeof *entries);
+            batch->entries = entries;
+        }
+        struct satchel_entry *entry = &batch->entries[batch->entry_count];
+        status = read_entry(reader, job, entry);
+        if (status != SATCHEL_OK)
+            break;
+        batch->entry_count++;
+        bytes += 64 + entry->user.size + entry->body.size + entry->notes.size;
+        status = satchel_query_step(&query, &has_row, &job->error);
+    }
+    job->reached_end = !has_row;
+    satchel_query_end(&query);
+    return status;
+}
+
+/* The node's vector at an entry: its own positions only, as long as it has no node above or below.
+ */
+static enum satchel_status vector_at(struct workspace_reader *reader, struct satchel_job *job,
+                                     const struct satchel_id *node, uint64_t cursor)
+{
+    struct satchel_query query;
+    struct satchel_vector none = {NULL, 0};
+    bool has_row;
+    enum satchel_status status = satchel_query_open(&query, reader->db, SQL_SEQ, &job->error);
+    if (status != SATCHEL_OK)
+        return status;
+    satchel_query_integer(&query, (int64_t)cursor);
+    status = satchel_query_step(&query, &has_row, &job->error);
+    uint64_t seq = has_row ? (uint64_t)sqlite3_column_int64(query.statement, 0) : 0;
+    satchel_query_close(&query);
+    job->vector = none;
+    if (status == SATCHEL_OK && seq > 0)
+        status = satchel_vector_raise(&job->arena, &none, node, seq, &job->vector);
+    return status;
+}
+
+/* Remembers how far the device of an ENTRIES job has come; only for device.list. */
+static void note_progress(struct satchel_workspace *workspace, const struct satchel_job *job)
+{
+    struct satchel_span key = satchel_span_of(job->device.bytes, sizeof job->device);
+    pthread_mutex_lock(&workspace->progress_mutex);
+    struct workspace_progress *progress = satchel_map_get(&workspace->progress, key);
+    if (!progress) {
+        progress = satchel_arena_alloc_zero(&workspace->progress_arena, sizeof *progress);
+        if (progress && satchel_map_put(&workspace->progress, key, progress) != SATCHEL_OK)
+            progress = NULL; /* then its cursor is that of its last attach */
+    }
+    if (progress) {
+        progress->cursor = job->after;
+        progress->at_ms = workspace_now_ms();
+    }
+    pthread_mutex_unlock(&workspace->progress_mutex);
+}
+
+static enum satchel_status read_entries(struct satchel_workspace *workspace,
+                                        struct workspace_reader *reader, struct satchel_job *job)
+{
+    struct satchel_message *answer = &job->answers[0];
+    struct satchel_id node;
+    memset(answer, 0, sizeof *answer);
+    answer->kind = SATCHEL_MESSAGE_ENTRIES;
+    enum satchel_status status = load_head(reader, &node, &job->head, &job->error);
+    if (status == SATCHEL_OK)
+        status = read_batch(reader, job, &answer->entries);
+    if (status != SATCHEL_OK)
+        return status;
+    uint32_t count = answer->entries.entry_count;
+    job->answer_count = count > 0;
+    note_progress(workspace, job);
+    return vector_at(reader, job, &node,
+                     count ? answer->entries.entries[count - 1].cursor : job->after);
+}
+
+/* ---- SCHEMA, DIGESTS ---- */
+
+static enum satchel_status read_schema(struct workspace_reader *reader, struct satchel_job *job)
+{
+    struct satchel_message *answer = &job->answers[0];
+    memset(answer, 0, sizeof *answer);
+    answer->kind = SATCHEL_MESSAGE_SCHEMA;
+    job->answer_count = 1;
+    return satchel_schema_migrations(reader->db, job->after, &job->arena,
+                                     &answer->schema.migrations, &answer->schema.migration_count,
+                                     &job->error);
+}
+
+static enum satchel_status read_digests(struct workspace_reader *reader, struct satchel_job *job)
+{
+    struct satchel_message *answer = &job->answers[0];
+    struct satchel_message_digests *digests = &answer->digests;
+    const struct satchel_schema *schema = reader->schema;
+    uint32_t table_count = schema ? schema->table_count : 0;
+    struct satchel_id node;
+    memset(answer, 0, sizeof *answer);
+    answer->kind = SATCHEL_MESSAGE_DIGESTS;
+    job->answer_count = 1;
+    digests->tables = SATCHEL_ARENA_ARRAY(&job->arena, struct satchel_table_digest, table_count);
+    if (!digests->tables)
+        return SATCHEL_NOMEM;
+    enum satchel_status status = load_head(reader, &node, &digests->cursor, &job->error);
+    for (uint32_t i = 0; status == SATCHEL_OK && i < table_count; i++)
+        if (!schema->tables[i].is_local)
+            status =
+                satchel_table_digest_compute(reader->db, &schema->tables[i],
+                                             &digests->tables[digests->table_count++], &job->error);
+    job->head = digests->cursor;
+    return status;
+}
+
+/* ---- one job ---- */
+
+static enum satchel_status answer(struct satchel_workspace *workspace,
+                                  struct workspace_reader *reader, struct satchel_job *job)
+{
+    enum satchel_status status = refresh_schema(reader, &job->error);
+    if (status != SATCHEL_OK)
+        return status;
+    switch (job->kind) {
+    case SATCHEL_JOB_SCHEMA: return read_schema(reader, job);
+    case SATCHEL_JOB_ENTRIES: return read_entries(workspace, reader, job);
+    case SATCHEL_JOB_DIGESTS: return read_digests(reader, job);
+    case SATCHEL_JOB_QUERY: return query_verb(workspace, reader, job);
+    default: return SATCHEL_INVALID; /* a job of the writer: submit never brings it here */
+    }
+}
+
+void workspace_read(struct satchel_workspace *workspace, struct workspace_reader *reader,
+                    struct satchel_job *job)
+{
+    enum satchel_status status = satchel_db_exec(reader->db, "BEGIN", &job->error);
+    if (status == SATCHEL_OK) {
+        status = answer(workspace, reader, job);
+        struct satchel_error detail = {0};
+        enum satchel_status ended = satchel_db_exec(reader->db, "COMMIT", &detail);
+        if (status == SATCHEL_OK && ended != SATCHEL_OK) {
+            status = ended;
+            job->error = detail;
+        }
+    }
+    workspace_complete(workspace, job, status);
+}

@@ -1,0 +1,96 @@
+/* The SQLite store from inside: what its files share. */
+#ifndef SATCHEL_STORE_INTERNAL_H
+#define SATCHEL_STORE_INTERNAL_H
+
+#include "store_sqlite.h"
+
+#include <satchel/map.h>
+
+#define SATCHEL_STORE_FORMAT 1
+#define SATCHEL_STORE_IDS_MAX (1u << 24)
+
+enum store_statement {
+    STORE_BEGIN,
+    STORE_COMMIT,
+    STORE_ROLLBACK,
+    STORE_SAVE,
+    STORE_RELEASE,
+    STORE_BACK,
+    STORE_HEAD,
+    STORE_SET_HEAD,
+    STORE_ROW,
+    STORE_SET_ROW,
+    STORE_DEVICE,
+    STORE_SET_DEVICE,
+    STORE_ENTRY,
+    STORE_HASH,
+    STORE_ADD_HASH,
+    STORE_ADD_ID,
+    STORE_STATEMENT_COUNT
+};
+
+struct satchel_store_sqlite {
+    struct satchel_store base; /* first: a store * is a store_sqlite * */
+    sqlite3 *db;
+    sqlite3_stmt *statements[STORE_STATEMENT_COUNT];
+    struct satchel_log *log;
+    struct satchel_row_io *rows;
+    struct satchel_schema *schema;
+    struct satchel_identity identity;
+    char node_text[SATCHEL_ID_TEXT_BYTES];
+
+    /* satchel_id in memory: ids[number - 1]; those above id_committed go if the transaction does */
+    struct satchel_id *ids;
+    size_t id_count, id_capacity, id_committed;
+    struct satchel_map id_numbers;
+};
+
+static inline struct satchel_store_sqlite *store_of(struct satchel_store *store)
+{
+    return (struct satchel_store_sqlite *)store;
+}
+
+/* ---- store_ids.c ---- */
+enum satchel_status store_ids_load(struct satchel_store_sqlite *store,
+                                   struct satchel_error *error) SATCHEL_MUST_USE;
+void store_ids_deinit(struct satchel_store_sqlite *store);
+void store_ids_forget_uncommitted(struct satchel_store_sqlite *store);
+/* 0 if the id has no number. */
+uint32_t store_ids_find(const struct satchel_store_sqlite *store, const struct satchel_id *id);
+enum satchel_status store_ids_number_of(void *context, const struct satchel_id *id,
+                                        uint32_t *number);
+enum satchel_status store_ids_id_of(void *context, uint32_t number, struct satchel_id *id);
+
+/* ---- store_rows.c ---- */
+enum satchel_status store_load_rows(struct satchel_store *base, struct satchel_store_row *rows,
+                                    size_t count, struct satchel_arena *arena,
+                                    struct satchel_error *error);
+enum satchel_status store_write_rows(struct satchel_store *base,
+                                     const struct satchel_store_row *rows, size_t count,
+                                     struct satchel_span *refusals, struct satchel_arena *arena,
+                                     struct satchel_error *error);
+
+/* ---- store_log.c ---- */
+enum satchel_status store_load_entries(struct satchel_store *base, const uint64_t *cursors,
+                                       size_t count, struct satchel_entry *entries,
+                                       struct satchel_span *timelines, struct satchel_arena *arena,
+                                       struct satchel_error *error);
+enum satchel_status store_append_entries(struct satchel_store *base,
+                                         const struct satchel_entry *entries,
+                                         const struct satchel_span *timelines,
+                                         const uint8_t (*hashes)[SATCHEL_HASH_BYTES], size_t count,
+                                         struct satchel_error *error);
+enum satchel_status store_load_hash(struct satchel_store *base, const struct satchel_id *device,
+                                    uint64_t number, uint8_t hash[SATCHEL_HASH_BYTES],
+                                    struct satchel_error *error);
+enum satchel_status store_write_conflicts(struct satchel_store *base,
+                                          const struct satchel_conflict_note *notes, size_t count,
+                                          struct satchel_error *error);
+enum satchel_status store_load_devices(struct satchel_store *base,
+                                       struct satchel_store_device *devices, size_t count,
+                                       struct satchel_arena *arena, struct satchel_error *error);
+enum satchel_status store_write_devices(struct satchel_store *base,
+                                        const struct satchel_store_device *devices, size_t count,
+                                        struct satchel_error *error);
+
+#endif

@@ -1,0 +1,194 @@
+/* Owns the log's side of the SQLite store: entries, hashes of change sets, conflicts, devices. */
+#include "store_internal.h"
+
+static enum satchel_status load_entry(struct satchel_store_sqlite *store, uint64_t cursor,
+                                      struct satchel_entry *entry, struct satchel_span *timeline,
+                                      struct satchel_arena *arena, struct satchel_error *error)
+{
+    struct satchel_query query;
+    bool has_row = false;
+    satchel_query_begin(&query, store->db, store->statements[STORE_ENTRY]);
+    satchel_query_integer(&query, (int64_t)cursor);
+    enum satchel_status status = satchel_query_step(&query, &has_row, error);
+    if (status != SATCHEL_OK)
+        goto cleanup;
+    sqlite3_stmt *row = query.statement;
+    struct satchel_span secret =
+        has_row ? satchel_column_copy(row, 4, arena) : satchel_span_of(NULL, 0);
+    if (!has_row || !satchel_column_id(row, 1, &entry->device) ||
+        secret.size != SATCHEL_SECRET_BYTES) {
+        status = satchel_error_set(error, SATCHEL_CORRUPT,
+                                   "entry %llu of the log is missing or damaged; restore a backup",
+                                   (unsigned long long)cursor);
+        goto cleanup;
+    }
+    entry->cursor = cursor;
+    entry->seq = (uint64_t)sqlite3_column_int64(row, 0);
+    entry->number = (uint64_t)sqlite3_column_int64(row, 2);
+    entry->stamp = (satchel_stamp)sqlite3_column_int64(row, 3);
+    entry->secret = secret.data;
+    entry->user = satchel_column_copy(row, 5, arena);
+    entry->body = satchel_column_copy(row, 6, arena);
+    entry->notes = satchel_column_copy(row, 7, arena);
+    *timeline = satchel_column_copy(row, 8, arena);
+    if (!entry->user.data || !entry->body.data || !entry->notes.data || !timeline->data)
+        status = satchel_error_set(error, SATCHEL_NOMEM, "no memory for entry %llu",
+                                   (unsigned long long)cursor);
+cleanup:
+    satchel_query_end(&query);
+    return status;
+}
+
+enum satchel_status store_load_entries(struct satchel_store *base, const uint64_t *cursors,
+                                       size_t count, struct satchel_entry *entries,
+                                       struct satchel_span *timelines, struct satchel_arena *arena,
+                                       struct satchel_error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        enum satchel_status status =
+            load_entry(store_of(base), cursors[i], &entries[i], &timelines[i], arena, error);
+        if (status != SATCHEL_OK)
+            return status;
+    }
+    return SATCHEL_OK;
+}
+
+static enum satchel_status add_hash(struct satchel_store_sqlite *store,
+                                    const struct satchel_entry *entry,
+                                    const uint8_t hash[SATCHEL_HASH_BYTES],
+                                    struct satchel_error *error)
+{
+    uint32_t device;
+    enum satchel_status status = store_ids_number_of(store, &entry->device, &device);
+    if (status != SATCHEL_OK)
+        return satchel_error_set(error, status, "the device of an entry could not be noted");
+    struct satchel_query query;
+    satchel_query_begin(&query, store->db, store->statements[STORE_ADD_HASH]);
+    satchel_query_integer(&query, device);
+    satchel_query_integer(&query, (int64_t)entry->number);
+    satchel_query_blob(&query, satchel_span_of(hash, SATCHEL_HASH_BYTES));
+    satchel_query_integer(&query, (int64_t)entry->cursor);
+    return satchel_query_run(&query, error);
+}
+
+enum satchel_status store_append_entries(struct satchel_store *base,
+                                         const struct satchel_entry *entries,
+                                         const struct satchel_span *timelines,
+                                         const uint8_t (*hashes)[SATCHEL_HASH_BYTES], size_t count,
+                                         struct satchel_error *error)
+{
+    struct satchel_store_sqlite *store = store_of(base);
+    for (size_t i = 0; i < count; i++) {
+        enum satchel_status status =
+            satchel_log_append(store->log, &entries[i], timelines[i], error);
+        if (status == SATCHEL_OK)
+            status = add_hash(store, &entries[i], hashes[i], error);
+        if (status != SATCHEL_OK)
+            return status;
+    }
+    return SATCHEL_OK;
+}
+
+enum satchel_status store_load_hash(struct satchel_store *base, const struct satchel_id *device,
+                                    uint64_t number, uint8_t hash[SATCHEL_HASH_BYTES],
+                                    struct satchel_error *error)
+{
+    struct satchel_store_sqlite *store = store_of(base);
+    struct satchel_query query;
+    bool has_row = false;
+    satchel_query_begin(&query, store->db, store->statements[STORE_HASH]);
+    satchel_query_integer(&query, store_ids_find(store, device)); /* 0 is no device's number */
+    satchel_query_integer(&query, (int64_t)number);
+    enum satchel_status status = satchel_query_step(&query, &has_row, error);
+    if (status == SATCHEL_OK) {
+        struct satchel_span kept =
+            has_row ? satchel_column_bytes(query.statement, 0) : satchel_span_of(NULL, 0);
+        if (kept.size == SATCHEL_HASH_BYTES)
+            memcpy(hash, kept.data, SATCHEL_HASH_BYTES);
+        else
+            status = satchel_error_set(error, SATCHEL_NOT_FOUND,
+                                       "no change set %llu of this device is held",
+                                       (unsigned long long)number);
+    }
+    satchel_query_end(&query);
+    return status;
+}
+
+enum satchel_status store_write_conflicts(struct satchel_store *base,
+                                          const struct satchel_conflict_note *notes, size_t count,
+                                          struct satchel_error *error)
+{
+    struct satchel_store_sqlite *store = store_of(base);
+    for (size_t i = 0; i < count; i++) {
+        enum satchel_status status =
+            satchel_log_conflict(store->log, store->schema, &notes[i], error);
+        if (status != SATCHEL_OK)
+            return status;
+    }
+    return SATCHEL_OK;
+}
+
+static enum satchel_status load_device(struct satchel_store_sqlite *store,
+                                       struct satchel_store_device *device,
+                                       struct satchel_arena *arena, struct satchel_error *error)
+{
+    struct satchel_query query;
+    bool has_row = false;
+    char text[SATCHEL_ID_TEXT_BYTES];
+    satchel_query_begin(&query, store->db, store->statements[STORE_DEVICE]);
+    satchel_query_id(&query, &device->id);
+    enum satchel_status status = satchel_query_step(&query, &has_row, error);
+    if (status != SATCHEL_OK)
+        goto cleanup;
+    satchel_id_text(&device->id, text);
+    if (!has_row) {
+        status = satchel_error_set(error, SATCHEL_NOT_FOUND, "device %s is not known here", text);
+        goto cleanup;
+    }
+    device->user = satchel_column_copy(query.statement, 0, arena);
+    device->last_number = (uint64_t)sqlite3_column_int64(query.statement, 1);
+    device->last_stamp = (satchel_stamp)sqlite3_column_int64(query.statement, 3);
+    struct satchel_span hash = satchel_column_bytes(query.statement, 2);
+    memset(device->last_hash, 0, sizeof device->last_hash);
+    if (hash.size == SATCHEL_HASH_BYTES)
+        memcpy(device->last_hash, hash.data, SATCHEL_HASH_BYTES);
+    else if (device->last_number)
+        status = satchel_error_set(error, SATCHEL_CORRUPT,
+                                   "the record of device %s is damaged; restore a backup", text);
+    if (!device->user.data)
+        status = satchel_error_set(error, SATCHEL_NOMEM, "no memory for a device");
+cleanup:
+    satchel_query_end(&query);
+    return status;
+}
+
+enum satchel_status store_load_devices(struct satchel_store *base,
+                                       struct satchel_store_device *devices, size_t count,
+                                       struct satchel_arena *arena, struct satchel_error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        enum satchel_status status = load_device(store_of(base), &devices[i], arena, error);
+        if (status != SATCHEL_OK)
+            return status;
+    }
+    return SATCHEL_OK;
+}
+
+enum satchel_status store_write_devices(struct satchel_store *base,
+                                        const struct satchel_store_device *devices, size_t count,
+                                        struct satchel_error *error)
+{
+    struct satchel_store_sqlite *store = store_of(base);
+    for (size_t i = 0; i < count; i++) {
+        struct satchel_query query;
+        satchel_query_begin(&query, store->db, store->statements[STORE_SET_DEVICE]);
+        satchel_query_integer(&query, (int64_t)devices[i].last_number);
+        satchel_query_blob(&query, satchel_span_of(devices[i].last_hash, SATCHEL_HASH_BYTES));
+        satchel_query_integer(&query, (int64_t)devices[i].last_stamp);
+        satchel_query_id(&query, &devices[i].id);
+        enum satchel_status status = satchel_query_run(&query, error);
+        if (status != SATCHEL_OK)
+            return status;
+    }
+    return SATCHEL_OK;
+}

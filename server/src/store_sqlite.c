@@ -1,0 +1,406 @@
+/* Owns the file of a central store: its own tables, the connections, transactions, the head. What
+ * rows, entries and ids look like in it is in store_rows.c, store_log.c and store_ids.c. */
+#include "store_internal.h"
+
+#include <sodium.h>
+#include <time.h>
+
+#define SQL_SETTINGS            \
+    "PRAGMA journal_mode=WAL;"  \
+    "PRAGMA synchronous=FULL;"  \
+    "PRAGMA foreign_keys=OFF;"  \
+    "PRAGMA cache_size=-65536;" \
+    "PRAGMA temp_store=MEMORY;" \
+    "PRAGMA journal_size_limit=67108864;"
+
+#define SQL_TABLES                                                                              \
+    "CREATE TABLE satchel_workspace(one INTEGER PRIMARY KEY CHECK(one=1),"                      \
+    " format INTEGER NOT NULL, name TEXT NOT NULL, id BLOB NOT NULL, node BLOB NOT NULL,"       \
+    " cursor INTEGER NOT NULL, seq INTEGER NOT NULL, stamp INTEGER NOT NULL,"                   \
+    " created INTEGER NOT NULL);"                                                               \
+    "CREATE TABLE satchel_id(number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE);"             \
+    "CREATE TABLE satchel_row(name BLOB PRIMARY KEY, version BLOB NOT NULL) WITHOUT ROWID;"     \
+    "CREATE TABLE satchel_device(id BLOB PRIMARY KEY, user TEXT NOT NULL, token BLOB,"          \
+    " last_number INTEGER NOT NULL DEFAULT 0, last_hash BLOB, last_stamp INTEGER NOT NULL"      \
+    " DEFAULT 0, cursor INTEGER NOT NULL DEFAULT 0, clock_error INTEGER, last_seen INTEGER,"    \
+    " software TEXT, joined INTEGER NOT NULL) WITHOUT ROWID;"                                   \
+    "CREATE TABLE satchel_hash(device INTEGER NOT NULL, number INTEGER NOT NULL,"               \
+    " hash BLOB NOT NULL, cursor INTEGER NOT NULL, PRIMARY KEY(device, number)) WITHOUT ROWID;" \
+    "CREATE TABLE satchel_user(login TEXT PRIMARY KEY, role TEXT, active INTEGER NOT NULL"      \
+    " DEFAULT 1) WITHOUT ROWID;"                                                                \
+    "CREATE TABLE satchel_grant(user TEXT NOT NULL, value NOT NULL, PRIMARY KEY(user, value))"  \
+    " WITHOUT ROWID;"                                                                           \
+    "CREATE TABLE satchel_invite(hash BLOB PRIMARY KEY, login TEXT NOT NULL,"                   \
+    " created INTEGER NOT NULL, expires INTEGER NOT NULL, used INTEGER, device BLOB)"           \
+    " WITHOUT ROWID;"
+#define SQL_INSERT_WORKSPACE "INSERT INTO satchel_workspace VALUES(1,?1,?2,?3,?4,0,0,0,?5)"
+#define SQL_FORMAT "SELECT format, node FROM satchel_workspace"
+
+static const char *const statement_sql[STORE_STATEMENT_COUNT] = {
+    [STORE_BEGIN] = "BEGIN IMMEDIATE",
+    [STORE_COMMIT] = "COMMIT",
+    [STORE_ROLLBACK] = "ROLLBACK",
+    [STORE_SAVE] = "SAVEPOINT satchel_rows",
+    [STORE_RELEASE] = "RELEASE satchel_rows",
+    [STORE_BACK] = "ROLLBACK TO satchel_rows",
+    [STORE_HEAD] = "SELECT id, node, cursor, seq, stamp FROM satchel_workspace",
+    [STORE_SET_HEAD] = "UPDATE satchel_workspace SET cursor=?1, seq=?2, stamp=?3",
+    [STORE_ROW] = "SELECT version FROM satchel_row WHERE name=?1",
+    [STORE_SET_ROW] = "INSERT INTO satchel_row(name,version) VALUES(?1,?2)"
+                      " ON CONFLICT(name) DO UPDATE SET version=excluded.version",
+    [STORE_DEVICE] =
+        "SELECT user, last_number, last_hash, last_stamp FROM satchel_device WHERE id=?1",
+    [STORE_SET_DEVICE] = "UPDATE satchel_device SET last_number=?1, last_hash=?2, last_stamp=?3"
+                         " WHERE id=?4",
+    [STORE_ENTRY] = "SELECT seq, device, number, stamp, secret, user, body, notes, timeline"
+                    " FROM satchel_entry WHERE cursor=?1",
+    [STORE_HASH] = "SELECT hash FROM satchel_hash WHERE device=?1 AND number=?2",
+    [STORE_ADD_HASH] = "INSERT INTO satchel_hash(device,number,hash,cursor) VALUES(?1,?2,?3,?4)",
+    [STORE_ADD_ID] = "INSERT INTO satchel_id(number,id) VALUES(?1,?2)",
+};
+
+/* ---- transactions and the head ---- */
+
+static enum satchel_status run(struct satchel_store_sqlite *store, enum store_statement which,
+                               struct satchel_error *error)
+{
+    struct satchel_query query;
+    satchel_query_begin(&query, store->db, store->statements[which]);
+    return satchel_query_run(&query, error);
+}
+
+static enum satchel_status store_begin(struct satchel_store *base, struct satchel_error *error)
+{
+    return run(store_of(base), STORE_BEGIN, error);
+}
+
+static void store_rollback(struct satchel_store *base)
+{
+    struct satchel_store_sqlite *store = store_of(base);
+    /* Some failures (a full disk) have ended the transaction already; of ROLLBACK itself there is
+     * no failure that leaves a transaction open. */
+    if (!sqlite3_get_autocommit(store->db) && run(store, STORE_ROLLBACK, NULL) != SATCHEL_OK)
+        sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+    store_ids_forget_uncommitted(store);
+}
+
+static enum satchel_status store_commit(struct satchel_store *base, struct satchel_error *error)
+{
+    struct satchel_store_sqlite *store = store_of(base);
+    enum satchel_status status = run(store, STORE_COMMIT, error);
+    if (status == SATCHEL_OK)
+        store->id_committed = store->id_count;
+    return status;
+}
+
+static enum satchel_status store_load_head(struct satchel_store *base,
+                                           struct satchel_store_head *head,
+                                           struct satchel_error *error)
+{
+    struct satchel_store_sqlite *store = store_of(base);
+    struct satchel_query query;
+    bool has_row = false;
+    satchel_query_begin(&query, store->db, store->statements[STORE_HEAD]);
+    enum satchel_status status = satchel_query_step(&query, &has_row, error);
+    if (status == SATCHEL_OK) {
+        if (!has_row || !satchel_column_id(query.statement, 0, &head->workspace_id) ||
+            !satchel_column_id(query.statement, 1, &head->node))
+            status = satchel_error_set(error, SATCHEL_CORRUPT,
+                                       "satchel_workspace is damaged; restore a backup");
+        head->cursor = (uint64_t)sqlite3_column_int64(query.statement, 2);
+        head->seq = (uint64_t)sqlite3_column_int64(query.statement, 3);
+        head->stamp = (satchel_stamp)sqlite3_column_int64(query.statement, 4);
+    }
+    satchel_query_end(&query);
+    return status;
+}
+
+static enum satchel_status store_write_head(struct satchel_store *base,
+                                            const struct satchel_store_head *head,
+                                            struct satchel_error *error)
+{
+    struct satchel_store_sqlite *store = store_of(base);
+    struct satchel_query query;
+    satchel_query_begin(&query, store->db, store->statements[STORE_SET_HEAD]);
+    satchel_query_integer(&query, (int64_t)head->cursor);
+    satchel_query_integer(&query, (int64_t)head->seq);
+    satchel_query_integer(&query, (int64_t)head->stamp);
+    return satchel_query_run(&query, error);
+}
+
+/* ---- the writing connection's life ---- */
+
+static void store_close(struct satchel_store *base)
+{
+    struct satchel_store_sqlite *store = store_of(base);
+    satchel_row_io_free(store->rows);
+    satchel_log_free(store->log);
+    for (int i = 0; i < STORE_STATEMENT_COUNT; i++)
+        sqlite3_finalize(store->statements[i]);
+    sqlite3_close_v2(store->db);
+    satchel_schema_free(store->schema);
+    store_ids_deinit(store);
+    satchel_free(NULL, store);
+}
+
+static const struct satchel_store_ops sqlite_ops = {
+    .begin = store_begin,
+    .commit = store_commit,
+    .rollback = store_rollback,
+    .load_head = store_load_head,
+    .load_devices = store_load_devices,
+    .load_rows = store_load_rows,
+    .load_entries = store_load_entries,
+    .load_hash = store_load_hash,
+    .write_rows = store_write_rows,
+    .append_entries = store_append_entries,
+    .write_conflicts = store_write_conflicts,
+    .write_devices = store_write_devices,
+    .write_head = store_write_head,
+    .close = store_close,
+};
+
+static bool writer_applying(void *context)
+{
+    (void)context;
+    return true; /* every write of the server to a synced table applies somebody's change set */
+}
+
+static int64_t wall_now(void *context)
+{
+    (void)context;
+    struct timespec now;
+    if (timespec_get(&now, TIME_UTC) == 0)
+        return 0;
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static const char *writer_device(void *context)
+{
+    return ((struct satchel_store_sqlite *)context)->node_text;
+}
+
+static const char *no_name(void *context)
+{
+    (void)context;
+    return NULL;
+}
+
+static enum satchel_status open_connection(sqlite3 **out, const char *path, int flags,
+                                           const struct satchel_identity *identity,
+                                           struct satchel_error *error)
+{
+    enum satchel_status status = SATCHEL_OK;
+    if (sqlite3_open_v2(path, out, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
+        if (!*out)
+            return satchel_error_set(error, SATCHEL_NOMEM, "no memory to open %s", path);
+        status = satchel_db_error(error, *out, "opening %s", path);
+    } else {
+        sqlite3_extended_result_codes(*out, 1);
+        sqlite3_busy_timeout(*out, 5000);
+        if (satchel_functions_register(*out, identity) != SQLITE_OK)
+            status = satchel_db_error(error, *out, "registering the satchel functions");
+    }
+    if (status != SATCHEL_OK) {
+        sqlite3_close_v2(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+static enum satchel_status check_format(struct satchel_store_sqlite *store, const char *path,
+                                        struct satchel_error *error)
+{
+    sqlite3_stmt *statement = NULL;
+    struct satchel_query query;
+    struct satchel_error detail = {0};
+    struct satchel_id node;
+    bool has_row = false;
+    enum satchel_status status = satchel_db_prepare(store->db, SQL_FORMAT, &statement, &detail);
+    if (status == SATCHEL_SQL || status == SATCHEL_CORRUPT) {
+        status =
+            satchel_error_set(error, SATCHEL_MISMATCH, "%s is no central store of a workspace (%s)",
+                              path, detail.message);
+        goto cleanup;
+    }
+    if (status != SATCHEL_OK) {
+        satchel_error_set(error, status, "%s", detail.message);
+        goto cleanup;
+    }
+    satchel_query_begin(&query, store->db, statement);
+    status = satchel_query_step(&query, &has_row, error);
+    if (status != SATCHEL_OK)
+        goto cleanup;
+    if (!has_row || !satchel_column_id(statement, 1, &node))
+        status =
+            satchel_error_set(error, SATCHEL_MISMATCH, "%s is no complete central store", path);
+    else if (sqlite3_column_int(statement, 0) != SATCHEL_STORE_FORMAT)
+        status = satchel_error_set(error, SATCHEL_VERSION,
+                                   "%s has format %d, this satcheld knows %d: use the satcheld "
+                                   "that wrote it, or a newer one",
+                                   path, sqlite3_column_int(statement, 0), SATCHEL_STORE_FORMAT);
+    else
+        satchel_id_text(&node, store->node_text);
+cleanup:
+    sqlite3_finalize(statement);
+    return status;
+}
+
+static struct satchel_store_sqlite *store_new(void)
+{
+    struct satchel_store_sqlite *store = satchel_alloc_zero(NULL, sizeof *store);
+    if (!store)
+        return NULL;
+    store->base.ops = &sqlite_ops;
+    store->base.ids.number_of = store_ids_number_of;
+    store->base.ids.id_of = store_ids_id_of;
+    store->base.ids.context = store;
+    store->identity.context = store;
+    store->identity.applying = writer_applying;
+    store->identity.now_ms = wall_now;
+    store->identity.device = writer_device;
+    store->identity.user = no_name;
+    store->identity.role = no_name;
+    satchel_map_init(&store->id_numbers, SATCHEL_STORE_IDS_MAX, NULL);
+    return store;
+}
+
+/* What an opened file of the right format still needs. */
+static enum satchel_status make_ready(struct satchel_store_sqlite *store,
+                                      struct satchel_error *error)
+{
+    struct satchel_schema *schema = NULL;
+    enum satchel_status status = satchel_db_exec(store->db, SQL_SETTINGS, error);
+    if (status == SATCHEL_OK)
+        status = satchel_log_create(store->db, error);
+    for (int i = 0; status == SATCHEL_OK && i < STORE_STATEMENT_COUNT; i++)
+        status = satchel_db_prepare(store->db, statement_sql[i], &store->statements[i], error);
+    if (status == SATCHEL_OK)
+        status = satchel_log_new(&store->log, store->db);
+    if (status == SATCHEL_OK)
+        status = store_ids_load(store, error);
+    if (status == SATCHEL_OK)
+        status = satchel_schema_load(store->db, &schema, error);
+    if (status == SATCHEL_OK)
+        status = satchel_store_sqlite_take_schema(&store->base, schema, error);
+    if (status != SATCHEL_OK)
+        satchel_error_default(error, status, "the central store could not be made ready");
+    return status;
+}
+
+enum satchel_status satchel_store_sqlite_open(struct satchel_store **out, const char *path,
+                                              struct satchel_error *error)
+{
+    *out = NULL;
+    struct satchel_store_sqlite *store = store_new();
+    if (!store)
+        return satchel_error_set(error, SATCHEL_NOMEM, "no memory to open %s", path);
+    enum satchel_status status =
+        open_connection(&store->db, path, SQLITE_OPEN_READWRITE, &store->identity, error);
+    if (status == SATCHEL_OK)
+        status = check_format(store, path, error);
+    if (status == SATCHEL_OK)
+        status = make_ready(store, error);
+    if (status != SATCHEL_OK) {
+        store_close(&store->base);
+        return status;
+    }
+    *out = &store->base;
+    return SATCHEL_OK;
+}
+
+static enum satchel_status create_tables(sqlite3 *db, struct satchel_span name, int64_t now_ms,
+                                         struct satchel_error *error)
+{
+    sqlite3_stmt *statement = NULL;
+    struct satchel_query query;
+    struct satchel_id workspace, node;
+    randombytes_buf(&workspace, sizeof workspace);
+    randombytes_buf(&node, sizeof node);
+    enum satchel_status status = satchel_db_exec(db, SQL_SETTINGS "BEGIN;" SQL_TABLES, error);
+    if (status == SATCHEL_OK)
+        status = satchel_db_prepare(db, SQL_INSERT_WORKSPACE, &statement, error);
+    if (status == SATCHEL_OK) {
+        satchel_query_begin(&query, db, statement);
+        satchel_query_integer(&query, SATCHEL_STORE_FORMAT);
+        satchel_query_text(&query, name);
+        satchel_query_id(&query, &workspace);
+        satchel_query_id(&query, &node);
+        satchel_query_integer(&query, now_ms);
+        status = satchel_query_run(&query, error);
+    }
+    sqlite3_finalize(statement);
+    if (status == SATCHEL_OK)
+        status = satchel_db_exec(db, "COMMIT", error);
+    return status;
+}
+
+enum satchel_status satchel_store_sqlite_create(struct satchel_store **out, const char *path,
+                                                struct satchel_span name, int64_t now_ms,
+                                                struct satchel_error *error)
+{
+    *out = NULL;
+    sqlite3 *db = NULL;
+    struct satchel_identity identity = {NULL, writer_applying, wall_now, no_name, no_name, no_name};
+    enum satchel_status status =
+        open_connection(&db, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &identity, error);
+    if (status != SATCHEL_OK)
+        return status;
+    status = create_tables(db, name, now_ms, error);
+    sqlite3_close_v2(db);
+    if (status == SATCHEL_OK)
+        status = satchel_store_sqlite_open(out, path, error);
+    return status;
+}
+
+sqlite3 *satchel_store_sqlite_db(struct satchel_store *store)
+{
+    return store_of(store)->db;
+}
+
+struct satchel_row_io *satchel_store_sqlite_rows(struct satchel_store *store)
+{
+    return store_of(store)->rows;
+}
+
+enum satchel_status satchel_store_sqlite_take_schema(struct satchel_store *base,
+                                                     struct satchel_schema *schema,
+                                                     struct satchel_error *error)
+{
+    struct satchel_store_sqlite *store = store_of(base);
+    satchel_row_io_free(store->rows);
+    store->rows = NULL;
+    satchel_schema_free(store->schema);
+    store->schema = schema;
+    base->schema = schema;
+    if (!schema)
+        return SATCHEL_OK;
+    enum satchel_status status = satchel_row_io_new(&store->rows, store->db, schema);
+    if (status != SATCHEL_OK)
+        satchel_error_set(error, status, "no memory for the statements of the schema");
+    return status;
+}
+
+/* ---- readers ---- */
+
+enum satchel_status satchel_store_sqlite_reader(sqlite3 **out, const char *path,
+                                                const struct satchel_identity *identity,
+                                                struct satchel_error *error)
+{
+    enum satchel_status status = open_connection(out, path, SQLITE_OPEN_READWRITE, identity, error);
+    if (status != SATCHEL_OK)
+        return status;
+    int code = sqlite3_db_config(*out, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    status = code == SQLITE_OK ? SATCHEL_OK : satchel_db_error(error, *out, "configuring a reader");
+    if (status == SATCHEL_OK)
+        status = satchel_db_exec(*out,
+                                 "PRAGMA wal_autocheckpoint=0; PRAGMA query_only=1;"
+                                 "PRAGMA foreign_keys=OFF; PRAGMA cache_size=-32768;"
+                                 "PRAGMA temp_store=MEMORY;",
+                                 error);
+    if (status != SATCHEL_OK) {
+        sqlite3_close_v2(*out);
+        *out = NULL;
+    }
+    return status;
+}

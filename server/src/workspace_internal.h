@@ -1,0 +1,160 @@
+/* A workspace from inside: what the files of its threads share. */
+#ifndef SATCHEL_WORKSPACE_INTERNAL_H
+#define SATCHEL_WORKSPACE_INTERNAL_H
+
+#include "store_sqlite.h"
+#include "workspace.h"
+
+#include <pthread.h>
+#include <satchel/map.h>
+
+#define WORKSPACE_QUEUE_JOBS_MAX 8192
+#define WORKSPACE_QUEUE_BYTES_MAX ((size_t)128 << 20)
+/* One group commit. */
+#define WORKSPACE_GROUP_CHANGESETS_MAX 512
+#define WORKSPACE_GROUP_BYTES_MAX ((size_t)8 << 20)
+#define WORKSPACE_JOB_BYTES_MAX ((size_t)256 << 20)
+#define WORKSPACE_PATH_BYTES_MAX 4096
+#define WORKSPACE_DEVICES_MAX 1000000
+/* The user of what the server itself writes: first rows. */
+#define WORKSPACE_SERVER_USER "satchel-server"
+
+struct workspace_queue {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    struct satchel_job *first, *last;
+    size_t job_count;
+    size_t bytes;
+    bool is_closing;
+};
+
+enum workspace_thread { THREAD_WRITER, THREAD_STREAM, THREAD_QUERY, THREAD_COUNT };
+
+struct workspace_worker {
+    struct satchel_workspace *workspace;
+    struct workspace_queue queue;
+    pthread_t thread;
+    bool is_running;
+};
+
+/* A reading connection and the schema it sees. */
+struct workspace_reader {
+    sqlite3 *db;
+    struct satchel_identity identity;
+    struct satchel_schema *schema;
+    uint32_t migration_count;
+    sqlite3_stmt *entries, *head, *count;
+    struct satchel_buffer scratch;
+};
+
+/* How far a device has come since this process started, as its session asked for entries. */
+struct workspace_progress {
+    uint64_t cursor;
+    int64_t at_ms;
+};
+
+struct satchel_workspace {
+    char name[65];
+    char path[WORKSPACE_PATH_BYTES_MAX];
+    struct satchel_workspace_callbacks callbacks;
+    struct workspace_worker workers[THREAD_COUNT];
+    struct satchel_store *store;                   /* the writer thread's */
+    struct workspace_reader readers[THREAD_COUNT]; /* of THREAD_STREAM and THREAD_QUERY */
+    pthread_mutex_t progress_mutex;
+    struct satchel_map progress; /* device -> struct workspace_progress */
+    struct satchel_arena progress_arena;
+};
+
+int64_t workspace_now_ms(void);
+void workspace_log(struct satchel_workspace *workspace, const char *format, ...)
+    SATCHEL_PRINTF(2, 3);
+/* Hands a job back to its owner. */
+void workspace_complete(struct satchel_workspace *workspace, struct satchel_job *job,
+                        enum satchel_status status);
+/* An argument of an admin request as text; INVALID naming `what` if it is missing or no text. */
+enum satchel_status job_argument(struct satchel_job *job, uint32_t index, const char *what,
+                                 struct satchel_span *out) SATCHEL_MUST_USE;
+/* Makes the job's first answer an ADMIN_RESULT of one line. */
+enum satchel_status job_answer_text(struct satchel_job *job, const char *format, ...)
+    SATCHEL_PRINTF(2, 3) SATCHEL_MUST_USE;
+
+/* ---- write_jobs.c: on the writer thread ---- */
+/* A chain of jobs taken together: PUSH jobs, or one job of another kind. */
+void workspace_write(struct satchel_workspace *workspace, struct satchel_job *jobs);
+
+/* ---- enrol.c: each inside the caller's transaction ---- */
+enum satchel_status enrol_join(struct satchel_workspace *workspace,
+                               struct satchel_job *job) SATCHEL_MUST_USE;
+enum satchel_status enrol_attach(struct satchel_workspace *workspace,
+                                 struct satchel_job *job) SATCHEL_MUST_USE;
+
+/* ---- users.c ---- */
+struct workspace_user {
+    bool is_found;
+    bool is_active;
+    struct satchel_span role; /* in the arena; empty for none */
+};
+enum satchel_status user_find(struct satchel_store *store, struct satchel_span login,
+                              struct satchel_arena *arena, struct workspace_user *out,
+                              struct satchel_error *error) SATCHEL_MUST_USE;
+enum satchel_status user_add(struct satchel_workspace *workspace,
+                             struct satchel_job *job) SATCHEL_MUST_USE;
+enum satchel_status user_invite(struct satchel_workspace *workspace,
+                                struct satchel_job *job) SATCHEL_MUST_USE;
+/* The kept hash of an invite as a person typed it, of a token. */
+#define INVITE_HASH_BYTES 32
+bool invite_hash(struct satchel_span typed, uint8_t hash[INVITE_HASH_BYTES]);
+void token_hash(struct satchel_span token, uint8_t hash[INVITE_HASH_BYTES]);
+
+/* ---- deploy.c ---- */
+/* Brings the store to `migrations`, first rows included, inside the caller's transaction. On
+ * failure the caller rolls back and calls deploy_reload. `*notice` (may be NULL as a result) lives
+ * in the arena. */
+enum satchel_status deploy_migrations(struct satchel_store *store,
+                                      const struct satchel_migration *migrations,
+                                      uint32_t migration_count, int64_t now_ms,
+                                      struct satchel_arena *arena, const char **notice,
+                                      struct satchel_error *error) SATCHEL_MUST_USE;
+/* The schema as the file has it, after a rollback. */
+enum satchel_status deploy_reload(struct satchel_store *store,
+                                  struct satchel_error *error) SATCHEL_MUST_USE;
+enum satchel_status deploy_job(struct satchel_workspace *workspace,
+                               struct satchel_job *job) SATCHEL_MUST_USE;
+
+/* ---- first_rows.c ---- */
+/* Merges the rows that the INSERTs of a migration make as a change set of the server itself. */
+enum satchel_status first_rows_merge(struct satchel_store *store,
+                                     const struct satchel_migration *migration,
+                                     uint32_t schema_count, int64_t now_ms,
+                                     struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* ---- read_jobs.c: on a reader thread ---- */
+enum satchel_status reader_open(struct workspace_reader *reader, const char *path,
+                                struct satchel_error *error) SATCHEL_MUST_USE;
+void reader_close(struct workspace_reader *reader);
+void workspace_read(struct satchel_workspace *workspace, struct workspace_reader *reader,
+                    struct satchel_job *job);
+
+/* ---- query.c ---- */
+enum satchel_status query_verb(struct satchel_workspace *workspace, struct workspace_reader *reader,
+                               struct satchel_job *job) SATCHEL_MUST_USE;
+/* A result being put together, bounded. */
+struct query_result {
+    struct satchel_job *job;
+    struct satchel_value *values;
+    uint32_t value_count, value_capacity;
+    uint32_t column_count;
+    size_t bytes;
+};
+enum satchel_status query_result_begin(struct query_result *result, struct satchel_job *job,
+                                       const char *const *columns,
+                                       uint32_t column_count) SATCHEL_MUST_USE;
+/* Adds a value, copied. LIMIT. */
+enum satchel_status query_result_add(struct query_result *result,
+                                     const struct satchel_value *value) SATCHEL_MUST_USE;
+void query_result_end(struct query_result *result);
+/* ---- quarantine.c ---- */
+enum satchel_status quarantine_list(struct workspace_reader *reader,
+                                    struct satchel_job *job) SATCHEL_MUST_USE;
+
+#endif

@@ -1,0 +1,198 @@
+/* Owns the writer thread's transactions: one for all the PUSH jobs taken together (group commit),
+ * one for each other job. A job is completed only after its commit; whatever fails is rolled back
+ * whole, told to the jobs concerned, and the next job starts clean. */
+#include "merge.h"
+#include "workspace_internal.h"
+
+/* ---- PUSH ---- */
+
+struct push_group {
+    struct satchel_workspace *workspace;
+    struct satchel_arena arena;
+    struct satchel_incoming *incoming;
+    struct satchel_incoming_outcome *outcomes;
+    size_t count;
+    struct satchel_error error;
+};
+
+static enum satchel_status gather(struct push_group *group, struct satchel_job *jobs)
+{
+    struct satchel_store *store = group->workspace->store;
+    size_t total = 0;
+    for (struct satchel_job *job = jobs; job; job = job->next)
+        total += job->request.push.item_count;
+    group->incoming = SATCHEL_ARENA_ARRAY(&group->arena, struct satchel_incoming, total);
+    group->outcomes = SATCHEL_ARENA_ARRAY(&group->arena, struct satchel_incoming_outcome, total);
+    if (!group->incoming || !group->outcomes)
+        return satchel_error_set(&group->error, SATCHEL_NOMEM, "no memory to merge %zu change sets",
+                                 total);
+    for (struct satchel_job *job = jobs; job; job = job->next) {
+        struct satchel_store_device device = {.id = job->device};
+        enum satchel_status status =
+            store->ops->load_devices(store, &device, 1, &group->arena, &group->error);
+        if (status != SATCHEL_OK)
+            return status;
+        for (uint32_t i = 0; i < job->request.push.item_count; i++) {
+            const struct satchel_push_item *item = &job->request.push.items[i];
+            struct satchel_incoming *incoming = &group->incoming[group->count++];
+            incoming->device = job->device;
+            incoming->user = device.user;
+            incoming->number = item->number;
+            incoming->stamp = item->stamp;
+            memcpy(incoming->secret, item->secret, SATCHEL_SECRET_BYTES);
+            incoming->body = item->body;
+        }
+    }
+    return SATCHEL_OK;
+}
+
+/* What a committed group says to one job, whose change sets are outcomes[0..]. */
+static enum satchel_status settle(struct satchel_workspace *workspace, struct satchel_job *job,
+                                  const struct satchel_incoming_outcome *outcomes)
+{
+    char device[SATCHEL_ID_TEXT_BYTES];
+    satchel_id_text(&job->device, device);
+    for (uint32_t i = 0; i < job->request.push.item_count; i++) {
+        if (outcomes[i].result == SATCHEL_INCOMING_REFUSED) {
+            job->error = outcomes[i].error;
+            workspace_log(workspace, "refused a change set of device %s: %s", device,
+                          job->error.message);
+            return job->error.status;
+        }
+        if (outcomes[i].quarantined_count > 0)
+            workspace_log(workspace, "quarantined %u parts of change set %llu of device %s",
+                          outcomes[i].quarantined_count,
+                          (unsigned long long)job->request.push.items[i].number, device);
+        job->acked_number = job->request.push.items[i].number;
+    }
+    return SATCHEL_OK;
+}
+
+static enum satchel_status merge_group(struct push_group *group, struct satchel_job *jobs,
+                                       uint64_t *head)
+{
+    struct satchel_store *store = group->workspace->store;
+    struct satchel_error *error = &group->error;
+    enum satchel_status status = store->ops->begin(store, error);
+    if (status != SATCHEL_OK)
+        return status;
+    status = gather(group, jobs);
+    if (status == SATCHEL_OK)
+        status = satchel_merge_batch(store, group->incoming, group->count, workspace_now_ms(),
+                                     group->outcomes, error);
+    if (status == SATCHEL_OK)
+        status = store->ops->commit(store, error);
+    if (status != SATCHEL_OK)
+        store->ops->rollback(store);
+    for (size_t i = 0; status == SATCHEL_OK && i < group->count; i++)
+        if (group->outcomes[i].cursor > *head)
+            *head = group->outcomes[i].cursor;
+    return status;
+}
+
+static void push(struct satchel_workspace *workspace, struct satchel_job *jobs)
+{
+    struct push_group group = {.workspace = workspace};
+    uint64_t head = 0;
+    satchel_arena_init(&group.arena, SIZE_MAX / 2, NULL);
+    enum satchel_status status = merge_group(&group, jobs, &head);
+    if (status != SATCHEL_OK && jobs->next) {
+        /* One of them is at fault, or the machine: each gets its own answer. */
+        satchel_arena_deinit(&group.arena);
+        while (jobs) {
+            struct satchel_job *job = jobs;
+            jobs = job->next;
+            job->next = NULL;
+            push(workspace, job);
+        }
+        return;
+    }
+    size_t done = 0;
+    while (jobs) {
+        struct satchel_job *job = jobs;
+        jobs = job->next;
+        uint32_t count = job->request.push.item_count;
+        enum satchel_status answer = status;
+        if (status == SATCHEL_OK) {
+            answer = settle(workspace, job, group.outcomes + done);
+        } else {
+            job->error = group.error;
+            workspace_log(workspace, "a push failed: %s", job->error.message);
+        }
+        done += count;
+        workspace_complete(workspace, job, answer);
+    }
+    if (head > 0)
+        workspace->callbacks.advanced(workspace->callbacks.context, workspace, head);
+    satchel_arena_deinit(&group.arena);
+}
+
+/* ---- the others ---- */
+
+static enum satchel_status admin(struct satchel_workspace *workspace, struct satchel_job *job)
+{
+    struct satchel_span verb;
+    enum satchel_status status = job_argument(job, 0, "the verb", &verb);
+    if (status != SATCHEL_OK)
+        return status;
+    if (satchel_span_equal(verb, satchel_span_text("workspace.deploy")))
+        return deploy_job(workspace, job);
+    if (satchel_span_equal(verb, satchel_span_text("user.add")))
+        return user_add(workspace, job);
+    if (satchel_span_equal(verb, satchel_span_text("invite")))
+        return user_invite(workspace, job);
+    if (satchel_span_equal(verb, satchel_span_text("device.revoke")))
+        return satchel_error_set(&job->error, SATCHEL_UNSUPPORTED,
+                                 "device revoke is not built yet");
+    return satchel_error_set(&job->error, SATCHEL_INVALID, "'%.*s' is no command that writes",
+                             (int)(verb.size < 80 ? verb.size : 80), (const char *)verb.data);
+}
+
+static bool is_deploy(const struct satchel_job *job)
+{
+    const struct satchel_message_admin *request = &job->request.admin;
+    return job->kind == SATCHEL_JOB_ADMIN && request->argument_count > 0 &&
+           request->arguments[0].type == SATCHEL_TEXT &&
+           satchel_span_equal(request->arguments[0].bytes, satchel_span_text("workspace.deploy"));
+}
+
+static void write_one(struct satchel_workspace *workspace, struct satchel_job *job)
+{
+    struct satchel_store *store = workspace->store;
+    struct satchel_store_head before = {0}, after = {0};
+    enum satchel_status status = store->ops->begin(store, &job->error);
+    if (status != SATCHEL_OK) {
+        workspace_complete(workspace, job, status);
+        return;
+    }
+    status = store->ops->load_head(store, &before, &job->error);
+    if (status == SATCHEL_OK) {
+        if (job->kind == SATCHEL_JOB_JOIN)
+            status = enrol_join(workspace, job);
+        else if (job->kind == SATCHEL_JOB_ATTACH)
+            status = enrol_attach(workspace, job);
+        else
+            status = admin(workspace, job);
+    }
+    if (status == SATCHEL_OK)
+        status = store->ops->load_head(store, &after, &job->error);
+    if (status == SATCHEL_OK)
+        status = store->ops->commit(store, &job->error);
+    if (status != SATCHEL_OK) {
+        struct satchel_error reload = {0};
+        store->ops->rollback(store);
+        if (is_deploy(job) && deploy_reload(store, &reload) != SATCHEL_OK)
+            workspace_log(workspace, "the schema could not be read again: %s", reload.message);
+    }
+    workspace_complete(workspace, job, status);
+    if (status == SATCHEL_OK && after.cursor > before.cursor)
+        workspace->callbacks.advanced(workspace->callbacks.context, workspace, after.cursor);
+}
+
+void workspace_write(struct satchel_workspace *workspace, struct satchel_job *jobs)
+{
+    if (jobs->kind == SATCHEL_JOB_PUSH)
+        push(workspace, jobs);
+    else
+        write_one(workspace, jobs);
+}
