@@ -80,7 +80,7 @@ enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
 static void print_overview(FILE *out)
 {
-    fputs("satchel " SATCHEL_VERSION ": SQLite replicas that work offline and sync.\n\nusage:\n", out);
+    fputs("satchel " SATCHEL_VERSION_TEXT ": SQLite replicas that work offline and sync.\n\nusage:\n", out);
     for (int i = 0; i < COMMAND_COUNT; i++)
         if (commands[i].run != run_unbuilt)
             fprintf(out, "  satchel %s %s\n", commands[i].name, commands[i].usage);
@@ -125,7 +125,7 @@ int main(int count, char **words)
         return count < 2 ? EXIT_USAGE : EXIT_DONE;
     }
     if (strcmp(words[1], "--version") == 0) {
-        puts("satchel " SATCHEL_VERSION);
+        puts("satchel " SATCHEL_VERSION_TEXT);
         return EXIT_DONE;
     }
     for (int i = 0; i < COMMAND_COUNT; i++) {

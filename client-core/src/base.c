@@ -55,7 +55,8 @@ static enum satchel_status read_vector(struct satchel_cursor *cursor, struct sat
     for (uint32_t i = 0; i < item_count / 2; i++) {
         items[i].node = satchel_cursor_id(cursor);
         items[i].seq = satchel_cursor_unsigned(cursor, INT64_MAX);
-        if (items[i].seq == 0 || (i > 0 && satchel_id_compare(&items[i - 1].node, &items[i].node) >= 0))
+        if (items[i].seq == 0 ||
+            (i > 0 && satchel_id_compare(&items[i - 1].node, &items[i].node) >= 0))
             cursor->failed = true;
     }
     out->items = items;

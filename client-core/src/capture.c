@@ -1,10 +1,12 @@
-/* Owns the virtual tables that the capture triggers write to: what SQLite calls, when, and what it means
- * for the operations in memory. What those are is capture_rows.c's; what becomes of them, capture_flush.c's.
+/* Owns the virtual tables that the capture triggers write to: what SQLite calls, when, and what it
+ * means for the operations in memory. What those are is capture_rows.c's; what becomes of them,
+ * capture_flush.c's.
  *
- * There is one table per width, all feeding one transaction: SQLite begins, syncs and ends each of them that
- * was written to, so every call but the first of its kind finds its work done.
+ * There is one table per width, all feeding one transaction: SQLite begins, syncs and ends each of
+ * them that was written to, so every call but the first of its kind finds its work done.
  *
- * recursive_triggers must stay on: SQLite fires the delete triggers of rows that REPLACE removes only then. */
+ * recursive_triggers must stay on: SQLite fires the delete triggers of rows that REPLACE removes
+ * only then. */
 #include "capture.h"
 
 #include <stdio.h>
@@ -28,21 +30,17 @@ static struct satchel_capture *capture_of(sqlite3_vtab *table)
 static int code_of(enum satchel_status status)
 {
     switch (status) {
-    case SATCHEL_OK:
-        return SQLITE_OK;
-    case SATCHEL_NOMEM:
-        return SQLITE_NOMEM;
-    case SATCHEL_BUSY:
-        return SQLITE_BUSY;
+    case SATCHEL_OK: return SQLITE_OK;
+    case SATCHEL_NOMEM: return SQLITE_NOMEM;
+    case SATCHEL_BUSY: return SQLITE_BUSY;
     case SATCHEL_LIMIT:
-    case SATCHEL_REFUSED:
-        return SQLITE_CONSTRAINT_VTAB;
-    default:
-        return SQLITE_ERROR;
+    case SATCHEL_REFUSED: return SQLITE_CONSTRAINT_VTAB;
+    default: return SQLITE_ERROR;
     }
 }
 
-/* Hands SQLite the words of a failure; the statement (at the commit: the transaction) is then undone. */
+/* Hands SQLite the words of a failure; the statement (at the commit: the transaction) is then
+ * undone. */
 static int report(sqlite3_vtab *table, enum satchel_status status)
 {
     struct satchel_capture *capture = capture_of(table);
@@ -172,17 +170,20 @@ static enum satchel_status check_replace(struct satchel_capture *capture)
     sqlite3 *db = capture->replica->db;
     if (sqlite3_vtab_on_conflict(db) != SQLITE_REPLACE)
         return SATCHEL_OK;
-    bool is_on = sqlite3_prepare_v2(db, "PRAGMA recursive_triggers", -1, &statement, NULL) == SQLITE_OK &&
-                 sqlite3_step(statement) == SQLITE_ROW && sqlite3_column_int(statement, 0) == 1;
+    bool is_on =
+        sqlite3_prepare_v2(db, "PRAGMA recursive_triggers", -1, &statement, NULL) == SQLITE_OK &&
+        sqlite3_step(statement) == SQLITE_ROW && sqlite3_column_int(statement, 0) == 1;
     sqlite3_finalize(statement);
     if (is_on)
         return SATCHEL_OK;
-    return satchel_error_set(&capture->error, SATCHEL_REFUSED,
-                             "REPLACE needs PRAGMA recursive_triggers=ON, which was switched off on "
-                             "this connection");
+    return satchel_error_set(
+        &capture->error, SATCHEL_REFUSED,
+        "REPLACE needs PRAGMA recursive_triggers=ON, which was switched off on "
+        "this connection");
 }
 
-static int table_update(sqlite3_vtab *table, int count, sqlite3_value **values, sqlite3_int64 *rowid)
+static int table_update(sqlite3_vtab *table, int count, sqlite3_value **values,
+                        sqlite3_int64 *rowid)
 {
     struct satchel_capture *capture = capture_of(table);
     struct satchel_capture_code code;
@@ -194,10 +195,10 @@ static int table_update(sqlite3_vtab *table, int count, sqlite3_value **values, 
         return report(table, satchel_error_set(&capture->error, SATCHEL_REFUSED,
                                                "only capture triggers write here"));
     if (code.tag != capture->tag)
-        return report(table,
-                      satchel_error_set(&capture->error, SATCHEL_REFUSED,
-                                        "the table belongs to another replica than this connection's "
-                                        "main database; open that replica to write to it"));
+        return report(
+            table, satchel_error_set(&capture->error, SATCHEL_REFUSED,
+                                     "the table belongs to another replica than this connection's "
+                                     "main database; open that replica to write to it"));
     uint32_t value_count = code.column_count * (code.kind == SATCHEL_OP_UPDATE ? 2 : 1);
     if (value_count > (uint32_t)count - 3)
         return report(table, satchel_error_set(&capture->error, SATCHEL_REFUSED,

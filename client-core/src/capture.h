@@ -7,8 +7,8 @@
  *   capture_net.c    what several operations on one row come to
  *   capture_flush.c  the change set made of them at the commit
  *
- * The operations of one transaction lie one behind the other in a buffer; those on one row are chained.
- * A savepoint is a length of the buffer, its rollback cuts the buffer back. */
+ * The operations of one transaction lie one behind the other in a buffer; those on one row are
+ * chained. A savepoint is a length of the buffer, its rollback cuts the buffer back. */
 #ifndef SATCHEL_CAPTURE_H
 #define SATCHEL_CAPTURE_H
 
@@ -16,10 +16,15 @@
 
 /* ---- what a trigger passes: one integer that says what the values are, then the values ---- */
 
-/* Old values and new ones of the widest table, beside the integer, must fit SQLite's limit on columns. */
+/* Old values and new ones of the widest table, beside the integer, must fit SQLite's limit on
+ * columns. */
 #define SATCHEL_CAPTURE_ARGUMENTS_MAX 1999
-/* Numbers of arguments for which a virtual table is registered: SQLite fills those not given, one by one. */
-#define SATCHEL_CAPTURE_WIDTHS {12, 24, 48, 96, 192, 384, 768, SATCHEL_CAPTURE_ARGUMENTS_MAX}
+/* Numbers of arguments for which a virtual table is registered: SQLite fills those not given, one
+ * by one. */
+#define SATCHEL_CAPTURE_WIDTHS                                       \
+    {                                                                \
+        12, 24, 48, 96, 192, 384, 768, SATCHEL_CAPTURE_ARGUMENTS_MAX \
+    }
 enum { SATCHEL_CAPTURE_WIDTH_COUNT = 8 };
 
 struct satchel_capture_code {
@@ -36,18 +41,18 @@ bool satchel_capture_code_unpack(int64_t packed, struct satchel_capture_code *co
 
 #define SATCHEL_CAPTURE_BYTES_MAX (256u << 20)
 
-/* Header of an operation in the buffer, 8-byte aligned; offsets are of headers, 0 is none (the buffer
- * begins with 8 bytes of nothing). Behind it: the key's values, then
- *   insert, delete   the new (old) value of each column outside the key, ascending
- *   update           value_count times: column (2 bytes), old value, new value
- * A value is its type (1 byte), then 8 bytes (numbers) or a length (4 bytes) and bytes. */
+/* Header of an operation in the buffer, 8-byte aligned; offsets are of headers, 0 is none (the
+ * buffer begins with 8 bytes of nothing). Behind it: the key's values, then insert, delete   the
+ * new (old) value of each column outside the key, ascending update           value_count times:
+ * column (2 bytes), old value, new value A value is its type (1 byte), then 8 bytes (numbers) or a
+ * length (4 bytes) and bytes. */
 struct satchel_capture_op {
-    uint64_t hash;         /* of table and key */
-    uint32_t size;         /* with the header, rounded up to 8 */
-    uint32_t before;       /* the operation before in the buffer */
-    uint32_t first;        /* of the chain */
-    uint32_t last;         /* of the chain; in all but the first: the one before in the chain */
-    uint32_t next;         /* in the chain */
+    uint64_t hash;   /* of table and key */
+    uint32_t size;   /* with the header, rounded up to 8 */
+    uint32_t before; /* the operation before in the buffer */
+    uint32_t first;  /* of the chain */
+    uint32_t last;   /* of the chain; in all but the first: the one before in the chain */
+    uint32_t next;   /* in the chain */
     uint32_t table;
     uint32_t key_bytes;
     uint16_t value_count;
@@ -63,7 +68,7 @@ struct satchel_capture_mark {
 /* What capture needs to know of a table beyond the schema. */
 struct satchel_capture_table {
     const struct satchel_table *table; /* NULL: not tracked */
-    bool has_immutable; /* a column that no update may change */
+    bool has_immutable;                /* a column that no update may change */
     bool has_groups, has_counters;
 };
 
@@ -90,7 +95,7 @@ struct satchel_capture {
 
     struct satchel_capture_table *tables; /* by number, from 1; NULL: to be made from the schema */
     uint32_t table_count;
-    struct satchel_row_io *row_io;        /* made when first needed */
+    struct satchel_row_io *row_io; /* made when first needed */
 
     /* the transaction */
     bool is_open;
@@ -119,16 +124,16 @@ struct satchel_capture {
     struct satchel_error error;
 };
 
-static inline struct satchel_capture_op *satchel_capture_op_at(const struct satchel_capture *capture,
-                                                               uint32_t offset)
+static inline struct satchel_capture_op *satchel_capture_op_at(
+    const struct satchel_capture *capture, uint32_t offset)
 {
     return (struct satchel_capture_op *)(void *)(capture->ops.data + offset);
 }
 
 /* ---- capture_rows.c ---- */
 
-/* Takes in what a trigger passed; `values` are the arguments behind the code. REFUSED, LIMIT or another
- * status with capture->error saying why; nothing is taken in then. */
+/* Takes in what a trigger passed; `values` are the arguments behind the code. REFUSED, LIMIT or
+ * another status with capture->error saying why; nothing is taken in then. */
 enum satchel_status satchel_capture_take(struct satchel_capture *capture,
                                          const struct satchel_capture_code *code,
                                          sqlite3_value **values) SATCHEL_MUST_USE;
@@ -154,15 +159,17 @@ struct satchel_capture_row {
     const struct satchel_table *table;
     struct satchel_value key[SATCHEL_KEY_COLUMNS_MAX];
     bool existed, exists;
-    /* by column number, keys aside: old_values where it existed, new_values where it exists. Of an update,
-     * is_changed says which columns are written (groups whole), and only these have values */
+    /* by column number, keys aside: old_values where it existed, new_values where it exists. Of an
+     * update, is_changed says which columns are written (groups whole), and only these have values
+     */
     struct satchel_value *old_values, *new_values;
     bool *is_changed;
 };
 /* What the chain that begins at `first` comes to; values borrow from the buffer or the arena. */
 enum satchel_status satchel_capture_net(struct satchel_capture *capture, uint32_t first,
                                         struct satchel_capture_row *out) SATCHEL_MUST_USE;
-/* Whether the row existed before the transaction, by the chain alone; and its value of `column` then. */
+/* Whether the row existed before the transaction, by the chain alone; and its value of `column`
+ * then. */
 bool satchel_capture_chain_start(const struct satchel_capture *capture, uint32_t first,
                                  uint32_t column, struct satchel_value *start);
 
@@ -173,22 +180,24 @@ enum satchel_status satchel_capture_check_update(struct satchel_capture *capture
                                                  const struct satchel_value *old_values,
                                                  const struct satchel_value *new_values,
                                                  const bool *is_changed) SATCHEL_MUST_USE;
-enum satchel_status satchel_capture_check_insert(struct satchel_capture *capture,
-                                                 const struct satchel_capture_table *table,
-                                                 const struct satchel_value *new_values) SATCHEL_MUST_USE;
+enum satchel_status satchel_capture_check_insert(
+    struct satchel_capture *capture, const struct satchel_capture_table *table,
+    const struct satchel_value *new_values) SATCHEL_MUST_USE;
 enum satchel_status satchel_capture_check_delete(struct satchel_capture *capture,
                                                  const struct satchel_capture_table *table,
                                                  bool is_key_update) SATCHEL_MUST_USE;
 /* What a counter's field holds: the change from `old_value` (NULL counts as the default). */
 enum satchel_status satchel_capture_counter_delta(struct satchel_capture *capture,
-                                                  const struct satchel_table *table, uint32_t column,
+                                                  const struct satchel_table *table,
+                                                  uint32_t column,
                                                   const struct satchel_value *old_value,
                                                   const struct satchel_value *new_value,
                                                   int64_t *delta) SATCHEL_MUST_USE;
 
 /* ---- capture_flush.c ---- */
 
-/* At the first write of a transaction: the state is read unless it is known, the schema refreshed. */
+/* At the first write of a transaction: the state is read unless it is known, the schema refreshed.
+ */
 enum satchel_status satchel_capture_begin(struct satchel_capture *capture) SATCHEL_MUST_USE;
 /* At the commit: writes the change set, if there is something to write. */
 enum satchel_status satchel_capture_flush(struct satchel_capture *capture) SATCHEL_MUST_USE;

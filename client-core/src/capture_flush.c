@@ -1,14 +1,15 @@
-/* Owns the change set of a transaction: what it is based on, its parts, and its row in satchel_change,
- * written within the transaction it describes. Statements are prepared once and finalized when the virtual
- * tables are disconnected. */
+/* Owns the change set of a transaction: what it is based on, its parts, and its row in
+ * satchel_change, written within the transaction it describes. Statements are prepared once and
+ * finalized when the virtual tables are disconnected. */
 #include "capture.h"
 
 #include <satchel/pack.h>
 
 enum { HEADER_WIRE_BYTES = 64 }; /* without seen and role */
 
-/* The replica's own words; the last own change set; whether satchel_base is in use; the schema. The last
- * own stamp is that of the last change set that is left, or as it was fixed when it was sent. */
+/* The replica's own words; the last own change set; whether satchel_base is in use; the schema. The
+ * last own stamp is that of the last change set that is left, or as it was fixed when it was sent.
+ */
 static const char SELECT_STATE[] =
     "SELECT seen, seen_stamp, last_number, role, state,"
     " (SELECT max(number) FROM main.satchel_change),"
@@ -18,9 +19,9 @@ static const char SELECT_STATE[] =
     " FROM main.satchel_replica";
 static const char SELECT_BASE[] = "SELECT base FROM main.satchel_base WHERE name=?1";
 /* REPLACE: a COMMIT that was BUSY is tried again, perhaps after more writes. */
-static const char INSERT_CHANGE[] =
-    "REPLACE INTO main.satchel_change(number, stamp, utc_ms, monotonic_ms, boot, floor, body, local)"
-    " VALUES(?1,?2,?3,?4,?5,?6,?7,?8)";
+static const char INSERT_CHANGE[] = "REPLACE INTO main.satchel_change(number, stamp, utc_ms, "
+                                    "monotonic_ms, boot, floor, body, local)"
+                                    " VALUES(?1,?2,?3,?4,?5,?6,?7,?8)";
 static const char DELETE_CHANGE[] = "DELETE FROM main.satchel_change WHERE number=?1";
 
 static enum satchel_status sql_error(struct satchel_capture *capture, const char *what)
@@ -33,8 +34,8 @@ static enum satchel_status prepare(struct satchel_capture *capture, const char *
 {
     if (*statement)
         return SATCHEL_OK;
-    if (sqlite3_prepare_v3(capture->replica->db, sql, -1, SQLITE_PREPARE_PERSISTENT, statement, NULL) !=
-        SQLITE_OK)
+    if (sqlite3_prepare_v3(capture->replica->db, sql, -1, SQLITE_PREPARE_PERSISTENT, statement,
+                           NULL) != SQLITE_OK)
         return sql_error(capture, "cannot capture the write");
     return SATCHEL_OK;
 }
@@ -109,7 +110,8 @@ static enum satchel_status take_state(struct satchel_capture *capture, sqlite3_s
         return satchel_error_set(&capture->error, status, "satchel_replica.seen cannot be read");
     struct satchel_span role = column_span(row, 3);
     if (role.size > sizeof state->role)
-        return satchel_error_set(&capture->error, SATCHEL_CORRUPT, "satchel_replica.role is too long");
+        return satchel_error_set(&capture->error, SATCHEL_CORRUPT,
+                                 "satchel_replica.role is too long");
     if (role.size)
         memcpy(state->role, role.data, role.size);
     state->role_bytes = (uint32_t)role.size;
@@ -200,9 +202,9 @@ static void choose_inserted(struct satchel_capture *capture, const struct satche
     const struct satchel_table *table = row->table;
     for (uint32_t i = 0; i < table->column_count; i++) {
         const struct satchel_column_rules *rules = &table->rules.columns[i];
-        row->is_changed[i] = !rules->in_key &&
-                             (rules->default_varies ||
-                              !satchel_value_equal(&row->new_values[i], &rules->default_value));
+        row->is_changed[i] =
+            !rules->in_key && (rules->default_varies ||
+                               !satchel_value_equal(&row->new_values[i], &rules->default_value));
     }
     if (capture->tables[table->number].has_groups)
         satchel_capture_complete_groups(table, row->is_changed);
@@ -223,9 +225,8 @@ static enum satchel_status make_fields(struct satchel_capture *capture,
         struct satchel_value value = row->new_values[i];
         if (table->rules.columns[i].rule == SATCHEL_RULE_COUNTER) {
             int64_t delta = 0;
-            status = satchel_capture_counter_delta(capture, table, i,
-                                                   row->existed ? &row->old_values[i] : &null, &value,
-                                                   &delta);
+            status = satchel_capture_counter_delta(
+                capture, table, i, row->existed ? &row->old_values[i] : &null, &value, &delta);
             value = satchel_value_integer(delta);
         }
         add_field(capture, part, i, &value);
@@ -252,8 +253,9 @@ static enum satchel_status make_exceptions(struct satchel_capture *capture,
     enum satchel_status status = satchel_capture_base_find(capture, row->table, row->key, &bytes);
     if (status == SATCHEL_OK && bytes.size > 0) {
         bytes = satchel_arena_copy(&capture->arena, bytes);
-        status = bytes.data ? satchel_base_decode(bytes, row->table->column_count, &capture->arena, &base)
-                            : SATCHEL_NOMEM;
+        status = bytes.data
+                     ? satchel_base_decode(bytes, row->table->column_count, &capture->arena, &base)
+                     : SATCHEL_NOMEM;
     } else {
         base.view_count = 0;
     }
@@ -321,7 +323,9 @@ static enum satchel_status write_part(struct satchel_capture *capture, uint32_t 
     enum satchel_status status = satchel_capture_net(capture, first, &row);
     if (status != SATCHEL_OK || (!row.existed && !row.exists))
         return status;
-    part.kind = !row.existed ? SATCHEL_OP_INSERT : row.exists ? SATCHEL_OP_UPDATE : SATCHEL_OP_DELETE;
+    part.kind = !row.existed ? SATCHEL_OP_INSERT
+                : row.exists ? SATCHEL_OP_UPDATE
+                             : SATCHEL_OP_DELETE;
     part.table = row.table->number;
     part.key = row.key;
     part.key_count = row.table->key_count;
@@ -362,9 +366,9 @@ static enum satchel_status write_parts(struct satchel_capture *capture, uint32_t
 static enum satchel_status write_body(struct satchel_capture *capture, uint32_t part_count)
 {
     const struct satchel_capture_state *state = &capture->state;
-    struct satchel_changeset_header header = {capture->replica->schema->migration_count, state->seen,
-                                              satchel_span_of(state->role, state->role_bytes),
-                                              part_count};
+    struct satchel_changeset_header header = {
+        capture->replica->schema->migration_count, state->seen,
+        satchel_span_of(state->role, state->role_bytes), part_count};
     satchel_buffer_clear(&capture->body);
     satchel_buffer_clear(&capture->stored);
     enum satchel_status status = satchel_changeset_write_header(&capture->body, &header);

@@ -1,11 +1,12 @@
-/* Owns what several operations of one transaction on one row come to: one insert, update or delete, or
- * nothing.
+/* Owns what several operations of one transaction on one row come to: one insert, update or delete,
+ * or nothing.
  *
- * Operations need not arrive in the order they happened: a trigger of the application that fires before
- * ours and writes the same row has its writes captured before the one that caused them. But each says what
- * a column was and what it became, so together they are a path from the column's value before the
- * transaction to its value after; the end is in the table, and the start follows from the ends of all steps
- * without their order: sum(hash(old)) - sum(hash(new)) = hash(start) - hash(end). */
+ * Operations need not arrive in the order they happened: a trigger of the application that fires
+ * before ours and writes the same row has its writes captured before the one that caused them. But
+ * each says what a column was and what it became, so together they are a path from the column's
+ * value before the transaction to its value after; the end is in the table, and the start follows
+ * from the ends of all steps without their order: sum(hash(old)) - sum(hash(new)) = hash(start) -
+ * hash(end). */
 #include "capture.h"
 
 /* ---- reading operations ---- */
@@ -142,8 +143,9 @@ static int64_t sum_steps(struct satchel_capture *capture, uint32_t first)
     return born;
 }
 
-/* The old value of every touched column: the one whose hash is the start's. Where none is (an UPDATE in a
- * BEFORE trigger of the same row is undefined behaviour in SQLite) the first that was captured. */
+/* The old value of every touched column: the one whose hash is the start's. Where none is (an
+ * UPDATE in a BEFORE trigger of the same row is undefined behaviour in SQLite) the first that was
+ * captured. */
 static void find_starts(struct satchel_capture *capture, uint32_t first,
                         struct satchel_capture_row *row)
 {
@@ -175,7 +177,8 @@ static enum satchel_status net_of_many(struct satchel_capture *capture, uint32_t
     memset(capture->start_hashes, 0, count * sizeof *capture->start_hashes);
     int64_t born = sum_steps(capture, first);
     if (!capture->row_io)
-        status = satchel_row_io_new(&capture->row_io, capture->replica->db, capture->replica->schema);
+        status =
+            satchel_row_io_new(&capture->row_io, capture->replica->db, capture->replica->schema);
     if (status == SATCHEL_OK)
         status = satchel_row_read(capture->row_io, table, row->key, &capture->arena, &row->exists,
                                   row->new_values, &capture->error);

@@ -1,10 +1,11 @@
-/* Owns the operations of the running transaction in memory: taking them in, chaining those of one row,
- * cutting them back at a rollback, counting what they may come to on the wire. Which writes the rules
- * refuse is capture_rules.c's; nothing here reads the database but the size of satchel_base rows. */
+/* Owns the operations of the running transaction in memory: taking them in, chaining those of one
+ * row, cutting them back at a rollback, counting what they may come to on the wire. Which writes
+ * the rules refuse is capture_rules.c's; nothing here reads the database but the size of
+ * satchel_base rows. */
 #include "capture.h"
 
 enum {
-    OPS_BEGIN = 8,       /* offset 0 means none */
+    OPS_BEGIN = 8, /* offset 0 means none */
     SLOTS_MIN = 64,
     VALUE_BYTES_MAX = 9, /* of a number, with its type */
     PART_WIRE_BYTES = 32 /* of a part without key, columns, values and exceptions, at most */
@@ -16,13 +17,10 @@ static const uint32_t GRAVE = UINT32_MAX;
 static size_t stored_bytes(const struct satchel_value *value)
 {
     switch (value->type) {
-    case SATCHEL_NULL:
-        return 1;
+    case SATCHEL_NULL: return 1;
     case SATCHEL_INTEGER:
-    case SATCHEL_REAL:
-        return VALUE_BYTES_MAX;
-    default:
-        return 5 + value->bytes.size;
+    case SATCHEL_REAL: return VALUE_BYTES_MAX;
+    default: return 5 + value->bytes.size;
     }
 }
 
@@ -36,12 +34,9 @@ static uint8_t *store(uint8_t *at, const struct satchel_value *value)
 {
     *at++ = (uint8_t)value->type;
     switch (value->type) {
-    case SATCHEL_NULL:
-        return at;
+    case SATCHEL_NULL: return at;
     case SATCHEL_INTEGER:
-    case SATCHEL_REAL:
-        memcpy(at, &value->integer, 8);
-        return at + 8;
+    case SATCHEL_REAL: memcpy(at, &value->integer, 8); return at + 8;
     default: {
         uint32_t size = (uint32_t)value->bytes.size;
         memcpy(at, &size, 4);
@@ -62,12 +57,11 @@ uint32_t satchel_capture_read_column(const uint8_t **position)
 
 struct satchel_value satchel_capture_read_value(const uint8_t **position)
 {
-    struct satchel_value value = {(enum satchel_value_type)**position, {0}};
+    struct satchel_value value = {(enum satchel_value_type) * *position, {0}};
     const uint8_t *at = *position + 1;
     uint32_t size;
     switch (value.type) {
-    case SATCHEL_NULL:
-        break;
+    case SATCHEL_NULL: break;
     case SATCHEL_INTEGER:
     case SATCHEL_REAL:
         memcpy(&value.integer, at, 8);
@@ -206,7 +200,8 @@ void satchel_capture_truncate(struct satchel_capture *capture,
 struct draft {
     const struct satchel_capture_table *table;
     enum satchel_op_kind kind;
-    const struct satchel_value *old_values, *new_values; /* of all columns; one NULL for insert, delete */
+    const struct satchel_value *old_values,
+        *new_values;        /* of all columns; one NULL for insert, delete */
     const bool *is_changed; /* update: the columns to keep */
 };
 
@@ -261,13 +256,13 @@ static void write_draft(const struct draft *draft, struct satchel_capture_op *op
 
 static enum satchel_status over_limit(struct satchel_capture *capture, const char *what)
 {
-    return satchel_error_set(&capture->error, SATCHEL_LIMIT,
-                             "the transaction is over the limit of %s; write less in one transaction",
-                             what);
+    return satchel_error_set(
+        &capture->error, SATCHEL_LIMIT,
+        "the transaction is over the limit of %s; write less in one transaction", what);
 }
 
-/* What the operation may add to the change set. Over-counted where the transaction writes a row several
- * times, never under-counted. */
+/* What the operation may add to the change set. Over-counted where the transaction writes a row
+ * several times, never under-counted. */
 static uint64_t draft_wire_bytes(const struct draft *draft, bool is_first)
 {
     const struct satchel_table *table = draft->table->table;
@@ -329,7 +324,8 @@ static enum satchel_status append(struct satchel_capture *capture, const struct 
         return over_limit(capture, "100000 rows");
     if (is_first && capture->state.has_base)
         status = base_bytes(capture, op, &bytes);
-    if (status == SATCHEL_OK && capture->state.header_bytes + capture->wire_bytes + bytes > SATCHEL_CHANGESET_BYTES_MAX)
+    if (status == SATCHEL_OK &&
+        capture->state.header_bytes + capture->wire_bytes + bytes > SATCHEL_CHANGESET_BYTES_MAX)
         status = over_limit(capture, "32 MiB");
     if (status != SATCHEL_OK)
         return status;
@@ -483,15 +479,11 @@ enum satchel_status satchel_capture_take(struct satchel_capture *capture,
                        capture->new_values);
     enum satchel_status status = SATCHEL_OK;
     switch (code->kind) {
-    case SATCHEL_OP_INSERT:
-        status = take_insert(capture, table, capture->new_values);
-        break;
+    case SATCHEL_OP_INSERT: status = take_insert(capture, table, capture->new_values); break;
     case SATCHEL_OP_UPDATE:
         status = take_update(capture, table, capture->old_values, capture->new_values);
         break;
-    case SATCHEL_OP_DELETE:
-        status = take_delete(capture, table, capture->old_values, false);
-        break;
+    case SATCHEL_OP_DELETE: status = take_delete(capture, table, capture->old_values, false); break;
     }
     if (status != SATCHEL_OK)
         satchel_capture_truncate(capture, &before); /* a key update may have got half-way */

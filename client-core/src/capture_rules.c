@@ -1,9 +1,10 @@
-/* Owns what the schema's rules refuse at the write, in words that name table, column and rule. Pure of
- * SQLite: values in, a status out. */
+/* Owns what the schema's rules refuse at the write, in words that name table, column and rule. Pure
+ * of SQLite: values in, a status out. */
 #include "capture.h"
 
-static enum satchel_status refuse(struct satchel_capture *capture, const struct satchel_table *table,
-                                  uint32_t column, const char *words)
+static enum satchel_status refuse(struct satchel_capture *capture,
+                                  const struct satchel_table *table, uint32_t column,
+                                  const char *words)
 {
     return satchel_error_set(&capture->error, SATCHEL_REFUSED, "table %s, column %s: @%s: %s",
                              table->name, table->columns[column].name,
@@ -17,11 +18,9 @@ static int64_t counter_default(const struct satchel_table *table, uint32_t colum
     return value->type == SATCHEL_INTEGER ? value->integer : 0;
 }
 
-enum satchel_status satchel_capture_counter_delta(struct satchel_capture *capture,
-                                                  const struct satchel_table *table, uint32_t column,
-                                                  const struct satchel_value *old_value,
-                                                  const struct satchel_value *new_value,
-                                                  int64_t *delta)
+enum satchel_status satchel_capture_counter_delta(
+    struct satchel_capture *capture, const struct satchel_table *table, uint32_t column,
+    const struct satchel_value *old_value, const struct satchel_value *new_value, int64_t *delta)
 {
     int64_t before =
         old_value->type == SATCHEL_INTEGER ? old_value->integer : counter_default(table, column);
@@ -45,21 +44,21 @@ enum satchel_status satchel_capture_check_update(struct satchel_capture *capture
         if (!is_changed[i])
             continue;
         if (schema->is_append)
-            return satchel_error_set(&capture->error, SATCHEL_REFUSED,
-                                     "table %s, column %s: an append table: rows cannot change after "
-                                     "the insert",
-                                     schema->name, schema->columns[i].name);
+            return satchel_error_set(
+                &capture->error, SATCHEL_REFUSED,
+                "table %s, column %s: an append table: rows cannot change after "
+                "the insert",
+                schema->name, schema->columns[i].name);
         enum satchel_status status = SATCHEL_OK;
         switch (schema->rules.columns[i].rule) {
         case SATCHEL_RULE_IMMUTABLE:
         case SATCHEL_RULE_APPEND:
             return refuse(capture, schema, i, "cannot change after the insert");
         case SATCHEL_RULE_COUNTER:
-            status = satchel_capture_counter_delta(capture, schema, i, &old_values[i], &new_values[i],
-                                                   &delta);
+            status = satchel_capture_counter_delta(capture, schema, i, &old_values[i],
+                                                   &new_values[i], &delta);
             break;
-        default:
-            break;
+        default: break;
         }
         if (status != SATCHEL_OK)
             return status;
@@ -81,9 +80,10 @@ static enum satchel_status check_return(struct satchel_capture *capture,
             !schema->rules.columns[i].in_key &&
             satchel_capture_chain_start(capture, first, i, &start) &&
             !satchel_value_equal(&start, &new_values[i]))
-            return refuse(capture, schema, i,
-                          "cannot change after the insert, by deleting the row and inserting it again "
-                          "(REPLACE) neither");
+            return refuse(
+                capture, schema, i,
+                "cannot change after the insert, by deleting the row and inserting it again "
+                "(REPLACE) neither");
     }
     return SATCHEL_OK;
 }
@@ -96,7 +96,8 @@ enum satchel_status satchel_capture_check_insert(struct satchel_capture *capture
     const struct satchel_value null = satchel_value_null();
     enum satchel_status status = SATCHEL_OK;
     int64_t delta;
-    for (uint32_t i = 0; table->has_counters && i < schema->column_count && status == SATCHEL_OK; i++)
+    for (uint32_t i = 0; table->has_counters && i < schema->column_count && status == SATCHEL_OK;
+         i++)
         if (schema->rules.columns[i].rule == SATCHEL_RULE_COUNTER &&
             !satchel_value_equal(&new_values[i], &schema->rules.columns[i].default_value))
             status =
@@ -116,9 +117,10 @@ enum satchel_status satchel_capture_check_delete(struct satchel_capture *capture
         return satchel_error_set(&capture->error, SATCHEL_REFUSED, "table %s: an append table: %s",
                                  schema->name, what);
     if (schema->rules.delete_policy == SATCHEL_DELETE_FORBID)
-        return satchel_error_set(&capture->error, SATCHEL_REFUSED,
-                                 "table %s: delete=forbid: %s; where REPLACE was meant to overwrite a "
-                                 "row, use INSERT ... ON CONFLICT DO UPDATE",
-                                 schema->name, what);
+        return satchel_error_set(
+            &capture->error, SATCHEL_REFUSED,
+            "table %s: delete=forbid: %s; where REPLACE was meant to overwrite a "
+            "row, use INSERT ... ON CONFLICT DO UPDATE",
+            schema->name, what);
     return SATCHEL_OK;
 }

@@ -1,10 +1,12 @@
-/* Owns the choice of the one connection that checkpoints a replica: whoever holds the lock on the file
- * REPLICA-ckpt. SQLite before 3.51.3 may corrupt a database when a checkpoint starts while another
- * connection commits over a WAL that was just checkpointed (DESIGN §14). Knows nothing of what is written.
+/* Owns the choice of the one connection that checkpoints a replica: whoever holds the lock on the
+ * file REPLICA-ckpt. SQLite before 3.51.3 may corrupt a database when a checkpoint starts while
+ * another connection commits over a WAL that was just checkpointed (DESIGN §14). Knows nothing of
+ * what is written.
  *
  * The commit hook below takes the place of SQLite's automatic checkpoint on every connection: it
- * checkpoints only under the lock. A connection without the lock does not checkpoint at its close either;
- * when the holder has gone, the first commit that finds the WAL long takes the lock over. */
+ * checkpoints only under the lock. A connection without the lock does not checkpoint at its close
+ * either; when the holder has gone, the first commit that finds the WAL long takes the lock over.
+ */
 #include "replica.h"
 
 #include <fcntl.h>

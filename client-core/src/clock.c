@@ -33,7 +33,8 @@ static uint64_t system_boot(void *context)
     char text[64] = "";
     FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
     if (!file)
-        return 1; /* one boot for ever: the wall clock's error at the reference is all there is then */
+        return 1; /* one boot for ever: the wall clock's error at the reference is all there is then
+                   */
     size_t size = fread(text, 1, sizeof text, file);
     fclose(file);
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
@@ -84,8 +85,8 @@ int64_t satchel_clock_correct_between(const struct satchel_clock_reference *befo
     int64_t by_before = satchel_clock_correct(before, utc_ms, monotonic_ms, boot);
     if (before->boot == boot)
         return by_before;
-    /* The device has been restarted since: a wall clock that was moved in between makes one of the two
-     * results impossible, namely earlier than what its author had seen or later than now. */
+    /* The device has been restarted since: a wall clock that was moved in between makes one of the
+     * two results impossible, namely earlier than what its author had seen or later than now. */
     bool fits_after = by_after >= floor_ms && by_after <= after->server_ms;
     bool fits_before = by_before >= floor_ms && by_before <= after->server_ms;
     return fits_before && !fits_after ? by_before : by_after;
@@ -131,5 +132,6 @@ int64_t satchel_replica_now_ms(struct satchel_replica *replica)
     const struct satchel_clock *clock = &replica->clock;
     satchel_replica_refresh_reference(replica);
     return satchel_clock_correct(&replica->reference, clock->utc_ms(clock->context),
-                                 clock->monotonic_ms(clock->context), satchel_replica_boot(replica));
+                                 clock->monotonic_ms(clock->context),
+                                 satchel_replica_boot(replica));
 }

@@ -1,6 +1,6 @@
-/* The loadable extension satchel_sqlite: its entry points, and the table of SQLite's routines through
- * which this build of the library calls its host. Loading it on a replica attaches Satchel to the
- * connection; on any other database it only adds the SQL functions. */
+/* The loadable extension satchel_sqlite: its entry points, and the table of SQLite's routines
+ * through which this build of the library calls its host. Loading it on a replica attaches Satchel
+ * to the connection; on any other database it only adds the SQL functions. */
 #include "replica.h"
 
 SQLITE_EXTENSION_INIT1
@@ -8,7 +8,8 @@ SQLITE_EXTENSION_INIT1
 #define EXPORTED __attribute__((visibility("default")))
 
 /* SQLite calls the entry point named after the file, or the general one. */
-EXPORTED int sqlite3_satchelsqlite_init(sqlite3 *db, char **message, const sqlite3_api_routines *api);
+EXPORTED int sqlite3_satchelsqlite_init(sqlite3 *db, char **message,
+                                        const sqlite3_api_routines *api);
 EXPORTED int sqlite3_extension_init(sqlite3 *db, char **message, const sqlite3_api_routines *api);
 
 int sqlite3_satchelsqlite_init(sqlite3 *db, char **message, const sqlite3_api_routines *api)

@@ -1,5 +1,5 @@
-/* Owns the replica handle: opening and attaching, who the replica is, its internal tables, its schema.
- * What is written through it is capture's; what comes from the server, apply's. */
+/* Owns the replica handle: opening and attaching, who the replica is, its internal tables, its
+ * schema. What is written through it is capture's; what comes from the server, apply's. */
 #include "replica.h"
 
 #include <stdarg.h>
@@ -35,7 +35,8 @@ enum satchel_status satchel_replica_sql_error(struct satchel_error *error, sqlit
     return status;
 }
 
-enum satchel_status satchel_replica_execute(sqlite3 *db, const char *sql, struct satchel_error *error)
+enum satchel_status satchel_replica_execute(sqlite3 *db, const char *sql,
+                                            struct satchel_error *error)
 {
     if (sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK)
         return SATCHEL_OK;
@@ -114,7 +115,8 @@ static enum satchel_status take_identity(struct satchel_replica *replica, sqlite
                                           sizeof replica->workspace_id.bytes);
     if (!is_whole)
         return satchel_error_set(error, SATCHEL_CORRUPT,
-                                 "%s: satchel_replica does not hold a whole enrolment", replica->path);
+                                 "%s: satchel_replica does not hold a whole enrolment",
+                                 replica->path);
     satchel_id_text(&replica->device, replica->device_text);
     forget_texts(replica);
     bool is_missing = false;
@@ -310,9 +312,8 @@ static struct satchel_replica *new_replica(sqlite3 *db, const struct satchel_ope
     replica->path = copy;
     replica->checkpoint_lock = -1;
     replica->clock = options && options->clock ? *options->clock : satchel_clock_system;
-    replica->identity = (struct satchel_identity){replica,         identity_applying,
-                                                  identity_now_ms, identity_device,
-                                                  identity_user,   identity_role};
+    replica->identity = (struct satchel_identity){
+        replica, identity_applying, identity_now_ms, identity_device, identity_user, identity_role};
     return replica;
 }
 
@@ -341,7 +342,8 @@ static enum satchel_status load(struct satchel_replica *replica, struct satchel_
     return status;
 }
 
-static enum satchel_status register_all(struct satchel_replica *replica, struct satchel_error *error)
+static enum satchel_status register_all(struct satchel_replica *replica,
+                                        struct satchel_error *error)
 {
     if (satchel_functions_register(replica->db, &replica->identity) != SQLITE_OK ||
         satchel_history_register(replica->db, history_schema, replica) != SQLITE_OK)
@@ -349,12 +351,14 @@ static enum satchel_status register_all(struct satchel_replica *replica, struct 
     return SATCHEL_OK;
 }
 
-/* From here on the connection owns the handle, also on failure: SQLite frees it with its modules. */
+/* From here on the connection owns the handle, also on failure: SQLite frees it with its modules.
+ */
 static enum satchel_status hand_over(struct satchel_replica *replica, struct satchel_error *error)
 {
     enum satchel_status status = SATCHEL_OK;
     if (satchel_capture_register(replica) != SQLITE_OK) {
-        status = satchel_replica_sql_error(error, replica->db, "cannot register the capture of writes");
+        status =
+            satchel_replica_sql_error(error, replica->db, "cannot register the capture of writes");
         if (replica->module_count == 0)
             satchel_replica_free(replica);
         return status;
@@ -390,7 +394,8 @@ enum satchel_status satchel_replica_attach(satchel_replica **out, struct sqlite3
 
 /* ---- opening ---- */
 
-static enum satchel_status open_database(const char *path, sqlite3 **out, struct satchel_error *error)
+static enum satchel_status open_database(const char *path, sqlite3 **out,
+                                         struct satchel_error *error)
 {
     struct stat file;
     *out = NULL;

@@ -1,31 +1,32 @@
-/* The replica from inside: tables beside the application's own, and what one connection keeps of them.
+/* The replica from inside: tables beside the application's own, and what one connection keeps of
+ * them.
  *
  *   satchel_replica   one row: who this replica is and how far it has come
- *   satchel_change    own change sets the node has not yet sent back as entries: the pending ones, and
- *                     those acknowledged meanwhile
- *   satchel_base      what the node holds *under* pending local writes, for rows that entries have
- *                     touched since those writes; usually empty
- *   satchel_entry, satchel_conflict, satchel_migration, ...   see sql/include/satchel/log.h
+ *   satchel_change    own change sets the node has not yet sent back as entries: the pending ones,
+ * and those acknowledged meanwhile satchel_base      what the node holds *under* pending local
+ * writes, for rows that entries have touched since those writes; usually empty satchel_entry,
+ * satchel_conflict, satchel_migration, ...   see sql/include/satchel/log.h
  *
  * ## Pending writes, base, view (DESIGN §6, §8)
  *
- * A change set is *pending* until its own entry is applied. The application's tables show the node's
- * values with the pending operations replayed on them: a counter adds its deltas, any other rule shows
- * the local value; the columns of a group move together.
+ * A change set is *pending* until its own entry is applied. The application's tables show the
+ * node's values with the pending operations replayed on them: a counter adds its deltas, any other
+ * rule shows the local value; the columns of a group move together.
  *
- * Capture costs nothing for this: at a write it stores the old values beside the change set. Only when an
- * entry arrives that touches a (row, unit) with pending writes does apply write a row of satchel_base:
- * the node's values of that row, and for each unit touched the *view* up to which the unit was in fact
- * shown: the replica's `seen` before the first such entry. A later local write to such a unit carries that
- * view as an exception to `seen`; a later write to any other unit needs none, because between the first
- * pending write and now nothing has happened there. The row of satchel_base goes when no pending write
- * to the table row is left.
+ * Capture costs nothing for this: at a write it stores the old values beside the change set. Only
+ * when an entry arrives that touches a (row, unit) with pending writes does apply write a row of
+ * satchel_base: the node's values of that row, and for each unit touched the *view* up to which the
+ * unit was in fact shown: the replica's `seen` before the first such entry. A later local write to
+ * such a unit carries that view as an exception to `seen`; a later write to any other unit needs
+ * none, because between the first pending write and now nothing has happened there. The row of
+ * satchel_base goes when no pending write to the table row is left.
  *
  * ## One transaction
  *
- * Capture writes its change set in the transaction that made the changes. Apply writes one entry, its
- * effects, satchel_base, the conflicts, the cursor, and drops the change set it answers in one
- * transaction, BEGIN IMMEDIATE, at most one entry (or a run of small ones within 50 ms) at a time. */
+ * Capture writes its change set in the transaction that made the changes. Apply writes one entry,
+ * its effects, satchel_base, the conflicts, the cursor, and drops the change set it answers in one
+ * transaction, BEGIN IMMEDIATE, at most one entry (or a run of small ones within 50 ms) at a time.
+ */
 #ifndef SATCHEL_REPLICA_INTERNAL_H
 #define SATCHEL_REPLICA_INTERNAL_H
 
@@ -40,37 +41,39 @@
 
 /* state: 'joining' until the server has confirmed the enrolment, then 'joined'.
  * seen: satchel_pack_vector. seen_stamp: the greatest stamp applied: what a new stamp must exceed.
- * last_number: the greatest number that has left satchel_change (numbers go on from the greater of this
- * and the greatest in satchel_change). acked_number: acknowledged durable by the node.
- * last_stamp: of the greatest own number that was sent or answered, as corrected or fixed: what the next
- * one sent must exceed.
- * reference_*: the clock sample of the last handshake (server_ms at utc_ms/monotonic_ms in boot).
- * refused: how many own rows nodes have set aside (quarantined), counted when their entries are applied. */
-#define SATCHEL_REPLICA_DDL                                                                        \
-    "CREATE TABLE IF NOT EXISTS satchel_replica("                                                  \
-    "one INTEGER PRIMARY KEY CHECK(one=1), format INTEGER NOT NULL, state TEXT NOT NULL,"          \
-    "server TEXT NOT NULL, workspace TEXT NOT NULL, workspace_id BLOB, device BLOB NOT NULL,"      \
-    "token BLOB NOT NULL, secret BLOB NOT NULL, user TEXT, role TEXT,"                             \
-    "node BLOB, cursor INTEGER NOT NULL DEFAULT 0, seen BLOB, seen_stamp INTEGER NOT NULL DEFAULT 0,"\
-    "last_number INTEGER NOT NULL DEFAULT 0, acked_number INTEGER NOT NULL DEFAULT 0,"             \
-    "reference_server_ms INTEGER, reference_utc_ms INTEGER, reference_monotonic_ms INTEGER,"       \
-    "reference_boot INTEGER, last_sync_ms INTEGER, refused INTEGER NOT NULL DEFAULT 0,"\
+ * last_number: the greatest number that has left satchel_change (numbers go on from the greater of
+ * this and the greatest in satchel_change). acked_number: acknowledged durable by the node.
+ * last_stamp: of the greatest own number that was sent or answered, as corrected or fixed: what the
+ * next one sent must exceed. reference_*: the clock sample of the last handshake (server_ms at
+ * utc_ms/monotonic_ms in boot). refused: how many own rows nodes have set aside (quarantined),
+ * counted when their entries are applied. */
+#define SATCHEL_REPLICA_DDL                                                                   \
+    "CREATE TABLE IF NOT EXISTS satchel_replica("                                             \
+    "one INTEGER PRIMARY KEY CHECK(one=1), format INTEGER NOT NULL, state TEXT NOT NULL,"     \
+    "server TEXT NOT NULL, workspace TEXT NOT NULL, workspace_id BLOB, device BLOB NOT NULL," \
+    "token BLOB NOT NULL, secret BLOB NOT NULL, user TEXT, role TEXT,"                        \
+    "node BLOB, cursor INTEGER NOT NULL DEFAULT 0, seen BLOB, seen_stamp INTEGER NOT NULL "   \
+    "DEFAULT 0,"                                                                              \
+    "last_number INTEGER NOT NULL DEFAULT 0, acked_number INTEGER NOT NULL DEFAULT 0,"        \
+    "reference_server_ms INTEGER, reference_utc_ms INTEGER, reference_monotonic_ms INTEGER,"  \
+    "reference_boot INTEGER, last_sync_ms INTEGER, refused INTEGER NOT NULL DEFAULT 0,"       \
     "last_stamp INTEGER NOT NULL DEFAULT 0)"
 
-/* stamp: as estimated at the commit; utc_ms, monotonic_ms, boot: raw clock readings there, from which the
- * stamp is corrected when it is sent; floor: seen_stamp at the commit, below which a correction never
- * goes. body: stored form (changeset.h). local: what only this device needs: a MessagePack item per part:
- * an update's old values in the order of its columns, a delete's [columns, old values], nil for an
- * insert. */
-#define SATCHEL_CHANGE_DDL                                                                       \
-    "CREATE TABLE IF NOT EXISTS satchel_change("                                                 \
-    "number INTEGER PRIMARY KEY, stamp INTEGER NOT NULL, utc_ms INTEGER NOT NULL,"               \
-    "monotonic_ms INTEGER NOT NULL, boot INTEGER NOT NULL, floor INTEGER NOT NULL,"              \
+/* stamp: as estimated at the commit; utc_ms, monotonic_ms, boot: raw clock readings there, from
+ * which the stamp is corrected when it is sent; floor: seen_stamp at the commit, below which a
+ * correction never goes. body: stored form (changeset.h). local: what only this device needs: a
+ * MessagePack item per part: an update's old values in the order of its columns, a delete's
+ * [columns, old values], nil for an insert. */
+#define SATCHEL_CHANGE_DDL                                                          \
+    "CREATE TABLE IF NOT EXISTS satchel_change("                                    \
+    "number INTEGER PRIMARY KEY, stamp INTEGER NOT NULL, utc_ms INTEGER NOT NULL,"  \
+    "monotonic_ms INTEGER NOT NULL, boot INTEGER NOT NULL, floor INTEGER NOT NULL," \
     "body BLOB NOT NULL, local BLOB NOT NULL)"
 
 /* name: satchel_row_name; base: satchel_base_encode. */
-#define SATCHEL_BASE_DDL \
-    "CREATE TABLE IF NOT EXISTS satchel_base(name BLOB PRIMARY KEY, base BLOB NOT NULL) WITHOUT ROWID"
+#define SATCHEL_BASE_DDL                                                                          \
+    "CREATE TABLE IF NOT EXISTS satchel_base(name BLOB PRIMARY KEY, base BLOB NOT NULL) WITHOUT " \
+    "ROWID"
 
 /* What every SQLite can read of the replica: one row, as `satchel status` prints it. */
 #define SATCHEL_STATUS_DDL                                                                         \
@@ -105,16 +108,17 @@ struct satchel_replica {
 
     struct satchel_schema *schema; /* reloaded when the count of satchel_migration has changed */
     struct satchel_identity identity;
-    bool is_applying; /* this connection is writing an entry's effects: capture ignores its writes */
+    bool
+        is_applying; /* this connection is writing an entry's effects: capture ignores its writes */
 
     struct satchel_clock_reference reference; /* as last read */
-    uint32_t reference_version;               /* of the data then, see satchel_replica_data_version */
-    uint64_t system_boot;                     /* of the system's clock, read once; 0: not yet */
+    uint32_t reference_version; /* of the data then, see satchel_replica_data_version */
+    uint64_t system_boot;       /* of the system's clock, read once; 0: not yet */
 
     struct satchel_capture *capture; /* capture.c */
     uint32_t module_count;           /* virtual table modules that hold this handle */
-    int checkpoint_lock;             /* fd of REPLICA-ckpt when this connection checkpoints, else -1 */
-    char *path;                      /* of the main database, "" if none */
+    int checkpoint_lock; /* fd of REPLICA-ckpt when this connection checkpoints, else -1 */
+    char *path;          /* of the main database, "" if none */
 };
 
 /* ---- replica.c ---- */
@@ -135,8 +139,8 @@ enum satchel_status satchel_replica_migrate(struct satchel_replica *replica,
 
 /* Frees the handle, not the connection. */
 void satchel_replica_free(struct satchel_replica *replica);
-/* Changes whenever the database has changed, by this connection or another; as of the last time this
- * connection looked (began to read). */
+/* Changes whenever the database has changed, by this connection or another; as of the last time
+ * this connection looked (began to read). */
 uint32_t satchel_replica_data_version(const struct satchel_replica *replica);
 /* NOMEM, BUSY or SQL from the connection's last error, with its words and code behind `format`. */
 enum satchel_status satchel_replica_sql_error(struct satchel_error *error, sqlite3 *db,
@@ -156,15 +160,17 @@ void satchel_replica_refresh_reference(struct satchel_replica *replica);
  * reference's boot, else by the wall clock and the error it had at the reference. */
 int64_t satchel_clock_correct(const struct satchel_clock_reference *reference, int64_t utc_ms,
                               int64_t monotonic_ms, uint64_t boot);
-/* The same when two references are known, the one before the moment and the one after (DESIGN §10): the
- * one of the same boot wins; else the one whose result lies between `floor_ms` and the newer reference's
- * server_ms; else the newer. */
+/* The same when two references are known, the one before the moment and the one after (DESIGN §10):
+ * the one of the same boot wins; else the one whose result lies between `floor_ms` and the newer
+ * reference's server_ms; else the newer. */
 int64_t satchel_clock_correct_between(const struct satchel_clock_reference *before,
                                       const struct satchel_clock_reference *after, int64_t floor_ms,
                                       int64_t utc_ms, int64_t monotonic_ms, uint64_t boot);
 
-/* ---- capture.c, triggers.c: triggers -> virtual tables satchel_capture_N -> satchel_change ---- */
-/* An SQLite code. From the first success on the modules own the handle: it is freed with the last. */
+/* ---- capture.c, triggers.c: triggers -> virtual tables satchel_capture_N -> satchel_change ----
+ */
+/* An SQLite code. From the first success on the modules own the handle: it is freed with the last.
+ */
 int satchel_capture_register(struct satchel_replica *replica);
 void satchel_capture_free(struct satchel_capture *capture);
 /* Called before the replica's schema is replaced; NULL is fine. */
@@ -181,11 +187,12 @@ enum satchel_status satchel_capture_check(struct satchel_replica *replica,
 
 /* ---- base.c ---- */
 struct satchel_base {
-    bool exists;                    /* the node has the row */
-    struct satchel_value *values;   /* the node's, table->column_count, if it exists */
-    uint32_t value_count;           /* decoding: how many were stored; columns that a migration has added
-                                       since are beyond it, NULL in `values`, and have their default */
-    struct satchel_exception *views; /* per unit touched (its lowest column), or SATCHEL_COLUMN_ROW */
+    bool exists;                  /* the node has the row */
+    struct satchel_value *values; /* the node's, table->column_count, if it exists */
+    uint32_t value_count; /* decoding: how many were stored; columns that a migration has added
+                             since are beyond it, NULL in `values`, and have their default */
+    struct satchel_exception
+        *views; /* per unit touched (its lowest column), or SATCHEL_COLUMN_ROW */
     uint32_t view_count;
 };
 enum satchel_status satchel_base_encode(struct satchel_buffer *out, const struct satchel_base *base,
@@ -193,7 +200,8 @@ enum satchel_status satchel_base_encode(struct satchel_buffer *out, const struct
 enum satchel_status satchel_base_decode(struct satchel_span bytes, uint32_t column_count,
                                         struct satchel_arena *arena,
                                         struct satchel_base *out) SATCHEL_MUST_USE;
-/* The vector that satchel_pack_vector wrote (satchel_replica.seen); an empty span is the empty vector. */
+/* The vector that satchel_pack_vector wrote (satchel_replica.seen); an empty span is the empty
+ * vector. */
 enum satchel_status satchel_vector_unpack(struct satchel_span bytes, struct satchel_arena *arena,
                                           struct satchel_vector *out) SATCHEL_MUST_USE;
 

@@ -1,9 +1,9 @@
-/* Owns the text of the triggers that capture: what they are named, what they pass, whether they are all
- * still there. What becomes of what they pass is capture.c's.
+/* Owns the text of the triggers that capture: what they are named, what they pass, whether they are
+ * all still there. What becomes of what they pass is capture.c's.
  *
- * The virtual tables they write to are eponymous: nothing of them is in the file. So a connection without
- * Satchel reads, checks and dumps a replica as ever, and fails to prepare a write to a tracked table with
- * "no such table: main.satchel_capture_24". */
+ * The virtual tables they write to are eponymous: nothing of them is in the file. So a connection
+ * without Satchel reads, checks and dumps a replica as ever, and fails to prepare a write to a
+ * tracked table with "no such table: main.satchel_capture_24". */
 #include "capture.h"
 
 /* ---- the code: tag, columns, table, kind ---- */
@@ -102,9 +102,8 @@ static void add_trigger(struct text *text, const struct satchel_table *table,
     add(text, " ON \"");
     add_name(text, table->name);
     if (text->status == SATCHEL_OK)
-        text->status = satchel_buffer_format(text->buffer,
-                                             "\" BEGIN INSERT INTO satchel_capture_%u(code",
-                                             (unsigned)width);
+        text->status = satchel_buffer_format(
+            text->buffer, "\" BEGIN INSERT INTO satchel_capture_%u(code", (unsigned)width);
     for (uint32_t i = 1; i < argument_count && text->status == SATCHEL_OK; i++)
         text->status = satchel_buffer_format(text->buffer, ",v%u", (unsigned)i);
     if (text->status == SATCHEL_OK)
@@ -151,12 +150,14 @@ static enum satchel_status check_table(struct check *check, const struct satchel
     bool exists = code == SQLITE_ROW && sqlite3_column_int(check->table, 0) == 1;
     sqlite3_reset(check->table);
     if (code != SQLITE_ROW)
-        return satchel_replica_sql_error(check->error, check->replica->db, "cannot read the schema");
+        return satchel_replica_sql_error(check->error, check->replica->db,
+                                         "cannot read the schema");
     if (!exists)
-        return satchel_error_set(check->error, SATCHEL_SCHEMA,
-                                 "table %s was dropped by a connection without Satchel; restore the "
-                                 "replica, or join again with a new file",
-                                 table->name);
+        return satchel_error_set(
+            check->error, SATCHEL_SCHEMA,
+            "table %s was dropped by a connection without Satchel; restore the "
+            "replica, or join again with a new file",
+            table->name);
     return SATCHEL_OK;
 }
 
@@ -178,10 +179,11 @@ static enum satchel_status check_columns(struct check *check, const struct satch
         return satchel_replica_sql_error(check->error, check->replica->db,
                                          "cannot read the columns of %s", table->name);
     if (!is_equal || count != table->column_count)
-        return satchel_error_set(check->error, SATCHEL_SCHEMA,
-                                 "table %s does not have the columns of the workspace's schema: it was "
-                                 "changed outside a migration",
-                                 table->name);
+        return satchel_error_set(
+            check->error, SATCHEL_SCHEMA,
+            "table %s does not have the columns of the workspace's schema: it was "
+            "changed outside a migration",
+            table->name);
     return SATCHEL_OK;
 }
 
@@ -200,12 +202,14 @@ static enum satchel_status check_trigger(struct check *check, const struct satch
     int code = sqlite3_step(check->trigger);
     sqlite3_reset(check->trigger);
     if (code == SQLITE_DONE)
-        return satchel_error_set(check->error, SATCHEL_SCHEMA,
-                                 "trigger satchel_%s_%s is missing or changed: writes to %s may have "
-                                 "gone unseen; restore the replica, or join again with a new file",
-                                 names[kind], table->name, table->name);
+        return satchel_error_set(
+            check->error, SATCHEL_SCHEMA,
+            "trigger satchel_%s_%s is missing or changed: writes to %s may have "
+            "gone unseen; restore the replica, or join again with a new file",
+            names[kind], table->name, table->name);
     if (code != SQLITE_ROW)
-        return satchel_replica_sql_error(check->error, check->replica->db, "cannot read the schema");
+        return satchel_replica_sql_error(check->error, check->replica->db,
+                                         "cannot read the schema");
     return SATCHEL_OK;
 }
 
@@ -226,7 +230,8 @@ enum satchel_status satchel_capture_check(struct satchel_replica *replica,
         status = check_table(&check, table);
         if (status == SATCHEL_OK)
             status = check_columns(&check, table);
-        for (int kind = SATCHEL_OP_INSERT; kind <= SATCHEL_OP_DELETE && status == SATCHEL_OK; kind++)
+        for (int kind = SATCHEL_OP_INSERT; kind <= SATCHEL_OP_DELETE && status == SATCHEL_OK;
+             kind++)
             status = check_trigger(&check, table, (enum satchel_op_kind)kind);
     }
     sqlite3_finalize(check.table);

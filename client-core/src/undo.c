@@ -1,11 +1,10 @@
-/* Owns bringing a write back: the value it replaced becomes a new local write, captured like any other, so
- * that every rule, right and merge holds for it. Reads satchel_history and the change set; knows nothing
- * of how either is made.
+/* Owns bringing a write back: the value it replaced becomes a new local write, captured like any
+ * other, so that every rule, right and merge holds for it. Reads satchel_history and the change
+ * set; knows nothing of how either is made.
  *
- *   a field of an insert or update   its unit gets the values that were replaced; a counter goes back by
- *                                    the step
- *   an insert without fields         the row is deleted
- *   a delete                         the row is inserted with the values that history says it had */
+ *   a field of an insert or update   its unit gets the values that were replaced; a counter goes
+ * back by the step an insert without fields         the row is deleted a delete the row is inserted
+ * with the values that history says it had */
 #include "replica.h"
 
 #include <satchel/changeset.h>
@@ -17,7 +16,8 @@
 
 static const char SELECT_BODY[] =
     "SELECT body FROM main.satchel_entry WHERE device=?1 AND number=?2 AND length(body)>0"
-    " UNION ALL SELECT body FROM main.satchel_change WHERE ?1=(SELECT device FROM main.satchel_replica)"
+    " UNION ALL SELECT body FROM main.satchel_change WHERE ?1=(SELECT device FROM "
+    "main.satchel_replica)"
     " AND number=?2";
 static const char SELECT_OLD[] = "SELECT old FROM satchel_history WHERE id=?1";
 static const char SELECT_ROW_HISTORY[] =
@@ -45,7 +45,8 @@ struct undo {
 static enum satchel_status not_found(const struct undo *undo)
 {
     return satchel_error_set(undo->error, SATCHEL_NOT_FOUND,
-                             "%s: no such write in the history; see satchel history", undo->history_id);
+                             "%s: no such write in the history; see satchel history",
+                             undo->history_id);
 }
 
 static enum satchel_status refuse(const struct undo *undo, const char *words)
@@ -60,7 +61,8 @@ static bool parse_id(struct undo *undo)
     const char *text = undo->history_id;
     char *end;
     if (strlen(text) < SATCHEL_ID_TEXT_BYTES + 5 ||
-        satchel_id_parse(&undo->device, satchel_span_of(text, SATCHEL_ID_TEXT_BYTES - 1)) != SATCHEL_OK ||
+        satchel_id_parse(&undo->device, satchel_span_of(text, SATCHEL_ID_TEXT_BYTES - 1)) !=
+            SATCHEL_OK ||
         text[SATCHEL_ID_TEXT_BYTES - 1] != '.')
         return false;
     undo->number = strtoull(text + SATCHEL_ID_TEXT_BYTES, &end, 10);
@@ -149,7 +151,8 @@ static enum satchel_status read_old(struct undo *undo, uint32_t column, struct s
     return status;
 }
 
-static enum satchel_status undo_counter(const struct undo *undo, const struct satchel_field *written,
+static enum satchel_status undo_counter(const struct undo *undo,
+                                        const struct satchel_field *written,
                                         struct satchel_value *out)
 {
     const struct satchel_value *now = &undo->values[written->column];
@@ -185,7 +188,8 @@ static enum satchel_status undo_field(struct undo *undo)
         count++;
     }
     if (status == SATCHEL_OK)
-        status = satchel_row_update(undo->io, undo->table, undo->part->key, fields, count, undo->error);
+        status =
+            satchel_row_update(undo->io, undo->table, undo->part->key, fields, count, undo->error);
     return status;
 }
 
@@ -197,7 +201,8 @@ static void reset_to_defaults(struct undo *undo)
         undo->values[i] = undo->table->rules.columns[i].default_value;
 }
 
-/* One line of the row's history: its values after it. A line without a field is an insert or a delete. */
+/* One line of the row's history: its values after it. A line without a field is an insert or a
+ * delete. */
 static enum satchel_status replay(struct undo *undo, sqlite3_stmt *line, bool *is_there)
 {
     const char *field = (const char *)sqlite3_column_text(line, 1);
@@ -208,7 +213,8 @@ static enum satchel_status replay(struct undo *undo, sqlite3_stmt *line, bool *i
     if (!*is_there)
         reset_to_defaults(undo);
     *is_there = is_row ? !*is_there : true;
-    const struct satchel_column *column = is_row ? NULL : satchel_table_find_column(undo->table, field);
+    const struct satchel_column *column =
+        is_row ? NULL : satchel_table_find_column(undo->table, field);
     if (!column)
         return SATCHEL_OK;
     struct satchel_value *value = &undo->values[column->number];
@@ -235,7 +241,8 @@ static enum satchel_status replay_before(struct undo *undo)
     enum satchel_status status = satchel_key_text(&key, undo->part->key, undo->part->key_count);
     if (status != SATCHEL_OK)
         goto cleanup;
-    if (sqlite3_prepare_v2(undo->replica->db, SELECT_ROW_HISTORY, -1, &statement, NULL) != SQLITE_OK) {
+    if (sqlite3_prepare_v2(undo->replica->db, SELECT_ROW_HISTORY, -1, &statement, NULL) !=
+        SQLITE_OK) {
         status = sql_error(undo);
         goto cleanup;
     }
@@ -294,7 +301,8 @@ static enum satchel_status undo_write(struct undo *undo)
         status = satchel_row_io_new(&undo->io, undo->replica->db, undo->replica->schema);
     if (status != SATCHEL_OK)
         return status;
-    undo->values = SATCHEL_ARENA_ARRAY(&undo->arena, struct satchel_value, undo->table->column_count);
+    undo->values =
+        SATCHEL_ARENA_ARRAY(&undo->arena, struct satchel_value, undo->table->column_count);
     if (!undo->values)
         return SATCHEL_NOMEM;
     status = satchel_row_read(undo->io, undo->table, undo->part->key, &undo->arena, &undo->exists,
@@ -323,7 +331,8 @@ enum satchel_status satchel_undo(satchel_replica *replica, const char *history_i
                                  : "ROLLBACK TO satchel_undo; RELEASE satchel_undo",
             status == SATCHEL_OK ? &detail : NULL);
         if (status == SATCHEL_OK && ended != SATCHEL_OK) /* capture may refuse only at the commit */
-            sqlite3_exec(replica->db, "ROLLBACK TO satchel_undo; RELEASE satchel_undo", NULL, NULL, NULL);
+            sqlite3_exec(replica->db, "ROLLBACK TO satchel_undo; RELEASE satchel_undo", NULL, NULL,
+                         NULL);
         status = status == SATCHEL_OK ? ended : status;
     }
     if (status == SATCHEL_SQL && detail.native_code == SQLITE_CONSTRAINT_VTAB)
