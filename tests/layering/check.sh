@@ -7,9 +7,9 @@ base=$1 conflict=$2 protocol=$3
 failures=0
 
 libc='mem(cpy|move|set|cmp|chr)|strlen|strcmp|strncmp|strchr|strpbrk|strspn|(__)?v?snprintf(_chk)?'
-libc="$libc|__memcpy_chk|__memset_chk|__memmove_chk|__stack_chk_fail|malloc|realloc|free|abort|qsort"
+libc="$libc|__memcpy_chk|__memset_chk|__memmove_chk|__stack_chk_fail|malloc|realloc|free|abort|qsort|bsearch"
 libc="$libc|__assert_fail|trunc|floor|__(asan|ubsan)_.*|_GLOBAL_OFFSET_TABLE_|__tls_get_addr"
-libraries='ZSTD_.*|msgpack_.*|crypto_generichash.*|sodium_(memcmp|memzero)'
+libraries="ZSTD_.*|msgpack_.*|crypto_generichash.*|sodium_(memcmp|memzero)|(nto|hto)(hl|hs|nl|ns)" # the last: msgpack-c's inline code
 
 # undefined ARCHIVE ALLOWED ARCHIVE...: symbols undefined in the first and defined in none of them.
 undefined() {
