@@ -10,6 +10,7 @@ import unittest
 import harness
 
 ROUNDS = 100
+CHANGE_SETS = 150  # of each device in a round
 
 
 class Crash(harness.SatchelTest):
@@ -24,18 +25,20 @@ class Crash(harness.SatchelTest):
         ana, ben = self.join("ana"), self.join("ben")
         self.sql(ana, "INSERT INTO note(id) VALUES('n')")
         self.sync_all(ana, ben, rounds=1)
-        written = 0
+        # How long a transfer of one round's work takes: kills are spread over twice that.
+        written = self.fill(ana, "t", CHANGE_SETS)
         started = time.monotonic()
-        self.fill(ana, "t", 200)
         self.sync(ana)
         duration = time.monotonic() - started
         kills = {"server": 0, "sync": 0}
+        midway = 0
         for number in range(ROUNDS):
             for who, replica in (("a", ana), ("b", ben)):
-                written += self.fill(replica, f"{who}{number}", 20)
+                written += self.fill(replica, f"{who}{number}", CHANGE_SETS)
+            held = self.server_sql("SELECT count(*) AS n FROM event")[0]["n"]
             syncs = [self.start_sync(ana), self.start_sync(ben)]
-            # Points spread over the transfer: the delay is where the kill falls, not what is waited for.
-            time.sleep(chance.uniform(0, duration))
+            # The delay is where the kill falls, not what is waited for.
+            time.sleep(chance.uniform(0, 2 * duration))
             victim = chance.choice(("server", "sync"))
             kills[victim] += 1
             if victim == "server":
@@ -46,17 +49,21 @@ class Crash(harness.SatchelTest):
                 sync.wait(timeout=60)
             if victim == "server":
                 self.server.start()
+            midway += held < self.server_sql("SELECT count(*) AS n FROM event")[0]["n"] < written
+        print(f"{kills}, {midway} of them while a part had arrived")
         self.assertGreater(min(kills.values()), 20)
+        self.assertGreater(midway, 0)
         self.sync_all(ana, ben)
-        self.assertEqual(self.server_sql("SELECT count(*) AS n FROM event"), [{"n": written + 200}])
-        self.assertEqual(self.server_sql("SELECT seen FROM note"), [{"seen": written + 200}])
+        self.assertEqual(self.server_sql("SELECT count(*) AS n FROM event"), [{"n": written}])
+        self.assertEqual(self.server_sql("SELECT seen FROM note"), [{"seen": written}])
         self.assertEqual(self.server_sql("SELECT count(*) AS n FROM (SELECT device, number FROM "
                                          "satchel_entry GROUP BY 1, 2 HAVING count(*) > 1)"), [{"n": 0}])
         self.assert_all_equal(ana, ben)
 
     def fill(self, replica, prefix, count):
-        statements = "".join(f"INSERT INTO event VALUES('{prefix}-{i}', 'n', hex(randomblob(200)));"
-                             "UPDATE note SET seen=seen+1;" for i in range(count))
+        """`count` transactions of two rows each, on the replica only."""
+        statements = "".join(f"BEGIN; INSERT INTO event VALUES('{prefix}-{i}', 'n', hex(randomblob(200)));"
+                             "UPDATE note SET seen=seen+1; COMMIT;" for i in range(count))
         self.satchel("sql", replica, stdin=statements)
         return count
 
