@@ -51,7 +51,7 @@ struct satchel_view {
 
 #define SATCHEL_COLUMN_ROW UINT32_MAX /* where a column number is meant: the row as a whole */
 
-/* An exception to a change set's `seen` (DESIGN §6): this column (or the whole row) was seen as
+/* An exception to a change set's `seen`: this column (or the whole row) was seen as
  * `view`. */
 struct satchel_exception {
     uint32_t column;

@@ -23,8 +23,8 @@ satchel_stamp satchel_stamp_from_ms(int64_t ms);
  */
 satchel_stamp satchel_stamp_next(satchel_stamp last, int64_t now_ms);
 
-/* The total order of writes: stamp, then device, then number, then position in the change set
- * (DESIGN §10). */
+/* The total order of writes: stamp, then device, then number, then position in the change
+ * set. */
 struct satchel_order {
     satchel_stamp stamp;
     struct satchel_id device;

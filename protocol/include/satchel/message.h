@@ -69,7 +69,7 @@ struct satchel_message_joined {
     struct satchel_id workspace; /* the workspace's own id */
 };
 
-/* The attach rule (DESIGN §8), the device's half ... */
+/* The attach rule (docs/wire-format.md), the device's half ... */
 struct satchel_message_hello {
     uint64_t protocol;
     struct satchel_span workspace;

@@ -1,4 +1,4 @@
-/* The scanner for schema annotations (ANNOTATIONS.md grammar). Pure text: finds statements, table
+/* The scanner for schema annotations (grammar: docs/schema.md). Pure text: finds statements, table
  * and column definitions, and the `-- @...` comments that belong to them, with their lines. It does
  * not judge whether an annotation makes sense for the table; schema.c does, knowing what SQLite
  * made of it. */

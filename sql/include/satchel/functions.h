@@ -1,4 +1,4 @@
-/* The SQL functions of INTERFACE.md, registered on a connection of either side. */
+/* The SQL functions of docs/interface.md, registered on a connection of either side. */
 #ifndef SATCHEL_FUNCTIONS_H
 #define SATCHEL_FUNCTIONS_H
 

@@ -46,7 +46,7 @@ enum satchel_status satchel_row_delete(struct satchel_row_io *io, const struct s
 enum satchel_status satchel_row_name(struct satchel_buffer *out, uint32_t table,
                                      const struct satchel_value *key,
                                      uint32_t key_count) SATCHEL_MUST_USE;
-/* The key as the interfaces show it (INTERFACE: the value as text; several columns as a JSON array). */
+/* The key as the interfaces show it (docs/interface.md: the value as text; several columns as a JSON array). */
 enum satchel_status satchel_key_text(struct satchel_buffer *out, const struct satchel_value *key,
                                      uint32_t key_count) SATCHEL_MUST_USE;
 

@@ -56,7 +56,7 @@ struct satchel_schema {
 };
 
 /* Reads and checks migrations (numbers 1, 2, ... without a gap, one schema together). On refusal
- * (SATCHEL_SCHEMA) `error` says FILE:LINE: reason; remedy. Everything ANNOTATIONS.md refuses is
+ * (SATCHEL_SCHEMA) `error` says FILE:LINE: reason; remedy. Everything docs/schema.md refuses is
  * refused here, and so are rules, policies and modifiers not built yet, by name; and triggers that
  * write a synced table without WHEN NOT satchel_applying(); and statements other than CREATE, ALTER
  * TABLE ADD COLUMN and INSERT. Other statuses: NOMEM, SQL, LIMIT. */
