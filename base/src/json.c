@@ -37,14 +37,16 @@ void satchel_json_close(struct satchel_json *json, char bracket)
     json->needs_comma = true;
 }
 
-/* The length of the well-formed UTF-8 character at the start of `text`, or 0 (Unicode 15, table 3-7). */
+/* The length of the well-formed UTF-8 character at the start of `text`, or 0 (Unicode 15, table
+ * 3-7). */
 static size_t utf8_length(const uint8_t *text, size_t size)
 {
     uint8_t lead = text[0];
-    size_t length = lead < 0x80 ? 1 : lead >= 0xc2 && lead < 0xe0 ? 2
-                                  : lead >= 0xe0 && lead < 0xf0   ? 3
-                                  : lead >= 0xf0 && lead < 0xf5   ? 4
-                                                                  : 0;
+    size_t length = lead < 0x80                   ? 1
+                    : lead >= 0xc2 && lead < 0xe0 ? 2
+                    : lead >= 0xe0 && lead < 0xf0 ? 3
+                    : lead >= 0xf0 && lead < 0xf5 ? 4
+                                                  : 0;
     if (length == 0 || length > size)
         return 0;
     for (size_t i = 1; i < length; i++)
@@ -117,11 +119,12 @@ void satchel_json_real(struct satchel_json *json, double real)
 {
     char text[40];
     int length = snprintf(text, sizeof text, "%.17g", real);
-    if (!isfinite(real)) {
+    if (isinf(real)) { /* JSON has no infinity; every parser makes one of this, as of sqlite3's */
+        length = snprintf(text, sizeof text, "%s", real < 0 ? "-1e999" : "1e999");
+    } else if (isnan(real)) {
         satchel_json_null(json);
         return;
-    }
-    if (!strpbrk(text, ".eE")) { /* stays a real for whoever reads it */
+    } else if (!strpbrk(text, ".eE")) { /* stays a real for whoever reads it */
         memcpy(text + length, ".0", 3);
         length += 2;
     }

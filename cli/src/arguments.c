@@ -1,7 +1,7 @@
-/* Options and positionals of one command, by getopt_long. */
+/* Owns reading the options and positionals of one command. Options may stand anywhere; `--` ends
+ * them. */
 #include "command.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,21 +9,15 @@
 static const struct {
     const char *name;
     unsigned bit;
-    int has_argument;
+    bool takes_value;
 } options_known[] = {
-    {"server", OPTION_SERVER, required_argument},
-    {"token-file", OPTION_SERVER, required_argument},
-    {"workspace", OPTION_WORKSPACE, required_argument},
-    {"json", OPTION_JSON, no_argument},
-    {"schema", OPTION_SCHEMA, required_argument},
-    {"user", OPTION_USER, required_argument},
-    {"role", OPTION_ROLE, required_argument},
-    {"grant", OPTION_GRANT, required_argument},
-    {"invite", OPTION_INVITE, required_argument},
-    {"watch", OPTION_WATCH, no_argument},
-    {"field", OPTION_FIELD, required_argument},
-    {"open", OPTION_OPEN, no_argument},
-    {"take", OPTION_TAKE, required_argument},
+    {"server", OPTION_SERVER, true},       {"token-file", OPTION_SERVER, true},
+    {"workspace", OPTION_WORKSPACE, true}, {"json", OPTION_JSON, false},
+    {"schema", OPTION_SCHEMA, true},       {"user", OPTION_USER, true},
+    {"role", OPTION_ROLE, true},           {"grant", OPTION_GRANT, true},
+    {"invite", OPTION_INVITE, true},       {"watch", OPTION_WATCH, false},
+    {"field", OPTION_FIELD, true},         {"open", OPTION_OPEN, false},
+    {"take", OPTION_TAKE, true},
 };
 enum { OPTION_COUNT = sizeof options_known / sizeof options_known[0] };
 
@@ -54,48 +48,70 @@ static bool store(struct arguments *out, const char *name, unsigned bit, const c
     }
 }
 
+/* An option is `--name` or `--name=value`; getopt_long would take SQL that begins with a comment
+ * (`-- all of it`), and a key that is a negative number, for options. A single dash before a letter
+ * is a slip. */
+static bool is_option(const char *word, size_t *name_length)
+{
+    if (word[0] != '-' || word[1] != '-') {
+        *name_length = strlen(word);
+        return word[0] == '-' &&
+               ((word[1] >= 'a' && word[1] <= 'z') || (word[1] >= 'A' && word[1] <= 'Z'));
+    }
+    *name_length = 2 + strspn(word + 2, "abcdefghijklmnopqrstuvwxyz-");
+    return *name_length > 2 && (word[*name_length] == '\0' || word[*name_length] == '=');
+}
+
+/* Reads the option at words[*at], with its value; leaves *at on the last word used. */
+static int read_option(const struct command *command, int count, char **words, int *at,
+                       size_t name_length, struct arguments *out)
+{
+    char problem[256];
+    const char *word = words[*at], *value = NULL;
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        if (!(command->options & options_known[i].bit) || word[1] != '-' ||
+            strlen(options_known[i].name) != name_length - 2 ||
+            memcmp(options_known[i].name, word + 2, name_length - 2) != 0)
+            continue;
+        bool has_value = word[name_length] == '=';
+        if (has_value)
+            value = word + name_length + 1;
+        else if (options_known[i].takes_value && *at + 1 < count)
+            value = words[++*at];
+        if (options_known[i].takes_value != (value != NULL)) {
+            snprintf(problem, sizeof problem, "--%s %s", options_known[i].name,
+                     has_value ? "takes no value" : "needs a value");
+            return command_usage(command, problem);
+        }
+        return store(out, options_known[i].name, options_known[i].bit, value)
+                   ? EXIT_DONE
+                   : command_usage(command, "too many --grant");
+    }
+    snprintf(problem, sizeof problem, "%.*s is no option here",
+             (int)(name_length < 100 ? name_length : 100), word);
+    return command_usage(command, problem);
+}
+
 int arguments_read(const struct command *command, int count, char **words, struct arguments *out)
 {
-    struct option table[OPTION_COUNT + 1];
-    int table_count = 0;
-    int known_index[OPTION_COUNT];
     char problem[256];
+    bool takes_options = true;
     memset(out, 0, sizeof *out);
-    for (int i = 0; i < OPTION_COUNT; i++) {
-        if (!(command->options & options_known[i].bit))
-            continue;
-        known_index[table_count] = i;
-        table[table_count].name = options_known[i].name;
-        table[table_count].has_arg = options_known[i].has_argument;
-        table[table_count].flag = NULL;
-        table[table_count].val = 'o';
-        table_count++;
-    }
-    memset(&table[table_count], 0, sizeof table[0]);
-
-    /* getopt_long wants the program's name before the words: the last word of the command stands there. */
-    optind = 1;
-    opterr = 0;
-    int found;
-    int index = -1;
-    while ((found = getopt_long(count + 1, words - 1, ":", table, &index)) != -1) {
-        if (found != 'o') {
-            const char *word = (words - 1)[optind - 1];
-            snprintf(problem, sizeof problem, found == ':' ? "%s needs a value" : "%s is no option here",
-                     word);
+    for (int i = 0; i < count; i++) {
+        size_t name_length = 0;
+        if (takes_options && strcmp(words[i], "--") == 0) {
+            takes_options = false;
+        } else if (takes_options && is_option(words[i], &name_length)) {
+            int status = read_option(command, count, words, &i, name_length, out);
+            if (status != EXIT_DONE)
+                return status;
+        } else if (out->positional_count == command->positional_max ||
+                   out->positional_count == POSITIONALS_MAX) {
+            snprintf(problem, sizeof problem, "`%.100s` is one argument too many", words[i]);
             return command_usage(command, problem);
+        } else {
+            out->positional[out->positional_count++] = words[i];
         }
-        int known = known_index[index];
-        if (!store(out, options_known[known].name, options_known[known].bit, optarg))
-            return command_usage(command, "too many --grant");
-    }
-    for (int i = optind; i <= count; i++) {
-        if (out->positional_count == command->positional_max ||
-            out->positional_count == POSITIONALS_MAX) {
-            snprintf(problem, sizeof problem, "`%.100s` is one argument too many", (words - 1)[i]);
-            return command_usage(command, problem);
-        }
-        out->positional[out->positional_count++] = (words - 1)[i];
     }
     if (out->positional_count < command->positional_min)
         return command_usage(command, "an argument is missing");

@@ -36,10 +36,10 @@ struct arguments {
 };
 
 struct command {
-    const char *name;       /* "workspace create" */
-    const char *usage;      /* what follows the name */
-    const char *help;       /* sentences for --help */
-    unsigned options;       /* option bits */
+    const char *name;  /* "workspace create" */
+    const char *usage; /* what follows the name */
+    const char *help;  /* sentences for --help */
+    unsigned options;  /* option bits */
     int positional_min, positional_max;
     int (*run)(const struct command *command, const struct arguments *arguments);
 };
@@ -48,7 +48,8 @@ struct command {
 int command_fail(const struct satchel_error *error);
 int command_usage(const struct command *command, const char *problem);
 
-/* Reads options and positionals behind the command's name. EXIT_DONE to go on, else the exit status. */
+/* Reads options and positionals behind the command's name. EXIT_DONE to go on, else the exit
+ * status. */
 int arguments_read(const struct command *command, int count, char **words, struct arguments *out);
 
 int run_join(const struct command *command, const struct arguments *arguments);

@@ -12,8 +12,8 @@ void csv_open(struct csv_reader *reader, struct satchel_span file, struct satche
 }
 
 /* A quoted field: unescapes into the arena, leaves `*at` behind the closing quote. */
-static enum satchel_status read_quoted(struct csv_reader *reader, size_t *at, struct csv_field *field,
-                                       struct satchel_error *error)
+static enum satchel_status read_quoted(struct csv_reader *reader, size_t *at,
+                                       struct csv_field *field, struct satchel_error *error)
 {
     const uint8_t *data = reader->rest.data;
     size_t size = reader->rest.size, end = *at + 1, length = 0;
@@ -22,7 +22,8 @@ static enum satchel_status read_quoted(struct csv_reader *reader, size_t *at, st
         end += data[end] == '"' ? 2 : 1;
     if (end >= size)
         return satchel_error_set(error, SATCHEL_INVALID,
-                                 "line %d: a quoted field is never closed; add the missing \"", opened);
+                                 "line %d: a quoted field is never closed; add the missing \"",
+                                 opened);
     uint8_t *copy = satchel_arena_alloc(reader->arena, end - *at);
     if (!copy)
         return satchel_error_set(error, SATCHEL_LIMIT, "line %d: the record is too long", opened);

@@ -14,11 +14,11 @@ struct import {
     sqlite3 *db;
     const char *table;
     sqlite3_stmt *insert;
-    int column_count;             /* bound per row: those of the file, then the keys filled in */
+    int column_count; /* bound per row: those of the file, then the keys filled in */
     int file_column_count;
     int key_from_file[CSV_FIELDS_MAX]; /* parameter -> 1 if it is a key column */
-    sqlite3_stmt *new_id[2];      /* satchel_uuid(), satchel_id() */
-    int id_kind[CSV_FIELDS_MAX];  /* parameter -> 0 uuid, 1 integer */
+    sqlite3_stmt *new_id[2];           /* satchel_uuid(), satchel_id() */
+    int id_kind[CSV_FIELDS_MAX];       /* parameter -> 0 uuid, 1 integer */
     uint64_t row_count;
 };
 
@@ -47,7 +47,8 @@ static bool is_named(const struct csv_field *field, const char *name)
            sqlite3_strnicmp((const char *)field->text.data, name, (int)field->text.size) == 0;
 }
 
-/* Builds INSERT INTO table(columns...) from the header line; key columns that the file lacks are added. */
+/* Builds INSERT INTO table(columns...) from the header line; key columns that the file lacks are
+ * added. */
 static enum satchel_status prepare(struct import *import, const struct csv_field *header, int count,
                                    struct satchel_error *error)
 {
@@ -59,8 +60,8 @@ static enum satchel_status prepare(struct import *import, const struct csv_field
     satchel_buffer_init(&columns, 1 << 20, NULL);
     satchel_buffer_init(&values, 1 << 20, NULL);
     import->file_column_count = import->column_count = count;
-    if (sqlite3_prepare_v2(import->db, "SELECT name, type, pk FROM pragma_table_xinfo(?1)", -1, &info,
-                           NULL) != SQLITE_OK ||
+    if (sqlite3_prepare_v2(import->db, "SELECT name, type, pk FROM pragma_table_xinfo(?1)", -1,
+                           &info, NULL) != SQLITE_OK ||
         sqlite3_bind_text(info, 1, import->table, -1, SQLITE_STATIC) != SQLITE_OK) {
         status = satchel_error_set(error, SATCHEL_SQL, "%s", sqlite3_errmsg(import->db));
         goto cleanup;
@@ -82,7 +83,8 @@ static enum satchel_status prepare(struct import *import, const struct csv_field
             }
         }
         if (parameter == -2) {
-            status = satchel_error_set(error, SATCHEL_INVALID, "line 1: column `%s` stands twice", name);
+            status =
+                satchel_error_set(error, SATCHEL_INVALID, "line 1: column `%s` stands twice", name);
             break;
         }
         if (parameter < 0 && is_key && import->column_count < CSV_FIELDS_MAX)
@@ -94,14 +96,16 @@ static enum satchel_status prepare(struct import *import, const struct csv_field
         }
     }
     if (status == SATCHEL_OK && column_total == 0)
-        status = satchel_error_set(error, SATCHEL_NOT_FOUND, "there is no table `%s`", import->table);
+        status =
+            satchel_error_set(error, SATCHEL_NOT_FOUND, "there is no table `%s`", import->table);
     for (int i = 0; status == SATCHEL_OK && i < count; i++)
         if (!known[i])
             status = satchel_error_set(error, SATCHEL_INVALID,
                                        "line 1: table `%s` has no column `%.*s`", import->table,
                                        (int)header[i].text.size, (const char *)header[i].text.data);
     for (int i = 0; status == SATCHEL_OK && i < import->column_count; i++) {
-        status = satchel_buffer_format(&columns, "%s\"%s\"", i ? "," : "", names[i] ? names[i] : "");
+        status =
+            satchel_buffer_format(&columns, "%s\"%s\"", i ? "," : "", names[i] ? names[i] : "");
         if (status == SATCHEL_OK)
             status = satchel_buffer_format(&values, "%s?%d", i ? "," : "", i + 1);
         if (status != SATCHEL_OK)
@@ -137,8 +141,9 @@ static enum satchel_status insert_record(struct import *import, const struct csv
                                          int count, int line, struct satchel_error *error)
 {
     if (count != import->file_column_count)
-        return satchel_error_set(error, SATCHEL_INVALID, "line %d: %d fields, but the header has %d",
-                                 line, count, import->file_column_count);
+        return satchel_error_set(error, SATCHEL_INVALID,
+                                 "line %d: %d fields, but the header has %d", line, count,
+                                 import->file_column_count);
     int code = SQLITE_OK;
     for (int i = 0; code == SQLITE_OK && i < import->column_count; i++) {
         bool is_absent = i >= count || (fields[i].text.size == 0 && !fields[i].is_quoted);
@@ -153,7 +158,8 @@ static enum satchel_status insert_record(struct import *import, const struct csv
         code = sqlite3_step(import->insert);
     enum satchel_status status = SATCHEL_OK;
     if (code != SQLITE_DONE)
-        status = satchel_error_set(error, SATCHEL_SQL, "line %d: %s", line, sqlite3_errmsg(import->db));
+        status =
+            satchel_error_set(error, SATCHEL_SQL, "line %d: %s", line, sqlite3_errmsg(import->db));
     sqlite3_reset(import->insert);
     import->row_count++;
     return status;

@@ -1,12 +1,13 @@
-/* satchel: the command line for devices and administration. Owns the table of commands and finding the
- * right one; what they do is in the *_command(s).c files. */
+/* satchel: the command line for devices and administration. Owns the table of commands and finding
+ * the right one; what they do is in the *_command(s).c files. */
 #include "command.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define SERVER_HELP "The server is --server URL (or SATCHEL_SERVER), the admin token is read from\n" \
-                    "--token-file FILE (or SATCHEL_TOKEN_FILE)."
+#define SERVER_HELP                                                                  \
+    "The server is --server URL (or SATCHEL_SERVER), the admin token is read from\n" \
+    "--token-file FILE (or SATCHEL_TOKEN_FILE)."
 
 static const struct command commands[] = {
     {"join", "REPLICA --server URL --workspace W --invite CODE",
@@ -15,44 +16,51 @@ static const struct command commands[] = {
      OPTION_SERVER | OPTION_WORKSPACE | OPTION_INVITE, 1, 1, run_join},
     {"sync", "REPLICA [--watch] [--json]",
      "Sends what was written here, applies what others wrote, until both sides have everything.\n"
-     "With --watch it goes on, sending and receiving changes as they are committed.",
+     "With --watch it goes on, sending and receiving changes as they are committed, and connects "
+     "again\n"
+     "when the server was lost, until SIGINT or SIGTERM.",
      OPTION_WATCH | OPTION_JSON, 1, 1, run_sync},
     {"sql", "REPLICA [\"SQL\"] [--json]",
      "Runs SQL statements (or standard input) on the replica; what they write is captured.\n"
      "Stops at the first error and rolls an open transaction back.",
      OPTION_JSON, 1, 2, run_sql},
     {"import", "REPLICA TABLE FILE.csv",
-     "Inserts the rows of a CSV file whose first line names the columns, in one transaction. A key\n"
+     "Inserts the rows of a CSV file whose first line names the columns, in one transaction. A "
+     "key\n"
      "column that is missing or empty is filled with a new id. An empty field is NULL, \"\" is an\n"
      "empty text.",
      0, 3, 3, run_import},
-    {"status", "REPLICA [--json]", "Who this replica is, how far it has come, what waits to be sent.",
-     OPTION_JSON, 1, 1, run_status},
+    {"status", "REPLICA [--json]",
+     "Who this replica is, how far it has come, what waits to be sent.", OPTION_JSON, 1, 1,
+     run_status},
     {"history", "REPLICA TABLE KEY [--field F] [--json]  |  history --workspace W TABLE KEY [...]",
-     "Every write to a row: when, who, on which device, the old and the new value, and what became of\n"
+     "Every write to a row: when, who, on which device, the old and the new value, and what became "
+     "of\n"
      "it. With --workspace the server is asked.\n" SERVER_HELP,
      OPTION_SERVER | OPTION_WORKSPACE | OPTION_FIELD | OPTION_JSON, 2, 3, run_history},
     {"conflicts", "REPLICA [--open] [--json]  |  conflicts --workspace W [--open] [--json]",
-     "Writes that lost against another one, with both values. On a replica: what its user lost, and\n"
+     "Writes that lost against another one, with both values. On a replica: what its user lost, "
+     "and\n"
      "what needs a person. With --workspace the server is asked for all.\n" SERVER_HELP,
      OPTION_SERVER | OPTION_WORKSPACE | OPTION_OPEN | OPTION_JSON, 0, 1, run_conflicts},
-    {"undo", "REPLICA HISTORY_ID", "Writes the value that a write replaced back, as a new change.", 0,
-     2, 2, run_undo},
+    {"undo", "REPLICA HISTORY_ID", "Writes the value that a write replaced back, as a new change.",
+     0, 2, 2, run_undo},
     {"verify", "REPLICA [--json]",
-     "Syncs, then compares a digest of every table with the server's. Exit status 1 on a difference.",
+     "Syncs, then compares a digest of every table with the server's. Exit status 1 on a "
+     "difference.",
      OPTION_JSON, 1, 1, run_verify},
     {"workspace create", "NAME --schema DIR",
      "Makes a workspace from the migrations 001_*.sql, 002_*.sql, ... in DIR.\n" SERVER_HELP,
      OPTION_SERVER | OPTION_SCHEMA, 1, 1, run_workspace_schema},
     {"workspace deploy", "NAME --schema DIR",
-     "Deploys the migrations in DIR that the workspace has not got; deployed ones must be unchanged.\n"
-     SERVER_HELP,
+     "Deploys the migrations in DIR that the workspace has not got; deployed ones must be "
+     "unchanged.\n" SERVER_HELP,
      OPTION_SERVER | OPTION_SCHEMA, 1, 1, run_workspace_schema},
     {"workspace list", "[--json]", "The workspaces of the server.\n" SERVER_HELP,
      OPTION_SERVER | OPTION_JSON, 0, 0, run_workspace_list},
     {"workspace sql", "NAME \"SELECT ...\" [--json]",
-     "Runs one reading statement on the central store.\n" SERVER_HELP, OPTION_SERVER | OPTION_JSON, 2,
-     2, run_workspace_sql},
+     "Runs one reading statement on the central store.\n" SERVER_HELP, OPTION_SERVER | OPTION_JSON,
+     2, 2, run_workspace_sql},
     {"user add", "LOGIN --workspace W [--role R] [--grant VALUE]...",
      "Adds a user where the schema defines no satchel_users view.\n" SERVER_HELP,
      OPTION_SERVER | OPTION_WORKSPACE | OPTION_ROLE | OPTION_GRANT, 1, 1, run_user_add},
@@ -65,8 +73,10 @@ static const struct command commands[] = {
     {"quarantine list", "--workspace W [--json]",
      "Rows that were set aside because they broke a rule, with the reason.\n" SERVER_HELP,
      OPTION_SERVER | OPTION_WORKSPACE | OPTION_JSON, 0, 0, run_quarantine_list},
-    {"quarantine retry", "ID --workspace W", "", OPTION_SERVER | OPTION_WORKSPACE, 0, 8, run_unbuilt},
-    {"quarantine drop", "ID --workspace W", "", OPTION_SERVER | OPTION_WORKSPACE, 0, 8, run_unbuilt},
+    {"quarantine retry", "ID --workspace W", "", OPTION_SERVER | OPTION_WORKSPACE, 0, 8,
+     run_unbuilt},
+    {"quarantine drop", "ID --workspace W", "", OPTION_SERVER | OPTION_WORKSPACE, 0, 8,
+     run_unbuilt},
     {"device revoke", "ID --workspace W", "", OPTION_SERVER | OPTION_WORKSPACE, 0, 8, run_unbuilt},
     {"resolve", "ID --take winner|loser|VALUE --workspace W", "",
      OPTION_SERVER | OPTION_WORKSPACE | OPTION_TAKE, 0, 8, run_unbuilt},
@@ -80,11 +90,17 @@ enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
 static void print_overview(FILE *out)
 {
-    fputs("satchel " SATCHEL_VERSION_TEXT ": SQLite replicas that work offline and sync.\n\nusage:\n", out);
+    fputs("satchel " SATCHEL_VERSION_TEXT
+          ": SQLite replicas that work offline and sync.\n\nusage:\n",
+          out);
     for (int i = 0; i < COMMAND_COUNT; i++)
         if (commands[i].run != run_unbuilt)
             fprintf(out, "  satchel %s %s\n", commands[i].name, commands[i].usage);
-    fputs("\n`satchel COMMAND --help` explains one of them.\n", out);
+    fputs("\n`satchel COMMAND --help` explains one of them. Not built yet:", out);
+    for (int i = 0, found = 0; i < COMMAND_COUNT; i++)
+        if (commands[i].run == run_unbuilt)
+            fprintf(out, "%s %s", found++ ? "," : "", commands[i].name);
+    fputs(".\n", out);
 }
 
 /* Whether the words begin with the command's one- or two-word name; `*used` of them then. */
@@ -98,10 +114,76 @@ static bool names(const struct command *command, int count, char **words, int *u
     return !space || (count >= 2 && strcmp(words[1], space + 1) == 0);
 }
 
+static const struct command *find(int count, char **words, int *used)
+{
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        if (names(&commands[i], count, words, used))
+            return &commands[i];
+    return NULL;
+}
+
+static bool is_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+static bool asks_help(int count, char **words)
+{
+    for (int i = 0; i < count && strcmp(words[i], "--") != 0; i++)
+        if (is_help(words[i]))
+            return true;
+    return false;
+}
+
+static void print_help(const struct command *command)
+{
+    printf("usage: satchel %s %s\n\n%s\n", command->name, command->usage,
+           command->run == run_unbuilt ? "Not built yet." : command->help);
+}
+
+/* The commands that begin with `word`, as in `satchel workspace`; how many there are. */
+static int print_group(FILE *out, const char *word)
+{
+    size_t length = strlen(word);
+    int found = 0;
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        if (strncmp(commands[i].name, word, length) != 0 || commands[i].name[length] != ' ')
+            continue;
+        if (out)
+            fprintf(out, "%s satchel %s %s%s\n", found ? "      " : "usage:", commands[i].name,
+                    commands[i].usage, commands[i].run == run_unbuilt ? " (not built yet)" : "");
+        found++;
+    }
+    return found;
+}
+
+/* The words name no command: help on a group of commands, or one line that says what is wrong. */
+static int explain_unknown(int count, char **words, bool wants_help)
+{
+    int group_size = print_group(NULL, words[0]);
+    if (wants_help && group_size) {
+        print_group(stdout, words[0]);
+        return EXIT_DONE;
+    }
+    if (group_size)
+        fprintf(stderr,
+                "satchel: `%s%s%s` is no command; `satchel %s --help` lists what there is\n",
+                words[0], count > 1 && words[1][0] != '-' ? " " : "",
+                count > 1 && words[1][0] != '-' ? words[1] : "", words[0]);
+    else
+        fprintf(stderr, "satchel: there is no command `%s%s%s`; `satchel --help` lists them\n",
+                words[0], count > 1 && words[1][0] != '-' ? " " : "",
+                count > 1 && words[1][0] != '-' ? words[1] : "");
+    return EXIT_USAGE;
+}
+
 int command_fail(const struct satchel_error *error)
 {
-    fprintf(stderr, "satchel: %s\n",
-            error->message[0] ? error->message : satchel_status_text(error->status));
+    static const char own_name[] =
+        "satchel: "; /* messages that come through SQLite begin with it too */
+    const char *message = error->message[0] ? error->message : satchel_status_text(error->status);
+    bool is_named = strncmp(message, own_name, strlen(own_name)) == 0;
+    fprintf(stderr, "%s%s\n", is_named ? "" : own_name, message);
     return EXIT_FAILED;
 }
 
@@ -120,39 +202,43 @@ int run_unbuilt(const struct command *command, const struct arguments *arguments
 
 int main(int count, char **words)
 {
-    if (count < 2 || strcmp(words[1], "--help") == 0 || strcmp(words[1], "help") == 0) {
-        print_overview(count < 2 ? stderr : stdout);
-        return count < 2 ? EXIT_USAGE : EXIT_DONE;
+    int used = 0;
+    count--;
+    words++;
+    if (count == 0) {
+        print_overview(stderr);
+        return EXIT_USAGE;
     }
-    if (strcmp(words[1], "--version") == 0) {
+    if (strcmp(words[0], "--version") == 0) {
         puts("satchel " SATCHEL_VERSION_TEXT);
         return EXIT_DONE;
     }
-    for (int i = 0; i < COMMAND_COUNT; i++) {
-        int used = 0;
-        if (!names(&commands[i], count - 1, words + 1, &used))
-            continue;
-        for (int word = 1 + used; word < count && strcmp(words[word], "--") != 0; word++) {
-            if (strcmp(words[word], "--help") == 0) {
-                printf("usage: satchel %s %s\n\n%s\n", commands[i].name, commands[i].usage,
-                       commands[i].run == run_unbuilt ? "Not built yet." : commands[i].help);
-                return EXIT_DONE;
-            }
-        }
-        if (commands[i].run == run_unbuilt)
-            return run_unbuilt(&commands[i], NULL);
-        struct arguments arguments;
-        int status = arguments_read(&commands[i], count - 1 - used, words + 1 + used, &arguments);
-        if (status == EXIT_DONE)
-            status = commands[i].run(&commands[i], &arguments);
-        if (fflush(stdout) != 0 && status == EXIT_DONE) {
-            fputs("satchel: standard output cannot be written\n", stderr);
-            status = EXIT_FAILED;
-        }
-        return status;
+    bool wants_help = asks_help(count, words);
+    if (strcmp(words[0], "help") == 0 || is_help(words[0])) { /* `help sync` is `sync --help` */
+        wants_help = true;
+        count--;
+        words++;
     }
-    fprintf(stderr, "satchel: there is no command `%s%s%s`; `satchel --help` lists them\n", words[1],
-            count > 2 && words[2][0] != '-' ? " " : "",
-            count > 2 && words[2][0] != '-' ? words[2] : "");
-    return EXIT_USAGE;
+    if (count == 0 || is_help(words[0])) {
+        print_overview(stdout);
+        return EXIT_DONE;
+    }
+    const struct command *command = find(count, words, &used);
+    if (!command)
+        return explain_unknown(count, words, wants_help);
+    if (wants_help) {
+        print_help(command);
+        return EXIT_DONE;
+    }
+    if (command->run == run_unbuilt)
+        return run_unbuilt(command, NULL);
+    struct arguments arguments;
+    int status = arguments_read(command, count - used, words + used, &arguments);
+    if (status == EXIT_DONE)
+        status = command->run(command, &arguments);
+    if (fflush(stdout) != 0 && status == EXIT_DONE) {
+        fputs("satchel: standard output cannot be written\n", stderr);
+        status = EXIT_FAILED;
+    }
+    return status;
 }

@@ -1,4 +1,5 @@
 /* Owns how tables look. Reals print with 15 digits as text (as sqlite3 does) and 17 in JSON. */
+#define _POSIX_C_SOURCE 200809L
 #include "output.h"
 
 #include <satchel/json.h>
@@ -6,6 +7,7 @@
 #include <satchel/sqlite.h>
 
 #include <stdio.h>
+#include <time.h>
 
 #define OUTPUT_BYTES_MAX ((size_t)2 << 30)
 
@@ -80,7 +82,7 @@ enum satchel_status output_collect(struct output *output, struct sqlite3_stmt *s
     return status;
 }
 
-/* ---- text ---- */
+/* ---- values ---- */
 
 /* The bytes of a value as text, in `buffer` if they have to be made. */
 static struct satchel_span as_text(const struct satchel_value *value, char buffer[40])
@@ -90,77 +92,153 @@ static struct satchel_span as_text(const struct satchel_value *value, char buffe
         snprintf(buffer, 40, "%lld", (long long)value->integer);
         return satchel_span_text(buffer);
     case SATCHEL_REAL:
-        snprintf(buffer, 40, "%.15g", value->real);
-        if (!strpbrk(buffer, ".eEni"))
-            memcpy(buffer + strlen(buffer), ".0", 3);
-        return satchel_span_text(buffer);
+        return satchel_span_text(sqlite3_snprintf(40, buffer, "%!.15g", value->real));
     case SATCHEL_TEXT:
     case SATCHEL_BLOB: return value->bytes;
     default: return satchel_span_of("", 0);
     }
 }
 
-/* Columns a terminal gives the text: wide East Asian characters take two. */
+/* ---- text for people ---- */
+
+enum { SHOWN_WIDTH_MAX = 80, COLUMNS_MAX = 2000 };
+
+/* Columns that hold a time in ms since 1970. */
+static bool is_time(const char *column)
+{
+    static const char *const times[] = {"at", "resolved", "last_seen", "last_sync"};
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
+        if (strcmp(column, times[i]) == 0)
+            return true;
+    return false;
+}
+
+/* A value as a person reads it, in `buffer` if it has to be made: times in UTC, blobs as x'..'. */
+static struct satchel_span as_shown(const struct output *output, size_t row, uint32_t column,
+                                    char buffer[SHOWN_WIDTH_MAX + 8])
+{
+    const struct satchel_value *value = &output->values[row * output->column_count + column];
+    if (value->type == SATCHEL_INTEGER && is_time(output->columns[column])) {
+        time_t seconds = (time_t)(value->integer / 1000);
+        struct tm utc;
+        if (gmtime_r(&seconds, &utc) && strftime(buffer, 40, "%Y-%m-%d %H:%M:%S", &utc))
+            return satchel_span_text(buffer);
+    }
+    if (value->type != SATCHEL_BLOB)
+        return as_text(value, buffer);
+    size_t length = (size_t)snprintf(buffer, SHOWN_WIDTH_MAX + 8, "x'");
+    for (size_t i = 0; i < value->bytes.size && length <= SHOWN_WIDTH_MAX; i++, length += 2)
+        snprintf(buffer + length, 3, "%02x", value->bytes.data[i]);
+    snprintf(buffer + length, 2, "'");
+    return satchel_span_text(buffer);
+}
+
+/* Columns a terminal gives the character that begins with this byte: wide East Asian ones take two.
+ */
+static size_t width_of(uint8_t byte)
+{
+    if ((byte & 0xc0) == 0x80)
+        return 0;
+    return (byte >= 0xe3 && byte <= 0xed) || byte >= 0xf0 ? 2 : 1;
+}
+
 static size_t display_width(struct satchel_span text)
 {
     size_t width = 0;
-    for (size_t i = 0; i < text.size; i++) {
-        uint8_t c = text.data[i];
-        if ((c & 0xc0) == 0x80)
-            continue;
-        width += c >= 0xe3 && c <= 0xed ? 2 : c >= 0xf0 ? 2 : 1;
-    }
-    return width;
+    for (size_t i = 0; i < text.size && width <= SHOWN_WIDTH_MAX; i++)
+        width += width_of(text.data[i]);
+    return width < SHOWN_WIDTH_MAX ? width : SHOWN_WIDTH_MAX;
 }
 
+/* What does not fit ends in an ellipsis; control characters become spaces. */
 static void print_padded(struct satchel_span text, size_t width, bool is_last)
 {
-    for (size_t i = 0; i < text.size; i++)
-        putchar(text.data[i] < 0x20 ? ' ' : text.data[i]);
-    for (size_t used = display_width(text); !is_last && used < width + 2; used++)
+    size_t used = 0, total = 0;
+    for (size_t i = 0; i < text.size && total <= SHOWN_WIDTH_MAX; i++)
+        total += width_of(text.data[i]);
+    for (size_t i = 0; i < text.size; i++) {
+        if (total > SHOWN_WIDTH_MAX && used + width_of(text.data[i]) >= SHOWN_WIDTH_MAX &&
+            width_of(text.data[i])) {
+            fputs("\xe2\x80\xa6", stdout);
+            used++;
+            break;
+        }
+        putchar(text.data[i] < 0x20 || text.data[i] == 0x7f ? ' ' : text.data[i]);
+        used += width_of(text.data[i]);
+    }
+    for (; !is_last && used < width + 2; used++)
         putchar(' ');
+}
+
+/* The indexes of the columns to show; how many. */
+static uint32_t choose_columns(const struct output *output, uint32_t chosen[COLUMNS_MAX])
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; !output->shown && i < output->column_count; i++)
+        chosen[count++] = i;
+    for (const char *const *name = output->shown; name && *name; name++)
+        for (uint32_t i = 0; i < output->column_count; i++)
+            if (strcmp(output->columns[i], *name) == 0)
+                chosen[count++] = i;
+    return count;
 }
 
 static void print_aligned(const struct output *output)
 {
-    size_t widths[2000] = {0};
-    char buffer[40];
-    for (uint32_t c = 0; c < output->column_count; c++) {
-        widths[c] = strlen(output->columns[c]);
+    uint32_t chosen[COLUMNS_MAX];
+    size_t widths[COLUMNS_MAX];
+    char buffer[SHOWN_WIDTH_MAX + 8];
+    uint32_t count = choose_columns(output, chosen);
+    for (uint32_t c = 0; c < count; c++) {
+        const char *name = output->columns[chosen[c]];
+        widths[c] = strlen(name) + (is_time(name) ? strlen("_utc") : 0);
         for (size_t r = 0; r < output->row_count; r++) {
-            size_t width =
-                display_width(as_text(&output->values[r * output->column_count + c], buffer));
+            size_t width = display_width(as_shown(output, r, chosen[c], buffer));
             if (width > widths[c])
-                widths[c] = width > 60 ? 60 : width;
+                widths[c] = width;
         }
     }
-    for (uint32_t c = 0; c < output->column_count; c++)
-        print_padded(satchel_span_text(output->columns[c]), widths[c], c + 1 == output->column_count);
+    for (uint32_t c = 0; c < count; c++) {
+        const char *name = output->columns[chosen[c]];
+        snprintf(buffer, sizeof buffer, "%.60s%s", name, is_time(name) ? "_utc" : "");
+        print_padded(satchel_span_text(buffer), widths[c], c + 1 == count);
+    }
     putchar('\n');
     for (size_t r = 0; r < output->row_count; r++) {
-        for (uint32_t c = 0; c < output->column_count; c++)
-            print_padded(as_text(&output->values[r * output->column_count + c], buffer), widths[c],
-                         c + 1 == output->column_count);
+        for (uint32_t c = 0; c < count; c++)
+            print_padded(as_shown(output, r, chosen[c], buffer), widths[c], c + 1 == count);
         putchar('\n');
     }
 }
 
-static void print_list(const struct output *output, bool lines)
+static void print_lines(const struct output *output)
+{
+    char buffer[SHOWN_WIDTH_MAX + 8];
+    for (size_t r = 0; r < output->row_count; r++) {
+        for (uint32_t c = 0; c < output->column_count; c++) {
+            struct satchel_span text = as_shown(output, r, c, buffer);
+            printf("%s%-*s ", output->columns[c], 16 - (int)strlen(output->columns[c]),
+                   is_time(output->columns[c]) ? "_utc" : "");
+            fwrite(text.data, 1, text.size, stdout);
+            putchar('\n');
+        }
+    }
+}
+
+/* ---- text as sqlite3 prints it ---- */
+
+static void print_list(const struct output *output)
 {
     char buffer[40];
     for (size_t r = 0; r < output->row_count; r++) {
         for (uint32_t c = 0; c < output->column_count; c++) {
-            struct satchel_span text = as_text(&output->values[r * output->column_count + c], buffer);
-            if (lines)
-                printf("%-16s ", output->columns[c]);
-            else if (c)
+            struct satchel_span text =
+                as_text(&output->values[r * output->column_count + c], buffer);
+            if (c)
                 putchar('|');
             fwrite(text.data, 1, text.size, stdout);
-            if (lines)
-                putchar('\n');
         }
-        if (!lines)
-            putchar('\n');
+        putchar('\n');
     }
 }
 
@@ -209,8 +287,10 @@ enum satchel_status output_print(const struct output *output, enum output_style 
         return print_json(output, false);
     if (style == OUTPUT_ALIGNED)
         print_aligned(output);
+    else if (style == OUTPUT_LINES)
+        print_lines(output);
     else
-        print_list(output, style == OUTPUT_LINES);
+        print_list(output);
     return ferror(stdout) ? SATCHEL_IO : SATCHEL_OK;
 }
 

@@ -14,12 +14,14 @@ static long migration_number(const char *name)
     if (name[0] < '0' || name[0] > '9')
         return 0;
     long number = strtol(name, &end, 10);
-    bool fits = end - name == 3 && *end == '_' && length > 8 && strcmp(name + length - 4, ".sql") == 0;
+    bool fits =
+        end - name == 3 && *end == '_' && length > 8 && strcmp(name + length - 4, ".sql") == 0;
     return fits ? number : 0;
 }
 
-static enum satchel_status read_text(const char *folder, const char *name, struct satchel_arena *arena,
-                                     struct satchel_span *out, struct satchel_error *error)
+static enum satchel_status read_text(const char *folder, const char *name,
+                                     struct satchel_arena *arena, struct satchel_span *out,
+                                     struct satchel_error *error)
 {
     char path[4096];
     snprintf(path, sizeof path, "%s/%s", folder, name);
@@ -54,7 +56,8 @@ enum satchel_status schema_files_read(const char *folder, struct satchel_arena *
         return satchel_error_set(error, SATCHEL_NOT_FOUND, "%s: %s", folder, strerror(errno));
     enum satchel_status status = SATCHEL_OK;
     uint32_t highest = 0;
-    struct schema_file *found = SATCHEL_ARENA_ARRAY(arena, struct schema_file, SCHEMA_FILES_MAX + 1);
+    struct schema_file *found =
+        SATCHEL_ARENA_ARRAY(arena, struct schema_file, SCHEMA_FILES_MAX + 1);
     if (!found)
         status = satchel_error_set(error, SATCHEL_NOMEM, "no memory");
     for (struct dirent *item; status == SATCHEL_OK && (item = readdir(directory)) != NULL;) {
@@ -74,13 +77,14 @@ enum satchel_status schema_files_read(const char *folder, struct satchel_arena *
     }
     closedir(directory);
     if (status == SATCHEL_OK && highest == 0)
-        status = satchel_error_set(error, SATCHEL_NOT_FOUND,
-                                   "%s: no migration in it; the first is named 001_NAME.sql", folder);
+        status =
+            satchel_error_set(error, SATCHEL_NOT_FOUND,
+                              "%s: no migration in it; the first is named 001_NAME.sql", folder);
     for (uint32_t i = 0; status == SATCHEL_OK && i < highest; i++)
         if (!found[i].name.data)
-            status = satchel_error_set(error, SATCHEL_INVALID,
-                                       "%s: %03u_*.sql is missing; migrations are numbered without gaps",
-                                       folder, i + 1);
+            status = satchel_error_set(
+                error, SATCHEL_INVALID,
+                "%s: %03u_*.sql is missing; migrations are numbered without gaps", folder, i + 1);
     *files = found;
     *count = highest;
     return status;

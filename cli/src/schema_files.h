@@ -11,8 +11,8 @@ struct schema_file {
 
 enum { SCHEMA_FILES_MAX = 999 };
 
-/* `*files` lives in `arena`. NOT_FOUND no such folder or no migration in it; INVALID a gap or a double
- * number; IO, LIMIT. */
+/* `*files` lives in `arena`. NOT_FOUND no such folder or no migration in it; INVALID a gap or a
+ * double number; IO, LIMIT. */
 enum satchel_status schema_files_read(const char *folder, struct satchel_arena *arena,
                                       struct schema_file **files, uint32_t *count,
                                       struct satchel_error *error) SATCHEL_MUST_USE;

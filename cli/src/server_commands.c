@@ -6,23 +6,25 @@
 
 #define ANSWER_BYTES_MAX ((size_t)64 << 20)
 
-/* Sends the words (NULL stands for an absent one) and prints the answer. */
+/* Sends the words (NULL stands for an absent one) and prints the answer; `shown` as in struct
+ * output. */
 static int ask(const struct arguments *arguments, const struct satchel_value *words, uint32_t count,
-               enum output_style style)
+               enum output_style style, const char *const *shown)
 {
     struct satchel_error error = {0};
     struct satchel_arena arena;
     struct satchel_message_admin_result result;
     if (!arguments->server || !arguments->token_file) {
-        fputs("satchel: --server URL and --token-file FILE (or SATCHEL_SERVER and SATCHEL_TOKEN_FILE) "
+        fputs("satchel: --server URL and --token-file FILE (or SATCHEL_SERVER and "
+              "SATCHEL_TOKEN_FILE) "
               "are needed\n",
               stderr);
         return EXIT_USAGE;
     }
     memset(&result, 0, sizeof result);
     satchel_arena_init(&arena, ANSWER_BYTES_MAX, NULL);
-    enum satchel_status status = satchel_admin(arguments->server, arguments->token_file, words, count,
-                                               &arena, &result, &error);
+    enum satchel_status status = satchel_admin(arguments->server, arguments->token_file, words,
+                                               count, &arena, &result, &error);
     if (status == SATCHEL_OK && result.text.size) {
         fwrite(result.text.data, 1, result.text.size, stdout);
         putchar('\n');
@@ -41,6 +43,7 @@ static int ask(const struct arguments *arguments, const struct satchel_value *wo
             status = output_init(&output, names, result.column_count);
         for (uint32_t row = 0; status == SATCHEL_OK && row < result.row_count; row++)
             status = output_row(&output, result.values + (size_t)row * result.column_count);
+        output.shown = shown;
         if (status == SATCHEL_OK)
             status = output_print(&output, arguments->json ? OUTPUT_JSON : style);
         if (status != SATCHEL_OK)
@@ -68,7 +71,8 @@ int run_workspace_schema(const struct command *command, const struct arguments *
     enum satchel_status status =
         schema_files_read(arguments->schema, &arena, &files, &count, &error);
     struct satchel_value *words =
-        status == SATCHEL_OK ? SATCHEL_ARENA_ARRAY(&arena, struct satchel_value, 2 + 2 * count) : NULL;
+        status == SATCHEL_OK ? SATCHEL_ARENA_ARRAY(&arena, struct satchel_value, 2 + 2 * count)
+                             : NULL;
     if (status == SATCHEL_OK && !words)
         status = satchel_error_set(&error, SATCHEL_NOMEM, "no memory");
     int exit_status = EXIT_FAILED;
@@ -82,7 +86,7 @@ int run_workspace_schema(const struct command *command, const struct arguments *
             words[2 + 2 * i] = satchel_value_text(files[i].name);
             words[3 + 2 * i] = satchel_value_text(files[i].text);
         }
-        exit_status = ask(arguments, words, 2 + 2 * count, OUTPUT_ALIGNED);
+        exit_status = ask(arguments, words, 2 + 2 * count, OUTPUT_ALIGNED, NULL);
     }
     satchel_arena_deinit(&arena);
     return exit_status;
@@ -92,7 +96,7 @@ int run_workspace_list(const struct command *command, const struct arguments *ar
 {
     (void)command;
     const struct satchel_value words[] = {word("workspace.list")};
-    return ask(arguments, words, 1, OUTPUT_ALIGNED);
+    return ask(arguments, words, 1, OUTPUT_ALIGNED, NULL);
 }
 
 int run_workspace_sql(const struct command *command, const struct arguments *arguments)
@@ -100,7 +104,7 @@ int run_workspace_sql(const struct command *command, const struct arguments *arg
     (void)command;
     const struct satchel_value words[] = {word("workspace.sql"), word(arguments->positional[0]),
                                           word(arguments->positional[1])};
-    return ask(arguments, words, 3, OUTPUT_LIST);
+    return ask(arguments, words, 3, OUTPUT_LIST, NULL);
 }
 
 int run_user_add(const struct command *command, const struct arguments *arguments)
@@ -112,7 +116,7 @@ int run_user_add(const struct command *command, const struct arguments *argument
                                                   word(arguments->role)};
     for (int i = 0; i < arguments->grant_count; i++)
         words[4 + i] = word(arguments->grants[i]);
-    return ask(arguments, words, 4 + (uint32_t)arguments->grant_count, OUTPUT_ALIGNED);
+    return ask(arguments, words, 4 + (uint32_t)arguments->grant_count, OUTPUT_ALIGNED, NULL);
 }
 
 int run_invite(const struct command *command, const struct arguments *arguments)
@@ -121,7 +125,7 @@ int run_invite(const struct command *command, const struct arguments *arguments)
         return command_usage(command, "--workspace and --user are needed");
     const struct satchel_value words[] = {word("invite"), word(arguments->workspace),
                                           word(arguments->user)};
-    return ask(arguments, words, 3, OUTPUT_ALIGNED);
+    return ask(arguments, words, 3, OUTPUT_ALIGNED, NULL);
 }
 
 /* device list, quarantine list: a verb and the workspace. */
@@ -131,7 +135,7 @@ static int ask_about_workspace(const struct command *command, const struct argum
     if (!arguments->workspace)
         return command_usage(command, "--workspace is missing");
     const struct satchel_value words[] = {word(verb), word(arguments->workspace)};
-    return ask(arguments, words, 2, OUTPUT_ALIGNED);
+    return ask(arguments, words, 2, OUTPUT_ALIGNED, NULL);
 }
 
 int run_device_list(const struct command *command, const struct arguments *arguments)
@@ -149,11 +153,13 @@ int server_history(const struct arguments *arguments)
     struct satchel_value words[5] = {word("history"), word(arguments->workspace),
                                      word(arguments->positional[0]), word(arguments->positional[1]),
                                      word(arguments->field)};
-    return ask(arguments, words, arguments->field ? 5 : 4, OUTPUT_ALIGNED);
+    return ask(arguments, words, arguments->field ? 5 : 4, OUTPUT_ALIGNED, history_shown);
 }
 
 int server_conflicts(const struct arguments *arguments)
 {
-    const struct satchel_value words[] = {word("conflicts"), word(arguments->workspace), word("open")};
-    return ask(arguments, words, arguments->given & OPTION_OPEN ? 3 : 2, OUTPUT_ALIGNED);
+    const struct satchel_value words[] = {word("conflicts"), word(arguments->workspace),
+                                          word("open")};
+    return ask(arguments, words, arguments->given & OPTION_OPEN ? 3 : 2, OUTPUT_ALIGNED,
+               conflicts_shown);
 }

@@ -8,14 +8,16 @@
 
 #define SQL_BYTES_MAX ((size_t)64 << 20)
 
-static enum satchel_status read_standard_input(struct satchel_buffer *out, struct satchel_error *error)
+static enum satchel_status read_standard_input(struct satchel_buffer *out,
+                                               struct satchel_error *error)
 {
     char block[65536];
     size_t size;
     while ((size = fread(block, 1, sizeof block, stdin)) > 0)
         if (satchel_buffer_append(out, block, size) != SATCHEL_OK)
-            return satchel_error_set(error, SATCHEL_LIMIT,
-                                     "standard input has more than 64 MiB of SQL; run it in pieces");
+            return satchel_error_set(
+                error, SATCHEL_LIMIT,
+                "standard input has more than 64 MiB of SQL; run it in pieces");
     return ferror(stdin) ? satchel_error_set(error, SATCHEL_IO, "standard input cannot be read")
                          : SATCHEL_OK;
 }
@@ -28,7 +30,11 @@ static enum satchel_status run_all(sqlite3 *db, const char *sql, bool json, stru
     while (*rest) {
         sqlite3_stmt *statement = NULL;
         if (sqlite3_prepare_v2(db, rest, -1, &statement, &rest) != SQLITE_OK)
-            return satchel_error_set(error, SATCHEL_SQL, "%s", sqlite3_errmsg(db));
+            return satchel_error_set(error, SATCHEL_SQL, "%s%s", sqlite3_errmsg(db),
+                                     sqlite3_errcode(db) == SQLITE_AUTH
+                                         ? ": synced tables change by a migration (satchel "
+                                           "workspace deploy)"
+                                         : "");
         if (!statement)
             continue; /* white space or a comment */
         struct output output = {0};
@@ -52,8 +58,9 @@ static enum satchel_status run_all(sqlite3 *db, const char *sql, bool json, stru
         }
     }
     if (!sqlite3_get_autocommit(db))
-        return satchel_error_set(error, SATCHEL_STATE,
-                                 "a transaction was left open and is rolled back; end it with COMMIT");
+        return satchel_error_set(
+            error, SATCHEL_STATE,
+            "a transaction was left open and is rolled back; end it with COMMIT");
     return SATCHEL_OK;
 }
 

@@ -5,7 +5,10 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { RETRY_SECONDS_MAX = 8 };
 
 static volatile sig_atomic_t is_stopped;
 
@@ -76,7 +79,8 @@ static int print_report(const struct satchel_sync_report *report)
         satchel_json_integer(&json, (int64_t)counts[i].value);
     }
     satchel_json_name(&json, satchel_span_text("seconds"));
-    satchel_json_real(&json, report->seconds);
+    if (json.status == SATCHEL_OK) /* measured in ms: 17 digits would only be noise */
+        json.status = satchel_buffer_format(&buffer, "%.3f", report->seconds);
     satchel_json_close(&json, '}');
     bool is_whole = json.status == SATCHEL_OK;
     if (is_whole) {
@@ -85,6 +89,54 @@ static int print_report(const struct satchel_sync_report *report)
     }
     satchel_buffer_deinit(&buffer);
     return is_whole ? EXIT_DONE : EXIT_FAILED;
+}
+
+static void add_report(struct satchel_sync_report *sum, const struct satchel_sync_report *part)
+{
+    sum->pushed_change_sets += part->pushed_change_sets;
+    sum->pulled_entries += part->pulled_entries;
+    sum->conflicts += part->conflicts;
+    sum->quarantined += part->quarantined;
+    sum->bytes_sent += part->bytes_sent;
+    sum->bytes_received += part->bytes_received;
+    sum->seconds += part->seconds;
+    sum->cursor = part->cursor;
+    sum->pending = part->pending;
+}
+
+/* Waits, unless a signal asks to stop. */
+static void wait_to_retry(int seconds)
+{
+    for (int i = 0; i < seconds * 10 && !is_stopped; i++)
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+}
+
+/* Watching outlives the server and the network: it connects again until it is stopped. Whatever
+ * else is wrong (a token, the disk) ends it as it ends a sync. */
+static enum satchel_status watch(const char *path, const struct satchel_sync_options *options,
+                                 struct satchel_sync_report *sum, struct satchel_error *error)
+{
+    int pause_seconds = 1;
+    for (bool is_lost = false;;) {
+        struct satchel_sync_report report = {0};
+        enum satchel_status status = satchel_sync_run(path, options, &report, error);
+        add_report(sum, &report);
+        if (status != SATCHEL_NETWORK && status != SATCHEL_TIMEOUT)
+            return status;
+        if (report.bytes_received)
+            is_lost = false;
+        if (!is_lost) { /* what happened, without the advice behind it */
+            fprintf(stderr, "satchel: %.*s; trying again until the server answers\n",
+                    (int)strcspn(error->message, ";"), error->message);
+            pause_seconds = 1;
+        }
+        is_lost = true;
+        wait_to_retry(pause_seconds);
+        if (is_stopped)
+            return SATCHEL_OK;
+        if (pause_seconds < RETRY_SECONDS_MAX)
+            pause_seconds *= 2;
+    }
 }
 
 int run_sync(const struct command *command, const struct arguments *arguments)
@@ -102,7 +154,8 @@ int run_sync(const struct command *command, const struct arguments *arguments)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     enum satchel_status status =
-        satchel_sync_run(arguments->positional[0], &options, &report, &error);
+        options.watch ? watch(arguments->positional[0], &options, &report, &error)
+                      : satchel_sync_run(arguments->positional[0], &options, &report, &error);
     if (is_terminal)
         fputs("\r\033[K", stderr);
     if (status != SATCHEL_OK)
@@ -148,7 +201,8 @@ int run_verify(const struct command *command, const struct arguments *arguments)
         return command_fail(&error);
     }
     if (difference_count) {
-        fprintf(stderr, "satchel: %zu of %zu tables differ from the server\n", difference_count, count);
+        fprintf(stderr, "satchel: %zu of %zu tables differ from the server\n", difference_count,
+                count);
         return EXIT_FAILED;
     }
     return EXIT_DONE;

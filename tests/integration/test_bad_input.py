@@ -51,6 +51,22 @@ class BadInput(harness.SatchelTest):
         shutil.move(self.folder / "first", self.server.data)
         self.server.start()
 
+    def test_a_copied_replica_loses_nothing_silently(self):
+        self.sql(self.ana, "INSERT INTO note(id) VALUES('shared')")
+        self.sync(self.ana)
+        copy = self.folder / "copy.db"
+        db = sqlite3.connect(self.ana)
+        db.execute("VACUUM INTO ?", (str(copy),))
+        db.close()
+        self.sql(self.ana, "INSERT INTO note(id) VALUES('original')")
+        self.sql(copy, "INSERT INTO note(id) VALUES('copy'); INSERT INTO note(id) VALUES('copy 2')")
+        self.sync(self.ana)
+        for _ in range(2):
+            self.assertRegex(self.refused("sync", copy), "copied or put back from a backup")
+        self.assertEqual(self.sql(copy, "SELECT pending FROM satchel_status"), [{"pending": 2}])
+        self.sync(self.ana)
+        self.assert_all_equal(self.ana)
+
     def test_a_used_and_a_wrong_invite(self):
         code = self.admin("invite", "--workspace", "w", "--user", "ben")
         words = ("--server", self.server.url, "--workspace", "w", "--invite", code)
