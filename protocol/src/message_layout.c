@@ -86,6 +86,7 @@ static const struct field welcome_fields[] = {
     FIELD(FIELD_VECTOR, satchel_message_welcome, vector, 0),
     FIELD(FIELD_UNSIGNED, satchel_message_welcome, head, SEQUENCE_MAX),
     FIELD(FIELD_UNSIGNED, satchel_message_welcome, last_number, SEQUENCE_MAX),
+    FIELD(FIELD_ID, satchel_message_welcome, last_hash, 0),
     FIELD(FIELD_UNSIGNED, satchel_message_welcome, schema, UINT32_MAX),
     FIELD(FIELD_TEXT, satchel_message_welcome, user, NAME_MAX),
     FIELD(FIELD_TEXT, satchel_message_welcome, role, SATCHEL_ROLE_BYTES_MAX),
@@ -94,7 +95,7 @@ static const struct field schema_fields[] = {
     LIST(FIELD_LIST, satchel_message_schema, migrations, migration_count, UINT32_MAX, &migrations),
 };
 static const struct field push_fields[] = {
-    LIST(FIELD_LIST, satchel_message_push, items, item_count, UINT32_MAX, &push_items),
+    LIST(FIELD_LIST, satchel_message_push, items, item_count, SATCHEL_PUSH_ITEMS_MAX, &push_items),
 };
 static const struct field ack_fields[] = {
     FIELD(FIELD_UNSIGNED, satchel_message_ack, number, SEQUENCE_MAX),

@@ -12,11 +12,12 @@
 enum { TIME_REPLIES_BYTES_MAX = 65536 };
 
 /* Bytes of a peer's frame. A client trusts the server it called with more once it has asked
- * something: schemas and results are large. */
+ * something: schemas, results and entries are large. */
 static size_t frame_bytes_max(const struct satchel_session *session)
 {
-    bool has_asked = session->side == SATCHEL_SIDE_CLIENT &&
-                     (session->request != REQUEST_NONE || session->has_joined);
+    if (session->side == SATCHEL_SIDE_SERVER)
+        return session->is_attached ? SATCHEL_FRAME_BYTES_MAX_PUSH : SATCHEL_FRAME_BYTES_MAX_EARLY;
+    bool has_asked = session->request != REQUEST_NONE || session->has_joined;
     return session->is_attached || has_asked ? SATCHEL_FRAME_BYTES_MAX
                                              : SATCHEL_FRAME_BYTES_MAX_EARLY;
 }

@@ -13,9 +13,9 @@ void satchel_session_drop_taken(struct satchel_session *session)
 /* The peer's limit on what it will take now. */
 static size_t frame_bytes_max(const struct satchel_session *session)
 {
-    return session->side == SATCHEL_SIDE_SERVER || session->is_attached
-               ? SATCHEL_FRAME_BYTES_MAX
-               : SATCHEL_FRAME_BYTES_MAX_EARLY;
+    if (session->side == SATCHEL_SIDE_SERVER)
+        return SATCHEL_FRAME_BYTES_MAX;
+    return session->is_attached ? SATCHEL_FRAME_BYTES_MAX_PUSH : SATCHEL_FRAME_BYTES_MAX_EARLY;
 }
 
 static enum satchel_status queue_bytes(struct satchel_session *session, struct satchel_span message)

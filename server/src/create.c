@@ -58,6 +58,19 @@ enum satchel_status satchel_workspace_sweep(const char *data_directory, struct s
     return SATCHEL_OK;
 }
 
+/* Closing the only connection moves the WAL into the file and removes it; it says nothing if it
+ * could not (a full disk), and without its WAL the file is not what was committed. */
+static enum satchel_status check_whole(const char *path, struct satchel_error *error)
+{
+    char wal[WORKSPACE_PATH_BYTES_MAX + 16];
+    struct stat found;
+    snprintf(wal, sizeof wal, "%s-wal", path);
+    if (stat(wal, &found) != 0 && errno == ENOENT)
+        return SATCHEL_OK;
+    return satchel_error_set(error, SATCHEL_IO,
+                             "%s could not be completed: is there room on the disk?", path);
+}
+
 /* Everything a new workspace has, in the file at `path`; closed again, its WAL gone. */
 static enum satchel_status build(const char *path, const char *name,
                                  const struct satchel_migration *migrations,
@@ -82,7 +95,7 @@ static enum satchel_status build(const char *path, const char *name,
     store->ops->close(store);
     if (notice)
         *notice = satchel_span_text(text);
-    return status;
+    return status == SATCHEL_OK ? check_whole(path, error) : status;
 }
 
 static enum satchel_status check_new(const char *path, const char *name,

@@ -133,6 +133,6 @@ enum satchel_status deploy_job(struct satchel_workspace *workspace, struct satch
     if (status != SATCHEL_OK)
         return status;
     workspace_log(workspace, "schema %u is deployed", migration_count);
-    return job_answer_text(job, "%s is at migration %u%s%s", workspace->name, migration_count,
-                           notice ? "; " : "", notice ? notice : "");
+    return job_answer_text(job, "workspace %s is at migration %u%s%s", workspace->name,
+                           migration_count, notice ? "\n" : "", notice ? notice : "");
 }

@@ -6,7 +6,10 @@
 #define SQL_INVITE "SELECT login, expires, used, device FROM satchel_invite WHERE hash=?1"
 #define SQL_USE_INVITE "UPDATE satchel_invite SET used=?1, device=?2 WHERE hash=?3"
 #define SQL_ADD_DEVICE "INSERT INTO satchel_device(id, user, token, joined) VALUES(?1,?2,?3,?4)"
-#define SQL_DEVICE "SELECT user, token, last_number FROM satchel_device WHERE id=?1"
+#define SQL_DEVICE                                                                             \
+    "SELECT user, token, last_number, (SELECT h.hash FROM satchel_id i JOIN satchel_hash h"    \
+    " ON h.device=i.number AND h.number=last_number WHERE i.id=?1) FROM satchel_device WHERE " \
+    "id=?1"
 #define SQL_ATTACHED \
     "UPDATE satchel_device SET cursor=?1, clock_error=?2, last_seen=?3, software=?4 WHERE id=?5"
 
@@ -23,6 +26,7 @@ struct device {
     struct satchel_span user;
     bool is_token_right;
     uint64_t last_number;
+    struct satchel_id last_hash; /* the first bytes of it; zero: there is none */
 };
 
 static enum satchel_status find_invite(sqlite3 *db, const uint8_t hash[INVITE_HASH_BYTES],
@@ -68,6 +72,9 @@ static enum satchel_status find_device(sqlite3 *db, const struct satchel_id *id,
                               sodium_memcmp(kept.data, hash, INVITE_HASH_BYTES) == 0;
         out->user = satchel_column_copy(query.statement, 0, arena);
         out->last_number = (uint64_t)sqlite3_column_int64(query.statement, 2);
+        struct satchel_span held = satchel_column_bytes(query.statement, 3);
+        if (held.size == SATCHEL_HASH_BYTES)
+            memcpy(out->last_hash.bytes, held.data, sizeof out->last_hash.bytes);
         if (!out->user.data)
             status = satchel_error_set(error, SATCHEL_NOMEM, "no memory for a device");
     }
@@ -162,6 +169,7 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace, struct satch
     sqlite3 *db = satchel_store_sqlite_db(workspace->store);
     struct satchel_error *error = &job->error;
     uint8_t hash[INVITE_HASH_BYTES];
+    struct satchel_store_head head;
     struct invite invite;
     struct device device;
     struct workspace_user user;
@@ -174,6 +182,8 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace, struct satch
     status = find_invite(db, hash, &job->arena, &invite, error);
     if (status == SATCHEL_OK)
         status = find_device(db, &join->device, join->token, &job->arena, &device, error);
+    if (status == SATCHEL_OK)
+        status = workspace->store->ops->load_head(workspace->store, &head, error);
     if (status != SATCHEL_OK)
         return status;
     if (!invite.is_found)
@@ -189,7 +199,9 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace, struct satch
     if (!invite.is_used && invite.expires_ms < workspace_now_ms())
         return satchel_error_set(error, SATCHEL_DENIED,
                                  "this invite has expired: ask for a new one");
-    if (!is_again && (device.is_found || satchel_id_is_zero(&join->device)))
+    /* The node's own id is the device of what the server itself writes. */
+    if (!is_again && (device.is_found || satchel_id_is_zero(&join->device) ||
+                      satchel_id_equal(&join->device, &head.node)))
         return satchel_error_set(error, SATCHEL_DENIED,
                                  "a device of this id has joined already: start from a new file");
     status = check_active(workspace, job, invite.login, &user);
@@ -202,10 +214,12 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace, struct satch
 
 /* ---- ATTACH ---- */
 
-/* Whether this store can be the one that the replica has been talking to so far. */
+/* Whether this store can be the one that the replica has been talking to so far. The last number of HELLO
+ * is not held against the store's: another sync of the same replica may have sent more since it was said.
+ * A replica that was copied or put back knows from WELCOME, and from its present state. */
 static enum satchel_status check_past(const struct satchel_message_hello *hello,
-                                      const struct satchel_store_head *head, uint64_t last_number,
-                                      uint32_t schema, struct satchel_error *error)
+                                      const struct satchel_store_head *head, uint32_t schema,
+                                      struct satchel_error *error)
 {
     uint64_t seen = satchel_vector_get(&hello->seen, &head->node);
     if (!satchel_id_is_zero(&hello->node) && !satchel_id_equal(&hello->node, &head->node))
@@ -218,12 +232,6 @@ static enum satchel_status check_past(const struct satchel_message_hello *hello,
             "the server's log ends at entry %llu, before this replica's cursor "
             "%llu: was the server restored from an older copy?",
             (unsigned long long)head->cursor, (unsigned long long)hello->cursor);
-    if (hello->last_number < last_number)
-        return satchel_error_set(error, SATCHEL_MISMATCH,
-                                 "this replica was copied or restored: the server holds its change "
-                                 "sets up to %llu, it knows only %llu; join a new replica",
-                                 (unsigned long long)last_number,
-                                 (unsigned long long)hello->last_number);
     return SATCHEL_OK;
 }
 
@@ -258,6 +266,7 @@ static enum satchel_status answer_attach(struct satchel_job *job,
     welcome->node = head->node;
     welcome->head = head->cursor;
     welcome->last_number = device->last_number;
+    welcome->last_hash = device->last_hash;
     welcome->schema = schema;
     welcome->user = device->user;
     welcome->role = role;
@@ -299,7 +308,7 @@ enum satchel_status enrol_attach(struct satchel_workspace *workspace, struct sat
                                  workspace->name);
     status = check_active(workspace, job, device.user, &user);
     if (status == SATCHEL_OK)
-        status = check_past(hello, &head, device.last_number, schema, error);
+        status = check_past(hello, &head, schema, error);
     if (status == SATCHEL_OK)
         status = record_attach(db, hello, error);
     if (status == SATCHEL_OK)

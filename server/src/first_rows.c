@@ -261,10 +261,13 @@ static enum satchel_status write_body(struct collection *all, const struct satch
     enum satchel_status status = satchel_changeset_write_header(body, &header);
     for (uint32_t i = 0; status == SATCHEL_OK && i < all->part_count; i++)
         status = satchel_changeset_write_part(body, &all->parts[i]);
-    if (status == SATCHEL_LIMIT)
-        return refuse_at(all, all->lines[0],
-                         "the first rows of a migration are over 32 MiB: import "
-                         "them through a device");
+    if (status == SATCHEL_LIMIT) {
+        char text[100];
+        snprintf(text, sizeof text,
+                 "the first rows of a migration are over %u MiB: import them through a device",
+                 SATCHEL_CHANGESET_BYTES_MAX >> 20);
+        return refuse_at(all, all->lines[0], text);
+    }
     if (status != SATCHEL_OK)
         return satchel_error_set(all->error, status, "the first rows could not be encoded");
     return status;

@@ -106,7 +106,6 @@ static enum satchel_status start(struct server *server,
         satchel_data_directory_open(&server->directory, options->data_directory, error);
     if (status != SATCHEL_OK)
         return status;
-    say_version(options);
     server->loop = ev_default_loop(EVFLAG_AUTO);
     if (!server->loop)
         return satchel_error_set(error, SATCHEL_IO, "libev finds no way to wait for events");
@@ -126,8 +125,10 @@ static enum satchel_status start(struct server *server,
         .handlers = satchel_hub_handlers(server->hub),
     };
     status = satchel_listener_new(&server->listener, &listener_options, error);
-    if (status == SATCHEL_OK)
-        status = satchel_hub_open_workspaces(server->hub, error);
+    if (status != SATCHEL_OK)
+        return status;
+    say_version(options); /* a refused start leaves only its reason on standard error */
+    status = satchel_hub_open_workspaces(server->hub, error);
     if (status != SATCHEL_OK)
         return status;
     watch_signals(server);

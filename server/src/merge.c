@@ -100,6 +100,20 @@ static void chain_hash(struct satchel_store_device *device, const uint8_t hash[S
     crypto_generichash(device->last_hash, SATCHEL_HASH_BYTES, both, sizeof both, NULL, 0);
 }
 
+/* The last position of the node that any part claims to have been shown: heads are enough only where
+ * nobody has seen what is still to come. */
+static uint64_t greatest_seen(const struct satchel_changeset *content, const struct satchel_id *node)
+{
+    uint64_t greatest = satchel_vector_get(&content->header.seen, node);
+    for (uint32_t p = 0; p < content->header.part_count; p++)
+        for (uint32_t i = 0; i < content->parts[p].exception_count; i++) {
+            uint64_t seen = satchel_vector_get(&content->parts[p].exceptions[i].view.vector, node);
+            if (seen > greatest)
+                greatest = seen;
+        }
+    return greatest;
+}
+
 static enum satchel_status admit(struct merge_batch *batch, const struct satchel_incoming *incoming,
                                  struct satchel_incoming_outcome *outcome)
 {
@@ -129,7 +143,7 @@ static enum satchel_status admit(struct merge_batch *batch, const struct satchel
                           (unsigned long long)device->last_number + 1);
         return SATCHEL_OK;
     }
-    uint64_t seen = satchel_vector_get(&changeset->content.header.seen, &batch->head.node);
+    uint64_t seen = greatest_seen(&changeset->content, &batch->head.node);
     if (seen > batch->seq_before) {
         refuse(outcome);
         satchel_error_set(&outcome->error, SATCHEL_CORRUPT,
@@ -166,21 +180,68 @@ static enum satchel_status run_alone(struct merge_batch *batch, size_t index)
     return status;
 }
 
-static enum satchel_status run_all(struct merge_batch *batch)
+/* Whether the change set writes a row of a table with constraints that one since the last clear of `rows`
+ * wrote too; its own are added to them. */
+static enum satchel_status meets_again(struct merge_changeset *changeset,
+                                       struct satchel_buffer *name, struct satchel_map *rows,
+                                       bool *meets)
 {
-    if (batch->changeset_count == 0)
-        return SATCHEL_OK;
-    enum satchel_status status = batch->changeset_count > 1
-                                     ? merge_run_stretch(batch, 0, batch->changeset_count)
-                                     : SATCHEL_REFUSED;
-    if (status != SATCHEL_REFUSED)
-        return status;
-    for (size_t i = 0; i < batch->changeset_count; i++) {
-        status = run_alone(batch, i);
+    *meets = false;
+    for (uint32_t p = 0; p < changeset->content.header.part_count; p++) {
+        const struct satchel_part *part = &changeset->content.parts[p];
+        if (!changeset->parts[p].table || !changeset->parts[p].table->may_refuse)
+            continue;
+        satchel_buffer_clear(name);
+        enum satchel_status status =
+            satchel_row_name(name, part->table, part->key, part->key_count);
+        if (status != SATCHEL_OK)
+            return status;
+        const void *writer = satchel_map_get(rows, satchel_buffer_span(name));
+        *meets = *meets || (writer && writer != changeset);
+        status = satchel_map_put(rows, satchel_buffer_span(name), changeset);
         if (status != SATCHEL_OK)
             return status;
     }
     return SATCHEL_OK;
+}
+
+/* How many change sets from `first` on may share a run. SQLite judges a row when the run writes it, and a
+ * replica after every entry: so each row that SQLite may refuse is written by one change set of a run,
+ * or a value that a later one mends would be in an entry that no replica can apply. */
+static enum satchel_status stretch_of(struct merge_batch *batch, size_t first, size_t *count)
+{
+    struct satchel_buffer name;
+    struct satchel_map rows;
+    enum satchel_status status = SATCHEL_OK;
+    bool meets = false;
+    satchel_buffer_init(&name, SATCHEL_CHANGESET_BYTES_MAX, NULL);
+    satchel_map_init(&rows, MERGE_ROWS_MAX, NULL);
+    *count = 0;
+    while (status == SATCHEL_OK && !meets && first + *count < batch->changeset_count) {
+        status = meets_again(&batch->changesets[first + *count], &name, &rows, &meets);
+        *count += !meets;
+    }
+    satchel_map_deinit(&rows);
+    satchel_buffer_deinit(&name);
+    return status;
+}
+
+static enum satchel_status run_all(struct merge_batch *batch)
+{
+    enum satchel_status status = SATCHEL_OK;
+    size_t count;
+    for (size_t first = 0; status == SATCHEL_OK && first < batch->changeset_count; first += count) {
+        status = stretch_of(batch, first, &count);
+        if (status != SATCHEL_OK)
+            return status;
+        status = count > 1 ? merge_run_stretch(batch, first, count) : SATCHEL_REFUSED;
+        if (status != SATCHEL_REFUSED)
+            continue;
+        status = SATCHEL_OK;
+        for (size_t i = first; status == SATCHEL_OK && i < first + count; i++)
+            status = run_alone(batch, i);
+    }
+    return status;
 }
 
 enum satchel_status satchel_merge_batch(struct satchel_store *store,

@@ -141,10 +141,35 @@ static enum satchel_status merge_write(struct merge_run *run, struct merge_row *
     if (status != SATCHEL_NEED_TIMELINE)
         return status;
     status = merge_timeline(run, row, write, &writes, &write_count);
+    if (status == SATCHEL_LIMIT)
+        return satchel_error_set(error, SATCHEL_REFUSED,
+                                 "the history of this row is too large to merge into it");
     if (status == SATCHEL_OK)
         status =
             satchel_row_rebuild(rules, &row->row, writes, write_count, &run->arena, result, error);
+    merge_timeline_trim(run);
     return status;
+}
+
+/* What the part did to its row does not fit the entry's notes: the run is redone without it. */
+static enum satchel_status take_back(struct merge_run *run, struct merge_part *part)
+{
+    if (run->changeset_count > 1)
+        return SATCHEL_REFUSED;
+    run->is_to_be_redone = true;
+    part->reason = merge_reason(&run->batch->arena,
+                                "what it changes is too large for one entry: write less at a time");
+    return part->reason.data ? SATCHEL_OK : SATCHEL_NOMEM;
+}
+
+static bool lacks_value(const struct merge_row *row)
+{
+    const struct satchel_table *table = row->stored.table;
+    for (uint32_t i = 0; row->row.exists && i < table->column_count; i++)
+        if (table->columns[i].not_null && row->row.values[i].type == SATCHEL_NULL &&
+            !table->rules.columns[i].in_key)
+            return true;
+    return false;
 }
 
 static enum satchel_status merge_part(struct merge_run *run, struct merge_changeset *changeset,
@@ -174,6 +199,9 @@ static enum satchel_status merge_part(struct merge_run *run, struct merge_change
             text = refusal.message[0] ? refusal.message : "a rule of the schema refuses the write";
         else if (status != SATCHEL_OK)
             return status;
+        /* What a later change set of the run may mend: alone, SQLite refuses it (merge.c). */
+        if (!text && run->changeset_count > 1 && lacks_value(row))
+            return SATCHEL_REFUSED;
     }
     if (text) {
         reason = merge_reason(&run->arena, text);
@@ -189,6 +217,8 @@ static enum satchel_status merge_part(struct merge_run *run, struct merge_change
     for (uint32_t column = 0; column < row->stored.table->column_count; column++)
         row->changed[column] |= result.changed[column];
     status = merge_note_effect(run, notes, part, index, row, &result);
+    if (status == SATCHEL_LIMIT)
+        status = take_back(run, &changeset->parts[index]);
     if (status == SATCHEL_OK)
         status = merge_conflicts_list(run, row);
     if (status == SATCHEL_OK)
@@ -252,6 +282,8 @@ static enum satchel_status merge_changeset(struct merge_run *run, size_t index)
     enum satchel_status status = merge_notes_begin(run, part_count, &notes);
     for (uint32_t p = 0; status == SATCHEL_OK && p < part_count; p++)
         status = merge_part(run, changeset, p, &notes);
+    if (status == SATCHEL_OK && run->is_to_be_redone)
+        status = SATCHEL_REFUSED;
     if (status == SATCHEL_OK)
         status = fill_entry(run, changeset, &notes, index);
     changeset->outcome->cursor = changeset->cursor;
@@ -261,9 +293,11 @@ static enum satchel_status merge_changeset(struct merge_run *run, size_t index)
 
 /* ---- writing ---- */
 
+/* REFUSED: the version of some rows is too large. */
 static enum satchel_status encode_dirty(struct merge_run *run, struct satchel_store_row *dirty,
-                                        size_t *dirty_count)
+                                        struct satchel_span *refusals, size_t *dirty_count)
 {
+    bool is_refused = false;
     *dirty_count = 0;
     for (size_t i = 0; i < run->row_count; i++) {
         const struct merge_row *row = run->sorted_rows[i];
@@ -273,9 +307,15 @@ static enum satchel_status encode_dirty(struct merge_run *run, struct satchel_st
         satchel_buffer_clear(&run->scratch);
         enum satchel_status status =
             satchel_version_encode(row->row.version, &run->store->ids, &run->scratch);
-        if (status != SATCHEL_OK)
+        if (status != SATCHEL_OK && status != SATCHEL_LIMIT)
             return status;
         *out = row->stored;
+        if (status == SATCHEL_LIMIT) {
+            is_refused = true;
+            refusals[*dirty_count - 1] = satchel_span_text(
+                "the values in conflict on this row are too large together: resolve some first");
+            continue;
+        }
         out->version = satchel_arena_copy(&run->arena, satchel_buffer_span(&run->scratch));
         if (!out->version.data)
             return SATCHEL_NOMEM;
@@ -284,7 +324,7 @@ static enum satchel_status encode_dirty(struct merge_run *run, struct satchel_st
         out->values = row->row.values;
         out->changed = row->changed;
     }
-    return SATCHEL_OK;
+    return is_refused ? SATCHEL_REFUSED : SATCHEL_OK;
 }
 
 /* The parts of a lone change set whose rows the schema refuses are set aside for its next run. */
@@ -317,7 +357,7 @@ static enum satchel_status write_rows(struct merge_run *run)
         SATCHEL_ARENA_ARRAY(&run->arena, struct satchel_span, run->row_count);
     if (!dirty || !refusals)
         return SATCHEL_NOMEM;
-    enum satchel_status status = encode_dirty(run, dirty, &dirty_count);
+    enum satchel_status status = encode_dirty(run, dirty, refusals, &dirty_count);
     if (status == SATCHEL_OK)
         status = run->store->ops->write_rows(run->store, dirty, dirty_count, refusals, &run->arena,
                                              run->batch->error);
@@ -369,7 +409,8 @@ enum satchel_status merge_run_stretch(struct merge_batch *batch, size_t first, s
                             .changesets = batch->changesets + first,
                             .changeset_count = count};
     satchel_arena_init(&run.arena, MERGE_ARENA_BYTES_MAX, NULL);
-    satchel_buffer_init(&run.scratch, 2 * (size_t)SATCHEL_CHANGESET_BYTES_MAX, NULL);
+    satchel_arena_init(&run.timeline_arena, MERGE_TIMELINE_BYTES_MAX, NULL);
+    satchel_buffer_init(&run.scratch, MERGE_VERSION_BYTES_MAX, NULL);
     satchel_map_init(&run.row_by_name, MERGE_ROWS_MAX, NULL);
     satchel_map_init(&run.write_by_name, MERGE_ROWS_MAX, NULL);
     satchel_map_init(&run.loaded_entries, MERGE_ROWS_MAX, NULL);
@@ -382,6 +423,7 @@ enum satchel_status merge_run_stretch(struct merge_batch *batch, size_t first, s
     satchel_map_deinit(&run.write_by_name);
     satchel_map_deinit(&run.row_by_name);
     satchel_buffer_deinit(&run.scratch);
+    satchel_arena_deinit(&run.timeline_arena);
     satchel_arena_deinit(&run.arena);
     return status;
 }

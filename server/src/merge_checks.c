@@ -3,6 +3,7 @@
  * lost. */
 #include "merge_internal.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -21,10 +22,10 @@ static bool contains(const char *type, const char *word)
     return false;
 }
 
-static enum affinity affinity_of(const char *type)
+static enum affinity affinity_of(const struct satchel_table *table, const char *type)
 {
-    if (strcmp(type, "ANY") == 0)
-        return AFFINITY_NONE; /* of a STRICT table */
+    if (table->is_strict && strcmp(type, "ANY") == 0)
+        return AFFINITY_NONE;
     if (contains(type, "INT"))
         return AFFINITY_NUMERIC;
     if (contains(type, "CHAR") || contains(type, "CLOB") || contains(type, "TEXT"))
@@ -39,11 +40,11 @@ static enum affinity affinity_of(const char *type)
 struct satchel_span merge_reason(struct satchel_arena *arena, const char *text)
 {
     struct satchel_span span = satchel_span_text(text);
-    if (span.size > MERGE_REASON_BYTES_MAX)
+    if (span.size > MERGE_REASON_BYTES_MAX) {
         span.size = MERGE_REASON_BYTES_MAX;
-    while (span.size > 0 && span.size == MERGE_REASON_BYTES_MAX &&
-           (span.data[span.size - 1] & 0x80))
-        span.size--; /* never half a character */
+        while (span.size > 0 && (span.data[span.size] & 0xc0) == 0x80)
+            span.size--; /* never half a character */
+    }
     return satchel_arena_copy(arena, span);
 }
 
@@ -79,21 +80,39 @@ static bool looks_numeric(struct satchel_span text)
     return true;
 }
 
+static bool is_whole(double real)
+{
+    return real > -9223372036854775808.0 && real < 9223372036854775808.0 &&
+           (double)(int64_t)real == real;
+}
+
+/* Whether SQLite holds the value equal to one of other bits: as a key it would name a row that has
+ * another name here. */
+static bool is_ambiguous(const struct satchel_table *table, const struct satchel_column *column,
+                         const struct satchel_value *key)
+{
+    if (key->type != SATCHEL_REAL)
+        return false;
+    bool is_negative_zero = key->real == 0 && signbit(key->real);
+    return is_negative_zero || (affinity_of(table, column->declared_type) == AFFINITY_NONE &&
+                                is_whole(key->real));
+}
+
 /* Whether the column would hold another value than the one given: then no other replica would have
  * it. */
-static bool is_converted(const struct satchel_column *column, const struct satchel_value *value)
+static bool is_converted(const struct satchel_table *table, const struct satchel_column *column,
+                         const struct satchel_value *value)
 {
     if (value->type == SATCHEL_REAL && value->real != value->real)
         return true; /* SQLite stores NaN as NULL */
-    switch (affinity_of(column->declared_type)) {
+    switch (affinity_of(table, column->declared_type)) {
     case AFFINITY_TEXT: return value->type == SATCHEL_INTEGER || value->type == SATCHEL_REAL;
     case AFFINITY_REAL:
         return value->type == SATCHEL_INTEGER ||
                (value->type == SATCHEL_TEXT && looks_numeric(value->bytes));
     case AFFINITY_NUMERIC:
         if (value->type == SATCHEL_REAL)
-            return value->real > -9223372036854775808.0 && value->real < 9223372036854775808.0 &&
-                   (double)(int64_t)value->real == value->real;
+            return is_whole(value->real);
         return value->type == SATCHEL_TEXT && looks_numeric(value->bytes);
     case AFFINITY_NONE: break;
     }
@@ -132,7 +151,7 @@ static enum satchel_status check_fields(struct merge_batch *batch, const struct 
             if (value->type != SATCHEL_INTEGER)
                 return because(batch, out, "the counter %s.%s is given no integer", table->name,
                                column->name);
-        } else if (is_converted(column, value)) {
+        } else if (is_converted(table, column, value)) {
             return because(batch, out, "a value of %s.%s is not of the column's type %s",
                            table->name, column->name, column->declared_type);
         }
@@ -153,7 +172,11 @@ static enum satchel_status check_part(struct merge_batch *batch, const struct sa
                        table->key_count, part->key_count);
     for (uint32_t i = 0; i < part->key_count; i++) {
         const struct satchel_column *column = &table->columns[table->key_columns[i]];
-        if (part->key[i].type == SATCHEL_NULL || is_converted(column, &part->key[i]))
+        if (is_ambiguous(table, column, &part->key[i]))
+            return because(batch, out,
+                           "the key value %.17g of %s.%s equals one of another kind: use integers",
+                           part->key[i].real, table->name, column->name);
+        if (part->key[i].type == SATCHEL_NULL || is_converted(table, column, &part->key[i]))
             return because(batch, out,
                            "a key value of %s.%s is NULL or not of the column's type %s",
                            table->name, column->name, column->declared_type);

@@ -11,10 +11,17 @@
 
 #include <satchel/map.h>
 
-#define MERGE_ARENA_BYTES_MAX ((size_t)2 << 30)
+/* The largest change set over the widest table needs 5 GiB: 48 bytes per row and column. */
+#define MERGE_ARENA_BYTES_MAX ((size_t)8 << 30)
 #define MERGE_ROWS_MAX (4u << 20)
-/* Of a quarantine note: what SQLite said may quote a value of any length. */
-#define MERGE_REASON_BYTES_MAX 500
+/* Of a quarantine note: what SQLite said may quote a value of any length. Every part of a change set
+ * may need one, within SATCHEL_NOTES_BYTES_MAX. */
+#define MERGE_REASON_BYTES_MAX 200
+/* The versions of one row, the values of its losing heads included. */
+#define MERGE_VERSION_BYTES_MAX ((size_t)64 << 20)
+/* Everything decoded for the timeline of one row; what is kept of it for the next rows. */
+#define MERGE_TIMELINE_BYTES_MAX ((size_t)1 << 30)
+#define MERGE_TIMELINE_BYTES_KEPT ((size_t)256 << 20)
 
 /* A row for as long as one run. */
 struct merge_row {
@@ -73,8 +80,9 @@ struct merge_run {
     struct satchel_arena arena;
     struct satchel_buffer scratch;
     struct satchel_map row_by_name;
-    struct satchel_map write_by_name;      /* timeline.c: (cursor, row name) -> satchel_write */
-    struct satchel_map loaded_entries;     /* timeline.c: cursor -> itself */
+    struct satchel_arena timeline_arena;   /* merge_timeline.c: this and the two maps */
+    struct satchel_map write_by_name;      /* (cursor, row name) -> satchel_write */
+    struct satchel_map loaded_entries;     /* cursor -> itself */
     struct satchel_store_row *stored_rows; /* in order of names once loaded */
     struct merge_row *rows;
     struct merge_row **sorted_rows; /* of stored_rows */
@@ -83,6 +91,7 @@ struct merge_run {
     struct satchel_span *timelines;
     struct satchel_conflict_note *conflicts; /* of all change sets, as they came */
     size_t conflict_count, conflict_capacity;
+    bool is_to_be_redone; /* a part was set aside after it had been merged */
 };
 
 /* ---- merge_batch.c ---- */
@@ -97,10 +106,13 @@ enum satchel_status merge_check_parts(struct merge_batch *batch,
 struct satchel_span merge_reason(struct satchel_arena *arena, const char *text);
 
 /* ---- merge_timeline.c ---- */
-/* Every write in the chain of the row's timeline, oldest first, then `last`. */
+/* Every write in the chain of the row's timeline, oldest first, then `last`; valid until
+ * merge_timeline_trim. LIMIT: the chain is over MERGE_TIMELINE_BYTES_MAX. */
 enum satchel_status merge_timeline(struct merge_run *run, const struct merge_row *row,
                                    const struct satchel_write *last, struct satchel_write **out,
                                    size_t *out_count) SATCHEL_MUST_USE;
+/* Forgets what was loaded for timelines if it has become much. */
+void merge_timeline_trim(struct merge_run *run);
 /* A part as a write. */
 void merge_write_of(const struct merge_changeset *changeset, uint32_t part,
                     struct satchel_write *out);
@@ -112,13 +124,15 @@ struct merge_notes {
     uint32_t unlike_count;
     struct satchel_effect *effects;
     uint32_t effect_count;
+    size_t effect_bytes, effect_bytes_max; /* encoded, at most */
     struct satchel_quarantine_note *quarantined;
     uint32_t quarantined_count;
     size_t first_conflict; /* in run->conflicts */
 };
 enum satchel_status merge_notes_begin(struct merge_run *run, uint32_t part_count,
                                       struct merge_notes *notes) SATCHEL_MUST_USE;
-/* The part was merged: adds its effect unless it took effect as it stands. */
+/* The part was merged: adds its effect unless it took effect as it stands. LIMIT: what it changed
+ * does not fit the notes any more. */
 enum satchel_status merge_note_effect(struct merge_run *run, struct merge_notes *notes,
                                       const struct satchel_part *part, uint32_t part_index,
                                       const struct merge_row *row,
@@ -135,7 +149,8 @@ enum satchel_status merge_conflicts_list(struct merge_run *run,
 enum satchel_status merge_note_conflicts(struct merge_run *run, const struct merge_row *row,
                                          const struct satchel_conflict_list *before,
                                          satchel_stamp stamp) SATCHEL_MUST_USE;
-/* The encoded notes, in the run's arena; empty if they say nothing. */
+/* The encoded notes, at most SATCHEL_NOTES_BYTES_MAX, in the run's arena; empty if they say
+ * nothing. */
 enum satchel_status merge_notes_end(struct merge_run *run, const struct merge_notes *notes,
                                     struct satchel_span *out) SATCHEL_MUST_USE;
 

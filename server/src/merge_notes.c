@@ -1,19 +1,68 @@
 /* Owns what an entry says beside its body: parts that did not take effect as they stand, their
- * effects, conflicts opened, changed and closed, parts set aside (protocol's entry.h). */
+ * effects, conflicts opened, changed and closed, parts set aside (protocol's entry.h).
+ *
+ * ## The size of notes
+ *
+ * Notes repeat values that the body does not hold: rows that come back, what won over the written
+ * fields, both sides of conflicts. Whatever is said has to fit the frame that carries the entry, or no
+ * device could ever receive it:
+ *
+ *   parts set aside   room for all of them is kept free from the start
+ *   effects           one that changed nothing may be left out: every replica has the value, and
+ *                     the author the one under its pending write; a part whose change does not fit
+ *                     is set aside instead
+ *   conflicts         values over CONFLICT_VALUE_BYTES_MAX are cut to NULL, and conflicts that do
+ *                     not fit what is left are left out: the node's own record has them whole */
 #include "merge_internal.h"
 
-#define NOTES_BYTES_MAX ((size_t)256 << 20)
+enum {
+    CONFLICT_VALUE_BYTES_MAX = 65536,
+    NOTES_HEAD_BYTES = 64,
+    /* at most, encoded: */
+    PART_BYTES = 5 + 16 + MERGE_REASON_BYTES_MAX, /* of a part that is unlike and set aside */
+    EFFECT_BYTES = 32,                            /* without key, columns, values */
+    CONFLICT_BYTES = 192,                         /* without key, users, columns, values */
+    COLUMN_BYTES = 3,
+    NUMBER_BYTES = 9,
+    LENGTH_BYTES = 5
+};
 
 enum satchel_status merge_notes_begin(struct merge_run *run, uint32_t part_count,
                                       struct merge_notes *notes)
 {
     memset(notes, 0, sizeof *notes);
     notes->first_conflict = run->conflict_count;
+    notes->effect_bytes_max =
+        SATCHEL_NOTES_BYTES_MAX - NOTES_HEAD_BYTES - (size_t)part_count * PART_BYTES;
     notes->unlike = SATCHEL_ARENA_ARRAY(&run->arena, uint32_t, part_count);
     notes->effects = SATCHEL_ARENA_ARRAY(&run->arena, struct satchel_effect, part_count);
     notes->quarantined =
         SATCHEL_ARENA_ARRAY(&run->arena, struct satchel_quarantine_note, part_count);
     return notes->unlike && notes->effects && notes->quarantined ? SATCHEL_OK : SATCHEL_NOMEM;
+}
+
+/* ---- sizes ---- */
+
+static size_t value_bytes(const struct satchel_value *value)
+{
+    bool is_bytes = value->type == SATCHEL_TEXT || value->type == SATCHEL_BLOB;
+    return is_bytes ? LENGTH_BYTES + value->bytes.size : NUMBER_BYTES;
+}
+
+static size_t key_bytes(const struct satchel_value *key, uint32_t key_count)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < key_count; i++)
+        bytes += value_bytes(&key[i]);
+    return bytes;
+}
+
+static size_t fields_bytes(const struct satchel_field *fields, uint32_t field_count)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < field_count; i++)
+        bytes += COLUMN_BYTES + value_bytes(&fields[i].value);
+    return bytes;
 }
 
 /* ---- effects ---- */
@@ -85,65 +134,63 @@ static bool stands(const struct satchel_part *part, const struct merge_row *row,
     return !row->row.exists;
 }
 
-static struct satchel_effect *add_effect(struct merge_notes *notes, const struct satchel_part *part,
-                                         uint32_t part_index, enum satchel_effect_kind kind)
+/* Whether the column belongs into the effect. */
+static bool is_in_effect(enum satchel_effect_kind kind, bool changes_only,
+                         const struct satchel_part *part, const struct merge_row *row,
+                         const struct satchel_merge_result *result, uint32_t column)
 {
-    struct satchel_effect *effect = &notes->effects[notes->effect_count++];
-    notes->unlike[notes->unlike_count++] = part_index;
-    effect->kind = kind;
-    effect->table = part->table;
-    effect->key = part->key;
-    effect->key_count = part->key_count;
-    return effect;
+    const struct satchel_column_rules *rules = &row->stored.table->rules.columns[column];
+    if (rules->in_key)
+        return false;
+    if (kind == SATCHEL_EFFECT_WHOLE)
+        return !satchel_value_equal(&rules->default_value, &row->row.values[column]);
+    return result->changed[column] || (!changes_only && written_field(part, column));
 }
 
-/* The whole row as it is now, or that it is not there. */
-static enum satchel_status add_whole(struct merge_run *run, struct merge_notes *notes,
-                                     const struct satchel_part *part, uint32_t part_index,
-                                     const struct merge_row *row)
+/* The row as it is now: what it is whole, or (delta) the fields the author wrote and what else has
+ * changed with them, or only what has changed. */
+static enum satchel_status make_effect(struct merge_run *run, enum satchel_effect_kind kind,
+                                       bool changes_only, const struct satchel_part *part,
+                                       const struct merge_row *row,
+                                       const struct satchel_merge_result *result,
+                                       struct satchel_effect *out)
 {
-    const struct satchel_table *table = row->stored.table;
-    if (!row->row.exists) {
-        add_effect(notes, part, part_index, SATCHEL_EFFECT_GONE);
+    uint32_t column_count = row->stored.table->column_count, count = 0;
+    *out = (struct satchel_effect){
+        .kind = kind, .table = part->table, .key = part->key, .key_count = part->key_count};
+    if (kind == SATCHEL_EFFECT_GONE)
         return SATCHEL_OK;
-    }
-    struct satchel_effect *effect = add_effect(notes, part, part_index, SATCHEL_EFFECT_WHOLE);
-    struct satchel_field *fields =
-        SATCHEL_ARENA_ARRAY(&run->arena, struct satchel_field, table->column_count);
+    for (uint32_t column = 0; column < column_count; column++)
+        count += is_in_effect(kind, changes_only, part, row, result, column);
+    struct satchel_field *fields = SATCHEL_ARENA_ARRAY(&run->arena, struct satchel_field, count);
     if (!fields)
         return SATCHEL_NOMEM;
-    effect->fields = fields;
-    for (uint32_t column = 0; column < table->column_count; column++) {
-        const struct satchel_column_rules *rules = &table->rules.columns[column];
-        if (rules->in_key || satchel_value_equal(&rules->default_value, &row->row.values[column]))
-            continue;
-        fields[effect->field_count].column = column;
-        fields[effect->field_count++].value = row->row.values[column];
-    }
+    out->fields = fields;
+    for (uint32_t column = 0; column < column_count; column++)
+        if (is_in_effect(kind, changes_only, part, row, result, column))
+            fields[out->field_count++] = (struct satchel_field){column, row->row.values[column]};
     return SATCHEL_OK;
 }
 
-/* The fields the author wrote, as they are now, and what else has changed with them. */
-static enum satchel_status add_delta(struct merge_run *run, struct merge_notes *notes,
-                                     const struct satchel_part *part, uint32_t part_index,
-                                     const struct merge_row *row,
-                                     const struct satchel_merge_result *result)
+static bool add_effect(struct merge_notes *notes, const struct satchel_effect *effect)
 {
-    const struct satchel_table *table = row->stored.table;
-    struct satchel_effect *effect = add_effect(notes, part, part_index, SATCHEL_EFFECT_DELTA);
-    struct satchel_field *fields =
-        SATCHEL_ARENA_ARRAY(&run->arena, struct satchel_field, table->column_count);
-    if (!fields)
-        return SATCHEL_NOMEM;
-    effect->fields = fields;
-    for (uint32_t column = 0; column < table->column_count; column++) {
-        if (table->rules.columns[column].in_key ||
-            (!result->changed[column] && !written_field(part, column)))
-            continue;
-        fields[effect->field_count].column = column;
-        fields[effect->field_count++].value = row->row.values[column];
-    }
-    return SATCHEL_OK;
+    size_t bytes = EFFECT_BYTES + key_bytes(effect->key, effect->key_count) +
+                   fields_bytes(effect->fields, effect->field_count);
+    if (bytes > notes->effect_bytes_max - notes->effect_bytes)
+        return false;
+    notes->effect_bytes += bytes;
+    notes->effects[notes->effect_count++] = *effect;
+    return true;
+}
+
+static bool has_changed(const struct merge_row *row, const struct satchel_merge_result *result)
+{
+    if (result->existed_before != row->row.exists)
+        return true;
+    for (uint32_t column = 0; column < row->stored.table->column_count; column++)
+        if (result->changed[column])
+            return true;
+    return false;
 }
 
 enum satchel_status merge_note_effect(struct merge_run *run, struct merge_notes *notes,
@@ -153,22 +200,41 @@ enum satchel_status merge_note_effect(struct merge_run *run, struct merge_notes 
 {
     if (stands(part, row, result))
         return SATCHEL_OK;
-    if (part->kind == SATCHEL_OP_UPDATE && result->existed_before && row->row.exists)
-        return add_delta(run, notes, part, part_index, row, result);
-    return add_whole(run, notes, part, part_index, row);
+    bool is_there_still = result->existed_before && row->row.exists;
+    enum satchel_effect_kind kind = !row->row.exists ? SATCHEL_EFFECT_GONE
+                                    : is_there_still && part->kind == SATCHEL_OP_UPDATE
+                                        ? SATCHEL_EFFECT_DELTA
+                                        : SATCHEL_EFFECT_WHOLE;
+    struct satchel_effect effect;
+    notes->unlike[notes->unlike_count++] = part_index;
+    enum satchel_status status = make_effect(run, kind, false, part, row, result, &effect);
+    if (status != SATCHEL_OK || add_effect(notes, &effect) || !has_changed(row, result))
+        return status;
+    if (!is_there_still)
+        return SATCHEL_LIMIT;
+    status = make_effect(run, SATCHEL_EFFECT_DELTA, true, part, row, result, &effect);
+    if (status == SATCHEL_OK && !add_effect(notes, &effect))
+        status = SATCHEL_LIMIT;
+    return status;
 }
 
+/* The effect says again what every replica but the author's shows: it may be left out. */
 enum satchel_status merge_note_quarantine(struct merge_run *run, struct merge_notes *notes,
                                           const struct satchel_part *part, uint32_t part_index,
                                           const struct merge_row *row, struct satchel_span reason)
 {
     struct satchel_quarantine_note *note = &notes->quarantined[notes->quarantined_count++];
+    struct satchel_effect effect;
     note->part = part_index;
     note->reason = reason;
-    if (row)
-        return add_whole(run, notes, part, part_index, row);
     notes->unlike[notes->unlike_count++] = part_index;
-    return SATCHEL_OK;
+    if (!row)
+        return SATCHEL_OK;
+    enum satchel_effect_kind kind = row->row.exists ? SATCHEL_EFFECT_WHOLE : SATCHEL_EFFECT_GONE;
+    enum satchel_status status = make_effect(run, kind, false, part, row, NULL, &effect);
+    if (status == SATCHEL_OK)
+        (void)add_effect(notes, &effect);
+    return status;
 }
 
 /* ---- conflicts ---- */
@@ -340,6 +406,59 @@ enum satchel_status merge_note_conflicts(struct merge_run *run, const struct mer
     return status;
 }
 
+/* Large values to NULL. */
+static enum satchel_status cut_values(struct merge_run *run, struct satchel_field **fields,
+                                      uint32_t count)
+{
+    bool is_large = false;
+    for (uint32_t i = 0; i < count; i++)
+        is_large = is_large || value_bytes(&(*fields)[i].value) > CONFLICT_VALUE_BYTES_MAX;
+    if (!is_large)
+        return SATCHEL_OK;
+    struct satchel_field *cut = SATCHEL_ARENA_ARRAY(&run->arena, struct satchel_field, count);
+    if (!cut)
+        return SATCHEL_NOMEM;
+    for (uint32_t i = 0; i < count; i++) {
+        cut[i] = (*fields)[i];
+        if (value_bytes(&cut[i].value) > CONFLICT_VALUE_BYTES_MAX)
+            cut[i].value = satchel_value_null();
+    }
+    *fields = cut;
+    return SATCHEL_OK;
+}
+
+/* The conflicts of this entry as its notes say them, within `bytes_max`. */
+static enum satchel_status fit_conflicts(struct merge_run *run, size_t first, size_t bytes_max,
+                                         struct satchel_notes *notes)
+{
+    size_t count = run->conflict_count - first, bytes = 0;
+    if (count == 0)
+        return SATCHEL_OK;
+    struct satchel_conflict_note *kept =
+        SATCHEL_ARENA_ARRAY(&run->arena, struct satchel_conflict_note, count);
+    if (!kept)
+        return SATCHEL_NOMEM;
+    notes->conflicts = kept;
+    for (size_t i = 0; i < count; i++) {
+        struct satchel_conflict_note *note = &kept[notes->conflict_count];
+        *note = run->conflicts[first + i];
+        enum satchel_status status = cut_values(run, &note->lost, note->column_count);
+        if (status == SATCHEL_OK)
+            status = cut_values(run, &note->kept, note->column_count);
+        if (status != SATCHEL_OK)
+            return status;
+        size_t size = CONFLICT_BYTES + key_bytes(note->key, note->key_count) +
+                      note->loser_user.size + note->winner_user.size +
+                      fields_bytes(note->lost, note->column_count) +
+                      fields_bytes(note->kept, note->column_count);
+        if (size > bytes_max - bytes)
+            continue;
+        bytes += size;
+        notes->conflict_count++;
+    }
+    return SATCHEL_OK;
+}
+
 enum satchel_status merge_notes_end(struct merge_run *run, const struct merge_notes *notes,
                                     struct satchel_span *out)
 {
@@ -348,17 +467,17 @@ enum satchel_status merge_notes_end(struct merge_run *run, const struct merge_no
         .unlike_count = notes->unlike_count,
         .effects = notes->effects,
         .effect_count = notes->effect_count,
-        .conflicts = run->conflicts ? run->conflicts + notes->first_conflict : NULL,
-        .conflict_count = (uint32_t)(run->conflict_count - notes->first_conflict),
         .quarantined = notes->quarantined,
         .quarantined_count = notes->quarantined_count,
     };
     *out = satchel_span_of(NULL, 0);
-    if (all.unlike_count == 0 && all.conflict_count == 0)
-        return SATCHEL_OK;
+    enum satchel_status status =
+        fit_conflicts(run, notes->first_conflict, notes->effect_bytes_max - notes->effect_bytes, &all);
+    if (status != SATCHEL_OK || (all.unlike_count == 0 && all.conflict_count == 0))
+        return status;
     struct satchel_buffer buffer;
-    satchel_buffer_init(&buffer, NOTES_BYTES_MAX, NULL);
-    enum satchel_status status = satchel_notes_write(&buffer, &all);
+    satchel_buffer_init(&buffer, SATCHEL_NOTES_BYTES_MAX, NULL);
+    status = satchel_notes_write(&buffer, &all);
     if (status == SATCHEL_OK) {
         *out = satchel_arena_copy(&run->arena, satchel_buffer_span(&buffer));
         status = out->data ? SATCHEL_OK : SATCHEL_NOMEM;

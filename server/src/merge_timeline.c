@@ -2,6 +2,13 @@
  * through entries of this run that are not written yet and entries of the store. */
 #include "merge_internal.h"
 
+/* The arena is full, or the machine's memory. */
+static enum satchel_status no_room(const struct merge_run *run)
+{
+    const struct satchel_arena *arena = &run->timeline_arena;
+    return arena->used_bytes > arena->bytes_max / 2 ? SATCHEL_LIMIT : SATCHEL_NOMEM;
+}
+
 struct timeline_item {
     struct satchel_write write;
     uint64_t previous; /* the entry before in the row's chain */
@@ -48,9 +55,9 @@ static enum satchel_status index_part(struct merge_run *run, uint64_t cursor,
         status = name_at(run, cursor, &name);
     if (status != SATCHEL_OK || satchel_map_get(&run->write_by_name, name))
         return status; /* a row named twice: the first part is the one in the chain */
-    struct timeline_item *item = satchel_arena_alloc(&run->arena, sizeof *item);
+    struct timeline_item *item = satchel_arena_alloc(&run->timeline_arena, sizeof *item);
     if (!item)
-        return SATCHEL_NOMEM;
+        return no_room(run);
     item->write = *write;
     item->previous = previous;
     return satchel_map_put(&run->write_by_name, name, item);
@@ -77,27 +84,30 @@ static enum satchel_status index_changeset(struct merge_run *run,
     return status;
 }
 
-/* An entry of the store. Everything decoded stays in the run's arena. */
+/* An entry of the store. Everything decoded stays in the timelines' arena. */
 static enum satchel_status index_stored(struct merge_run *run, uint64_t cursor)
 {
+    struct satchel_arena *arena = &run->timeline_arena;
     struct satchel_entry entry = {0};
     struct satchel_span timeline, body;
     struct merge_changeset changeset = {0};
     struct satchel_incoming incoming = {0};
-    enum satchel_status status = run->store->ops->load_entries(
-        run->store, &cursor, 1, &entry, &timeline, &run->arena, run->batch->error);
+    enum satchel_status status = run->store->ops->load_entries(run->store, &cursor, 1, &entry,
+                                                               &timeline, arena, run->batch->error);
     if (status != SATCHEL_OK)
-        return status;
+        return status == SATCHEL_NOMEM ? no_room(run) : status;
     status = satchel_body_load(entry.body, &run->scratch, &body);
     if (status != SATCHEL_OK)
         return status == SATCHEL_NOMEM ? status : damaged(run, cursor);
-    body = satchel_arena_copy(&run->arena, body); /* the scratch is used again */
-    struct satchel_position *position = satchel_arena_alloc(&run->arena, sizeof *position);
+    body = satchel_arena_copy(arena, body); /* the scratch is used again */
+    struct satchel_position *position = satchel_arena_alloc(arena, sizeof *position);
     if (!body.data || !position)
-        return SATCHEL_NOMEM;
-    status = satchel_changeset_decode(body, &run->arena, &changeset.content, NULL);
+        return no_room(run);
+    status = satchel_changeset_decode(body, arena, &changeset.content, NULL);
+    if (status == SATCHEL_NOMEM || status == SATCHEL_LIMIT)
+        return no_room(run);
     if (status != SATCHEL_OK)
-        return status == SATCHEL_NOMEM ? status : damaged(run, cursor);
+        return damaged(run, cursor);
     position->node = run->batch->head.node;
     position->seq = entry.seq;
     incoming.device = entry.device;
@@ -158,7 +168,20 @@ static enum satchel_status find_item(struct merge_run *run, const struct merge_r
     return *out ? SATCHEL_OK : damaged(run, cursor);
 }
 
-enum satchel_status merge_timeline(struct merge_run *run, const struct merge_row *row,
+static void forget(struct merge_run *run)
+{
+    satchel_map_clear(&run->write_by_name);
+    satchel_map_clear(&run->loaded_entries);
+    satchel_arena_deinit(&run->timeline_arena);
+}
+
+void merge_timeline_trim(struct merge_run *run)
+{
+    if (run->timeline_arena.used_bytes > MERGE_TIMELINE_BYTES_KEPT)
+        forget(run);
+}
+
+static enum satchel_status collect(struct merge_run *run, const struct merge_row *row,
                                    const struct satchel_write *last, struct satchel_write **out,
                                    size_t *out_count)
 {
@@ -173,9 +196,10 @@ enum satchel_status merge_timeline(struct merge_run *run, const struct merge_row
         if (item->previous >= cursor)
             return damaged(run, cursor);
     }
-    struct satchel_write *writes = SATCHEL_ARENA_ARRAY(&run->arena, struct satchel_write, count);
+    struct satchel_write *writes =
+        SATCHEL_ARENA_ARRAY(&run->timeline_arena, struct satchel_write, count);
     if (!writes)
-        return SATCHEL_NOMEM;
+        return no_room(run);
     *out = writes;
     *out_count = count;
     writes[--count] = *last;
@@ -186,4 +210,16 @@ enum satchel_status merge_timeline(struct merge_run *run, const struct merge_row
         writes[--count] = item->write;
     }
     return SATCHEL_OK;
+}
+
+enum satchel_status merge_timeline(struct merge_run *run, const struct merge_row *row,
+                                   const struct satchel_write *last, struct satchel_write **out,
+                                   size_t *out_count)
+{
+    bool has_others = run->timeline_arena.used_bytes > 0;
+    enum satchel_status status = collect(run, row, last, out, out_count);
+    if (status != SATCHEL_LIMIT || !has_others)
+        return status;
+    forget(run);
+    return collect(run, row, last, out, out_count);
 }

@@ -10,10 +10,10 @@
 #define QUERY_SECONDS_MAX 30
 #define PROGRESS_STEPS 20000
 
-#define SQL_DEVICES                                                                              \
-    "SELECT lower(hex(d.id)) AS id, d.user, d.last_seen, d.cursor, w.cursor-d.cursor AS behind," \
-    " d.last_number, d.clock_error AS clock_error_ms, d.software"                                \
-    " FROM satchel_device d, satchel_workspace w WHERE d.id<>w.node ORDER BY d.user, d.joined, " \
+#define SQL_DEVICES                                                                               \
+    "SELECT lower(hex(d.id)) AS id, d.user, d.last_seen, d.cursor, w.cursor-d.cursor AS pending," \
+    " d.last_number, d.clock_error AS clock_error_ms, d.software AS version"                      \
+    " FROM satchel_device d, satchel_workspace w WHERE d.id<>w.node ORDER BY d.user, d.joined, "  \
     "d.id"
 #define SQL_CONFLICTS                                                                       \
     "SELECT id, at, tbl, key, field, rule, severity, mine, theirs, kept, by_user, resolved" \

@@ -11,7 +11,8 @@
  *   satchel_id          ids as small numbers, for versions (row.h)
  *   satchel_row         version of every row ever seen, by satchel_row_name; deleted rows included
  *   satchel_device      id, user, token hash, last number and its hash, cursor, clock error, last seen, ...
- *   satchel_user, satchel_invite, and the log's tables (sql/include/satchel/log.h)
+ *   satchel_hash        hash of every change set by device and number
+ *   satchel_user, satchel_grant, satchel_invite, and the log's tables (sql/include/satchel/log.h)
  *
  * satchel_entry.timeline: per part of the entry's body, the cursor of the previous entry that touched the
  * same row (0: none), as MessagePack array: the row's timeline is a chain through the log that starts at

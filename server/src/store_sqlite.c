@@ -5,12 +5,15 @@
 #include <sodium.h>
 #include <time.h>
 
-#define SQL_SETTINGS            \
-    "PRAGMA journal_mode=WAL;"  \
-    "PRAGMA synchronous=FULL;"  \
-    "PRAGMA foreign_keys=OFF;"  \
-    "PRAGMA cache_size=-65536;" \
-    "PRAGMA temp_store=MEMORY;" \
+/* A batch touches pages all over the trees: a WAL of 32 MiB lets several batches share the writing
+ * of a page by one checkpoint. */
+#define SQL_SETTINGS                  \
+    "PRAGMA journal_mode=WAL;"        \
+    "PRAGMA synchronous=FULL;"        \
+    "PRAGMA foreign_keys=OFF;"        \
+    "PRAGMA cache_size=-65536;"       \
+    "PRAGMA wal_autocheckpoint=8000;" \
+    "PRAGMA temp_store=MEMORY;"       \
     "PRAGMA journal_size_limit=67108864;"
 
 #define SQL_TABLES                                                                              \

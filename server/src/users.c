@@ -211,6 +211,9 @@ enum satchel_status user_invite(struct satchel_workspace *workspace, struct satc
         status = user_find(store, login, &job->arena, &user, &job->error);
     if (status != SATCHEL_OK)
         return status;
+    if (login.size == 0 || login.size > SATCHEL_NAME_BYTES_MAX) /* entries carry it */
+        return satchel_error_set(&job->error, SATCHEL_LIMIT, "a login has 1 to %d bytes",
+                                 SATCHEL_NAME_BYTES_MAX);
     if (!user.is_found)
         return satchel_error_set(
             &job->error, SATCHEL_NOT_FOUND, "workspace %s has no user '%.*s'%s", workspace->name,

@@ -84,7 +84,7 @@ void satchel_workspace_close(struct satchel_workspace *workspace);
 const char *satchel_workspace_name(const struct satchel_workspace *workspace);
 
 /* Queues a job. BUSY: the queue is full (the job stays the caller's): stop reading from that peer and try
- * again. */
+ * again. STATE: the workspace is closing. */
 enum satchel_status satchel_workspace_submit(struct satchel_workspace *workspace,
                                              struct satchel_job *job) SATCHEL_MUST_USE;
 

@@ -168,6 +168,53 @@ static void test_enrol__a_user_who_is_no_longer_active_gets_no_further(void **st
     fixture_close(&fixture);
 }
 
+static void test_enrol__nobody_joins_as_the_server(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct device ann = device_new(1), node = device_new(2);
+    struct satchel_message_welcome welcome;
+    char code[32];
+    fixture_open(&fixture);
+    assert_ok(create(&fixture, "w", kit_plain_sql)); /* no first rows: the node is no device yet */
+    struct satchel_job *job = verb(SATCHEL_JOB_ADMIN, "user.add", "w", "ann", "rep", NULL);
+    assert_ok(run(&fixture, job));
+    satchel_job_free(job);
+    invite(&fixture, "ann", code);
+    assert_ok(join(&fixture, &ann, code));
+    assert_ok(attach(&fixture, &ann, &welcome));
+    invite(&fixture, "ann", code);
+    node.id = welcome.node;
+    assert_int_equal(join(&fixture, &node, code), SATCHEL_DENIED);
+    node = device_new(3);
+    assert_ok(join(&fixture, &node, code)); /* the invite is not used up */
+    fixture_close(&fixture);
+}
+
+static void test_enrol__a_login_that_no_entry_could_carry_gets_no_invite(void **state)
+{
+    (void)state;
+    static const char long_login_sql[] =
+        "-- @table scope=all delete=edit_wins\n"
+        "CREATE TABLE person (login TEXT PRIMARY KEY);\n"
+        "CREATE VIEW satchel_users AS SELECT login, login AS id, 'rep' AS role, 1 AS active"
+        " FROM person;\n"
+        "INSERT INTO person VALUES (printf('%.128c', 'x')), (printf('%.129c', 'x'));\n";
+    struct fixture fixture;
+    char login[130];
+    memset(login, 'x', 129);
+    login[129] = '\0';
+    fixture_open(&fixture);
+    assert_ok(create(&fixture, "w", long_login_sql));
+    struct satchel_job *job = verb(SATCHEL_JOB_ADMIN, "invite", "w", login, NULL);
+    assert_int_equal(run(&fixture, job), SATCHEL_LIMIT);
+    satchel_job_free(job);
+    job = verb(SATCHEL_JOB_ADMIN, "invite", "w", login + 1, NULL);
+    assert_ok(run(&fixture, job));
+    satchel_job_free(job);
+    fixture_close(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +224,8 @@ int main(void)
         cmocka_unit_test(test_enrol__users_are_added_where_the_schema_has_none),
         cmocka_unit_test(test_enrol__attach_checks_the_token_and_the_past),
         cmocka_unit_test(test_enrol__a_user_who_is_no_longer_active_gets_no_further),
+        cmocka_unit_test(test_enrol__nobody_joins_as_the_server),
+        cmocka_unit_test(test_enrol__a_login_that_no_entry_could_carry_gets_no_invite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -337,6 +337,30 @@ static void test_merge__a_refused_row_blames_no_change_set_that_came_with_it(voi
     kit_close(&kit);
 }
 
+/* A replica applies entry by entry: a value that only the next change set mends would stop it for good. */
+static void test_merge__what_a_later_change_set_of_the_batch_mends_is_set_aside_all_the_same(
+    void **state)
+{
+    (void)state;
+    struct kit kit;
+    open_with_account(&kit);
+    struct satchel_part parts[] = {
+        kit_part(&kit, UPDATE, "account", "a", 7, integer(9), -1), /* CHECK */
+        kit_part(&kit, UPDATE, "account", "a", 7, integer(2), -1),
+        kit_part(&kit, UPDATE, "account", "a", 1, null(), -1), /* NOT NULL */
+        kit_part(&kit, UPDATE, "account", "a", 1, text("Acme Ltd"), -1),
+    };
+    struct satchel_incoming batch[4];
+    struct satchel_incoming_outcome outcomes[4];
+    for (uint8_t i = 0; i < 4; i++)
+        batch[i] = kit_changeset(&kit, 2, 1 + i, 100 * i, 1, &parts[i], 1);
+    kit_merge(&kit, batch, 4, outcomes);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(outcomes[i].quarantined_count, i % 2 == 0);
+    assert_string_equal(kit_rows(&kit, "SELECT level, name FROM account"), "2|Acme Ltd");
+    kit_close(&kit);
+}
+
 static void test_merge__stamps_are_clamped_and_never_go_back_on_a_device(void **state)
 {
     (void)state;
@@ -493,6 +517,8 @@ int main(void)
         cmocka_unit_test(test_merge__malformed_bytes_are_refused_and_the_rest_is_merged),
         cmocka_unit_test(test_merge__one_bad_row_among_good_ones_is_set_aside_with_its_reason),
         cmocka_unit_test(test_merge__a_refused_row_blames_no_change_set_that_came_with_it),
+        cmocka_unit_test(
+            test_merge__what_a_later_change_set_of_the_batch_mends_is_set_aside_all_the_same),
         cmocka_unit_test(test_merge__stamps_are_clamped_and_never_go_back_on_a_device),
         cmocka_unit_test(test_merge__the_timeline_of_a_row_is_a_chain_through_the_log),
         cmocka_unit_test(test_merge__a_timeline_runs_through_entries_of_the_same_batch),

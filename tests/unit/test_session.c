@@ -583,7 +583,7 @@ static void test_session__frames_are_small_before_the_attach_and_bounded_after(v
                                                  server_now(&world))) == SATCHEL_OK)
             taken += sizeof bytes;
         assert_int_equal(status, SATCHEL_LIMIT);
-        assert_int_equal(taken, attached ? SATCHEL_FRAME_BYTES_MAX : SATCHEL_FRAME_BYTES_MAX_EARLY);
+        assert_int_equal(taken, attached ? SATCHEL_FRAME_BYTES_MAX_PUSH : SATCHEL_FRAME_BYTES_MAX_EARLY);
         assert_int_equal(satchel_session_failed(world.server, &error), SATCHEL_LIMIT);
         assert_non_null(strstr(error.message, "limit"));
         world_deinit(&world);
@@ -647,6 +647,36 @@ static void test_session__a_change_set_of_the_largest_size_fits(void **state)
     assert_true(satchel_session_next_event(world.server, &event));
     assert_true(messages_equal(&push, &event));
     free(body);
+    world_deinit(&world);
+}
+
+static void test_session__an_entry_of_the_largest_size_fits_behind_a_batch(void **state)
+{
+    (void)state;
+    struct world world;
+    struct satchel_span frame;
+    struct satchel_message event;
+    struct random_source random = random_seeded("test_session largest entry");
+    size_t size = SATCHEL_NOTES_BYTES_MAX;
+    uint8_t *noise = malloc(size);
+    assert_non_null(noise);
+    for (size_t i = 0; i + 8 <= size; i += 8) {
+        uint64_t bits = random_next(&random);
+        memcpy(noise + i, &bits, sizeof bits);
+    }
+    attach(&world);
+    struct satchel_message entries = sample_message(ENTRIES);
+    entries.entries.entries[0].cursor = 2000;
+    entries.entries.entries[0].body = satchel_span_of(noise, SATCHEL_BATCH_BYTES - 1);
+    entries.entries.entries[1].cursor = 2001;
+    entries.entries.entries[1].body = satchel_span_of(noise, SATCHEL_CHANGESET_BYTES_MAX);
+    entries.entries.entries[1].notes = satchel_span_of(noise, SATCHEL_NOTES_BYTES_MAX);
+    assert_int_equal(satchel_session_send(world.server, &entries), SATCHEL_OK);
+    assert_true(satchel_session_next_output(world.server, &frame));
+    assert_int_equal(deliver(world.client, frame, 65536, client_now(&world)), SATCHEL_OK);
+    assert_true(satchel_session_next_event(world.client, &event));
+    assert_true(messages_equal(&entries, &event));
+    free(noise);
     world_deinit(&world);
 }
 
@@ -840,6 +870,7 @@ int main(void)
         cmocka_unit_test(test_session__frames_are_small_before_the_attach_and_bounded_after),
         cmocka_unit_test(test_session__send_is_busy_while_too_much_waits),
         cmocka_unit_test(test_session__a_change_set_of_the_largest_size_fits),
+        cmocka_unit_test(test_session__an_entry_of_the_largest_size_fits_behind_a_batch),
         cmocka_unit_test(test_session__silence_is_a_timeout_and_the_server_says_so),
         cmocka_unit_test(test_session__the_peers_error_is_its_status_and_words),
         cmocka_unit_test(test_session__failing_keeps_the_first_reason_and_what_was_queued),

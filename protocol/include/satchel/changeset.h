@@ -24,7 +24,7 @@
 
 /* Limits that hold at the write, at the encoder, and at every decoder. */
 #define SATCHEL_CHANGESET_PARTS_MAX 100000
-#define SATCHEL_CHANGESET_BYTES_MAX (32u << 20)
+#define SATCHEL_CHANGESET_BYTES_MAX (16u << 20)
 #define SATCHEL_ROLE_BYTES_MAX 64
 #define SATCHEL_TABLES_MAX 10000
 

@@ -14,8 +14,16 @@
 
 #define SATCHEL_PROTOCOL_VERSION 1
 
-/* Of a frame before and after decompression. A change set of the largest size fits. */
-#define SATCHEL_FRAME_BYTES_MAX (SATCHEL_CHANGESET_BYTES_MAX + (1u << 20))
+/* Of a frame before and after decompression: an entry with a change set of the largest size fits, and
+ * notes of SATCHEL_NOTES_BYTES_MAX, behind a batch of others. */
+#define SATCHEL_FRAME_BYTES_MAX (64u << 20)
+/* The same for what a server hears from an attached device: a change set of the largest size fits. */
+#define SATCHEL_FRAME_BYTES_MAX_PUSH (SATCHEL_CHANGESET_BYTES_MAX + (1u << 20))
+/* Of the notes of one entry; who writes notes keeps them within it. */
+#define SATCHEL_NOTES_BYTES_MAX \
+    (SATCHEL_FRAME_BYTES_MAX - SATCHEL_CHANGESET_BYTES_MAX - (1u << 20))
+/* Change sets in one PUSH: each costs the server far more than its bytes. */
+#define SATCHEL_PUSH_ITEMS_MAX 8192
 /* The same before the peer has shown a valid token. Admin requests carry schemas, hence 4 MiB there. */
 #define SATCHEL_FRAME_BYTES_MAX_EARLY (4u << 20)
 #define SATCHEL_NAME_BYTES_MAX 128
@@ -91,6 +99,7 @@ struct satchel_message_welcome {
     struct satchel_vector vector;  /* what the node holds */
     uint64_t head;                 /* cursor of its last entry */
     uint64_t last_number;          /* of this device, held by the node: it accepts from the next on */
+    struct satchel_id last_hash;   /* of that change set, the first bytes; zero: not known */
     uint64_t schema;               /* migrations deployed */
     struct satchel_span user;
     struct satchel_span role;
