@@ -44,7 +44,8 @@ struct satchel_open_options {
 };
 
 /* Opens an enrolled replica with its own connection. `options` may be NULL. The connection is in WAL
- * mode, has recursive_triggers on and a busy timeout of 5 s.
+ * mode, has recursive_triggers on, a busy timeout of 5 s, and an authorizer that keeps synced tables from
+ * being dropped or altered ("not authorized": they change by the workspace's migrations).
  * NOT_FOUND no such file; CORRUPT not a database; MISMATCH a database, but no replica; SCHEMA a trigger
  * of the application writes a synced table unguarded, or tracked tables were dropped or changed behind
  * Satchel's back (named); SQL, IO, NOMEM. */

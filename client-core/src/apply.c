@@ -6,6 +6,8 @@
 
 /* A change set of the largest size, decoded, with the rows it touches. */
 static const size_t ENTRY_ARENA_BYTES_MAX = (size_t)2 << 30;
+/* A row may be larger than any change set: SQLite's own limit is a little lower. */
+static const size_t ROW_BYTES_MAX = (size_t)1 << 30;
 
 enum { PLANS_MAX = 1000 * 1000 };
 
@@ -67,7 +69,7 @@ enum satchel_status satchel_apply_new(struct satchel_apply **out, struct satchel
     satchel_arena_init(&apply->arena, ENTRY_ARENA_BYTES_MAX, NULL);
     satchel_map_init(&apply->plans, PLANS_MAX, NULL);
     satchel_buffer_init(&apply->name, SATCHEL_CHANGESET_BYTES_MAX, NULL);
-    satchel_buffer_init(&apply->scratch, (size_t)2 * SATCHEL_CHANGESET_BYTES_MAX, NULL);
+    satchel_buffer_init(&apply->scratch, ROW_BYTES_MAX, NULL);
     satchel_buffer_init(&apply->stored, (size_t)2 * SATCHEL_CHANGESET_BYTES_MAX, NULL);
     enum satchel_status status = SATCHEL_OK;
     for (int i = 0; i < APPLY_STATEMENT_COUNT && status == SATCHEL_OK; i++)
@@ -106,6 +108,7 @@ void satchel_apply_free(struct satchel_apply *apply)
     satchel_buffer_deinit(&apply->name);
     satchel_buffer_deinit(&apply->scratch);
     satchel_buffer_deinit(&apply->stored);
+    satchel_guard_attach(apply->replica); /* the checks of triggers have taken it away */
     satchel_free(NULL, apply);
 }
 

@@ -152,6 +152,9 @@ bool satchel_row_plan_under(const struct satchel_row_plan *plan,
                             const struct satchel_pending_op *op, struct satchel_arena *arena,
                             struct satchel_value *values, bool *exists);
 
+/* Whether SQLite refused a row for a constraint, index or trigger. */
+bool satchel_apply_is_constraint(enum satchel_status status, const struct satchel_error *error);
+
 /* ---- apply_row.c ---- */
 
 /* Notes that others' writes or effects touched these fields (all, if WHOLE) of the row: what is

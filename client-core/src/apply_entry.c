@@ -49,7 +49,7 @@ static enum satchel_status check(const struct satchel_apply *apply,
 
 /* ---- rows without pending writes ---- */
 
-static bool is_constraint(enum satchel_status status, const struct satchel_error *error)
+bool satchel_apply_is_constraint(enum satchel_status status, const struct satchel_error *error)
 {
     return status == SATCHEL_SQL && (error->native_code & 0xff) == SQLITE_CONSTRAINT;
 }
@@ -67,7 +67,7 @@ static enum satchel_status write_whole(struct satchel_apply *apply,
         return SATCHEL_NOMEM;
     satchel_row_fill(table, effect->key, effect->fields, effect->field_count, values);
     enum satchel_status status = satchel_row_insert(apply->rows, table, values, error);
-    if (!is_constraint(status, error))
+    if (!satchel_apply_is_constraint(status, error))
         return status;
     struct satchel_value *present =
         SATCHEL_ARENA_ARRAY(&apply->arena, struct satchel_value, table->column_count);
@@ -224,11 +224,11 @@ static enum satchel_status write_effects(struct satchel_apply *apply,
     struct satchel_error refused = {0};
     apply->all_planned = false;
     enum satchel_status status = take_all(apply, changeset, notes, &refused);
-    if (is_constraint(status, &refused)) {
+    if (satchel_apply_is_constraint(status, &refused)) {
         apply->all_planned = true;
         status = take_all(apply, changeset, notes, &refused);
     }
-    if (is_constraint(status, &refused)) {
+    if (satchel_apply_is_constraint(status, &refused)) {
         satchel_error_set(error, status,
                           "entry %" PRIu64
                           " of the server cannot be applied: %s; a UNIQUE index, CHECK "

@@ -65,11 +65,11 @@ static bool unit_is_pending(const struct satchel_row_plan *plan,
     return false;
 }
 
-/* A pending insert or delete is about the row, whatever its columns. */
-static bool row_is_pending(const struct satchel_pending_op *op)
+/* A pending delete keeps all of the row from view, whatever is written behind it. */
+static bool delete_is_pending(const struct satchel_pending_op *op)
 {
     for (; op; op = op->next)
-        if (op->part.kind != SATCHEL_OP_UPDATE)
+        if (op->part.kind == SATCHEL_OP_DELETE)
             return true;
     return false;
 }
@@ -91,10 +91,9 @@ enum satchel_status satchel_row_plan_touch(struct satchel_apply *apply,
     const struct satchel_pending_op *op = satchel_row_plan_left(apply, plan);
     if (!op)
         return SATCHEL_OK;
-    bool comes_or_goes = kind == SATCHEL_EFFECT_GONE || kind == SATCHEL_EFFECT_EVICT ||
-                         (kind == SATCHEL_EFFECT_WHOLE && !plan->node.exists);
+    bool goes = kind == SATCHEL_EFFECT_GONE || kind == SATCHEL_EFFECT_EVICT;
     enum satchel_status status = SATCHEL_OK;
-    if (comes_or_goes || row_is_pending(op))
+    if (goes || delete_is_pending(op))
         return add_view(apply, plan, SATCHEL_COLUMN_ROW);
     if (kind == SATCHEL_EFFECT_WHOLE) {
         for (uint32_t i = 0; i < plan->table->column_count && status == SATCHEL_OK; i++)
@@ -106,13 +105,50 @@ enum satchel_status satchel_row_plan_touch(struct satchel_apply *apply,
     return status;
 }
 
-/* A unit without pending writes shows the node's value: nothing is hidden any more. */
+/* The view of a pending unit is no later than the row's was. */
+static void narrow_unit(struct satchel_row_plan *plan, uint32_t unit, const struct satchel_view *row)
+{
+    for (uint32_t i = 0; i < plan->node.view_count; i++) {
+        struct satchel_exception *view = &plan->node.views[i];
+        if (view->column != unit)
+            continue;
+        if (satchel_vector_includes(&view->view.vector, &row->vector))
+            view->view = *row;
+        return;
+    }
+    plan->node.views[plan->node.view_count++] = (struct satchel_exception){unit, *row};
+}
+
+/* The node's row is in view again, but for what is pending: so is the view of the row as a whole. */
+static void narrow_to_units(struct satchel_row_plan *plan, const struct satchel_pending_op *op)
+{
+    uint32_t index = 0;
+    while (index < plan->node.view_count && plan->node.views[index].column != SATCHEL_COLUMN_ROW)
+        index++;
+    if (index == plan->node.view_count)
+        return;
+    struct satchel_view row = plan->node.views[index].view;
+    plan->node.views[index] = plan->node.views[--plan->node.view_count];
+    for (uint32_t i = 0; i < plan->table->column_count; i++) {
+        const struct satchel_column_rules *rules = &plan->table->rules.columns[i];
+        if (rules->unit == i && !rules->in_key && rules->rule != SATCHEL_RULE_COUNTER &&
+            unit_is_pending(plan, op, i))
+            narrow_unit(plan, i, &row);
+    }
+}
+
+/* A unit without pending writes shows the node's value: nothing is hidden any more. A pending delete
+ * wrote every unit, and had seen of each what the writes before it had. */
 static void drop_views(struct satchel_row_plan *plan, const struct satchel_pending_op *op)
 {
     uint32_t kept = 0;
+    bool is_deleting = delete_is_pending(op);
+    if (plan->node.exists && !is_deleting)
+        narrow_to_units(plan, op);
     for (uint32_t i = 0; i < plan->node.view_count; i++) {
         const struct satchel_exception *view = &plan->node.views[i];
-        if (op && (view->column == SATCHEL_COLUMN_ROW || unit_is_pending(plan, op, view->column)))
+        if (op && (view->column == SATCHEL_COLUMN_ROW || is_deleting ||
+                   unit_is_pending(plan, op, view->column)))
             plan->node.views[kept++] = *view;
     }
     plan->node.view_count = kept;
@@ -185,6 +221,22 @@ static bool is_due(const struct satchel_row_plan *plan)
            !rows_equal(plan->table, plan->is_present, plan->present, plan->is_shown, plan->shown);
 }
 
+/* Pending writes on top of the node's values may break a CHECK that neither breaks alone: two steps of a
+ * counter, one pending here and one made elsewhere. Then the row shows the node's values until the node
+ * has answered, and the stream goes on. */
+static enum satchel_status insert_shown(struct satchel_apply *apply, struct satchel_row_plan *plan,
+                                        struct satchel_error *error)
+{
+    const struct satchel_table *table = plan->table;
+    enum satchel_status status = satchel_row_insert(apply->rows, table, plan->shown, error);
+    if (!plan->pending || !satchel_apply_is_constraint(status, error))
+        return status;
+    plan->is_shown = plan->node.exists;
+    memcpy(plan->shown, plan->node.values, table->column_count * sizeof *plan->shown);
+    plan->node.view_count = 0; /* nothing of the node's is kept from view now */
+    return plan->is_shown ? satchel_row_insert(apply->rows, table, plan->shown, error) : SATCHEL_OK;
+}
+
 static enum satchel_status write_rows(struct satchel_apply *apply, struct satchel_error *error)
 {
     enum satchel_status status = SATCHEL_OK;
@@ -203,7 +255,7 @@ static enum satchel_status write_rows(struct satchel_apply *apply, struct satche
             continue;
         if (apply->all_planned) {
             if (plan->is_shown)
-                status = satchel_row_insert(apply->rows, plan->table, plan->shown, error);
+                status = insert_shown(apply, plan, error);
         } else {
             status = write_row(apply, plan, error);
         }

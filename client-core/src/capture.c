@@ -163,12 +163,14 @@ static int cursor_rowid(sqlite3_vtab_cursor *cursor, sqlite3_int64 *rowid)
 
 /* ---- writing ---- */
 
-/* REPLACE removes rows unseen where recursive_triggers is off; the pragma is asked only then. */
-static enum satchel_status check_replace(struct satchel_capture *capture)
+/* REPLACE, in the statement or in the schema, removes rows unseen where recursive_triggers is off;
+ * the pragma is asked only where there is one. */
+static enum satchel_status check_replace(struct satchel_capture *capture, uint32_t table)
 {
     sqlite3_stmt *statement = NULL;
     sqlite3 *db = capture->replica->db;
-    if (sqlite3_vtab_on_conflict(db) != SQLITE_REPLACE)
+    bool may_replace = table <= capture->table_count && capture->tables[table].may_replace;
+    if (sqlite3_vtab_on_conflict(db) != SQLITE_REPLACE && !may_replace)
         return SATCHEL_OK;
     bool is_on =
         sqlite3_prepare_v2(db, "PRAGMA recursive_triggers", -1, &statement, NULL) == SQLITE_OK &&
@@ -203,9 +205,9 @@ static int table_update(sqlite3_vtab *table, int count, sqlite3_value **values,
     if (value_count > (uint32_t)count - 3)
         return report(table, satchel_error_set(&capture->error, SATCHEL_REFUSED,
                                                "only capture triggers write here"));
-    enum satchel_status status = check_replace(capture);
-    if (status == SATCHEL_OK && !capture->is_open)
-        status = satchel_capture_begin(capture);
+    enum satchel_status status = capture->is_open ? SATCHEL_OK : satchel_capture_begin(capture);
+    if (status == SATCHEL_OK && code.kind != SATCHEL_OP_DELETE)
+        status = check_replace(capture, code.table);
     if (status == SATCHEL_OK)
         status = satchel_capture_take(capture, &code, values + 3);
     *rowid = 0;

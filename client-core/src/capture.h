@@ -16,15 +16,13 @@
 
 /* ---- what a trigger passes: one integer that says what the values are, then the values ---- */
 
-/* Old values and new ones of the widest table, beside the integer, must fit SQLite's limit on
- * columns. */
+/* Old and new values of the widest table, beside the integer: SQLite's limit on columns is 2000. */
 #define SATCHEL_CAPTURE_ARGUMENTS_MAX 1999
-/* Numbers of arguments for which a virtual table is registered: SQLite fills those not given, one
- * by one. */
-#define SATCHEL_CAPTURE_WIDTHS                                       \
-    {                                                                \
-        12, 24, 48, 96, 192, 384, 768, SATCHEL_CAPTURE_ARGUMENTS_MAX \
-    }
+/* Numbers of arguments for which there is a virtual table: SQLite fills in those not given, one by
+ * one, so that a narrow table does not pay for the widest. */
+/* clang-format off */
+#define SATCHEL_CAPTURE_WIDTHS {12, 24, 48, 96, 192, 384, 768, SATCHEL_CAPTURE_ARGUMENTS_MAX}
+/* clang-format on */
 enum { SATCHEL_CAPTURE_WIDTH_COUNT = 8 };
 
 struct satchel_capture_code {
@@ -70,6 +68,7 @@ struct satchel_capture_table {
     const struct satchel_table *table; /* NULL: not tracked */
     bool has_immutable;                /* a column that no update may change */
     bool has_groups, has_counters;
+    bool may_replace; /* its key may be declared ON CONFLICT REPLACE */
 };
 
 /* What every change set needs of satchel_replica and satchel_change; read once and kept as long as

@@ -22,6 +22,9 @@ static const char SELECT_BASE[] = "SELECT base FROM main.satchel_base WHERE name
 static const char INSERT_CHANGE[] = "REPLACE INTO main.satchel_change(number, stamp, utc_ms, "
                                     "monotonic_ms, boot, floor, body, local)"
                                     " VALUES(?1,?2,?3,?4,?5,?6,?7,?8)";
+/* More than those whose key replaces, at no harm. */
+static const char SELECT_REPLACING[] = "SELECT name FROM main.sqlite_schema WHERE type='table'"
+                                       " AND sql LIKE '%CONFLICT%REPLACE%'";
 static const char DELETE_CHANGE[] = "DELETE FROM main.satchel_change WHERE number=?1";
 
 static enum satchel_status sql_error(struct satchel_capture *capture, const char *what)
@@ -65,6 +68,26 @@ void satchel_capture_forget_schema(struct satchel_capture *capture)
     capture->table_count = 0;
 }
 
+static enum satchel_status find_replacing(struct satchel_capture *capture)
+{
+    sqlite3_stmt *select = NULL;
+    int code = SQLITE_DONE;
+    enum satchel_status status = prepare(capture, SELECT_REPLACING, &select);
+    while (status == SATCHEL_OK && (code = sqlite3_step(select)) == SQLITE_ROW) {
+        const char *name = (const char *)sqlite3_column_text(select, 0);
+        const struct satchel_table *table =
+            name ? satchel_schema_find(capture->replica->schema, name) : NULL;
+        if (table)
+            capture->tables[table->number].may_replace = true;
+    }
+    if (status == SATCHEL_OK && code != SQLITE_DONE)
+        status = sql_error(capture, "cannot read the schema");
+    sqlite3_finalize(select);
+    if (status != SATCHEL_OK)
+        satchel_capture_forget_schema(capture);
+    return status;
+}
+
 static enum satchel_status make_tables(struct satchel_capture *capture)
 {
     const struct satchel_schema *schema = capture->replica->schema;
@@ -87,7 +110,7 @@ static enum satchel_status make_tables(struct satchel_capture *capture)
             tracked->has_counters |= rules->rule == SATCHEL_RULE_COUNTER;
         }
     }
-    return SATCHEL_OK;
+    return schema ? find_replacing(capture) : SATCHEL_OK;
 }
 
 static struct satchel_span column_span(sqlite3_stmt *statement, int column)
@@ -152,12 +175,13 @@ enum satchel_status satchel_capture_begin(struct satchel_capture *capture)
     if (!state->is_known || version == 0 || version != state->version) {
         state->is_known = false;
         status = read_state(capture);
-        if (status == SATCHEL_OK &&
-            state->migration_count != (replica->schema ? replica->schema->migration_count : 0))
-            status = satchel_replica_refresh_schema(replica, &capture->error);
         state->is_known = status == SATCHEL_OK;
         state->version = version;
     }
+    /* Also where nothing was read anew: a migration may have been rolled back. */
+    if (status == SATCHEL_OK &&
+        state->migration_count != (replica->schema ? replica->schema->migration_count : 0))
+        status = satchel_replica_refresh_schema(replica, &capture->error);
     if (status == SATCHEL_OK && !capture->tables)
         status = make_tables(capture);
     capture->is_open = status == SATCHEL_OK;

@@ -4,6 +4,8 @@
  * satchel_base rows. */
 #include "capture.h"
 
+#include <stdio.h>
+
 enum {
     OPS_BEGIN = 8, /* offset 0 means none */
     SLOTS_MIN = 64,
@@ -57,7 +59,7 @@ uint32_t satchel_capture_read_column(const uint8_t **position)
 
 struct satchel_value satchel_capture_read_value(const uint8_t **position)
 {
-    struct satchel_value value = {(enum satchel_value_type) * *position, {0}};
+    struct satchel_value value = {(enum satchel_value_type)(*position)[0], {0}};
     const uint8_t *at = *position + 1;
     uint32_t size;
     switch (value.type) {
@@ -200,8 +202,8 @@ void satchel_capture_truncate(struct satchel_capture *capture,
 struct draft {
     const struct satchel_capture_table *table;
     enum satchel_op_kind kind;
-    const struct satchel_value *old_values,
-        *new_values;        /* of all columns; one NULL for insert, delete */
+    /* of all columns; an insert has no old ones, a delete no new ones */
+    const struct satchel_value *old_values, *new_values;
     const bool *is_changed; /* update: the columns to keep */
 };
 
@@ -259,6 +261,13 @@ static enum satchel_status over_limit(struct satchel_capture *capture, const cha
     return satchel_error_set(
         &capture->error, SATCHEL_LIMIT,
         "the transaction is over the limit of %s; write less in one transaction", what);
+}
+
+static enum satchel_status over_changeset_limit(struct satchel_capture *capture)
+{
+    char what[32];
+    snprintf(what, sizeof what, "%u MiB", SATCHEL_CHANGESET_BYTES_MAX >> 20);
+    return over_limit(capture, what);
 }
 
 /* What the operation may add to the change set. Over-counted where the transaction writes a row
@@ -326,7 +335,7 @@ static enum satchel_status append(struct satchel_capture *capture, const struct 
         status = base_bytes(capture, op, &bytes);
     if (status == SATCHEL_OK &&
         capture->state.header_bytes + capture->wire_bytes + bytes > SATCHEL_CHANGESET_BYTES_MAX)
-        status = over_limit(capture, "32 MiB");
+        status = over_changeset_limit(capture);
     if (status != SATCHEL_OK)
         return status;
 

@@ -6,6 +6,11 @@
  * The commit hook below takes the place of SQLite's automatic checkpoint on every connection: it
  * checkpoints only under the lock. A connection without the lock does not checkpoint at its close
  * either; when the holder has gone, the first commit that finds the WAL long takes the lock over.
+ *
+ * A passive checkpoint never finishes while others keep committing, and a WAL that is never
+ * finished is never begun again: a sync that holds the lock beside a busy application would let it
+ * grow without end. So when it has grown long, the sync's own connection holds writers up for the
+ * rest of the copying.
  */
 #include "replica.h"
 
@@ -13,7 +18,11 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { WAL_PAGES_MAX = 1000 };
+enum {
+    WAL_PAGES_MAX = 1000,
+    WAL_PAGES_LONG = 4 * WAL_PAGES_MAX,
+    RESTART_WAIT_MS = 20 /* for a writer or reader in the way; the next commit tries again */
+};
 
 static bool take_lock(struct satchel_replica *replica)
 {
@@ -38,9 +47,16 @@ static bool take_lock(struct satchel_replica *replica)
 static int after_commit(void *context, sqlite3 *db, const char *name, int page_count)
 {
     struct satchel_replica *replica = context;
-    if (strcmp(name, "main") == 0 && page_count >= WAL_PAGES_MAX && take_lock(replica))
-        /* BUSY only means that a reader or writer was in the way: the next commit tries again. */
+    if (strcmp(name, "main") != 0 || page_count < WAL_PAGES_MAX || !take_lock(replica))
+        return SQLITE_OK;
+    /* BUSY only means that a reader or writer was in the way: the next commit tries again. */
+    if (page_count >= WAL_PAGES_LONG && replica->is_sync) {
+        replica->busy_wait_ms = RESTART_WAIT_MS;
+        sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+        replica->busy_wait_ms = SATCHEL_BUSY_TIMEOUT_MS;
+    } else {
         sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    }
     return SQLITE_OK;
 }
 

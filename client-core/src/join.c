@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PATH_BYTES_MAX = 4096, BUSY_TIMEOUT_MS = 5000 };
+enum { PATH_BYTES_MAX = 4096 };
 
 static const char INSERT_REPLICA[] =
     "INSERT INTO satchel_replica(one, format, state, server, workspace, device, token, secret)"
@@ -165,7 +165,7 @@ static enum satchel_status open_replica(struct join *join, struct satchel_error 
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
     if (sqlite3_open_v2(join->path, &join->db, flags, NULL) != SQLITE_OK)
         return satchel_replica_sql_error(error, join->db, "cannot open %s", join->path);
-    sqlite3_busy_timeout(join->db, BUSY_TIMEOUT_MS);
+    sqlite3_busy_timeout(join->db, SATCHEL_BUSY_TIMEOUT_MS);
     enum satchel_status status = SATCHEL_OK;
     /* Identity before WAL: a file cut here is empty, not a database that nobody knows. */
     if (join->was_created)

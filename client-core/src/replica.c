@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-enum { BUSY_TIMEOUT_MS = 5000, ROLE_BYTES = SATCHEL_ROLE_BYTES_MAX + 1 };
+enum { ROLE_BYTES = SATCHEL_ROLE_BYTES_MAX + 1 };
 
 static const char SELECT_IDENTITY[] =
     "SELECT format, state, server, workspace, workspace_id, device, token, secret, user, role"
@@ -248,6 +248,7 @@ enum satchel_status satchel_replica_migrate(struct satchel_replica *replica,
                                             const struct satchel_migration *migrations,
                                             uint32_t migration_count, struct satchel_error *error)
 {
+    satchel_guard_detach(replica); /* a sync is at work; it is back when that ends */
     enum satchel_status status =
         satchel_schema_install(replica->db, migrations, migration_count, error);
     if (status == SATCHEL_OK)
@@ -368,6 +369,8 @@ static enum satchel_status hand_over(struct satchel_replica *replica, struct sat
         status = satchel_checkpoint_attach(replica, error);
     if (status == SATCHEL_OK && replica->schema)
         status = satchel_triggers_check(replica->db, replica->schema, error);
+    if (status == SATCHEL_OK)
+        satchel_guard_attach(replica); /* last: the check uses the authorizer too */
     return status;
 }
 
@@ -407,7 +410,7 @@ static enum satchel_status open_database(const char *path, sqlite3 **out,
     if (sqlite3_open_v2(path, out, flags, NULL) != SQLITE_OK)
         return satchel_replica_sql_error(error, *out, "cannot open %s", path);
     sqlite3_extended_result_codes(*out, 1);
-    sqlite3_busy_timeout(*out, BUSY_TIMEOUT_MS);
+    sqlite3_busy_timeout(*out, SATCHEL_BUSY_TIMEOUT_MS);
     return SATCHEL_OK;
 }
 

@@ -3,9 +3,10 @@
  *
  *   satchel_replica   one row: who this replica is and how far it has come
  *   satchel_change    own change sets the node has not yet sent back as entries: the pending ones,
- * and those acknowledged meanwhile satchel_base      what the node holds *under* pending local
- * writes, for rows that entries have touched since those writes; usually empty satchel_entry,
- * satchel_conflict, satchel_migration, ...   see sql/include/satchel/log.h
+ *                     and those acknowledged meanwhile
+ *   satchel_base      what the node holds *under* pending local writes, for rows that entries have
+ *                     touched since those writes; usually empty
+ *   satchel_entry, satchel_conflict, satchel_migration, ...   see sql/include/satchel/log.h
  *
  * ## Pending writes, base, view (DESIGN §6, §8)
  *
@@ -25,8 +26,7 @@
  *
  * Capture writes its change set in the transaction that made the changes. Apply writes one entry,
  * its effects, satchel_base, the conflicts, the cursor, and drops the change set it answers in one
- * transaction, BEGIN IMMEDIATE, at most one entry (or a run of small ones within 50 ms) at a time.
- */
+ * transaction, BEGIN IMMEDIATE, at most one entry (or a run of small ones within 50 ms). */
 #ifndef SATCHEL_REPLICA_INTERNAL_H
 #define SATCHEL_REPLICA_INTERNAL_H
 
@@ -44,16 +44,17 @@
  * last_number: the greatest number that has left satchel_change (numbers go on from the greater of
  * this and the greatest in satchel_change). acked_number: acknowledged durable by the node.
  * last_stamp: of the greatest own number that was sent or answered, as corrected or fixed: what the
- * next one sent must exceed. reference_*: the clock sample of the last handshake (server_ms at
- * utc_ms/monotonic_ms in boot). refused: how many own rows nodes have set aside (quarantined),
- * counted when their entries are applied. */
+ * next one sent must exceed.
+ * reference_*: the clock sample of the last handshake (server_ms at utc_ms/monotonic_ms in boot).
+ * refused: how many own rows nodes have set aside (quarantined), counted when their entries are
+ * applied. */
 #define SATCHEL_REPLICA_DDL                                                                   \
     "CREATE TABLE IF NOT EXISTS satchel_replica("                                             \
     "one INTEGER PRIMARY KEY CHECK(one=1), format INTEGER NOT NULL, state TEXT NOT NULL,"     \
     "server TEXT NOT NULL, workspace TEXT NOT NULL, workspace_id BLOB, device BLOB NOT NULL," \
     "token BLOB NOT NULL, secret BLOB NOT NULL, user TEXT, role TEXT,"                        \
-    "node BLOB, cursor INTEGER NOT NULL DEFAULT 0, seen BLOB, seen_stamp INTEGER NOT NULL "   \
-    "DEFAULT 0,"                                                                              \
+    "node BLOB, cursor INTEGER NOT NULL DEFAULT 0, seen BLOB,"                                \
+    "seen_stamp INTEGER NOT NULL DEFAULT 0,"                                                  \
     "last_number INTEGER NOT NULL DEFAULT 0, acked_number INTEGER NOT NULL DEFAULT 0,"        \
     "reference_server_ms INTEGER, reference_utc_ms INTEGER, reference_monotonic_ms INTEGER,"  \
     "reference_boot INTEGER, last_sync_ms INTEGER, refused INTEGER NOT NULL DEFAULT 0,"       \
@@ -91,6 +92,8 @@ struct satchel_clock_reference {
     uint64_t boot;
 };
 
+enum { SATCHEL_BUSY_TIMEOUT_MS = 5000 }; /* of the connections that the library opens */
+
 /* What one connection keeps. Its memory belongs to the connection: it is freed when that closes. */
 struct satchel_replica {
     sqlite3 *db;
@@ -117,6 +120,8 @@ struct satchel_replica {
 
     struct satchel_capture *capture; /* capture.c */
     uint32_t module_count;           /* virtual table modules that hold this handle */
+    bool is_sync;        /* the connection is a sync's own: nothing of the application runs on it */
+    int busy_wait_ms;    /* how long that connection waits for a lock */
     int checkpoint_lock; /* fd of REPLICA-ckpt when this connection checkpoints, else -1 */
     char *path;          /* of the main database, "" if none */
 };
@@ -204,6 +209,11 @@ enum satchel_status satchel_base_decode(struct satchel_span bytes, uint32_t colu
  * vector. */
 enum satchel_status satchel_vector_unpack(struct satchel_span bytes, struct satchel_arena *arena,
                                           struct satchel_vector *out) SATCHEL_MUST_USE;
+
+/* ---- guard.c ---- */
+/* Synced tables are not dropped or altered through this connection; it fails with "not authorized". */
+void satchel_guard_attach(struct satchel_replica *replica);
+void satchel_guard_detach(struct satchel_replica *replica);
 
 /* ---- checkpoint.c ---- */
 /* Takes part in the choice of the one connection that checkpoints (DESIGN §14). */

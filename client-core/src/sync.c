@@ -8,10 +8,12 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <time.h>
 
 enum {
     RUN_ENTRIES_MAX = 256, /* entries that share a transaction */
     RUN_MS_MAX = 50,       /* and how long it may hold the write lock */
+    PAUSE_MS = 12,         /* for which it is then free */
     BUSY_TRIES = 6         /* each as long as the busy timeout */
 };
 static const size_t PUSH_ARENA_BYTES_MAX = (size_t)4 * SATCHEL_CHANGESET_BYTES_MAX;
@@ -196,18 +198,35 @@ static enum satchel_status take_schema(struct satchel_sync *sync,
                : SATCHEL_OK;
 }
 
-/* A run of entries from `*index` on, in one transaction: bounded in number and in time, and ended
- * where digests are to be compared. */
-static enum satchel_status apply_run(struct satchel_sync *sync,
-                                     const struct satchel_message_entries *entries, uint32_t *index,
-                                     struct satchel_error *error)
+/* SQLite gives its write lock to whoever asks first, and who waits for it sleeps in between, at
+ * first for 1, 2, 5, 10, 15, 20 and 25 ms: let go and taken again at once, it would never be found
+ * free, and a local write would wait until a long download ends. */
+static void leave_lock(struct satchel_sync *sync)
 {
     const struct satchel_clock *clock = &satchel_clock_system;
+    int64_t free_ms = clock->monotonic_ms(clock->context) - sync->released_ms;
+    if (free_ms < PAUSE_MS && sync->held_ms < RUN_MS_MAX)
+        return;
+    if (free_ms < PAUSE_MS) {
+        const struct timespec pause = {0, (PAUSE_MS - free_ms) * 1000 * 1000};
+        nanosleep(&pause, NULL); /* a signal may cut it short, at no harm */
+    }
+    sync->held_ms = 0;
+}
+
+/* A run of entries from `*index` on, before `end`, in one transaction: bounded in number and in
+ * time, and ended where digests are to be compared. */
+static enum satchel_status apply_run(struct satchel_sync *sync,
+                                     const struct satchel_message_entries *entries, uint32_t *index,
+                                     uint32_t end, struct satchel_error *error)
+{
+    const struct satchel_clock *clock = &satchel_clock_system;
+    leave_lock(sync);
     enum satchel_status status = satchel_sync_begin(sync, true, error);
     int64_t began_ms = clock->monotonic_ms(clock->context);
     uint32_t count = 0;
     bool is_full = false;
-    while (status == SATCHEL_OK && !is_full && *index < entries->entry_count) {
+    while (status == SATCHEL_OK && !is_full && *index < end) {
         status = satchel_apply_entry(sync->apply, &entries->entries[*index], error);
         (*index)++;
         is_full = ++count >= RUN_ENTRIES_MAX ||
@@ -215,12 +234,25 @@ static enum satchel_status apply_run(struct satchel_sync *sync,
                   (sync->has_digests && sync->apply->cursor == sync->digests_cursor);
     }
     if (status == SATCHEL_OK)
-        return satchel_sync_commit(sync, error);
-    satchel_apply_rollback(sync->apply);
+        status = satchel_sync_commit(sync, error);
+    else
+        satchel_apply_rollback(sync->apply);
+    sync->released_ms = clock->monotonic_ms(clock->context);
+    sync->held_ms += sync->released_ms - began_ms;
     return status;
 }
 
 /* ---- the step ---- */
+
+/* An entry that cannot be applied, as long as an index of the application's own stands against it,
+ * does not keep those before it away. */
+static void keep_before(struct satchel_sync *sync, const struct satchel_message_entries *entries,
+                        uint32_t index, uint32_t end)
+{
+    struct satchel_error error = {0}; /* the one that is told is the first */
+    while (index < end && apply_run(sync, entries, &index, end, &error) == SATCHEL_OK)
+        continue;
+}
 
 static enum satchel_status take_entries(struct satchel_sync *sync,
                                         const struct satchel_message_entries *entries,
@@ -229,7 +261,10 @@ static enum satchel_status take_entries(struct satchel_sync *sync,
     enum satchel_status status = SATCHEL_OK;
     uint32_t index = 0;
     while (index < entries->entry_count && status == SATCHEL_OK) {
-        status = apply_run(sync, entries, &index, error);
+        uint32_t first = index;
+        status = apply_run(sync, entries, &index, entries->entry_count, error);
+        if (status != SATCHEL_OK && index > first + 1)
+            keep_before(sync, entries, first, index - 1);
         if (status == SATCHEL_OK && sync->has_digests && !sync->are_compared &&
             sync->apply->cursor >= sync->digests_cursor)
             status = satchel_sync_compute_digests(sync, error);

@@ -45,6 +45,10 @@ struct satchel_sync {
     struct satchel_arena push_arena;
     struct satchel_buffer push_scratch;
 
+    /* by the system's monotonic clock: how long the write lock was held without a pause in which a
+     * waiting writer would have found it free, and when it was let go last */
+    int64_t held_ms, released_ms;
+
     bool is_done;
     int64_t began_ms, now_ms; /* monotonic, the caller's clock */
     uint64_t pushed_count, bytes_sent, bytes_received;
@@ -80,8 +84,9 @@ void satchel_sync_forget_digests(struct satchel_sync *sync);
 /* ---- sync_push.c ---- */
 
 /* Where uploads go on: what the node holds already is not sent, and the next stamp is above theirs.
- */
+ * MISMATCH: what it holds under that number is not what waits here (the hash, zero: not known). */
 enum satchel_status satchel_sync_push_begin(struct satchel_sync *sync, uint64_t held_number,
+                                            const struct satchel_id *held_hash,
                                             struct satchel_error *error) SATCHEL_MUST_USE;
 /* Queues what is not yet sent, as far as the session and the limit on unacknowledged bytes allow.
  */

@@ -184,7 +184,7 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
     if (status == SATCHEL_OK)
         status = satchel_replica_read_identity(sync->replica, error);
     if (status == SATCHEL_OK)
-        status = satchel_sync_push_begin(sync, welcome->last_number, error);
+        status = satchel_sync_push_begin(sync, welcome->last_number, &welcome->last_hash, error);
     sync->apply->node = welcome->node;
     sync->is_welcome = status == SATCHEL_OK;
     return status;

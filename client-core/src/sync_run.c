@@ -2,6 +2,17 @@
 #include "sync.h"
 #include "transport.h"
 
+#include <time.h>
+
+/* SQLite's own busy handler sleeps ever longer and hardly ever meets the gap between two commits of
+ * an application that writes without a pause: a sync beside it would stand still. */
+static int wait_for_lock(void *context, int count)
+{
+    const struct satchel_replica *replica = context;
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    return count < replica->busy_wait_ms;
+}
+
 enum satchel_status satchel_sync_open(struct satchel_replica **out, const char *path,
                                       const struct satchel_sync_options *options,
                                       struct satchel_error *error)
@@ -11,6 +22,9 @@ enum satchel_status satchel_sync_open(struct satchel_replica **out, const char *
     enum satchel_status status = satchel_replica_open(out, path, &open, error);
     if (status != SATCHEL_OK)
         return status;
+    (*out)->is_sync = true;
+    (*out)->busy_wait_ms = SATCHEL_BUSY_TIMEOUT_MS;
+    sqlite3_busy_handler((*out)->db, wait_for_lock, *out);
     /* What a power cut takes back, cursor and all, the server sends again; what is sent to the
      * server is synced to disk before (sync_push.c). */
     status = satchel_replica_execute((*out)->db, "PRAGMA synchronous=NORMAL", error);

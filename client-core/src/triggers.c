@@ -182,7 +182,8 @@ static enum satchel_status check_columns(struct check *check, const struct satch
         return satchel_error_set(
             check->error, SATCHEL_SCHEMA,
             "table %s does not have the columns of the workspace's schema: it was "
-            "changed outside a migration",
+            "changed outside a migration; restore the replica, or join again with a "
+            "new file",
             table->name);
     return SATCHEL_OK;
 }

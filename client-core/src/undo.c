@@ -3,8 +3,9 @@
  * set; knows nothing of how either is made.
  *
  *   a field of an insert or update   its unit gets the values that were replaced; a counter goes
- * back by the step an insert without fields         the row is deleted a delete the row is inserted
- * with the values that history says it had */
+ *                                    back by the step
+ *   an insert without fields         the row is deleted
+ *   a delete                         the row is inserted with the values its history says it had */
 #include "replica.h"
 
 #include <satchel/changeset.h>
@@ -16,9 +17,8 @@
 
 static const char SELECT_BODY[] =
     "SELECT body FROM main.satchel_entry WHERE device=?1 AND number=?2 AND length(body)>0"
-    " UNION ALL SELECT body FROM main.satchel_change WHERE ?1=(SELECT device FROM "
-    "main.satchel_replica)"
-    " AND number=?2";
+    " UNION ALL SELECT body FROM main.satchel_change WHERE number=?2"
+    " AND ?1=(SELECT device FROM main.satchel_replica)";
 static const char SELECT_OLD[] = "SELECT old FROM satchel_history WHERE id=?1";
 static const char SELECT_ROW_HISTORY[] =
     "SELECT id, field, new, outcome FROM satchel_history WHERE tbl=?1 AND key=?2";

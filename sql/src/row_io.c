@@ -28,7 +28,7 @@ struct table_io {
 
 struct satchel_row_io {
     sqlite3 *db;
-    const struct satchel_schema *schema;
+    uint32_t table_count;    /* of the schema, which may be gone when the statements are freed */
     struct table_io *tables; /* by table number - 1 */
     uint64_t clock;          /* counts updates, for the cache */
 };
@@ -41,7 +41,7 @@ enum satchel_status satchel_row_io_new(struct satchel_row_io **out, struct sqlit
     if (!io)
         return SATCHEL_NOMEM;
     io->db = db;
-    io->schema = schema;
+    io->table_count = schema->table_count;
     io->tables = satchel_alloc_zero(NULL, (schema->table_count + 1) * sizeof *io->tables);
     if (!io->tables) {
         satchel_free(NULL, io);
@@ -62,7 +62,7 @@ void satchel_row_io_free(struct satchel_row_io *io)
 {
     if (!io)
         return;
-    for (uint32_t i = 0; i < io->schema->table_count; i++) {
+    for (uint32_t i = 0; i < io->table_count; i++) {
         struct table_io *table = &io->tables[i];
         sqlite3_finalize(table->read);
         sqlite3_finalize(table->insert);

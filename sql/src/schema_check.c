@@ -136,6 +136,51 @@ static enum satchel_status check_key(struct satchel_build *build,
         from->name, key->name);
 }
 
+/* A UNIQUE that compares by other rules than the bytes, over the key's own columns. */
+#define SQL_KEY_COLLATION                                                                      \
+    "SELECT c.name, c.coll FROM pragma_index_list(?1) AS i, pragma_index_xinfo(i.name) AS c"    \
+    " WHERE i.\"unique\" AND c.key AND c.coll <> 'BINARY' COLLATE NOCASE"
+
+static enum satchel_status refuse_collation(struct satchel_build *build,
+                                            const struct satchel_build_table *from,
+                                            const char *column, const char *collation)
+{
+    return satchel_refuse(build->error, satchel_build_place(from, column),
+                          "%s.%s is in the primary key and compares by %s, so that two rows that "
+                          "devices tell apart could not stand in one table; take the COLLATE out, "
+                          "and write it in the queries that need it",
+                          from->name, column, collation);
+}
+
+/* Rows are named by the bytes of their keys, on every device and server. */
+static enum satchel_status check_key_collation(struct satchel_build *build,
+                                               const struct satchel_build_table *from)
+{
+    const struct satchel_table *table = satchel_build_table_made(build, from);
+    sqlite3_stmt *query = NULL;
+    for (uint32_t i = 0; i < table->key_count; i++) {
+        const char *name = table->columns[table->key_columns[i]].name, *collation = NULL;
+        if (sqlite3_table_column_metadata(build->db, "main", table->name, name, NULL, &collation,
+                                          NULL, NULL, NULL) != SQLITE_OK)
+            return satchel_build_sql_failed(build, build->db);
+        if (collation && sqlite3_stricmp(collation, "BINARY") != 0)
+            return refuse_collation(build, from, name, collation);
+    }
+    enum satchel_status status = SATCHEL_OK;
+    int code = sqlite3_prepare_v2(build->db, SQL_KEY_COLLATION, -1, &query, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_bind_text(query, 1, table->name, -1, SQLITE_STATIC);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(query);
+    if (code == SQLITE_ROW)
+        status = refuse_collation(build, from, (const char *)sqlite3_column_text(query, 0),
+                                  (const char *)sqlite3_column_text(query, 1));
+    else if (code != SQLITE_DONE)
+        status = satchel_build_sql_failed(build, build->db);
+    sqlite3_finalize(query);
+    return status;
+}
+
 /* ---- masks and rights ---- */
 
 static bool has_role(const char *roles, const char *role, size_t size)
@@ -242,6 +287,8 @@ enum satchel_status satchel_build_check_names(struct satchel_build *build)
         if (table->is_local)
             continue;
         enum satchel_status status = check_key(build, from);
+        if (status == SATCHEL_OK)
+            status = check_key_collation(build, from);
         if (status == SATCHEL_OK)
             status = check_scopes(build, from);
         for (uint32_t i = 0; status == SATCHEL_OK && i < table->column_count; i++)

@@ -11,15 +11,20 @@ enum satchel_status satchel_schema_new_internal(struct satchel_schema **out,
                                                 uint32_t migration_count, bool as_if_built,
                                                 struct satchel_error *error) SATCHEL_MUST_USE;
 
-/* A trigger that writes a synced table during apply. Texts in the arena given. */
+/* A trigger that writes a synced table during apply, or that keeps writes to one from being
+ * captured. Texts in the arena given. */
 struct satchel_trigger_offence {
     const char *trigger; /* NULL: there is none */
     const char *on;      /* the table it is on */
-    const char *written; /* the synced table it writes */
+    const char *written; /* the synced table it writes; NULL: it calls RAISE(IGNORE) after a write */
     const char *broken;  /* a trigger that SQLite cannot compile, so that nothing is known of it;
                             NULL:  there is none */
     const char *reason;  /* SQLite's words for that */
 };
+/* With the trigger's name and its table. */
+#define SATCHEL_TRIGGER_IGNORES                                                                  \
+    "the trigger %s on %s calls RAISE(IGNORE) when the row is written already, which ends other " \
+    "triggers too, so that the write would go unseen; make it a BEFORE trigger"
 /* See satchel_triggers_check. NOMEM, SQL. */
 enum satchel_status satchel_triggers_find_offence(struct sqlite3 *db,
                                                   const struct satchel_schema *schema,

@@ -1,5 +1,6 @@
 /* Owns judging the views and triggers of a build: that they compile on a server, that the
- * workspace's views have their columns, and that no trigger writes a synced table during apply. */
+ * workspace's views have their columns, and that no trigger writes a synced table during apply or
+ * hides a write from capture. */
 #include "schema_build.h"
 #include "schema_internal.h"
 
@@ -97,6 +98,10 @@ enum satchel_status satchel_build_check_triggers(struct satchel_build *build)
             "the trigger %s cannot run (SQLite says: %s); correct it, and use SQLite's "
             "and Satchel's functions only, because the server runs it too",
             offence.broken, offence.reason);
+    if (offence.trigger && !offence.written)
+        return satchel_refuse(build->error,
+                              place_of(build, SATCHEL_OBJECT_TRIGGER, offence.trigger),
+                              SATCHEL_TRIGGER_IGNORES, offence.trigger, offence.on);
     if (offence.trigger)
         return satchel_refuse(
             build->error, place_of(build, SATCHEL_OBJECT_TRIGGER, offence.trigger),

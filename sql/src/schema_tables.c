@@ -4,7 +4,10 @@
 
 #include <satchel/sqlite.h>
 
-#define SQL_TABLE "SELECT name, wr, strict FROM pragma_table_list(?1) WHERE schema = 'main'"
+#define SQL_TABLE                                                                                \
+    "SELECT name, wr, strict, EXISTS(SELECT 1 FROM main.sqlite_schema AS s WHERE s.type = "      \
+    "'trigger' AND s.tbl_name = l.name COLLATE NOCASE) FROM pragma_table_list(?1) AS l"          \
+    " WHERE l.schema = 'main'"
 #define SQL_COLUMNS                                                                                \
     "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1) ORDER BY " \
     "cid"
@@ -60,7 +63,10 @@ static enum satchel_status read_table(struct satchel_build *build, sqlite3_stmt 
     const struct satchel_table_annotation *annotation = from->annotation;
     table->name = keep_text(build, query, 0);
     table->without_rowid = sqlite3_column_int(query, 1) != 0;
-    *is_strict = sqlite3_column_int(query, 2) != 0;
+    *is_strict = table->is_strict = sqlite3_column_int(query, 2) != 0;
+    table->may_refuse = *is_strict || sqlite3_column_int(query, 3) != 0;
+    for (uint32_t i = 0; i < from->clause_count; i++)
+        table->may_refuse = table->may_refuse || from->clauses[i].kind == SATCHEL_CLAUSE_CHECK;
     table->is_local = annotation->is_local;
     table->is_append = annotation->is_append;
     table->priority = annotation->priority;

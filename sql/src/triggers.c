@@ -1,6 +1,7 @@
 /* Owns finding triggers that write a synced table while sync applies an entry. Such a trigger's
  * writes were captured where they first happened; made again on apply they would be new writes of
- * this device. Must not know how capture or apply work. */
+ * this device. And those that end a row's triggers with the row written: capture's may be among
+ * the ones that do not fire then. Must not know how capture or apply work. */
 #include "definitions.h"
 #include "schema_internal.h"
 #include "sql_error.h"
@@ -17,6 +18,7 @@ enum { TRIGGERS_MAX = 10000, FIRING_BYTES_MAX = 1 << 20, GUARD_DEPTH_MAX = 50 };
 struct trigger {
     const char *name, *table;
     bool is_temporary, is_guarded, is_reached;
+    bool is_after, ignores; /* RAISE(IGNORE) stands in its body */
     enum { FIRED_BY_NONE, FIRED_BY_INSERT, FIRED_BY_UPDATE, FIRED_BY_DELETE } fired_by;
     const char *synced_write; /* a synced table that it writes itself; NULL: none */
     const char **writes;      /* tables it writes itself */
@@ -110,7 +112,22 @@ static bool has_guard(const struct satchel_token *tokens, size_t count, int nest
     return depth == 0 && splits && (found || has_guard(tokens + begin, count - begin, nesting + 1));
 }
 
-/* Reads event and WHEN clause from the trigger's text, which SQLite has accepted. */
+/* Whether RAISE(IGNORE) stands in what is left of the text. */
+static bool has_ignore(struct satchel_scanner *scanner)
+{
+    bool behind_raise = false, in_raise = false;
+    for (;;) {
+        struct satchel_token token = satchel_scanner_next_code(scanner);
+        if (token.kind == SATCHEL_TOKEN_END)
+            return false;
+        if (in_raise && satchel_token_is_word(&token, "IGNORE"))
+            return true;
+        in_raise = behind_raise && satchel_token_is_sign(&token, '(');
+        behind_raise = satchel_token_is_word(&token, "RAISE");
+    }
+}
+
+/* Reads event, WHEN clause and body from the trigger's text, which SQLite has accepted. */
 static enum satchel_status read_text(struct search *search, struct trigger *trigger,
                                      const char *sql)
 {
@@ -125,6 +142,7 @@ static enum satchel_status read_text(struct search *search, struct trigger *trig
         satchel_span_of(create.behind_name, (size_t)(end - create.behind_name)), 1);
     struct satchel_token token = satchel_scanner_next_code(&scanner);
     for (; token.kind != SATCHEL_TOKEN_END; token = satchel_scanner_next_code(&scanner)) {
+        trigger->is_after = trigger->is_after || satchel_token_is_word(&token, "AFTER");
         trigger->fired_by = satchel_token_is_word(&token, "INSERT")   ? FIRED_BY_INSERT
                             : satchel_token_is_word(&token, "UPDATE") ? FIRED_BY_UPDATE
                             : satchel_token_is_word(&token, "DELETE") ? FIRED_BY_DELETE
@@ -148,6 +166,7 @@ static enum satchel_status read_text(struct search *search, struct trigger *trig
         in_when = in_when || satchel_token_is_word(&token, "WHEN");
     }
     trigger->is_guarded = has_guard(when, count, 0);
+    trigger->ignores = has_ignore(&scanner);
     return SATCHEL_OK;
 }
 
@@ -398,11 +417,15 @@ enum satchel_status satchel_triggers_find_offence(struct sqlite3 *db,
     reach_all(&search);
     for (uint32_t i = 0; i < search.count && !out->trigger; i++) {
         const struct trigger *trigger = &search.triggers[i];
-        if (!trigger->is_reached || !trigger->synced_write)
-            continue;
-        out->trigger = trigger->name;
-        out->on = trigger->table;
-        out->written = trigger->synced_write;
+        const char *synced = synced_name(&search, trigger->table);
+        if (synced && trigger->is_after && trigger->ignores) {
+            out->trigger = trigger->name;
+            out->on = synced;
+        } else if (trigger->is_reached && trigger->synced_write) {
+            out->trigger = trigger->name;
+            out->on = trigger->table;
+            out->written = trigger->synced_write;
+        }
     }
     return SATCHEL_OK;
 }
@@ -414,7 +437,10 @@ enum satchel_status satchel_triggers_check(struct sqlite3 *db, const struct satc
     struct satchel_arena arena;
     satchel_arena_init(&arena, (size_t)64 << 20, NULL);
     enum satchel_status status = satchel_triggers_find_offence(db, schema, &arena, &offence, error);
-    if (status == SATCHEL_OK && offence.trigger)
+    if (status == SATCHEL_OK && offence.trigger && !offence.written)
+        status = satchel_error_set(error, SATCHEL_SCHEMA, SATCHEL_TRIGGER_IGNORES, offence.trigger,
+                                   offence.on);
+    else if (status == SATCHEL_OK && offence.trigger)
         status =
             satchel_error_set(error, SATCHEL_SCHEMA,
                               "the trigger %s on %s writes the synced table %s when sync applies "

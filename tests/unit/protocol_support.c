@@ -169,7 +169,7 @@ static struct satchel_message sample_state(int index)
     case 8:
         m.kind = SATCHEL_MESSAGE_WELCOME;
         m.welcome = (struct satchel_message_welcome){
-            sample_id(0x10),          sample_vector(),         1002, 12, 2,
+            sample_id(0x10),          sample_vector(),         1002, 12, sample_id(0x70), 2,
             satchel_span_text("ada"), satchel_span_text("rep")};
         break;
     default:
@@ -397,6 +397,7 @@ bool messages_equal(const struct satchel_message *a, const struct satchel_messag
                vectors_equal(&a->welcome.vector, &b->welcome.vector) &&
                a->welcome.head == b->welcome.head &&
                a->welcome.last_number == b->welcome.last_number &&
+               satchel_id_equal(&a->welcome.last_hash, &b->welcome.last_hash) &&
                a->welcome.schema == b->welcome.schema &&
                satchel_span_equal(a->welcome.user, b->welcome.user) &&
                satchel_span_equal(a->welcome.role, b->welcome.role);

@@ -287,7 +287,27 @@ static void test_apply__a_pending_insert_is_shown_over_the_nodes_row(void **stat
     apply_entry(kit, &entry);
     node_kit_expect(kit, "SELECT title, body, hits FROM item", "mine|b|12");
     node_kit_sql(kit, "UPDATE item SET title = 'again' WHERE id = 'a'");
-    assert_int_equal(exception_seq(kit, 2, SATCHEL_COLUMN_ROW), 0);
+    assert_int_equal(exception_seq(kit, 2, TITLE), 0);
+    assert_int_equal(exception_seq(kit, 2, SATCHEL_COLUMN_ROW), -1);
+    /* what the insert left out is shown, so it is seen */
+    node_kit_sql(kit, "UPDATE item SET body = 'mine' WHERE id = 'a'");
+    assert_int_equal(exception_seq(kit, 3, BODY), -1);
+    assert_int_equal(exception_seq(kit, 3, SATCHEL_COLUMN_ROW), -1);
+}
+
+static void test_apply__a_row_that_came_back_is_seen_but_for_what_is_pending(void **state)
+{
+    struct node_kit *kit = *state;
+    other_inserts(kit, "a", "one");
+    node_kit_sql(kit, "UPDATE item SET title = 'mine' WHERE id = 'a'");
+    other_deletes(kit, "a");
+    other_inserts(kit, "a", "two");
+    node_kit_expect(kit, "SELECT title FROM item", "mine");
+    node_kit_sql(kit, "UPDATE item SET body = 'more' WHERE id = 'a'");
+    assert_int_equal(exception_seq(kit, 2, BODY), -1);
+    assert_int_equal(exception_seq(kit, 2, SATCHEL_COLUMN_ROW), -1);
+    node_kit_sql(kit, "UPDATE item SET title = 'again' WHERE id = 'a'");
+    assert_int_equal(exception_seq(kit, 3, TITLE), 1);
 }
 
 static void test_apply__a_pending_delete_keeps_the_row_away_until_it_comes_back(void **state)
@@ -325,6 +345,35 @@ static void test_apply__an_edit_whose_row_was_deleted_stays_shown_until_the_node
     node_kit_expect(kit, "SELECT id, title, body FROM item", "a|mine|more");
     own_comes_back(kit, 2);
     node_kit_expect(kit, "SELECT id, title, body FROM item", "a|mine|more");
+    node_kit_expect(kit, "SELECT count(*) FROM satchel_base", "0");
+}
+
+static void test_apply__what_a_constraint_refuses_of_pending_and_node_together_shows_the_nodes(
+    void **state)
+{
+    struct node_kit *kit = *state;
+    other_inserts(kit, "a", "one");
+    node_kit_sql(kit, "CREATE TRIGGER full_i BEFORE INSERT ON item WHEN new.hits > 9"
+                      " BEGIN SELECT RAISE(ABORT, 'full'); END;"
+                      "CREATE TRIGGER full_u BEFORE UPDATE ON item WHEN new.hits > 9"
+                      " BEGIN SELECT RAISE(ABORT, 'full'); END");
+    node_kit_sql(kit, "UPDATE item SET hits = hits + 6 WHERE id = 'a'");
+    entry_begin(kit);
+    entry_part(kit, SATCHEL_OP_UPDATE, "a", FIELDS(INTEGER_FIELD(HITS, 5)));
+    entry_unlike(kit, 0);
+    entry_effect(kit, SATCHEL_EFFECT_DELTA, "a", FIELDS(INTEGER_FIELD(HITS, 5)));
+    struct satchel_entry entry = entry_of_other(kit);
+    apply_entry(kit, &entry);
+    node_kit_expect(kit, "SELECT title, hits FROM item", "one|5");
+    node_kit_expect(kit, "SELECT number FROM satchel_change", "1");
+    entry_begin(kit);
+    entry_unlike(kit, 0);
+    entry_effect(kit, SATCHEL_EFFECT_WHOLE, "a",
+                 FIELDS(TEXT_FIELD(TITLE, "one"), INTEGER_FIELD(HITS, 5)));
+    entry_quarantined(kit, 0, "full");
+    entry = entry_of_own(kit, 1);
+    apply_entry(kit, &entry);
+    node_kit_expect(kit, "SELECT title, hits FROM item", "one|5");
     node_kit_expect(kit, "SELECT count(*) FROM satchel_base", "0");
 }
 
@@ -401,6 +450,30 @@ static void test_apply__a_write_that_lost_without_effect_is_hidden_all_the_same(
 }
 
 /* ---- the application's own triggers ---- */
+
+static void test_apply__a_row_larger_than_a_change_set_may_have_pending_writes(void **state)
+{
+    struct node_kit *kit = *state;
+    other_inserts(kit, "a", "t");
+    char *large = sqlite3_mprintf("UPDATE item SET %%s = printf('%%%%.*c', %u, 'x')",
+                                  SATCHEL_CHANGESET_BYTES_MAX - (1u << 20));
+    static const char *const columns[] = {"body", "currency", "title"};
+    for (uint64_t i = 0; i < 3; i++) {
+        char *sql = sqlite3_mprintf(large, columns[i]);
+        node_kit_sql(kit, sql);
+        sqlite3_free(sql);
+        own_comes_back(kit, i + 1);
+    }
+    sqlite3_free(large);
+    node_kit_sql(kit, "UPDATE item SET done = 1");
+    other_updates(kit, "a", DONE, number_of(2));
+    node_kit_expect(kit, "SELECT done, length(title) > 1000 FROM item", "1|1");
+    node_kit_sql(kit, "UPDATE item SET done = 3"); /* what is kept of the row does not travel */
+    assert_int_equal(exception_seq(kit, 5, DONE), 4);
+    own_comes_back(kit, 4);
+    own_comes_back(kit, 5);
+    node_kit_expect(kit, "SELECT count(*) FROM satchel_base", "0");
+}
 
 static void test_apply__a_search_index_kept_by_triggers_is_right_after_an_apply(void **state)
 {
@@ -531,12 +604,15 @@ int main(void)
         TEST(test_apply__a_counter_shows_the_nodes_sum_and_the_pending_deltas),
         TEST(test_apply__the_columns_of_a_group_move_together),
         TEST(test_apply__a_pending_insert_is_shown_over_the_nodes_row),
+        TEST(test_apply__a_row_that_came_back_is_seen_but_for_what_is_pending),
         TEST(test_apply__a_pending_delete_keeps_the_row_away_until_it_comes_back),
         TEST(test_apply__an_edit_whose_row_was_deleted_stays_shown_until_the_node_answers),
+        TEST(test_apply__what_a_constraint_refuses_of_pending_and_node_together_shows_the_nodes),
         TEST(test_apply__a_quarantined_row_shows_the_nodes_value_again),
         TEST(test_apply__only_what_was_hidden_is_an_exception_to_seen),
         TEST(test_apply__an_exception_ends_with_the_units_last_pending_write),
         TEST(test_apply__a_write_that_lost_without_effect_is_hidden_all_the_same),
+        TEST(test_apply__a_row_larger_than_a_change_set_may_have_pending_writes),
         TEST(test_apply__a_search_index_kept_by_triggers_is_right_after_an_apply),
         TEST(test_apply__a_guarded_trigger_sees_that_an_entry_is_applied),
         TEST(test_apply__an_unguarded_trigger_is_refused_by_name),

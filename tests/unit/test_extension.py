@@ -2,6 +2,7 @@
 
 usage: test_extension.py EXTENSION MAKE_REPLICA
 """
+import ctypes
 import os
 import sqlite3
 import subprocess
@@ -175,6 +176,35 @@ class Extension(unittest.TestCase):
         connection.execute("ATTACH ? AS other", (other,))
         self.assert_fails(connection, "INSERT INTO other.item(id) VALUES('a')", "another replica")
         connection.execute("INSERT INTO item(id) VALUES('a')")
+
+    def test_an_sqlite_that_lacks_what_it_calls_is_refused(self):
+        host = ctypes.CDLL("libsqlite3.so.0")
+        call = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_char_p),
+                                ctypes.POINTER(ctypes.c_void_p))
+        asked = ctypes.cast(host.sqlite3_libversion_number, ctypes.c_void_p).value
+        old_version = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 3037002)
+        found = []
+
+        def load_as_if_old(database, message, routines):
+            known = [routines[i] for i in range(200)]
+            place = known.index(asked)
+            known[place] = ctypes.cast(old_version, ctypes.c_void_p).value
+            table = (ctypes.c_void_p * 200)(*known)
+            words = ctypes.c_char_p()
+            entry = call(("sqlite3_extension_init", ctypes.CDLL(EXTENSION)))
+            found.append((entry(database, ctypes.byref(words), table), words.value))
+            return 0
+
+        hook = call(load_as_if_old)
+        host.sqlite3_auto_extension(hook)
+        try:
+            self.connect(load=False)
+        finally:
+            host.sqlite3_cancel_auto_extension(hook)
+        code, words = found[0]
+        self.assertEqual(code, 1)
+        self.assertIn(b"3.38 or newer is needed", words)
+        self.connect().execute("INSERT INTO item(id) VALUES('a')")
 
 
 if __name__ == "__main__":

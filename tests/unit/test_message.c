@@ -224,6 +224,17 @@ static void test_message__the_writer_refuses_what_the_reader_would(void **state)
     message = sample_message(3);
     message.push.item_count = 0;
     assert_int_equal(satchel_message_write(&buffer, &message), SATCHEL_INVALID);
+    static struct satchel_push_item items[SATCHEL_PUSH_ITEMS_MAX + 1];
+    for (uint32_t i = 0; i <= SATCHEL_PUSH_ITEMS_MAX; i++) {
+        items[i] = sample_message(3).push.items[0];
+        items[i].number = i + 1;
+    }
+    message.push.items = items;
+    message.push.item_count = SATCHEL_PUSH_ITEMS_MAX + 1;
+    assert_int_equal(satchel_message_write(&buffer, &message), SATCHEL_LIMIT);
+    message.push.item_count--;
+    assert_int_equal(satchel_message_write(&buffer, &message), SATCHEL_OK);
+    satchel_buffer_clear(&buffer);
     message = sample_message(5);
     message.admin.arguments[2] = satchel_value_integer(1);
     assert_int_equal(satchel_message_write(&buffer, &message), SATCHEL_INVALID);

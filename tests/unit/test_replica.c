@@ -86,9 +86,21 @@ CASE(an_unfinished_enrolment_opens_nothing)
     expect_open(kit->path, SATCHEL_CORRUPT, "whole enrolment");
 }
 
+CASE(synced_tables_are_not_altered_or_dropped)
+{
+    struct kit *kit = *state;
+    kit_fail(kit, "DROP TABLE item");
+    kit_fail(kit, "ALTER TABLE Pair ADD COLUMN sneaked");
+    kit_fail(kit, "ALTER TABLE pair RENAME TO couple");
+    kit_fail(kit, "DROP TRIGGER satchel_delete_kept");
+    kit_run(kit, "CREATE TABLE own(a); ALTER TABLE own ADD COLUMN b; DROP TABLE own");
+    kit_run(kit, "CREATE TEMP TABLE item(a); DROP TABLE temp.item");
+}
+
 CASE(what_happened_behind_its_back_is_named)
 {
     struct kit *kit = *state;
+    sqlite3_set_authorizer(kit->db, NULL, NULL); /* as a connection without Satchel */
     kit_run(kit, "DROP TRIGGER satchel_delete_kept");
     expect_open(kit->path, SATCHEL_SCHEMA, "satchel_delete_kept");
     kit_run(kit, "CREATE TRIGGER satchel_delete_kept AFTER DELETE ON kept BEGIN SELECT 1; END");
@@ -266,6 +278,23 @@ CASE(a_migration_is_captured_by_every_connection)
 
 /* ---- the base ---- */
 
+CASE(a_migration_that_is_rolled_back_leaves_capture_as_it_was)
+{
+    struct kit *kit = *state;
+    const struct satchel_migration second = {
+        2, satchel_span_text("002.sql"),
+        satchel_span_text("ALTER TABLE item ADD COLUMN tint TEXT; -- @lww\n")};
+    kit_run(kit, "INSERT INTO item(id, name) VALUES('a', 'Ann'); BEGIN IMMEDIATE");
+    kit_skip(kit);
+    assert_int_equal(satchel_replica_migrate(kit->replica, &second, 1, NULL), SATCHEL_OK);
+    kit_run(kit, "ROLLBACK; UPDATE item SET name = 'Bea'");
+    kit_expect(kit, "update item('a') name='Bea' was 'Ann'");
+    kit_run(kit, "BEGIN IMMEDIATE");
+    assert_int_equal(satchel_replica_migrate(kit->replica, &second, 1, NULL), SATCHEL_OK);
+    kit_run(kit, "COMMIT; UPDATE item SET tint = 'red'");
+    kit_expect_sql(kit, "SELECT new FROM satchel_history WHERE field = 'tint'", "red");
+}
+
 CASE(a_base_survives_its_encoding)
 {
     (void)state;
@@ -382,6 +411,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_replica__what_is_no_replica_is_refused_by_name),
         TEST(an_unfinished_enrolment_opens_nothing),
+        TEST(synced_tables_are_not_altered_or_dropped),
         TEST(what_happened_behind_its_back_is_named),
         TEST(an_unguarded_trigger_is_named),
         TEST(the_connection_is_as_promised),
@@ -390,6 +420,7 @@ int main(void)
         TEST(a_host_closes_its_connection_as_ever),
         TEST(exactly_one_connection_checkpoints),
         TEST(a_migration_is_captured_by_every_connection),
+        TEST(a_migration_that_is_rolled_back_leaves_capture_as_it_was),
         cmocka_unit_test(test_replica__a_base_survives_its_encoding),
         TEST(undo_writes_the_old_value_as_a_new_change),
         TEST(undo_brings_rows_back_and_away),

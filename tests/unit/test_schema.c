@@ -486,6 +486,14 @@ static void test_schema__keys_that_cannot_work_are_refused(void **state)
                    "write @id instead of @lww");
     expect_refused(TABLE("a TEXT -- @id"), 3, "t.a is @id but not in the primary key",
                    "@immutable");
+    expect_refused(ALL "CREATE TABLE t (\nid TEXT COLLATE nocase PRIMARY KEY,\na);", 3,
+                   "t.id is in the primary key and compares by nocase", "take the COLLATE out");
+    expect_refused(ALL "CREATE TABLE t (\na,\nid TEXT,\nPRIMARY KEY (a, id COLLATE RTRIM)"
+                       ") WITHOUT ROWID;",
+                   4, "t.id is in the primary key and compares by RTRIM", "take the COLLATE out");
+    expect_refused(ALL "CREATE TABLE t (\nid TEXT PRIMARY KEY,\nUNIQUE (id COLLATE NOCASE));", 3,
+                   "t.id is in the primary key and compares by NOCASE", "take the COLLATE out");
+    expect_accepted(ALL "CREATE TABLE t (id TEXT COLLATE BINARY PRIMARY KEY,\na COLLATE NOCASE);");
     expect_accepted(ALL "CREATE TABLE t (id INTEGER PRIMARY KEY, -- @id(assigned)\na);");
     expect_accepted(ALL "CREATE TABLE t (a INTEGER, b INTEGER, PRIMARY KEY (a, b));");
     expect_accepted(
@@ -821,6 +829,34 @@ static void test_schema__a_trigger_that_writes_a_synced_table_without_guard_is_r
     }
 }
 
+static void test_schema__a_trigger_that_ends_the_others_behind_a_write_is_refused(void **state)
+{
+    (void)state;
+    static const char *const guilty[] = {
+        "AFTER INSERT ON t BEGIN SELECT RAISE(IGNORE); END",
+        "AFTER UPDATE OF a ON t WHEN NEW.a > 1 BEGIN SELECT CASE WHEN NEW.a > 2 THEN raise ( /* x "
+        "*/ ignore) END; END",
+        "AFTER DELETE ON t WHEN NOT satchel_applying() BEGIN SELECT RAISE(IGNORE); END",
+    };
+    static const char *const innocent[] = {
+        "BEFORE INSERT ON t BEGIN SELECT RAISE(IGNORE); END",
+        "DELETE ON t BEGIN SELECT RAISE(IGNORE); END",
+        "AFTER INSERT ON t BEGIN SELECT RAISE(ABORT, 'RAISE(IGNORE)'); END",
+        "AFTER INSERT ON t BEGIN INSERT OR IGNORE INTO l VALUES (1, 2); END",
+        "AFTER INSERT ON l BEGIN SELECT RAISE(IGNORE); END",
+    };
+    for (size_t i = 0; i < sizeof guilty / sizeof guilty[0]; i++) {
+        char sql[700];
+        snprintf(sql, sizeof sql, "%sCREATE TRIGGER r %s;", TWO, guilty[i]);
+        expect_refused(sql, 9, "the trigger r on t calls RAISE(IGNORE)", "make it a BEFORE trigger");
+    }
+    for (size_t i = 0; i < sizeof innocent / sizeof innocent[0]; i++) {
+        char sql[700];
+        snprintf(sql, sizeof sql, "%sCREATE TRIGGER r %s;", TWO, innocent[i]);
+        expect_accepted(sql);
+    }
+}
+
 static void test_schema__a_guarded_trigger_is_accepted(void **state)
 {
     (void)state;
@@ -1023,6 +1059,13 @@ static void test_schema__triggers_of_an_application_are_checked_in_its_database(
     assert_int_equal(satchel_triggers_check(db, schema, &error), SATCHEL_SCHEMA);
     assert_contains(error.message, "the trigger mine on t writes the synced table u");
     assert_contains(error.message, "WHEN NOT satchel_applying()");
+    assert_int_equal(sqlite3_exec(db,
+                                  "DROP TRIGGER mine; CREATE TEMP TRIGGER hush AFTER INSERT ON t"
+                                  " BEGIN SELECT RAISE(IGNORE); END",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(satchel_triggers_check(db, schema, &error), SATCHEL_SCHEMA);
+    assert_contains(error.message, "the trigger hush on t calls RAISE(IGNORE)");
     satchel_schema_free(schema);
     sqlite3_close(db);
 }
@@ -1230,6 +1273,7 @@ int main(void)
         cmocka_unit_test(test_schema__built_rules_work),
         cmocka_unit_test(
             test_schema__a_trigger_that_writes_a_synced_table_without_guard_is_refused),
+        cmocka_unit_test(test_schema__a_trigger_that_ends_the_others_behind_a_write_is_refused),
         cmocka_unit_test(test_schema__a_guarded_trigger_is_accepted),
         cmocka_unit_test(test_schema__a_trigger_fired_by_another_counts),
         cmocka_unit_test(test_schema__a_full_text_index_over_a_synced_table_is_accepted),

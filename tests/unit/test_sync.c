@@ -591,6 +591,27 @@ static void test_sync__observers_hear_which_tables_changed_after_the_commit(void
     assert_true(observed.progress_count > 0);
 }
 
+static void test_sync__an_entry_that_cannot_be_applied_keeps_none_before_it_away(void **state)
+{
+    struct fixture *fixture = *state;
+    struct node_kit *kit = &fixture->kit;
+    struct satchel_error error = {0};
+    bool is_done;
+    node_kit_sql(kit, "CREATE UNIQUE INDEX mine ON item(title)");
+    other_pushes(kit, &fixture->server, SATCHEL_OP_INSERT, "a", FIELDS(TEXT_FIELD(TITLE, "one")));
+    other_pushes(kit, &fixture->server, SATCHEL_OP_INSERT, "b", FIELDS(TEXT_FIELD(TITLE, "two")));
+    other_pushes(kit, &fixture->server, SATCHEL_OP_INSERT, "c", FIELDS(TEXT_FIELD(TITLE, "one")));
+    other_pushes(kit, &fixture->server, SATCHEL_OP_INSERT, "d", FIELDS(TEXT_FIELD(TITLE, "four")));
+    assert_int_equal(sync_once(kit, &fixture->server, FRAMES_MAX, &is_done, NULL, &error),
+                     SATCHEL_SQL);
+    assert_non_null(strstr(error.message, "entry 3 of the server cannot be applied"));
+    node_kit_expect(kit, "SELECT id FROM item ORDER BY id", "a;b");
+    node_kit_expect(kit, "SELECT cursor FROM satchel_replica", "2");
+    node_kit_sql(kit, "DROP INDEX mine");
+    sync_whole(kit, &fixture->server, NULL);
+    node_kit_expect(kit, "SELECT id FROM item ORDER BY id", "a;b;c;d");
+}
+
 static void test_sync__puts_foreign_keys_back_as_they_were(void **state)
 {
     struct fixture *fixture = *state;
@@ -622,6 +643,7 @@ int main(void)
         TEST(test_sync__a_watching_sync_pushes_and_applies_as_things_happen),
         TEST(test_sync__two_syncs_of_one_replica_do_not_trip_over_each_other),
         TEST(test_sync__observers_hear_which_tables_changed_after_the_commit),
+        TEST(test_sync__an_entry_that_cannot_be_applied_keeps_none_before_it_away),
         TEST(test_sync__puts_foreign_keys_back_as_they_were),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

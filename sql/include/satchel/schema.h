@@ -35,7 +35,10 @@ struct satchel_table {
                         never changes */
     bool is_local;   /* @table local: never captured, never synced */
     bool without_rowid;
+    bool is_strict;
     bool is_append;      /* "append" in @table */
+    bool may_refuse;     /* SQLite may refuse a row for its values: a CHECK, a trigger, STRICT
+                            (beyond NOT NULL, which is said column by column) */
     const char *scope;   /* as written; NULL for local */
     int priority;        /* 0 if not given */
     int64_t retain_days; /* 0: keep everything */
@@ -103,7 +106,8 @@ enum satchel_status satchel_migration_inserts(
 
 /* Checks every trigger now in `db` on a tracked table (an application may add its own on a
  * replica): SATCHEL_SCHEMA naming the first that writes a synced table without WHEN NOT
- * satchel_applying(). Temporarily sets and clears the connection's authorizer. */
+ * satchel_applying(), or that is an AFTER trigger and calls RAISE(IGNORE). Temporarily sets and clears
+ * the connection's authorizer. */
 enum satchel_status satchel_triggers_check(struct sqlite3 *db, const struct satchel_schema *schema,
                                            struct satchel_error *error) SATCHEL_MUST_USE;
 
