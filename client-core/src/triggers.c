@@ -116,6 +116,30 @@ static void add_trigger(struct text *text, const struct satchel_table *table,
     add(text, "); END");
 }
 
+/* Whether SQLite would number the rows itself where an INSERT leaves the key out. */
+static bool numbers_itself(const struct satchel_table *table)
+{
+    return table->key_count == 1 && !table->without_rowid &&
+           sqlite3_stricmp(table->columns[table->key_columns[0]].declared_type, "INTEGER") == 0;
+}
+
+/* Refuses an INSERT that leaves an @id(assigned) out: before SQLite has chosen, such a key reads -1. */
+static void add_key_trigger(struct text *text, const struct satchel_table *table)
+{
+    const char *key = table->columns[table->key_columns[0]].name;
+    char *sql = sqlite3_mprintf(
+        "CREATE TRIGGER \"satchel_key_%w\" BEFORE INSERT ON \"%w\" WHEN NEW.\"%w\"=-1"
+        " AND NOT satchel_applying() BEGIN SELECT RAISE(ABORT,'satchel: table %q, column %q: "
+        "@id(assigned): give it satchel_id(); a number that SQLite makes up here is made up on "
+        "another device too'); END",
+        table->name, table->name, key, table->name, key);
+    if (!sql && text->status == SATCHEL_OK)
+        text->status = SATCHEL_NOMEM;
+    if (sql)
+        add(text, sql);
+    sqlite3_free(sql);
+}
+
 enum satchel_status satchel_capture_triggers(const struct satchel_table *table,
                                              const struct satchel_id *device,
                                              struct satchel_buffer *sql)
@@ -123,6 +147,10 @@ enum satchel_status satchel_capture_triggers(const struct satchel_table *table,
     struct text text = {sql, SATCHEL_OK};
     for (int kind = SATCHEL_OP_INSERT; kind <= SATCHEL_OP_DELETE; kind++) {
         add_trigger(&text, table, device, (enum satchel_op_kind)kind);
+        add(&text, ";");
+    }
+    if (numbers_itself(table)) {
+        add_key_trigger(&text, table);
         add(&text, ";");
     }
     return text.status;
@@ -188,15 +216,12 @@ static enum satchel_status check_columns(struct check *check, const struct satch
     return SATCHEL_OK;
 }
 
-static enum satchel_status check_trigger(struct check *check, const struct satchel_table *table,
-                                         enum satchel_op_kind kind)
+/* Whether the trigger whose text is in check->sql is there, unchanged. */
+static enum satchel_status check_text(struct check *check, enum satchel_status text_status,
+                                      const char *name, const struct satchel_table *table)
 {
-    static const char *const names[] = {"insert", "update", "delete"};
-    struct text text = {&check->sql, SATCHEL_OK};
-    satchel_buffer_clear(&check->sql);
-    add_trigger(&text, table, &check->replica->device, kind);
-    if (text.status != SATCHEL_OK)
-        return satchel_error_set(check->error, text.status, "table %s: cannot make its triggers",
+    if (text_status != SATCHEL_OK)
+        return satchel_error_set(check->error, text_status, "table %s: cannot make its triggers",
                                  table->name);
     sqlite3_bind_text(check->trigger, 1, (const char *)check->sql.data, (int)check->sql.size,
                       SQLITE_STATIC);
@@ -207,11 +232,30 @@ static enum satchel_status check_trigger(struct check *check, const struct satch
             check->error, SATCHEL_SCHEMA,
             "trigger satchel_%s_%s is missing or changed: writes to %s may have "
             "gone unseen; restore the replica, or join again with a new file",
-            names[kind], table->name, table->name);
+            name, table->name, table->name);
     if (code != SQLITE_ROW)
         return satchel_replica_sql_error(check->error, check->replica->db,
                                          "cannot read the schema");
     return SATCHEL_OK;
+}
+
+static enum satchel_status check_triggers(struct check *check, const struct satchel_table *table)
+{
+    static const char *const names[] = {"insert", "update", "delete"};
+    enum satchel_status status = SATCHEL_OK;
+    for (int kind = SATCHEL_OP_INSERT; kind <= SATCHEL_OP_DELETE && status == SATCHEL_OK; kind++) {
+        struct text text = {&check->sql, SATCHEL_OK};
+        satchel_buffer_clear(&check->sql);
+        add_trigger(&text, table, &check->replica->device, (enum satchel_op_kind)kind);
+        status = check_text(check, text.status, names[kind], table);
+    }
+    if (status == SATCHEL_OK && numbers_itself(table)) {
+        struct text text = {&check->sql, SATCHEL_OK};
+        satchel_buffer_clear(&check->sql);
+        add_key_trigger(&text, table);
+        status = check_text(check, text.status, "key", table);
+    }
+    return status;
 }
 
 enum satchel_status satchel_capture_check(struct satchel_replica *replica,
@@ -231,9 +275,8 @@ enum satchel_status satchel_capture_check(struct satchel_replica *replica,
         status = check_table(&check, table);
         if (status == SATCHEL_OK)
             status = check_columns(&check, table);
-        for (int kind = SATCHEL_OP_INSERT; kind <= SATCHEL_OP_DELETE && status == SATCHEL_OK;
-             kind++)
-            status = check_trigger(&check, table, (enum satchel_op_kind)kind);
+        if (status == SATCHEL_OK)
+            status = check_triggers(&check, table);
     }
     sqlite3_finalize(check.table);
     sqlite3_finalize(check.columns);

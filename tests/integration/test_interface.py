@@ -218,6 +218,7 @@ class Sync(harness.SatchelTest):
 
         def write(name):
             db = harness.open_replica(self.ana)
+            db.execute("PRAGMA busy_timeout = 60000")
             for i in range(100):
                 db.execute("INSERT INTO note(id) VALUES(?)", (f"{name}{i}",))
             db.close()
@@ -368,6 +369,11 @@ class Files(harness.SatchelTest):
             self.assertEqual(rows[0], rows[1], table)
             self.assertEqual(rows[0], rows[2], table)
         self.satchel("verify", self.ben)
+
+    def test_an_assigned_key_left_out_is_refused(self):
+        for statement in ("INSERT INTO number(v) VALUES(1)", "INSERT INTO number VALUES(NULL, 1)"):
+            self.assertRegex(self.refused("sql", self.ana, statement), r"number.*id.*satchel_id\(\)")
+        self.assertEqual(self.sql(self.ana, "SELECT count(*) AS n FROM number"), [{"n": 0}])
 
     def test_odd_names_keys_and_values(self):
         self.sql(self.ana, """
