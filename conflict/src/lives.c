@@ -33,23 +33,28 @@ static void find_ended(struct lives *lives)
         if (!is_delete(&writes[i]))
             continue;
         lives->was_deleted = true;
-        for (size_t j = 0; j < lives->count && !lives->ended[i]; j++)
+        /* Round from the next one on: who saw it usually follows soon. */
+        for (size_t k = 1; k < lives->count && !lives->ended[i]; k++) {
+            size_t j = i + k < lives->count ? i + k : i + k - lives->count;
             lives->ended[i] =
                 writes[j].kind == SATCHEL_OP_INSERT && saw_delete(lives, &writes[j], &writes[i]);
+        }
     }
     /* An insert saw what a delete it saw had seen; arrival order is causal, so from the last down.
      */
     for (size_t i = lives->count; i-- > 0;)
         for (size_t j = 0; j < i && lives->ended[i]; j++)
-            if (is_delete(&writes[j]) && saw_delete(lives, &writes[i], &writes[j]))
+            if (is_delete(&writes[j]) && !lives->ended[j] &&
+                saw_delete(lives, &writes[i], &writes[j]))
                 lives->ended[j] = true;
 }
 
-/* Whether a delete, ended or standing as asked, has seen the insert or update `write`. */
+/* Whether a delete, ended or standing as asked, has seen the insert or update `write`: the last
+ * ones saw most. */
 static bool is_seen_by_delete(const struct lives *lives, const struct satchel_write *write,
                               bool ended)
 {
-    for (size_t i = 0; i < lives->count; i++)
+    for (size_t i = lives->count; i-- > 0;)
         if (is_delete(&lives->writes[i]) && lives->ended[i] == ended &&
             merge_delete_saw(lives->rules, &lives->writes[i], write))
             return true;

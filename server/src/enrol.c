@@ -214,9 +214,10 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace, struct satch
 
 /* ---- ATTACH ---- */
 
-/* Whether this store can be the one that the replica has been talking to so far. The last number of HELLO
- * is not held against the store's: another sync of the same replica may have sent more since it was said.
- * A replica that was copied or put back knows from WELCOME, and from its present state. */
+/* Whether this store can be the one that the replica has been talking to so far. The last number of
+ * HELLO is not held against the store's: another sync of the same replica may have sent more since
+ * it was said. A replica that was copied or put back knows from WELCOME, and from its present
+ * state. */
 static enum satchel_status check_past(const struct satchel_message_hello *hello,
                                       const struct satchel_store_head *head, uint32_t schema,
                                       struct satchel_error *error)

@@ -100,9 +100,10 @@ static void chain_hash(struct satchel_store_device *device, const uint8_t hash[S
     crypto_generichash(device->last_hash, SATCHEL_HASH_BYTES, both, sizeof both, NULL, 0);
 }
 
-/* The last position of the node that any part claims to have been shown: heads are enough only where
- * nobody has seen what is still to come. */
-static uint64_t greatest_seen(const struct satchel_changeset *content, const struct satchel_id *node)
+/* The last position of the node that any part claims to have been shown: heads are enough only
+ * where nobody has seen what is still to come. */
+static uint64_t greatest_seen(const struct satchel_changeset *content,
+                              const struct satchel_id *node)
 {
     uint64_t greatest = satchel_vector_get(&content->header.seen, node);
     for (uint32_t p = 0; p < content->header.part_count; p++)
@@ -180,8 +181,8 @@ static enum satchel_status run_alone(struct merge_batch *batch, size_t index)
     return status;
 }
 
-/* Whether the change set writes a row of a table with constraints that one since the last clear of `rows`
- * wrote too; its own are added to them. */
+/* Whether the change set writes a row of a table with constraints that one since the last clear of
+ * `rows` wrote too; its own are added to them. */
 static enum satchel_status meets_again(struct merge_changeset *changeset,
                                        struct satchel_buffer *name, struct satchel_map *rows,
                                        bool *meets)
@@ -205,9 +206,9 @@ static enum satchel_status meets_again(struct merge_changeset *changeset,
     return SATCHEL_OK;
 }
 
-/* How many change sets from `first` on may share a run. SQLite judges a row when the run writes it, and a
- * replica after every entry: so each row that SQLite may refuse is written by one change set of a run,
- * or a value that a later one mends would be in an entry that no replica can apply. */
+/* How many change sets from `first` on may share a run. SQLite judges a row when the run writes it,
+ * and a replica after every entry: so each row that SQLite may refuse is written by one change set
+ * of a run, or a value that a later one mends would be in an entry that no replica can apply. */
 static enum satchel_status stretch_of(struct merge_batch *batch, size_t first, size_t *count)
 {
     struct satchel_buffer name;

@@ -94,8 +94,8 @@ static bool is_ambiguous(const struct satchel_table *table, const struct satchel
     if (key->type != SATCHEL_REAL)
         return false;
     bool is_negative_zero = key->real == 0 && signbit(key->real);
-    return is_negative_zero || (affinity_of(table, column->declared_type) == AFFINITY_NONE &&
-                                is_whole(key->real));
+    return is_negative_zero ||
+           (affinity_of(table, column->declared_type) == AFFINITY_NONE && is_whole(key->real));
 }
 
 /* Whether the column would hold another value than the one given: then no other replica would have

@@ -4,8 +4,8 @@
  * ## The size of notes
  *
  * Notes repeat values that the body does not hold: rows that come back, what won over the written
- * fields, both sides of conflicts. Whatever is said has to fit the frame that carries the entry, or no
- * device could ever receive it:
+ * fields, both sides of conflicts. Whatever is said has to fit the frame that carries the entry, or
+ * no device could ever receive it:
  *
  *   parts set aside   room for all of them is kept free from the start
  *   effects           one that changed nothing may be left out: every replica has the value, and
@@ -471,8 +471,8 @@ enum satchel_status merge_notes_end(struct merge_run *run, const struct merge_no
         .quarantined_count = notes->quarantined_count,
     };
     *out = satchel_span_of(NULL, 0);
-    enum satchel_status status =
-        fit_conflicts(run, notes->first_conflict, notes->effect_bytes_max - notes->effect_bytes, &all);
+    enum satchel_status status = fit_conflicts(run, notes->first_conflict,
+                                               notes->effect_bytes_max - notes->effect_bytes, &all);
     if (status != SATCHEL_OK || (all.unlike_count == 0 && all.conflict_count == 0))
         return status;
     struct satchel_buffer buffer;

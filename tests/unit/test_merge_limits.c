@@ -1,5 +1,5 @@
-/* The merge of what no honest device sends, and of more than fits: nothing blocks a device for ever,
- * nothing becomes too large to be sent on, and one row stays one row. */
+/* The merge of what no honest device sends, and of more than fits: nothing blocks a device for
+ * ever, nothing becomes too large to be sent on, and one row stays one row. */
 #include "merge_internal.h"
 #include "merge_kit.h"
 
@@ -247,11 +247,11 @@ static void test_merge_limits__keys_that_sqlite_holds_equal_never_name_two_rows(
         struct satchel_value key;
         uint32_t quarantined;
     } cases[] = {
-        {"loose", integer(1), 0},    {"loose", one, 1},           {"loose", zero, 1},
-        {"loose", half, 0},          {"loose", text("1"), 0},     {"anything", integer(1), 0},
-        {"anything", text("1"), 1},  {"anything", one, 1},        {"precise", integer(1), 0},
-        {"precise", text("1"), 0},   {"precise", one, 1},         {"measured", one, 0},
-        {"measured", integer(1), 1}, {"measured", text("1"), 1},  {"measured", zero, 1},
+        {"loose", integer(1), 0},    {"loose", one, 1},          {"loose", zero, 1},
+        {"loose", half, 0},          {"loose", text("1"), 0},    {"anything", integer(1), 0},
+        {"anything", text("1"), 1},  {"anything", one, 1},       {"precise", integer(1), 0},
+        {"precise", text("1"), 0},   {"precise", one, 1},        {"measured", one, 0},
+        {"measured", integer(1), 1}, {"measured", text("1"), 1}, {"measured", zero, 1},
         {"measured", half, 0},       {"paper", integer(1), 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

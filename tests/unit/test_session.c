@@ -583,7 +583,8 @@ static void test_session__frames_are_small_before_the_attach_and_bounded_after(v
                                                  server_now(&world))) == SATCHEL_OK)
             taken += sizeof bytes;
         assert_int_equal(status, SATCHEL_LIMIT);
-        assert_int_equal(taken, attached ? SATCHEL_FRAME_BYTES_MAX_PUSH : SATCHEL_FRAME_BYTES_MAX_EARLY);
+        assert_int_equal(taken,
+                         attached ? SATCHEL_FRAME_BYTES_MAX_PUSH : SATCHEL_FRAME_BYTES_MAX_EARLY);
         assert_int_equal(satchel_session_failed(world.server, &error), SATCHEL_LIMIT);
         assert_non_null(strstr(error.message, "limit"));
         world_deinit(&world);

@@ -26,7 +26,8 @@ static void test_workspace__what_was_acknowledged_is_there_after_a_reopen(void *
     assert_string_equal(sql(&fixture, "SELECT name, stock FROM item"), "thing|6");
     assert_int_equal(push(&fixture, &ann, 3, "i1", 2), SATCHEL_MISMATCH); /* a copy */
     assert_int_equal(push(&fixture, &ann, 9, "i1", 2), SATCHEL_STATE);
-    ann.last_number = 1; /* said before another sync of the replica sent more: it judges by WELCOME */
+    ann.last_number =
+        1; /* said before another sync of the replica sent more: it judges by WELCOME */
     assert_ok(attach(&fixture, &ann, &welcome));
     assert_int_equal(welcome.last_number, 3);
     assert_string_equal(sql(&fixture, "SELECT stock FROM item"), "6");
