@@ -10,7 +10,9 @@ enum {
     OPS_BEGIN = 8, /* offset 0 means none */
     SLOTS_MIN = 64,
     VALUE_BYTES_MAX = 9, /* of a number, with its type */
-    PART_WIRE_BYTES = 32 /* of a part without key, columns, values and exceptions, at most */
+    PART_WIRE_BYTES = 32, /* of a part without key, columns, values and exceptions, at most */
+    VIEW_WIRE_BYTES = 16, /* of an exception without its positions, at most */
+    POSITION_WIRE_BYTES = 27
 };
 static const uint32_t GRAVE = UINT32_MAX;
 
@@ -290,18 +292,23 @@ static uint64_t draft_wire_bytes(const struct draft *draft, bool is_first)
     return bytes;
 }
 
-/* The exceptions that the row's base may bring along are no longer than what is stored of it. */
+/* What the exceptions that the row's base may bring along come to. */
 static enum satchel_status base_bytes(struct satchel_capture *capture,
                                       const struct satchel_capture_op *op, uint64_t *bytes)
 {
     const struct satchel_table *table = capture->tables[op->table].table;
     struct satchel_value key[SATCHEL_KEY_COLUMNS_MAX];
     const uint8_t *position = key_of(op);
-    struct satchel_span base;
+    struct satchel_span stored;
+    struct satchel_base base = {0};
     for (uint32_t i = 0; i < table->key_count; i++)
         key[i] = satchel_capture_read_value(&position);
-    enum satchel_status status = satchel_capture_base_find(capture, table, key, &base);
-    *bytes += base.size;
+    enum satchel_status status = satchel_capture_base_find(capture, table, key, &stored);
+    satchel_arena_reset(&capture->arena);
+    if (status == SATCHEL_OK && stored.size > 0)
+        status = satchel_base_decode(stored, table->column_count, &capture->arena, &base);
+    for (uint32_t i = 0; status == SATCHEL_OK && i < base.view_count; i++)
+        *bytes += VIEW_WIRE_BYTES + base.views[i].view.vector.count * POSITION_WIRE_BYTES;
     sqlite3_reset(capture->select_base);
     return status;
 }
