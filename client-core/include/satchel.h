@@ -4,11 +4,13 @@
  *   1. open a replica and use `sqlite3 *` as always: every write through it is captured;
  *   2. sync in one blocking call (satchel_sync_run), from any thread or process;
  *   3. drive a session by hand over the platform's own socket and loop (satchel_sync_new, then
- *      satchel_session_receive, satchel_sync_step, satchel_session_next_output, satchel_session_tick).
+ *      satchel_session_receive, satchel_sync_step, satchel_session_next_output,
+ *      satchel_session_tick).
  *
  * No globals; a handle is used by one thread at a time; no threads of its own. Functions return
- * enum satchel_status and, where they take a `struct satchel_error *` (may be NULL), say in one line what
- * failed, where, and what to do. Options structs begin with their size: set `.size = sizeof options`. */
+ * enum satchel_status and, where they take a `struct satchel_error *` (may be NULL), say in one
+ * line what failed, where, and what to do. Options structs begin with their size: set `.size =
+ * sizeof options`. */
 #ifndef SATCHEL_CLIENT_H
 #define SATCHEL_CLIENT_H
 
@@ -43,18 +45,19 @@ struct satchel_open_options {
     const struct satchel_clock *clock; /* borrowed for the replica's life */
 };
 
-/* Opens an enrolled replica with its own connection. `options` may be NULL. The connection is in WAL
- * mode, has recursive_triggers on, a busy timeout of 5 s, and an authorizer that keeps synced tables from
- * being dropped or altered ("not authorized": they change by the workspace's migrations).
- * NOT_FOUND no such file; CORRUPT not a database; MISMATCH a database, but no replica; SCHEMA a trigger
- * of the application writes a synced table unguarded, or tracked tables were dropped or changed behind
- * Satchel's back (named); SQL, IO, NOMEM. */
+/* Opens an enrolled replica with its own connection. `options` may be NULL. The connection is in
+ * WAL mode, has recursive_triggers on, a busy timeout of 5 s, and an authorizer that keeps synced
+ * tables from being dropped or altered ("not authorized": they change by the workspace's
+ * migrations). NOT_FOUND no such file; CORRUPT not a database; MISMATCH a database, but no replica;
+ * SCHEMA a trigger of the application writes a synced table unguarded, or tracked tables were
+ * dropped or changed behind Satchel's back (named); SQL, IO, NOMEM. */
 enum satchel_status satchel_replica_open(satchel_replica **out, const char *path,
                                          const struct satchel_open_options *options,
                                          struct satchel_error *error) SATCHEL_MUST_USE;
-/* Attaches Satchel to a connection the application opened (what the loadable extension does). The replica
- * handle lives until the connection closes; `*out` (may be NULL) is borrowed. On a database that is no
- * replica only the SQL functions are registered and *out is NULL. */
+/* Attaches Satchel to a connection the application opened (what the loadable extension does). The
+ * replica handle lives until the connection closes; `*out` (may be NULL) is borrowed. On a database
+ * that is no replica only the SQL functions are registered and *out is NULL. EXISTS: attached
+ * already, unchanged. */
 enum satchel_status satchel_replica_attach(satchel_replica **out, struct sqlite3 *db,
                                            const struct satchel_open_options *options,
                                            struct satchel_error *error) SATCHEL_MUST_USE;
@@ -67,45 +70,45 @@ struct sqlite3 *satchel_replica_db(satchel_replica *replica);
 
 struct satchel_join_options {
     size_t size;
-    const char *server;    /* ws://HOST:PORT or wss://HOST:PORT */
+    const char *server; /* ws://HOST:PORT or wss://HOST:PORT */
     const char *workspace;
-    const char *invite;    /* one-time code */
+    const char *invite; /* one-time code */
     const struct satchel_clock *clock;
 };
 
-/* Creates the replica file and enrols it: device id and token are made here, the invite is used up, the
- * schema is fetched. If the answer is lost, the same call again finishes the same enrolment.
- * EXISTS: the file exists and is another thing or joined already (untouched); DENIED: the invite is wrong,
- * used or expired (no file is left behind); NETWORK, TIMEOUT, SQL, IO. */
+/* Creates the replica file and enrols it: device id and token are made here, the invite is used up,
+ * the schema is fetched. If the answer is lost, the same call again finishes the same enrolment.
+ * EXISTS: the file exists and is another thing or joined already (untouched); DENIED: the invite is
+ * wrong, used or expired (no file is left behind); NETWORK, TIMEOUT, SQL, IO. */
 enum satchel_status satchel_join(const char *path, const struct satchel_join_options *options,
                                  struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* ---- sync ---- */
 
 struct satchel_sync_report {
-    uint64_t pushed_change_sets; /* acknowledged in this sync */
-    uint64_t pulled_entries;     /* applied, own ones included */
-    uint64_t conflicts;          /* opened by the entries pulled */
-    uint64_t quarantined;        /* own rows set aside by the server */
+    uint64_t pushed_change_sets;         /* acknowledged in this sync */
+    uint64_t pulled_entries;             /* applied, own ones included */
+    uint64_t conflicts;                  /* opened by the entries pulled */
+    uint64_t quarantined;                /* own rows set aside by the server */
     uint64_t bytes_sent, bytes_received; /* WebSocket payloads */
     double seconds;
-    uint64_t cursor, pending;    /* when it ended */
+    uint64_t cursor, pending; /* when it ended */
 };
 
 struct satchel_sync_options {
     size_t size;
     bool watch; /* go on after everything is equal, until `stop` or the server is lost */
     const struct satchel_clock *clock;
-    void *context;                              /* of the callbacks below; each may be NULL */
-    bool (*stop)(void *context);                /* asked several times a second; true ends the sync */
+    void *context;               /* of the callbacks below; each may be NULL */
+    bool (*stop)(void *context); /* asked several times a second; true ends the sync */
     void (*progress)(void *context, const struct satchel_sync_report *report);
     void (*changed)(void *context, const char *table); /* after a commit: what to query again */
     void (*notice)(void *context, const char *line);   /* one line worth telling a person */
 };
 
-/* Syncs the replica at `path` over libwebsockets with a connection of its own: returns when everything
- * pending at the start is acknowledged, its own entries are applied, and the cursor has reached what was
- * the server's end at the start. `report` (may be NULL) is filled also on failure.
+/* Syncs the replica at `path` over libwebsockets with a connection of its own: returns when
+ * everything pending at the start is acknowledged, its own entries are applied, and the cursor has
+ * reached what was the server's end at the start. `report` (may be NULL) is filled also on failure.
  * NETWORK, TIMEOUT (10 s of silence), DENIED, MISMATCH, SQL, IO, and whatever the server says. */
 enum satchel_status satchel_sync_run(const char *path, const struct satchel_sync_options *options,
                                      struct satchel_sync_report *report,
@@ -120,8 +123,9 @@ enum satchel_status satchel_sync_new(satchel_sync **out, satchel_replica *replic
 void satchel_sync_free(satchel_sync *sync);
 /* Feed it with satchel_session_receive and _tick, empty it with _next_output. Borrowed. */
 struct satchel_session *satchel_sync_session(satchel_sync *sync);
-/* Acts on what has arrived and on new local writes; call after each receive, after each output that was
- * sent, and at least once a second. `*is_done`: everything is equal (with watch: it was, and goes on). */
+/* Acts on what has arrived and on new local writes; call after each receive, after each output that
+ * was sent, and at least once a second. `*is_done`: everything is equal (with watch: it was, and
+ * goes on). */
 enum satchel_status satchel_sync_step(satchel_sync *sync, struct satchel_now now, bool *is_done,
                                       struct satchel_error *error) SATCHEL_MUST_USE;
 void satchel_sync_get_report(const satchel_sync *sync, struct satchel_sync_report *report);
@@ -135,8 +139,8 @@ struct satchel_verify_table {
     bool is_equal;
 };
 
-/* Syncs, then compares the digest of every synced table with the server's at one cursor. `*tables` is
- * freed with satchel_verify_free. OK also when tables differ. */
+/* Syncs, then compares the digest of every synced table with the server's at one cursor. `*tables`
+ * is freed with satchel_verify_free. OK also when tables differ. */
 enum satchel_status satchel_verify(const char *path, const struct satchel_sync_options *options,
                                    struct satchel_verify_table **tables, size_t *count,
                                    struct satchel_error *error) SATCHEL_MUST_USE;
@@ -147,7 +151,8 @@ void satchel_verify_free(struct satchel_verify_table *tables);
 enum satchel_status satchel_undo(satchel_replica *replica, const char *history_id,
                                  struct satchel_error *error) SATCHEL_MUST_USE;
 
-/* One administration request: `arguments[0]` is the verb. `result` gets the answer's bytes in `arena`. */
+/* One administration request: `arguments[0]` is the verb. `result` gets the answer's bytes in
+ * `arena`. */
 enum satchel_status satchel_admin(const char *server, const char *token_file,
                                   const struct satchel_value *arguments, uint32_t argument_count,
                                   struct satchel_arena *arena,

@@ -180,6 +180,7 @@ static enum satchel_status renew_rows(struct satchel_apply *apply, uint32_t migr
         return satchel_error_set(error, SATCHEL_NOMEM, "no memory to apply entries");
     satchel_free(NULL, apply->is_touched);
     apply->is_touched = is_touched;
+    apply->table_count = replica->schema->table_count;
     status = satchel_row_io_new(&apply->rows, replica->db, replica->schema);
     if (status != SATCHEL_OK)
         return satchel_error_set(error, status, "no memory to apply entries");
@@ -278,7 +279,7 @@ void satchel_apply_rollback(struct satchel_apply *apply)
     /* What was dropped from the index is back in satchel_change. */
     satchel_pending_clear(&apply->pending);
     if (apply->is_touched)
-        memset(apply->is_touched, 0, apply->schema ? apply->schema->table_count : 0);
+        memset(apply->is_touched, 0, apply->table_count);
 }
 
 void satchel_apply_release(struct satchel_apply *apply)

@@ -57,7 +57,8 @@ struct satchel_apply {
     const struct satchel_schema *schema;
     uint32_t migration_count;
     struct satchel_row_io *rows;
-    bool *is_touched; /* by table number - 1: changed since the last commit */
+    bool *is_touched;     /* by table number - 1: changed since the last commit */
+    uint32_t table_count; /* of is_touched */
 
     struct satchel_pending pending;
 

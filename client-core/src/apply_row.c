@@ -106,7 +106,8 @@ enum satchel_status satchel_row_plan_touch(struct satchel_apply *apply,
 }
 
 /* The view of a pending unit is no later than the row's was. */
-static void narrow_unit(struct satchel_row_plan *plan, uint32_t unit, const struct satchel_view *row)
+static void narrow_unit(struct satchel_row_plan *plan, uint32_t unit,
+                        const struct satchel_view *row)
 {
     for (uint32_t i = 0; i < plan->node.view_count; i++) {
         struct satchel_exception *view = &plan->node.views[i];
@@ -119,7 +120,8 @@ static void narrow_unit(struct satchel_row_plan *plan, uint32_t unit, const stru
     plan->node.views[plan->node.view_count++] = (struct satchel_exception){unit, *row};
 }
 
-/* The node's row is in view again, but for what is pending: so is the view of the row as a whole. */
+/* The node's row is in view again, but for what is pending: so is the view of the row as a whole.
+ */
 static void narrow_to_units(struct satchel_row_plan *plan, const struct satchel_pending_op *op)
 {
     uint32_t index = 0;
@@ -137,8 +139,8 @@ static void narrow_to_units(struct satchel_row_plan *plan, const struct satchel_
     }
 }
 
-/* A unit without pending writes shows the node's value: nothing is hidden any more. A pending delete
- * wrote every unit, and had seen of each what the writes before it had. */
+/* A unit without pending writes shows the node's value: nothing is hidden any more. A pending
+ * delete wrote every unit, and had seen of each what the writes before it had. */
 static void drop_views(struct satchel_row_plan *plan, const struct satchel_pending_op *op)
 {
     uint32_t kept = 0;
@@ -221,9 +223,9 @@ static bool is_due(const struct satchel_row_plan *plan)
            !rows_equal(plan->table, plan->is_present, plan->present, plan->is_shown, plan->shown);
 }
 
-/* Pending writes on top of the node's values may break a CHECK that neither breaks alone: two steps of a
- * counter, one pending here and one made elsewhere. Then the row shows the node's values until the node
- * has answered, and the stream goes on. */
+/* Pending writes on top of the node's values may break a CHECK that neither breaks alone: two steps
+ * of a counter, one pending here and one made elsewhere. Then the row shows the node's values until
+ * the node has answered, and the stream goes on. */
 static enum satchel_status insert_shown(struct satchel_apply *apply, struct satchel_row_plan *plan,
                                         struct satchel_error *error)
 {

@@ -267,7 +267,7 @@ static bool is_written(const struct satchel_part *part, const struct satchel_tab
     return false;
 }
 
-/* What the author had in fact been shown of this row (DESIGN §6). */
+/* What the author had in fact been shown of this row. */
 static enum satchel_status make_exceptions(struct satchel_capture *capture,
                                            const struct satchel_capture_row *row,
                                            struct satchel_part *part)

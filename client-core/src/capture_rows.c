@@ -9,7 +9,7 @@
 enum {
     OPS_BEGIN = 8, /* offset 0 means none */
     SLOTS_MIN = 64,
-    VALUE_BYTES_MAX = 9, /* of a number, with its type */
+    VALUE_BYTES_MAX = 9,  /* of a number, with its type */
     PART_WIRE_BYTES = 32, /* of a part without key, columns, values and exceptions, at most */
     VIEW_WIRE_BYTES = 16, /* of an exception without its positions, at most */
     POSITION_WIRE_BYTES = 27

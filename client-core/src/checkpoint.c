@@ -1,6 +1,6 @@
 /* Owns the choice of the one connection that checkpoints a replica: whoever holds the lock on the
  * file REPLICA-ckpt. SQLite before 3.51.3 may corrupt a database when a checkpoint starts while
- * another connection commits over a WAL that was just checkpointed (DESIGN §14). Knows nothing of
+ * another connection commits over a WAL that was just checkpointed. Knows nothing of
  * what is written.
  *
  * The commit hook below takes the place of SQLite's automatic checkpoint on every connection: it

@@ -26,7 +26,7 @@ int sqlite3_satchelsqlite_init(sqlite3 *db, char **message, const sqlite3_api_ro
         return SQLITE_ERROR;
     }
     enum satchel_status status = satchel_replica_attach(NULL, db, NULL, &error);
-    if (status == SATCHEL_OK)
+    if (status == SATCHEL_OK || status == SATCHEL_EXISTS) /* loaded again: once is enough */
         return SQLITE_OK;
     *message = sqlite3_mprintf("satchel: %s",
                                error.message[0] ? error.message : satchel_status_text(status));

@@ -226,8 +226,9 @@ static enum satchel_status create_triggers(struct satchel_replica *replica,
         satchel_buffer_clear(&sql);
         char *drop = sqlite3_mprintf("DROP TRIGGER IF EXISTS main.\"satchel_insert_%w\";"
                                      "DROP TRIGGER IF EXISTS main.\"satchel_update_%w\";"
-                                     "DROP TRIGGER IF EXISTS main.\"satchel_delete_%w\";",
-                                     table->name, table->name, table->name);
+                                     "DROP TRIGGER IF EXISTS main.\"satchel_delete_%w\";"
+                                     "DROP TRIGGER IF EXISTS main.\"satchel_key_%w\";",
+                                     table->name, table->name, table->name, table->name);
         status = drop ? satchel_replica_execute(replica->db, drop, error) : SATCHEL_NOMEM;
         sqlite3_free(drop);
         if (status == SATCHEL_OK)
@@ -374,12 +375,28 @@ static enum satchel_status hand_over(struct satchel_replica *replica, struct sat
     return status;
 }
 
+/* Whether the connection has a handle already, from this or another build of the library. */
+static bool is_attached(sqlite3 *db)
+{
+    sqlite3_stmt *find = NULL;
+    bool is_found = sqlite3_prepare_v2(db,
+                                       "SELECT 1 FROM pragma_module_list WHERE name LIKE "
+                                       "'satchel_capture_%'",
+                                       -1, &find, NULL) == SQLITE_OK &&
+                    sqlite3_step(find) == SQLITE_ROW;
+    sqlite3_finalize(find);
+    return is_found;
+}
+
 enum satchel_status satchel_replica_attach(satchel_replica **out, struct sqlite3 *db,
                                            const struct satchel_open_options *options,
                                            struct satchel_error *error)
 {
     if (out)
         *out = NULL;
+    if (is_attached(db))
+        return satchel_error_set(error, SATCHEL_EXISTS,
+                                 "Satchel is attached to this connection already");
     struct satchel_replica *replica = new_replica(db, options);
     if (!replica)
         return satchel_error_set(error, SATCHEL_NOMEM, "out of memory");

@@ -8,7 +8,7 @@
  *                     touched since those writes; usually empty
  *   satchel_entry, satchel_conflict, satchel_migration, ...   see sql/include/satchel/log.h
  *
- * ## Pending writes, base, view (DESIGN §6, §8)
+ * ## Pending writes, base, view
  *
  * A change set is *pending* until its own entry is applied. The application's tables show the
  * node's values with the pending operations replayed on them: a counter adds its deltas, any other
@@ -165,7 +165,7 @@ void satchel_replica_refresh_reference(struct satchel_replica *replica);
  * reference's boot, else by the wall clock and the error it had at the reference. */
 int64_t satchel_clock_correct(const struct satchel_clock_reference *reference, int64_t utc_ms,
                               int64_t monotonic_ms, uint64_t boot);
-/* The same when two references are known, the one before the moment and the one after (DESIGN §10):
+/* The same when two references are known, the one before the moment and the one after:
  * the one of the same boot wins; else the one whose result lies between `floor_ms` and the newer
  * reference's server_ms; else the newer. */
 int64_t satchel_clock_correct_between(const struct satchel_clock_reference *before,
@@ -211,12 +211,13 @@ enum satchel_status satchel_vector_unpack(struct satchel_span bytes, struct satc
                                           struct satchel_vector *out) SATCHEL_MUST_USE;
 
 /* ---- guard.c ---- */
-/* Synced tables are not dropped or altered through this connection; it fails with "not authorized". */
+/* Synced tables are not dropped or altered through this connection; it fails with "not authorized".
+ */
 void satchel_guard_attach(struct satchel_replica *replica);
 void satchel_guard_detach(struct satchel_replica *replica);
 
 /* ---- checkpoint.c ---- */
-/* Takes part in the choice of the one connection that checkpoints (DESIGN §14). */
+/* Takes part in the choice of the one connection that checkpoints. */
 enum satchel_status satchel_checkpoint_attach(struct satchel_replica *replica,
                                               struct satchel_error *error) SATCHEL_MUST_USE;
 void satchel_checkpoint_detach(struct satchel_replica *replica);

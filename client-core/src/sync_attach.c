@@ -1,5 +1,5 @@
-/* Owns the device's half of the attach rule (DESIGN §8): what it says in HELLO, and what it makes
- * of the node's WELCOME. */
+/* Owns the device's half of the attach rule (docs/wire-format.md): what it says in HELLO, and what
+ * it makes of the node's WELCOME. */
 #include "sync.h"
 
 #include <inttypes.h>

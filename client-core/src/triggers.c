@@ -123,7 +123,8 @@ static bool numbers_itself(const struct satchel_table *table)
            sqlite3_stricmp(table->columns[table->key_columns[0]].declared_type, "INTEGER") == 0;
 }
 
-/* Refuses an INSERT that leaves an @id(assigned) out: before SQLite has chosen, such a key reads -1. */
+/* Refuses an INSERT that leaves an @id(assigned) out: before SQLite has chosen, such a key reads
+ * -1. */
 static void add_key_trigger(struct text *text, const struct satchel_table *table)
 {
     const char *key = table->columns[table->key_columns[0]].name;

@@ -137,8 +137,8 @@ static enum satchel_status check_key(struct satchel_build *build,
 }
 
 /* A UNIQUE that compares by other rules than the bytes, over the key's own columns. */
-#define SQL_KEY_COLLATION                                                                      \
-    "SELECT c.name, c.coll FROM pragma_index_list(?1) AS i, pragma_index_xinfo(i.name) AS c"    \
+#define SQL_KEY_COLLATION                                                                    \
+    "SELECT c.name, c.coll FROM pragma_index_list(?1) AS i, pragma_index_xinfo(i.name) AS c" \
     " WHERE i.\"unique\" AND c.key AND c.coll <> 'BINARY' COLLATE NOCASE"
 
 static enum satchel_status refuse_collation(struct satchel_build *build,

@@ -16,15 +16,18 @@ enum satchel_status satchel_schema_new_internal(struct satchel_schema **out,
 struct satchel_trigger_offence {
     const char *trigger; /* NULL: there is none */
     const char *on;      /* the table it is on */
-    const char *written; /* the synced table it writes; NULL: it calls RAISE(IGNORE) after a write */
+    const char *written; /* the synced table it writes; NULL: it has another fault */
+    const char *raise;   /* the RAISE it must not call, and why; NULL: none */
     const char *broken;  /* a trigger that SQLite cannot compile, so that nothing is known of it;
                             NULL:  there is none */
     const char *reason;  /* SQLite's words for that */
 };
-/* With the trigger's name and its table. */
-#define SATCHEL_TRIGGER_IGNORES                                                                  \
-    "the trigger %s on %s calls RAISE(IGNORE) when the row is written already, which ends other " \
-    "triggers too, so that the write would go unseen; make it a BEFORE trigger"
+#define SATCHEL_TRIGGER_IGNORES                                                              \
+    "RAISE(IGNORE) when the row is written already, which ends other triggers too, so that " \
+    "the write would go unseen; make it a BEFORE trigger"
+#define SATCHEL_TRIGGER_ROLLS_BACK                                                             \
+    "RAISE(ROLLBACK), which would also end the transaction in which sync applies what others " \
+    "wrote; use RAISE(ABORT)"
 /* See satchel_triggers_check. NOMEM, SQL. */
 enum satchel_status satchel_triggers_find_offence(struct sqlite3 *db,
                                                   const struct satchel_schema *schema,

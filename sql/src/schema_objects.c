@@ -98,10 +98,10 @@ enum satchel_status satchel_build_check_triggers(struct satchel_build *build)
             "the trigger %s cannot run (SQLite says: %s); correct it, and use SQLite's "
             "and Satchel's functions only, because the server runs it too",
             offence.broken, offence.reason);
-    if (offence.trigger && !offence.written)
-        return satchel_refuse(build->error,
-                              place_of(build, SATCHEL_OBJECT_TRIGGER, offence.trigger),
-                              SATCHEL_TRIGGER_IGNORES, offence.trigger, offence.on);
+    if (offence.raise)
+        return satchel_refuse(
+            build->error, place_of(build, SATCHEL_OBJECT_TRIGGER, offence.trigger),
+            "the trigger %s on %s calls %s", offence.trigger, offence.on, offence.raise);
     if (offence.trigger)
         return satchel_refuse(
             build->error, place_of(build, SATCHEL_OBJECT_TRIGGER, offence.trigger),

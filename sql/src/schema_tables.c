@@ -4,9 +4,9 @@
 
 #include <satchel/sqlite.h>
 
-#define SQL_TABLE                                                                                \
-    "SELECT name, wr, strict, EXISTS(SELECT 1 FROM main.sqlite_schema AS s WHERE s.type = "      \
-    "'trigger' AND s.tbl_name = l.name COLLATE NOCASE) FROM pragma_table_list(?1) AS l"          \
+#define SQL_TABLE                                                                           \
+    "SELECT name, wr, strict, EXISTS(SELECT 1 FROM main.sqlite_schema AS s WHERE s.type = " \
+    "'trigger' AND s.tbl_name = l.name COLLATE NOCASE) FROM pragma_table_list(?1) AS l"     \
     " WHERE l.schema = 'main'"
 #define SQL_COLUMNS                                                                                \
     "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1) ORDER BY " \

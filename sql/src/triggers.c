@@ -18,7 +18,8 @@ enum { TRIGGERS_MAX = 10000, FIRING_BYTES_MAX = 1 << 20, GUARD_DEPTH_MAX = 50 };
 struct trigger {
     const char *name, *table;
     bool is_temporary, is_guarded, is_reached;
-    bool is_after, ignores; /* RAISE(IGNORE) stands in its body */
+    bool is_after;
+    bool ignores, rolls_back; /* RAISE(IGNORE), RAISE(ROLLBACK, ...) stands in its body */
     enum { FIRED_BY_NONE, FIRED_BY_INSERT, FIRED_BY_UPDATE, FIRED_BY_DELETE } fired_by;
     const char *synced_write; /* a synced table that it writes itself; NULL: none */
     const char **writes;      /* tables it writes itself */
@@ -112,16 +113,16 @@ static bool has_guard(const struct satchel_token *tokens, size_t count, int nest
     return depth == 0 && splits && (found || has_guard(tokens + begin, count - begin, nesting + 1));
 }
 
-/* Whether RAISE(IGNORE) stands in what is left of the text. */
-static bool has_ignore(struct satchel_scanner *scanner)
+/* Which RAISE stand in what is left of the text. */
+static void find_raises(struct satchel_scanner *scanner, struct trigger *trigger)
 {
     bool behind_raise = false, in_raise = false;
     for (;;) {
         struct satchel_token token = satchel_scanner_next_code(scanner);
         if (token.kind == SATCHEL_TOKEN_END)
-            return false;
-        if (in_raise && satchel_token_is_word(&token, "IGNORE"))
-            return true;
+            return;
+        trigger->ignores |= in_raise && satchel_token_is_word(&token, "IGNORE");
+        trigger->rolls_back |= in_raise && satchel_token_is_word(&token, "ROLLBACK");
         in_raise = behind_raise && satchel_token_is_sign(&token, '(');
         behind_raise = satchel_token_is_word(&token, "RAISE");
     }
@@ -166,7 +167,7 @@ static enum satchel_status read_text(struct search *search, struct trigger *trig
         in_when = in_when || satchel_token_is_word(&token, "WHEN");
     }
     trigger->is_guarded = has_guard(when, count, 0);
-    trigger->ignores = has_ignore(&scanner);
+    find_raises(&scanner, trigger);
     return SATCHEL_OK;
 }
 
@@ -418,9 +419,10 @@ enum satchel_status satchel_triggers_find_offence(struct sqlite3 *db,
     for (uint32_t i = 0; i < search.count && !out->trigger; i++) {
         const struct trigger *trigger = &search.triggers[i];
         const char *synced = synced_name(&search, trigger->table);
-        if (synced && trigger->is_after && trigger->ignores) {
+        if (synced && (trigger->rolls_back || (trigger->is_after && trigger->ignores))) {
             out->trigger = trigger->name;
             out->on = synced;
+            out->raise = trigger->rolls_back ? SATCHEL_TRIGGER_ROLLS_BACK : SATCHEL_TRIGGER_IGNORES;
         } else if (trigger->is_reached && trigger->synced_write) {
             out->trigger = trigger->name;
             out->on = trigger->table;
@@ -437,9 +439,9 @@ enum satchel_status satchel_triggers_check(struct sqlite3 *db, const struct satc
     struct satchel_arena arena;
     satchel_arena_init(&arena, (size_t)64 << 20, NULL);
     enum satchel_status status = satchel_triggers_find_offence(db, schema, &arena, &offence, error);
-    if (status == SATCHEL_OK && offence.trigger && !offence.written)
-        status = satchel_error_set(error, SATCHEL_SCHEMA, SATCHEL_TRIGGER_IGNORES, offence.trigger,
-                                   offence.on);
+    if (status == SATCHEL_OK && offence.raise)
+        status = satchel_error_set(error, SATCHEL_SCHEMA, "the trigger %s on %s calls %s",
+                                   offence.trigger, offence.on, offence.raise);
     else if (status == SATCHEL_OK && offence.trigger)
         status =
             satchel_error_set(error, SATCHEL_SCHEMA,

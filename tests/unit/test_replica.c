@@ -186,6 +186,19 @@ CASE(a_host_closes_its_connection_as_ever)
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
+CASE(a_second_attach_is_refused_and_the_first_stays)
+{
+    struct kit *kit = *state;
+    satchel_replica *again = NULL;
+    assert_int_equal(satchel_replica_attach(&again, satchel_replica_db(kit->replica), NULL, NULL),
+                     SATCHEL_EXISTS);
+    assert_null(again);
+    assert_int_equal(sqlite3_exec(satchel_replica_db(kit->replica),
+                                  "INSERT INTO item(id) VALUES('still captured')", NULL, NULL,
+                                  NULL),
+                     SQLITE_OK);
+}
+
 /* ---- checkpoints ---- */
 
 static bool lock_is_free(const char *path)
@@ -418,6 +431,7 @@ int main(void)
         TEST(status_is_a_view),
         TEST(an_open_statement_does_not_keep_close_from_working),
         TEST(a_host_closes_its_connection_as_ever),
+        TEST(a_second_attach_is_refused_and_the_first_stays),
         TEST(exactly_one_connection_checkpoints),
         TEST(a_migration_is_captured_by_every_connection),
         TEST(a_migration_that_is_rolled_back_leaves_capture_as_it_was),

@@ -848,13 +848,32 @@ static void test_schema__a_trigger_that_ends_the_others_behind_a_write_is_refuse
     for (size_t i = 0; i < sizeof guilty / sizeof guilty[0]; i++) {
         char sql[700];
         snprintf(sql, sizeof sql, "%sCREATE TRIGGER r %s;", TWO, guilty[i]);
-        expect_refused(sql, 9, "the trigger r on t calls RAISE(IGNORE)", "make it a BEFORE trigger");
+        expect_refused(sql, 9, "the trigger r on t calls RAISE(IGNORE)",
+                       "make it a BEFORE trigger");
     }
     for (size_t i = 0; i < sizeof innocent / sizeof innocent[0]; i++) {
         char sql[700];
         snprintf(sql, sizeof sql, "%sCREATE TRIGGER r %s;", TWO, innocent[i]);
         expect_accepted(sql);
     }
+}
+
+static void test_schema__a_trigger_that_ends_the_transaction_is_refused(void **state)
+{
+    (void)state;
+    static const char *const guilty[] = {
+        "BEFORE INSERT ON t WHEN NEW.a > 1 BEGIN SELECT RAISE(ROLLBACK, 'no'); END",
+        "AFTER DELETE ON t BEGIN SELECT raise ( rollback , 'no'); END",
+    };
+    for (size_t i = 0; i < sizeof guilty / sizeof guilty[0]; i++) {
+        char sql[700];
+        snprintf(sql, sizeof sql, "%sCREATE TRIGGER r %s;", TWO, guilty[i]);
+        expect_refused(sql, 9, "the trigger r on t calls RAISE(ROLLBACK)", "use RAISE(ABORT)");
+    }
+    char sql[700];
+    snprintf(sql, sizeof sql,
+             "%sCREATE TRIGGER r AFTER INSERT ON l BEGIN SELECT RAISE(ROLLBACK, 'x'); END;", TWO);
+    expect_accepted(sql);
 }
 
 static void test_schema__a_guarded_trigger_is_accepted(void **state)
@@ -1274,6 +1293,7 @@ int main(void)
         cmocka_unit_test(
             test_schema__a_trigger_that_writes_a_synced_table_without_guard_is_refused),
         cmocka_unit_test(test_schema__a_trigger_that_ends_the_others_behind_a_write_is_refused),
+        cmocka_unit_test(test_schema__a_trigger_that_ends_the_transaction_is_refused),
         cmocka_unit_test(test_schema__a_guarded_trigger_is_accepted),
         cmocka_unit_test(test_schema__a_trigger_fired_by_another_counts),
         cmocka_unit_test(test_schema__a_full_text_index_over_a_synced_table_is_accepted),

@@ -10,17 +10,17 @@ struct sqlite3;
 struct satchel_identity {
     void *context;
     bool (*applying)(void *context);
-    int64_t (*now_ms)(void *context); /* corrected, UTC */
+    int64_t (*now_ms)(void *context);     /* corrected, UTC */
     const char *(*device)(void *context); /* NULL becomes SQL NULL */
     const char *(*user)(void *context);
     const char *(*role)(void *context);
 };
 
-/* satchel_uuid() UUIDv7 (RFC 9562) text, ascending within a connection; satchel_id() 63-bit, ordered
- * by time, then by device and chance (the odds: sql/src/unique.h); satchel_uuid5(a, b, ...) UUIDv5
- * over the values under a fixed namespace (each value typed and length-prefixed, so ('ab','c') differs
- * from ('a','bc')); satchel_applying(), satchel_now(), satchel_device(), satchel_user(),
- * satchel_role(). `identity` must outlive the connection. An SQLite result code. */
+/* satchel_uuid() UUIDv7 (RFC 9562) text, ascending within a connection; satchel_id() 63-bit,
+ * ordered by time, then by device and chance (the odds: sql/src/unique.h); satchel_uuid5(a, b, ...)
+ * UUIDv5 over the values under a fixed namespace (each value typed and length-prefixed, so
+ * ('ab','c') differs from ('a','bc')); satchel_applying(), satchel_now(), satchel_device(),
+ * satchel_user(), satchel_role(). `identity` must outlive the connection. An SQLite result code. */
 int satchel_functions_register(struct sqlite3 *db, const struct satchel_identity *identity);
 
 #endif

@@ -1,18 +1,20 @@
 /* The log: entries and conflicts as tables, the same on a replica and in a central store, and what
  * people read of them. The log is the history; it is only ever appended to.
  *
- *   satchel_entry(cursor PRIMARY KEY, seq, device, number, stamp, user, secret, body, notes, timeline)
- *       one row per entry of the node's stream; body in its stored form (changeset.h); notes as entry.h;
+ *   satchel_entry(cursor PRIMARY KEY, seq, device, number, stamp, user, secret, body, notes,
+ *                 timeline)
+ *       one row per entry of the node's stream; body in its stored form (changeset.h), notes as
+ *       in entry.h;
  *       timeline: only in a central store, see server/src/store.h
  *   satchel_conflict(...)      every conflict ever opened, by id
- *   satchel_conflicts          view for people: id, at, tbl, key, field, rule, severity, mine, theirs,
+ *   satchel_conflicts          for people: id, at, tbl, key, field, rule, severity, mine, theirs,
  *                              kept, by_user, resolved
  *   satchel_history            virtual table: id, at, user, device, seq, tbl, key, field, old, new,
  *                              outcome, winner, reason; registered per connection
  *
- * `mine` is the value that lost, `theirs` the winner's, `kept` what the row has; `by_user` is the author of
- * the losing write and `at` its time (ms); a group's values are one JSON object. A lost delete has rule
- * 'delete', field '' and NULL values. */
+ * `mine` is the value that lost, `theirs` the winner's, `kept` what the row has; `by_user` is the
+ * author of the losing write and `at` its time (ms); a group's values are one JSON object. A lost
+ * delete has rule 'delete', field '' and NULL values. */
 #ifndef SATCHEL_LOG_H
 #define SATCHEL_LOG_H
 
@@ -21,7 +23,8 @@
 struct sqlite3;
 struct satchel_log;
 
-/* Creates the tables and views above where they are missing (also satchel_migration). Idempotent. */
+/* Creates the tables and views above where they are missing (also satchel_migration). Idempotent.
+ */
 enum satchel_status satchel_log_create(struct sqlite3 *db,
                                        struct satchel_error *error) SATCHEL_MUST_USE;
 
@@ -33,21 +36,23 @@ void satchel_log_free(struct satchel_log *log);
 enum satchel_status satchel_log_append(struct satchel_log *log, const struct satchel_entry *entry,
                                        struct satchel_span timeline,
                                        struct satchel_error *error) SATCHEL_MUST_USE;
-/* Records a conflict note: opens, changes or closes the row of its id. Field and rule names come from
- * the schema. */
-enum satchel_status satchel_log_conflict(struct satchel_log *log, const struct satchel_schema *schema,
+/* Records a conflict note: opens, changes or closes the row of its id. Field and rule names come
+ * from the schema. */
+enum satchel_status satchel_log_conflict(struct satchel_log *log,
+                                         const struct satchel_schema *schema,
                                          const struct satchel_conflict_note *note,
                                          struct satchel_error *error) SATCHEL_MUST_USE;
 
-/* Registers satchel_history on a connection: a row per written field, or one with field '' where none
- * was (a delete, an insert of defaults). id is DEVICE.NUMBER.PART.COLUMN, COLUMN '-' for such a row; a
- * counter's `new` is its delta with a sign, as text; `old` is what the node's row had before. Reads the
- * log from its beginning; values it must remember go to a private temporary database.
+/* Registers satchel_history on a connection: a row per written field, or one with field '' where
+ * none was (a delete, an insert of defaults). id is DEVICE.NUMBER.PART.COLUMN, COLUMN '-' for such
+ * a row; a counter's `new` is its delta with a sign, as text; `old` is what the node's row had
+ * before. Reads the log from its beginning; values it must remember go to a private temporary
+ * database.
  *
- * `schema` gives the present schema at each use (it may change when a migration arrives); NULL from it
- * means no rows. On a replica the change sets not yet in satchel_entry are read from satchel_change (see
- * client-core/src/replica.h) with outcome 'pending'. Constraints on tbl, key, field, id and device are
- * used to skip what does not match; rows come in order of log. */
+ * `schema` gives the present schema at each use (it may change when a migration arrives); NULL from
+ * it means no rows. On a replica the change sets not yet in satchel_entry are read from
+ * satchel_change (see client-core/src/replica.h) with outcome 'pending'. Constraints on tbl, key,
+ * field, id and device are used to skip what does not match; rows come in order of log. */
 int satchel_history_register(struct sqlite3 *db,
                              const struct satchel_schema *(*schema)(void *context), void *context);
 

@@ -13,25 +13,27 @@ enum satchel_status satchel_row_io_new(struct satchel_row_io **out, struct sqlit
                                        const struct satchel_schema *schema) SATCHEL_MUST_USE;
 void satchel_row_io_free(struct satchel_row_io *io);
 
-/* Values in and out of SQLite. A bound value's bytes are borrowed until the statement is bound anew or
- * its bindings are cleared, a column's or argument's until the next step. Out of memory, TEXT has NULL
- * data. */
-int satchel_value_bind(struct sqlite3_stmt *statement, int index, const struct satchel_value *value);
+/* Values in and out of SQLite. A bound value's bytes are borrowed until the statement is bound anew
+ * or its bindings are cleared, a column's or argument's until the next step. Out of memory, TEXT
+ * has NULL data. */
+int satchel_value_bind(struct sqlite3_stmt *statement, int index,
+                       const struct satchel_value *value);
 struct satchel_value satchel_value_of_column(struct sqlite3_stmt *statement, int index);
 struct satchel_value satchel_value_of_argument(struct sqlite3_value *argument);
 
-/* `*exists` and, if so, all columns in `values` (table->column_count), bytes copied into `arena`. */
+/* `*exists` and, if so, all columns in `values` (table->column_count), bytes copied into `arena`.
+ */
 enum satchel_status satchel_row_read(struct satchel_row_io *io, const struct satchel_table *table,
                                      const struct satchel_value *key, struct satchel_arena *arena,
                                      bool *exists, struct satchel_value *values,
                                      struct satchel_error *error) SATCHEL_MUST_USE;
-/* Inserts a whole row (all columns). SQL (native code SQLITE_CONSTRAINT…) if SQLite refuses it, also
- * where the table says ON CONFLICT REPLACE: no other row is ever removed. BUSY, NOMEM. */
+/* Inserts a whole row (all columns). SQL (native code SQLITE_CONSTRAINT…) if SQLite refuses it,
+ * also where the table says ON CONFLICT REPLACE: no other row is ever removed. BUSY, NOMEM. */
 enum satchel_status satchel_row_insert(struct satchel_row_io *io, const struct satchel_table *table,
                                        const struct satchel_value *values,
                                        struct satchel_error *error) SATCHEL_MUST_USE;
-/* Sets the given fields of an existing row; without the row nothing happens. Statements are cached per
- * set of columns, bounded. SQL as above. */
+/* Sets the given fields of an existing row; without the row nothing happens. Statements are cached
+ * per set of columns, bounded. SQL as above. */
 enum satchel_status satchel_row_update(struct satchel_row_io *io, const struct satchel_table *table,
                                        const struct satchel_value *key,
                                        const struct satchel_field *fields, uint32_t field_count,
@@ -41,12 +43,13 @@ enum satchel_status satchel_row_delete(struct satchel_row_io *io, const struct s
                                        const struct satchel_value *key,
                                        struct satchel_error *error) SATCHEL_MUST_USE;
 
-/* One byte string per (table, key), for hash maps and for `key` columns of internal tables: the table's
- * number, then the key as a MessagePack array. Appended to `out`. */
+/* One byte string per (table, key), for hash maps and for `key` columns of internal tables: the
+ * table's number, then the key as a MessagePack array. Appended to `out`. */
 enum satchel_status satchel_row_name(struct satchel_buffer *out, uint32_t table,
                                      const struct satchel_value *key,
                                      uint32_t key_count) SATCHEL_MUST_USE;
-/* The key as the interfaces show it (docs/interface.md: the value as text; several columns as a JSON array). */
+/* The key as the interfaces show it (docs/interface.md: the value as text; several columns as a
+ * JSON array). */
 enum satchel_status satchel_key_text(struct satchel_buffer *out, const struct satchel_value *key,
                                      uint32_t key_count) SATCHEL_MUST_USE;
 

@@ -106,8 +106,8 @@ enum satchel_status satchel_migration_inserts(
 
 /* Checks every trigger now in `db` on a tracked table (an application may add its own on a
  * replica): SATCHEL_SCHEMA naming the first that writes a synced table without WHEN NOT
- * satchel_applying(), or that is an AFTER trigger and calls RAISE(IGNORE). Temporarily sets and clears
- * the connection's authorizer. */
+ * satchel_applying(), or that is an AFTER trigger and calls RAISE(IGNORE). Temporarily sets and
+ * clears the connection's authorizer. */
 enum satchel_status satchel_triggers_check(struct sqlite3 *db, const struct satchel_schema *schema,
                                            struct satchel_error *error) SATCHEL_MUST_USE;
 
