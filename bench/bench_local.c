@@ -1,5 +1,5 @@
 /* What capture costs a local write: CPU time with Satchel over CPU time without, for the same
- * statements on the same data (DESIGN §15). Rounds of both alternate, so that a machine that slows
+ * statements on the same data. Rounds of both alternate, so that a machine that slows
  * down slows both; the result is the median of the rounds' ratios.
  *
  *   bench_local [--rows N] [--rounds N] [--json FILE] [--folder DIR] */

@@ -167,10 +167,10 @@ void *satchel_arena_alloc(struct satchel_arena *arena, size_t size_bytes)
 {
     if (size_bytes > arena->bytes_max)
         return NULL;
-    size_t size = size_bytes ? (size_bytes + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1)
-                             : ARENA_ALIGN;
-    if (size > arena->bytes_max - (arena->used_bytes < arena->bytes_max ? arena->used_bytes
-                                                                        : arena->bytes_max))
+    size_t size =
+        size_bytes ? (size_bytes + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1) : ARENA_ALIGN;
+    if (size > arena->bytes_max -
+                   (arena->used_bytes < arena->bytes_max ? arena->used_bytes : arena->bytes_max))
         return NULL;
     struct satchel_arena_block *block = arena->blocks;
     if (!block || size > block->size - block->position) {

@@ -1,8 +1,10 @@
-/* A complete application on Satchel: notes a visit in its replica, then syncs if there is a network.
+/* A complete application on Satchel: notes a visit in its replica, then syncs if there is a
+ * network.
  *
  *   visits REPLICA ACCOUNT_ID SUBJECT
  *
- * The replica belongs to the CRM workspace and was enrolled with `satchel join` (or satchel_join). */
+ * The replica belongs to the CRM workspace and was enrolled with `satchel join` (or satchel_join).
+ */
 #include <satchel.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -51,7 +53,8 @@ int main(int count, char **words)
     satchel_replica_close(replica);
     puts("noted");
 
-    /* One blocking call; an application runs it on a thread of its own, or drives the session itself. */
+    /* One blocking call; an application runs it on a thread of its own, or drives the session
+     * itself. */
     struct satchel_sync_options options = {.size = sizeof options, .changed = on_change};
     struct satchel_sync_report report;
     if (satchel_sync_run(words[1], &options, &report, &error) == SATCHEL_OK)

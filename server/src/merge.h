@@ -1,8 +1,9 @@
-/* The merge of a batch of change sets into a store: the one place where the state of a workspace moves.
+/* The merge of a batch of change sets into a store: the one place where the state of a workspace
+ * moves.
  *
  * A pure function of (what the store holds, the batch, the time): decode, check, merge row by row
- * (conflict/row.h), derive effects, conflicts and notes, give positions, write everything; the caller
- * commits and only then acknowledges and fans out. Called inside begin .. commit. */
+ * (conflict/row.h), derive effects, conflicts and notes, give positions, write everything; the
+ * caller commits and only then acknowledges and fans out. Called inside begin .. commit. */
 #ifndef SATCHEL_MERGE_H
 #define SATCHEL_MERGE_H
 
@@ -29,16 +30,19 @@ struct satchel_incoming_outcome {
     enum satchel_incoming_result result;
     uint64_t cursor; /* of its entry, if merged */
     uint32_t quarantined_count;
-    struct satchel_error error; /* if refused: CORRUPT malformed; STATE a number out of turn; MISMATCH the
+    struct satchel_error
+        error; /* if refused: CORRUPT malformed; STATE a number out of turn; MISMATCH the
                                    number is held with another hash (a copied replica) */
 };
 
-/* Merges `count` change sets in order. A refused one does not touch the others; after it, later ones of
- * the same device are refused too. OK, or a status of the store: then the caller rolls back and nothing
- * has happened. Rows that break a rule, name tables or columns the schema has not, or that SQLite's
- * constraints refuse are quarantined with their reason; the rest of the change set applies.
+/* Merges `count` change sets in order. A refused one does not touch the others; after it, later
+ * ones of the same device are refused too. OK, or a status of the store: then the caller rolls back
+ * and nothing has happened. Rows that break a rule, name tables or columns the schema has not, or
+ * that SQLite's constraints refuse are quarantined with their reason; the rest of the change set
+ * applies.
  *
- * A stamp is fixed here: not above `now_ms` (clamped), not at or below the device's previous one. */
+ * A stamp is fixed here: not above `now_ms` (clamped), not at or below the device's previous one.
+ */
 enum satchel_status satchel_merge_batch(struct satchel_store *store,
                                         const struct satchel_incoming *batch, size_t count,
                                         int64_t now_ms, struct satchel_incoming_outcome *outcomes,

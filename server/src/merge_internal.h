@@ -14,8 +14,8 @@
 /* The largest change set over the widest table needs 5 GiB: 48 bytes per row and column. */
 #define MERGE_ARENA_BYTES_MAX ((size_t)8 << 30)
 #define MERGE_ROWS_MAX (4u << 20)
-/* Of a quarantine note: what SQLite said may quote a value of any length. Every part of a change set
- * may need one, within SATCHEL_NOTES_BYTES_MAX. */
+/* Of a quarantine note: what SQLite said may quote a value of any length. Every part of a change
+ * set may need one, within SATCHEL_NOTES_BYTES_MAX. */
 #define MERGE_REASON_BYTES_MAX 200
 /* The versions of one row, the values of its losing heads included. */
 #define MERGE_VERSION_BYTES_MAX ((size_t)64 << 20)

@@ -1,22 +1,24 @@
 /* The store of one workspace: what the merge needs of a database, in batches.
  *
- * Shaped so that a store over the network needs a handful of round trips per batch: load the versions and
- * values of many rows, write many rows, append many entries, one commit. The merge (merge.h) is a pure
- * function of what it loads here and the batch; it never issues SQL. One writer per store.
+ * Shaped so that a store over the network needs a handful of round trips per batch: load the
+ * versions and values of many rows, write many rows, append many entries, one commit. The merge
+ * (merge.h) is a pure function of what it loads here and the batch; it never issues SQL. One writer
+ * per store.
  *
- * In the SQLite store (store_sqlite.c) one file holds everything: the application's tables exactly as the
- * schema declares them, and
+ * In the SQLite store (store_sqlite.c) one file holds everything: the application's tables exactly
+ * as the schema declares them, and
  *
- *   satchel_workspace   one row: name, workspace id, node id (this incarnation), head cursor, last seq, ...
+ *   satchel_workspace   one row: name, workspace id, node id (this incarnation), head, seq, ...
  *   satchel_id          ids as small numbers, for versions (row.h)
  *   satchel_row         version of every row ever seen, by satchel_row_name; deleted rows included
- *   satchel_device      id, user, token hash, last number and its hash, cursor, clock error, last seen, ...
+ *   satchel_device      id, user, token hash, last number and its hash, cursor, clock error, ...
  *   satchel_hash        hash of every change set by device and number
  *   satchel_user, satchel_grant, satchel_invite, and the log's tables (sql/include/satchel/log.h)
  *
- * satchel_entry.timeline: per part of the entry's body, the cursor of the previous entry that touched the
- * same row (0: none), as MessagePack array: the row's timeline is a chain through the log that starts at
- * satchel_version_timeline. A quarantined part is not in the chain (its element is 0). */
+ * satchel_entry.timeline: per part of the entry's body, the cursor of the previous entry that
+ * touched the same row (0: none), as MessagePack array: the row's timeline is a chain through the
+ * log that starts at satchel_version_timeline. A quarantined part is not in the chain (its element
+ * is 0). */
 #ifndef SATCHEL_STORE_H
 #define SATCHEL_STORE_H
 
@@ -42,7 +44,7 @@ struct satchel_store_row {
 struct satchel_store_device {
     struct satchel_id id;
     struct satchel_span user;
-    uint64_t last_number; /* held; 0: none yet */
+    uint64_t last_number;                  /* held; 0: none yet */
     uint8_t last_hash[SATCHEL_HASH_BYTES]; /* chained over all its change sets: H(previous, hash) */
     satchel_stamp last_stamp;
 };
@@ -50,28 +52,29 @@ struct satchel_store_device {
 struct satchel_store_head {
     struct satchel_id workspace_id;
     struct satchel_id node;
-    uint64_t cursor; /* of the last entry */
-    uint64_t seq;    /* of the last change set accepted first-hand */
+    uint64_t cursor;     /* of the last entry */
+    uint64_t seq;        /* of the last change set accepted first-hand */
     satchel_stamp stamp; /* the greatest stamp held */
 };
 
-/* Every call but the reads is made inside begin .. commit by the one writer. `error` gets SQL, IO, NOMEM.
- * write_rows writes all rows or none: REFUSED when constraints or triggers of the schema refuse some; then
- * `refusals` (one per row, zeroed by the caller) has the reason of each of those, in `arena`. */
+/* Every call but the reads is made inside begin .. commit by the one writer. `error` gets SQL, IO,
+ * NOMEM. write_rows writes all rows or none: REFUSED when constraints or triggers of the schema
+ * refuse some; then `refusals` (one per row, zeroed by the caller) has the reason of each of those,
+ * in `arena`. */
 struct satchel_store_ops {
     enum satchel_status (*begin)(struct satchel_store *, struct satchel_error *);
     enum satchel_status (*commit)(struct satchel_store *, struct satchel_error *);
     void (*rollback)(struct satchel_store *);
     enum satchel_status (*load_head)(struct satchel_store *, struct satchel_store_head *,
                                      struct satchel_error *);
-    enum satchel_status (*load_devices)(struct satchel_store *, struct satchel_store_device *,
-                                        size_t count, struct satchel_arena *,
-                                        struct satchel_error *); /* by id; NOT_FOUND if one is missing */
-    enum satchel_status (*load_rows)(struct satchel_store *, struct satchel_store_row *, size_t count,
-                                     struct satchel_arena *, struct satchel_error *);
-    enum satchel_status (*load_entries)(struct satchel_store *, const uint64_t *cursors, size_t count,
-                                        struct satchel_entry *, struct satchel_span *timelines,
-                                        struct satchel_arena *,
+    enum satchel_status (*load_devices)(
+        struct satchel_store *, struct satchel_store_device *, size_t count, struct satchel_arena *,
+        struct satchel_error *); /* by id; NOT_FOUND if one is missing */
+    enum satchel_status (*load_rows)(struct satchel_store *, struct satchel_store_row *,
+                                     size_t count, struct satchel_arena *, struct satchel_error *);
+    enum satchel_status (*load_entries)(struct satchel_store *, const uint64_t *cursors,
+                                        size_t count, struct satchel_entry *,
+                                        struct satchel_span *timelines, struct satchel_arena *,
                                         struct satchel_error *); /* bodies in stored form */
     /* The hash kept with a change set, for idempotency. NOT_FOUND. */
     enum satchel_status (*load_hash)(struct satchel_store *, const struct satchel_id *device,
@@ -84,10 +87,12 @@ struct satchel_store_ops {
                                           const struct satchel_span *timelines,
                                           const uint8_t (*hashes)[SATCHEL_HASH_BYTES], size_t count,
                                           struct satchel_error *);
-    enum satchel_status (*write_conflicts)(struct satchel_store *, const struct satchel_conflict_note *,
-                                           size_t count, struct satchel_error *);
-    enum satchel_status (*write_devices)(struct satchel_store *, const struct satchel_store_device *,
-                                         size_t count, struct satchel_error *);
+    enum satchel_status (*write_conflicts)(struct satchel_store *,
+                                           const struct satchel_conflict_note *, size_t count,
+                                           struct satchel_error *);
+    enum satchel_status (*write_devices)(struct satchel_store *,
+                                         const struct satchel_store_device *, size_t count,
+                                         struct satchel_error *);
     enum satchel_status (*write_head)(struct satchel_store *, const struct satchel_store_head *,
                                       struct satchel_error *);
     void (*close)(struct satchel_store *);

@@ -1,11 +1,11 @@
 /* One workspace on a server: its store, its schema, and the threads that work on them.
  *
- * The writer thread owns the store's writing connection (the only one that checkpoints): it takes jobs
- * from a bounded queue, merges as many PUSH jobs as have gathered in one transaction (group commit,
- * synchronous=FULL) and completes them only after the commit. Two reader threads own a read-only
- * connection each: one sends entries and migrations, the other answers what may take long, digests and
- * SQL. Every job is completed exactly once, by a call of `complete` on one of these threads (jobs of
- * different threads in any order); nobody else ever blocks on SQLite. */
+ * The writer thread owns the store's writing connection (the only one that checkpoints): it takes
+ * jobs from a bounded queue, merges as many PUSH jobs as have gathered in one transaction (group
+ * commit, synchronous=FULL) and completes them only after the commit. Two reader threads own a
+ * read-only connection each: one sends entries and migrations, the other answers what may take
+ * long, digests and SQL. Every job is completed exactly once, by a call of `complete` on one of
+ * these threads (jobs of different threads in any order); nobody else ever blocks on SQLite. */
 #ifndef SATCHEL_WORKSPACE_H
 #define SATCHEL_WORKSPACE_H
 
@@ -15,19 +15,19 @@ struct satchel_workspace;
 
 enum satchel_job_kind {
     /* writer */
-    SATCHEL_JOB_JOIN,    /* message.join -> joined + schema */
-    SATCHEL_JOB_ATTACH,  /* message.hello -> welcome (checks the token; records device facts) */
-    SATCHEL_JOB_PUSH,    /* device, message.push -> acked_number */
-    SATCHEL_JOB_ADMIN,   /* writing verbs */
+    SATCHEL_JOB_JOIN,   /* message.join -> joined + schema */
+    SATCHEL_JOB_ATTACH, /* message.hello -> welcome (checks the token; records device facts) */
+    SATCHEL_JOB_PUSH,   /* device, message.push -> acked_number */
+    SATCHEL_JOB_ADMIN,  /* writing verbs */
     /* reader */
     SATCHEL_JOB_SCHEMA,  /* migrations after `after` */
     SATCHEL_JOB_ENTRIES, /* entries after cursor `after` for `device` */
     SATCHEL_JOB_DIGESTS,
-    SATCHEL_JOB_QUERY    /* reading verbs of admin */
+    SATCHEL_JOB_QUERY /* reading verbs of admin */
 };
 
-/* A request and its answer. The submitter fills the first part; all memory of request and answer lives in
- * `arena`, which belongs to the job. `owner` is the submitter's. */
+/* A request and its answer. The submitter fills the first part; all memory of request and answer
+ * lives in `arena`, which belongs to the job. `owner` is the submitter's. */
 struct satchel_job {
     enum satchel_job_kind kind;
     void *owner;
@@ -42,10 +42,10 @@ struct satchel_job {
     /* the answer */
     enum satchel_status status;
     struct satchel_error error;
-    uint64_t acked_number;           /* PUSH: everything up to it is durable */
-    bool reached_end;                /* ENTRIES: nothing after these at that moment */
-    struct satchel_vector vector;    /* ENTRIES: belongs to the last entry */
-    uint64_t head;                   /* ENTRIES: cursor of the last entry of the store */
+    uint64_t acked_number;             /* PUSH: everything up to it is durable */
+    bool reached_end;                  /* ENTRIES: nothing after these at that moment */
+    struct satchel_vector vector;      /* ENTRIES: belongs to the last entry */
+    uint64_t head;                     /* ENTRIES: cursor of the last entry of the store */
     struct satchel_message answers[2]; /* messages to send, e.g. JOINED and SCHEMA */
     uint32_t answer_count;
 };
@@ -53,8 +53,8 @@ struct satchel_job {
 struct satchel_job *satchel_job_new(enum satchel_job_kind kind);
 void satchel_job_free(struct satchel_job *job);
 /* Copies a decoded message into the job's arena as its request. NOMEM, LIMIT. */
-enum satchel_status satchel_job_take_request(struct satchel_job *job,
-                                             const struct satchel_message *message) SATCHEL_MUST_USE;
+enum satchel_status satchel_job_take_request(
+    struct satchel_job *job, const struct satchel_message *message) SATCHEL_MUST_USE;
 
 struct satchel_workspace_callbacks {
     void *context;
@@ -66,25 +66,24 @@ struct satchel_workspace_callbacks {
 };
 
 /* Opens DATA/NAME.db and starts its threads. IO, SQL, CORRUPT, MISMATCH (no central store). */
-enum satchel_status satchel_workspace_open(struct satchel_workspace **out, const char *data_directory,
-                                           const char *name,
+enum satchel_status satchel_workspace_open(struct satchel_workspace **out,
+                                           const char *data_directory, const char *name,
                                            const struct satchel_workspace_callbacks *callbacks,
                                            struct satchel_error *error) SATCHEL_MUST_USE;
-/* Checks the schema, creates DATA/NAME.db (atomically: a crash leaves nothing usable by that name) with
- * the first rows of the migrations as a change set of the node, then opens it. EXISTS, SCHEMA, INVALID. */
-enum satchel_status satchel_workspace_create(struct satchel_workspace **out,
-                                             const char *data_directory, const char *name,
-                                             const struct satchel_migration *migrations,
-                                             uint32_t migration_count,
-                                             const struct satchel_workspace_callbacks *callbacks,
-                                             struct satchel_span *notice, struct satchel_arena *arena,
-                                             struct satchel_error *error) SATCHEL_MUST_USE;
+/* Checks the schema, creates DATA/NAME.db (atomically: a crash leaves nothing usable by that name)
+ * with the first rows of the migrations as a change set of the node, then opens it. EXISTS, SCHEMA,
+ * INVALID. */
+enum satchel_status satchel_workspace_create(
+    struct satchel_workspace **out, const char *data_directory, const char *name,
+    const struct satchel_migration *migrations, uint32_t migration_count,
+    const struct satchel_workspace_callbacks *callbacks, struct satchel_span *notice,
+    struct satchel_arena *arena, struct satchel_error *error) SATCHEL_MUST_USE;
 /* Finishes the commit in hand, completes queued jobs with STATE, stops the threads, closes. */
 void satchel_workspace_close(struct satchel_workspace *workspace);
 const char *satchel_workspace_name(const struct satchel_workspace *workspace);
 
-/* Queues a job. BUSY: the queue is full (the job stays the caller's): stop reading from that peer and try
- * again. STATE: the workspace is closing. */
+/* Queues a job. BUSY: the queue is full (the job stays the caller's): stop reading from that peer
+ * and try again. STATE: the workspace is closing. */
 enum satchel_status satchel_workspace_submit(struct satchel_workspace *workspace,
                                              struct satchel_job *job) SATCHEL_MUST_USE;
 
@@ -96,8 +95,8 @@ enum satchel_status satchel_migrations_of_arguments(const struct satchel_value *
                                                     struct satchel_migration **out,
                                                     uint32_t *out_count,
                                                     struct satchel_error *error) SATCHEL_MUST_USE;
-/* Removes what a crash during satchel_workspace_create left in the data directory. For the server's start,
- * before any workspace is opened. IO. */
+/* Removes what a crash during satchel_workspace_create left in the data directory. For the server's
+ * start, before any workspace is opened. IO. */
 enum satchel_status satchel_workspace_sweep(const char *data_directory,
                                             struct satchel_error *error) SATCHEL_MUST_USE;
 
@@ -105,10 +104,10 @@ enum satchel_status satchel_workspace_sweep(const char *data_directory,
 bool satchel_workspace_name_is_valid(struct satchel_span name);
 
 /* ---- verbs of ADMIN / QUERY jobs: request.admin.arguments[0] ----
- * The hub answers workspace.create NAME FILE SQL [FILE SQL]… and workspace.list itself; the rest name the
- * workspace in arguments[1]:
- *   writer: workspace.deploy W FILE SQL [FILE SQL]…   (all migrations; the held ones must be unchanged)
- *           user.add W LOGIN ROLE|NULL [GRANT]…       (refused where the schema defines satchel_users)
+ * The hub answers workspace.create NAME FILE SQL [FILE SQL]… and workspace.list itself; the rest
+ * name the workspace in arguments[1]:
+ *   writer: workspace.deploy W FILE SQL [FILE SQL]…   all migrations; held ones unchanged
+ *           user.add W LOGIN ROLE|NULL [GRANT]…       not where the schema has satchel_users
  *           invite W LOGIN                            -> text: the code
  *           device.revoke W ID                        -> refused: not built yet
  *   reader: workspace.sql W SQL                       one SELECT (read-only enforced by SQLite)

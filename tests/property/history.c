@@ -1,5 +1,5 @@
-/* Owns the generator of histories. What a device had been shown is modelled as DESIGN §6 has it:
- * the hub's log up to the device's cursor, cut down where local writes were pending. */
+/* Owns the generator of histories. What a device had been shown is modelled as docs/architecture.md
+ * has it: the hub's log up to the device's cursor, cut down where local writes were pending. */
 #include "history.h"
 
 #include <stdio.h>

@@ -113,9 +113,10 @@ static void test_json__numbers_are_exact_and_text_is_escaped(void **state)
     satchel_json_close(&json, ']');
     satchel_json_close(&json, '}');
     assert_int_equal(json.status, SATCHEL_OK);
-    assert_string_equal(satchel_buffer_text(&buffer),
-                        "{\"a\\\"b\":\"\\u0001\\u000a\\\\\xe4\xb8\xad\xef\xbf\xbd\",\"n\":["
-                        "-9223372036854775808,1.0,0.10000000000000001,-0.0,1e999,\"00ab\",true,null]}");
+    assert_string_equal(
+        satchel_buffer_text(&buffer),
+        "{\"a\\\"b\":\"\\u0001\\u000a\\\\\xe4\xb8\xad\xef\xbf\xbd\",\"n\":["
+        "-9223372036854775808,1.0,0.10000000000000001,-0.0,1e999,\"00ab\",true,null]}");
     satchel_buffer_deinit(&buffer);
 }
 

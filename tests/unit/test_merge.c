@@ -337,7 +337,8 @@ static void test_merge__a_refused_row_blames_no_change_set_that_came_with_it(voi
     kit_close(&kit);
 }
 
-/* A replica applies entry by entry: a value that only the next change set mends would stop it for good. */
+/* A replica applies entry by entry: a value that only the next change set mends would stop it for
+ * good. */
 static void test_merge__what_a_later_change_set_of_the_batch_mends_is_set_aside_all_the_same(
     void **state)
 {

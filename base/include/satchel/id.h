@@ -1,4 +1,5 @@
-/* 128-bit identifiers of devices, nodes and conflicts, and their text form (32 lower-case hex digits). */
+/* 128-bit identifiers of devices, nodes and conflicts, and their text form (32 lower-case hex
+ * digits). */
 #ifndef SATCHEL_ID_H
 #define SATCHEL_ID_H
 

@@ -1,6 +1,6 @@
 /* Writes compact JSON into a buffer: the caller opens and closes, commas and escapes are done here.
- * Integers are exact, reals have 17 significant digits (an infinite one is 1e999, a NaN null), bytes
- * that are no UTF-8 become U+FFFD. */
+ * Integers are exact, reals have 17 significant digits (an infinite one is 1e999, a NaN null),
+ * bytes that are no UTF-8 become U+FFFD. */
 #ifndef SATCHEL_JSON_H
 #define SATCHEL_JSON_H
 

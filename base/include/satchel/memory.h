@@ -41,9 +41,13 @@ enum satchel_status satchel_buffer_append(struct satchel_buffer *buffer, const v
                                           size_t size) SATCHEL_MUST_USE;
 enum satchel_status satchel_buffer_format(struct satchel_buffer *buffer, const char *format, ...)
     SATCHEL_PRINTF(2, 3) SATCHEL_MUST_USE;
-/* A terminating NUL behind the bytes, not counted in size; the C string is borrowed. NULL: no memory. */
+/* A terminating NUL behind the bytes, not counted in size; the C string is borrowed. NULL: no
+ * memory. */
 const char *satchel_buffer_text(struct satchel_buffer *buffer);
-static inline void satchel_buffer_clear(struct satchel_buffer *buffer) { buffer->size = 0; }
+static inline void satchel_buffer_clear(struct satchel_buffer *buffer)
+{
+    buffer->size = 0;
+}
 static inline struct satchel_span satchel_buffer_span(const struct satchel_buffer *buffer)
 {
     return satchel_span_of(buffer->data, buffer->size);
@@ -71,9 +75,11 @@ void *satchel_arena_alloc_zero(struct satchel_arena *arena, size_t size_bytes);
 struct satchel_span satchel_arena_copy(struct satchel_arena *arena, struct satchel_span bytes);
 
 /* A zeroed array of `count` elements, overflow-checked. */
-static inline void *satchel_arena_array(struct satchel_arena *arena, size_t count, size_t item_bytes)
+static inline void *satchel_arena_array(struct satchel_arena *arena, size_t count,
+                                        size_t item_bytes)
 {
-    return count > SIZE_MAX / item_bytes ? NULL : satchel_arena_alloc_zero(arena, count * item_bytes);
+    return count > SIZE_MAX / item_bytes ? NULL
+                                         : satchel_arena_alloc_zero(arena, count * item_bytes);
 }
 #define SATCHEL_ARENA_ARRAY(arena, type, count) \
     ((type *)satchel_arena_array((arena), (size_t)(count), sizeof(type)))

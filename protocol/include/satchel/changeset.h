@@ -1,10 +1,10 @@
 /* The change set: what one local transaction changed, as it travels and as every log stores it.
  *
- * Identified by (device, number). Device, number and stamp travel beside the body, because the first
- * node may still fix the stamp and a copied replica may be given another device id; everything else is
- * the body, written once, when the transaction committed, and never changed:
+ * Identified by (device, number). Device, number and stamp travel beside the body, because the
+ * first node may still fix the stamp and a copied replica may be given another device id;
+ * everything else is the body, written once, when the transaction committed, and never changed:
  *
- *   body   = header part*                                          (MessagePack items one after another)
+ *   body   = header part*                                    MessagePack items one after another
  *   header = [ 1, schema, seen, role, part_count ]                 1: version of the format
  *   seen   = [ node16, seq, node16, seq, ... ]                     ascending node
  *   part   = [ op, table, key, columns, values, exceptions ]
@@ -13,9 +13,10 @@
  *            columns: array of ascending column numbers; values: array of the same length;
  *            exceptions: array of [ column or nil for the row, kind, seen ], usually empty
  *
- * One part per row and change set (a later version adds parts for masked columns). The hash of a change
- * set is a root over its parts, each hashed (BLAKE2b) under a key derived from the change set's secret,
- * so that a withheld part can be named without being guessable; it leaves out device, number and stamp. */
+ * One part per row and change set (a later version adds parts for masked columns). The hash of a
+ * change set is a root over its parts, each hashed (BLAKE2b) under a key derived from the change
+ * set's secret, so that a withheld part can be named without being guessable; it leaves out device,
+ * number and stamp. */
 #ifndef SATCHEL_CHANGESET_H
 #define SATCHEL_CHANGESET_H
 
@@ -65,19 +66,19 @@ struct satchel_changeset {
     struct satchel_part *parts;
 };
 
-/* Decodes and validates a whole body: counts, ascending columns, key of 1..16 values, no bytes left over.
- * Values borrow from `body`, arrays live in `arena`. CORRUPT, VERSION, LIMIT, NOMEM. */
+/* Decodes and validates a whole body: counts, ascending columns, key of 1..16 values, no bytes left
+ * over. Values borrow from `body`, arrays live in `arena`. CORRUPT, VERSION, LIMIT, NOMEM. */
 enum satchel_status satchel_changeset_decode(struct satchel_span body, struct satchel_arena *arena,
                                              struct satchel_changeset *out,
                                              struct satchel_error *error) SATCHEL_MUST_USE;
 
-/* The header and then one part at a time, without an array of all; `cursor` from satchel_cursor_of(body).
- * The part's arrays live in `arena`, which the caller may reset between parts. */
+/* The header and then one part at a time, without an array of all; `cursor` from
+ * satchel_cursor_of(body). The part's arrays live in `arena`, which the caller may reset between
+ * parts. */
 struct satchel_cursor;
-enum satchel_status satchel_changeset_read_header(struct satchel_cursor *cursor,
-                                                  struct satchel_arena *arena,
-                                                  struct satchel_changeset_header *out)
-    SATCHEL_MUST_USE;
+enum satchel_status satchel_changeset_read_header(
+    struct satchel_cursor *cursor, struct satchel_arena *arena,
+    struct satchel_changeset_header *out) SATCHEL_MUST_USE;
 enum satchel_status satchel_changeset_read_part(struct satchel_cursor *cursor,
                                                 struct satchel_arena *arena,
                                                 struct satchel_part *out) SATCHEL_MUST_USE;
@@ -95,12 +96,12 @@ enum satchel_status satchel_changeset_hash(struct satchel_span body,
 
 /* ---- stored form: what a log's blob column holds ---- */
 
-/* Appends body to `out`, behind one byte that says whether it is zstd-compressed (level 1, from 1 KiB on
- * and only if smaller). */
+/* Appends body to `out`, behind one byte that says whether it is zstd-compressed (level 1, from 1
+ * KiB on and only if smaller). */
 enum satchel_status satchel_body_store(struct satchel_span body,
                                        struct satchel_buffer *out) SATCHEL_MUST_USE;
-/* The body of a stored form: borrowed from `stored` if it is raw, else decompressed into `scratch` (which
- * is cleared first). CORRUPT, LIMIT, NOMEM. */
+/* The body of a stored form: borrowed from `stored` if it is raw, else decompressed into `scratch`
+ * (which is cleared first). CORRUPT, LIMIT, NOMEM. */
 enum satchel_status satchel_body_load(struct satchel_span stored, struct satchel_buffer *scratch,
                                       struct satchel_span *body) SATCHEL_MUST_USE;
 

@@ -1,18 +1,19 @@
 /* The entry: one change set's place in a node's stream, with what it did to the node's tables.
  *
- * A device applies effects, never its own guess. Most parts take effect as they stand; those are not
- * repeated: an entry lists the parts that did not ("unlike"), and all effects of these explicitly.
- * What an entry says beside the change set's body is its *notes*, stored by every log as one blob:
+ * A device applies effects, never its own guess. Most parts take effect as they stand; those are
+ * not repeated: an entry lists the parts that did not ("unlike"), and all effects of these
+ * explicitly. What an entry says beside the change set's body is its *notes*, stored by every log
+ * as one blob:
  *
  *   notes     = [ unlike, effects, conflicts, quarantined ]
  *   unlike    = [ part index, ... ]                                                ascending
- *   effect    = [ kind, table, key, columns, values ]    kind: 0 delta, 1 whole row, 2 gone, 3 evict
+ *   effect    = [ kind, table, key, columns, values ]   kind: 0 delta, 1 whole row, 2 gone, 3 evict
  *   conflict  = see struct satchel_conflict_note
  *   quarantined = [ [ part index, reason ], ... ]        these parts are also in unlike
  *
- * "As it stands" for an insert: the row now exists and has the written values, others their default; for
- * an update: the written fields have the written values; for a delete: the row is gone. A part with a
- * counter is always unlike, because the effect is the sum. */
+ * "As it stands" for an insert: the row now exists and has the written values, others their
+ * default; for an update: the written fields have the written values; for a delete: the row is
+ * gone. A part with a counter is always unlike, because the effect is the sum. */
 #ifndef SATCHEL_ENTRY_H
 #define SATCHEL_ENTRY_H
 
@@ -20,7 +21,7 @@
 
 enum satchel_effect_kind {
     SATCHEL_EFFECT_DELTA = 0, /* these fields of a row that exists; ignored where it is not held */
-    SATCHEL_EFFECT_WHOLE = 1, /* the row exists with these values, columns left out have their default */
+    SATCHEL_EFFECT_WHOLE = 1, /* the row exists with these values, others their default */
     SATCHEL_EFFECT_GONE = 2,  /* the row does not exist */
     SATCHEL_EFFECT_EVICT = 3  /* the row has left the receiver's scope (no delete) */
 };
@@ -36,19 +37,19 @@ struct satchel_effect {
 
 /* A conflict that this entry opened, changed or closed. */
 struct satchel_conflict_note {
-    struct satchel_id id;  /* satchel_conflict_id */
+    struct satchel_id id; /* satchel_conflict_id */
     bool is_open;
     uint32_t table;
     const struct satchel_value *key;
     uint32_t key_count;
-    uint32_t unit;          /* lowest column number, or SATCHEL_COLUMN_ROW: a lost delete */
+    uint32_t unit; /* lowest column number, or SATCHEL_COLUMN_ROW: a lost delete */
     enum satchel_severity severity;
     struct satchel_order loser, winner;
-    struct satchel_span loser_user, winner_user;  /* logins */
-    struct satchel_field *lost;  /* the unit's columns with the losing values; none for a delete */
-    struct satchel_field *kept;  /* the same columns with the node's values */
+    struct satchel_span loser_user, winner_user; /* logins */
+    struct satchel_field *lost; /* the unit's columns with the losing values; none for a delete */
+    struct satchel_field *kept; /* the same columns with the node's values */
     uint32_t column_count;
-    satchel_stamp resolved;   /* of the write that closed it, 0 while open */
+    satchel_stamp resolved; /* of the write that closed it, 0 while open */
 };
 
 struct satchel_quarantine_note {
@@ -83,7 +84,7 @@ struct satchel_entry {
     uint64_t seq;    /* the node's position of the change set; 0: got none here */
     struct satchel_id device;
     uint64_t number;
-    satchel_stamp stamp; /* as fixed by the first node */
+    satchel_stamp stamp;      /* as fixed by the first node */
     struct satchel_span user; /* login of the author */
     const uint8_t *secret;    /* SATCHEL_SECRET_BYTES */
     struct satchel_span body; /* empty for its author, who has it */

@@ -4,8 +4,8 @@
  *   frame   = byte 0: 0 raw, 1 zstd (one shot, content size demanded), then the message
  *   message = [ kind, fields... ]                                    MessagePack, one array
  *
- * The fields of each kind are the members of its struct below, in order; trailing fields unknown to the
- * reader are ignored, so that a later version may add some. */
+ * The fields of each kind are the members of its struct below, in order; trailing fields unknown to
+ * the reader are ignored, so that a later version may add some. */
 #ifndef SATCHEL_MESSAGE_H
 #define SATCHEL_MESSAGE_H
 
@@ -14,17 +14,18 @@
 
 #define SATCHEL_PROTOCOL_VERSION 1
 
-/* Of a frame before and after decompression: an entry with a change set of the largest size fits, and
- * notes of SATCHEL_NOTES_BYTES_MAX, behind a batch of others. */
+/* Of a frame before and after decompression: an entry with a change set of the largest size fits,
+ * and notes of SATCHEL_NOTES_BYTES_MAX, behind a batch of others. */
 #define SATCHEL_FRAME_BYTES_MAX (64u << 20)
-/* The same for what a server hears from an attached device: a change set of the largest size fits. */
+/* The same for what a server hears from an attached device: a change set of the largest size fits.
+ */
 #define SATCHEL_FRAME_BYTES_MAX_PUSH (SATCHEL_CHANGESET_BYTES_MAX + (1u << 20))
 /* Of the notes of one entry; who writes notes keeps them within it. */
-#define SATCHEL_NOTES_BYTES_MAX \
-    (SATCHEL_FRAME_BYTES_MAX - SATCHEL_CHANGESET_BYTES_MAX - (1u << 20))
+#define SATCHEL_NOTES_BYTES_MAX (SATCHEL_FRAME_BYTES_MAX - SATCHEL_CHANGESET_BYTES_MAX - (1u << 20))
 /* Change sets in one PUSH: each costs the server far more than its bytes. */
 #define SATCHEL_PUSH_ITEMS_MAX 8192
-/* The same before the peer has shown a valid token. Admin requests carry schemas, hence 4 MiB there. */
+/* The same before the peer has shown a valid token. Admin requests carry schemas, hence 4 MiB
+ * there. */
 #define SATCHEL_FRAME_BYTES_MAX_EARLY (4u << 20)
 #define SATCHEL_NAME_BYTES_MAX 128
 #define SATCHEL_TOKEN_BYTES 32
@@ -52,8 +53,8 @@ enum satchel_message_kind {
     SATCHEL_MESSAGE_ERROR = 64
 };
 
-/* Clock measurement; answered by the session itself. Milliseconds; client_ms is the client's monotonic
- * clock and comes back untouched. */
+/* Clock measurement; answered by the session itself. Milliseconds; client_ms is the client's
+ * monotonic clock and comes back untouched. */
 struct satchel_message_time {
     int64_t client_ms;
 };
@@ -62,8 +63,8 @@ struct satchel_message_time_reply {
     int64_t server_ms; /* UTC, ms since 1970 */
 };
 
-/* Enrolment. The device makes its id and token itself, so that a repeated JOIN after a lost answer is
- * the same JOIN. */
+/* Enrolment. The device makes its id and token itself, so that a repeated JOIN after a lost answer
+ * is the same JOIN. */
 struct satchel_message_join {
     uint64_t protocol;
     struct satchel_span workspace;
@@ -84,31 +85,31 @@ struct satchel_message_hello {
     struct satchel_id workspace_id;
     struct satchel_id device;
     struct satchel_span token;
-    struct satchel_id node;  /* the incarnation its cursor belongs to; zero: none yet */
+    struct satchel_id node; /* the incarnation its cursor belongs to; zero: none yet */
     uint64_t cursor;
     struct satchel_vector seen;
-    uint64_t durable;        /* highest of its numbers known durable; 0 until servers say so */
-    uint64_t last_number;    /* the highest number it has ever committed */
-    uint64_t schema;         /* migrations it has applied */
-    int64_t clock_error_ms;  /* device clock minus server clock, as just measured */
+    uint64_t durable;       /* highest of its numbers known durable; 0 until servers say so */
+    uint64_t last_number;   /* the highest number it has ever committed */
+    uint64_t schema;        /* migrations it has applied */
+    int64_t clock_error_ms; /* device clock minus server clock, as just measured */
     struct satchel_span software;
 };
 /* ... and the node's. */
 struct satchel_message_welcome {
-    struct satchel_id node;        /* this incarnation */
-    struct satchel_vector vector;  /* what the node holds */
-    uint64_t head;                 /* cursor of its last entry */
-    uint64_t last_number;          /* of this device, held by the node: it accepts from the next on */
-    struct satchel_id last_hash;   /* of that change set, the first bytes; zero: not known */
-    uint64_t schema;               /* migrations deployed */
+    struct satchel_id node;       /* this incarnation */
+    struct satchel_vector vector; /* what the node holds */
+    uint64_t head;                /* cursor of its last entry */
+    uint64_t last_number;        /* of this device, held by the node: it accepts from the next on */
+    struct satchel_id last_hash; /* of that change set, the first bytes; zero: not known */
+    uint64_t schema;             /* migrations deployed */
     struct satchel_span user;
     struct satchel_span role;
 };
 
 struct satchel_migration {
-    uint64_t number;           /* 1, 2, ... as in 001_init.sql */
-    struct satchel_span name;  /* the file's name */
-    struct satchel_span sql;   /* the file, annotations and all */
+    uint64_t number;          /* 1, 2, ... as in 001_init.sql */
+    struct satchel_span name; /* the file's name */
+    struct satchel_span sql;  /* the file, annotations and all */
 };
 /* Migrations the device lacks, in order; sent before any entry that needs them. */
 struct satchel_message_schema {
@@ -118,8 +119,8 @@ struct satchel_message_schema {
 
 struct satchel_push_item {
     uint64_t number;
-    satchel_stamp stamp;       /* corrected by the device after the handshake's clock measurement */
-    const uint8_t *secret;     /* SATCHEL_SECRET_BYTES */
+    satchel_stamp stamp;   /* corrected by the device after the handshake's clock measurement */
+    const uint8_t *secret; /* SATCHEL_SECRET_BYTES */
     struct satchel_span body;
 };
 /* Change sets in ascending contiguous number. */
@@ -136,15 +137,15 @@ struct satchel_message_entries {
     struct satchel_entry *entries;
     uint32_t entry_count;
 };
-/* The device has been sent everything up to this cursor, which was the end; `vector` belongs to it. Sent
- * when a session first reaches the end, and as a heartbeat. */
+/* The device has been sent everything up to this cursor, which was the end; `vector` belongs to it.
+ * Sent when a session first reaches the end, and as a heartbeat. */
 struct satchel_message_head {
     uint64_t cursor;
     struct satchel_vector vector;
 };
 
 struct satchel_table_digest {
-    uint64_t table;     /* number in the schema */
+    uint64_t table; /* number in the schema */
     uint64_t row_count;
     struct satchel_id digest; /* sum of row digests, see sql/include/satchel/digest.h */
 };
@@ -154,7 +155,8 @@ struct satchel_message_digests {
     uint32_t table_count;
 };
 
-/* Administration: a verb and its arguments as text or NULL, with the data directory's admin token. */
+/* Administration: a verb and its arguments as text or NULL, with the data directory's admin token.
+ */
 struct satchel_message_admin {
     struct satchel_span token;
     struct satchel_value *arguments; /* [0] is the verb, e.g. "workspace.create" */
@@ -208,7 +210,8 @@ enum satchel_status satchel_message_read(struct satchel_span bytes, struct satch
 /* Frame = compression byte + message. Compresses from 200 bytes on if that is smaller. */
 enum satchel_status satchel_frame_write(struct satchel_buffer *out,
                                         struct satchel_span message) SATCHEL_MUST_USE;
-/* The message of a frame: borrowed, or decompressed into `scratch` (cleared first), at most bytes_max. */
+/* The message of a frame: borrowed, or decompressed into `scratch` (cleared first), at most
+ * bytes_max. */
 enum satchel_status satchel_frame_read(struct satchel_span frame, size_t bytes_max,
                                        struct satchel_buffer *scratch, struct satchel_span *message,
                                        struct satchel_error *error) SATCHEL_MUST_USE;

@@ -1,7 +1,7 @@
 /* The session: a state machine between two ends, without I/O. Bytes in, bytes out, time passed in.
  *
- * The owner of a session (a device's sync, the server's hub, a test, a simulator) feeds it what arrives
- * and the time, takes events and answers with messages, and sends what it puts out:
+ * The owner of a session (a device's sync, the server's hub, a test, a simulator) feeds it what
+ * arrives and the time, takes events and answers with messages, and sends what it puts out:
  *
  *   on bytes from the transport   satchel_session_receive(session, bytes, size, is_last, now)
  *   until it returns false        satchel_session_next_event(session, &message)       act on each
@@ -10,10 +10,10 @@
  *   now and then (1 s)            satchel_session_tick(session, now)
  *   after satchel_session_failed  send what is left in the output, then close the transport
  *
- * It owns: framing, limits, compression; which message may come in which state; contiguous PUSH numbers
- * and ascending cursors; answering TIME (server); measuring the clock (client: four TIME exchanges before
- * the first JOIN, HELLO or ADMIN goes out, best round trip counts); timeouts of silence. It knows nothing
- * of rows, stores, sockets or threads. */
+ * It owns: framing, limits, compression; which message may come in which state; contiguous PUSH
+ * numbers and ascending cursors; answering TIME (server); measuring the clock (client: four TIME
+ * exchanges before the first JOIN, HELLO or ADMIN goes out, best round trip counts); timeouts of
+ * silence. It knows nothing of rows, stores, sockets or threads. */
 #ifndef SATCHEL_SESSION_H
 #define SATCHEL_SESSION_H
 
@@ -33,8 +33,8 @@ struct satchel_session_options {
     size_t size; /* sizeof this struct */
     enum satchel_side side;
     const struct satchel_allocator *allocator; /* NULL: malloc */
-    size_t output_bytes_max;  /* send returns BUSY while more than this waits; 0: 1 MiB */
-    int64_t silence_ms_max;   /* the peer is lost after this long without a frame; 0: never */
+    size_t output_bytes_max; /* send returns BUSY while more than this waits; 0: 1 MiB */
+    int64_t silence_ms_max;  /* the peer is lost after this long without a frame; 0: never */
 };
 
 /* INVALID, NOMEM. */
@@ -43,26 +43,28 @@ enum satchel_status satchel_session_new(struct satchel_session **out,
                                         struct satchel_now now) SATCHEL_MUST_USE;
 void satchel_session_free(struct satchel_session *session);
 
-/* A run of bytes of one WebSocket message; `is_last` ends the message. OK, or the session has failed:
- * CORRUPT, LIMIT, VERSION, STATE, NOMEM; a server session then has an ERROR in its output. At most one
- * frame's events wait: take them before giving it the next frame (else STATE, nothing is lost). */
+/* A run of bytes of one WebSocket message; `is_last` ends the message. OK, or the session has
+ * failed: CORRUPT, LIMIT, VERSION, STATE, NOMEM; a server session then has an ERROR in its output.
+ * At most one frame's events wait: take them before giving it the next frame (else STATE, nothing
+ * is lost). */
 enum satchel_status satchel_session_receive(struct satchel_session *session, const void *bytes,
                                             size_t size, bool is_last,
                                             struct satchel_now now) SATCHEL_MUST_USE;
 
-/* The next message for the owner, or false. Valid until the next receive or tick, which give its memory
- * back: an idle session keeps none. TIME and TIME_REPLY never surface; an ERROR does, and the session has
- * then failed with its status. */
+/* The next message for the owner, or false. Valid until the next receive or tick, which give its
+ * memory back: an idle session keeps none. TIME and TIME_REPLY never surface; an ERROR does, and
+ * the session has then failed with its status. */
 bool satchel_session_next_event(struct satchel_session *session, struct satchel_message *event);
 
-/* Queues a message. BUSY: the output is full, take some and try again; STATE: not in this state or not
- * from this side; LIMIT: the message is over the frame limit; NOMEM. On the client the first JOIN, HELLO
- * or ADMIN waits for the clock measurement by itself, and a HELLO gets its clock_error_ms filled in. */
+/* Queues a message. BUSY: the output is full, take some and try again; STATE: not in this state or
+ * not from this side; LIMIT: the message is over the frame limit; NOMEM. On the client the first
+ * JOIN, HELLO or ADMIN waits for the clock measurement by itself, and a HELLO gets its
+ * clock_error_ms filled in. */
 enum satchel_status satchel_session_send(struct satchel_session *session,
                                          const struct satchel_message *message) SATCHEL_MUST_USE;
 
-/* The next whole frame to send as one binary WebSocket message, or false. Valid until the next call of
- * any function of this session. */
+/* The next whole frame to send as one binary WebSocket message, or false. Valid until the next call
+ * of any function of this session. */
 bool satchel_session_next_output(struct satchel_session *session, struct satchel_span *frame);
 /* Bytes waiting in the output. */
 size_t satchel_session_output_bytes(const struct satchel_session *session);
@@ -78,8 +80,8 @@ enum satchel_status satchel_session_failed(const struct satchel_session *session
 void satchel_session_fail(struct satchel_session *session, enum satchel_status status,
                           const char *text);
 
-/* Client: the measured clock. False before the measurement is complete. server_ms is the server's UTC at
- * monotonic_ms of this device, good to half of round_trip_ms. */
+/* Client: the measured clock. False before the measurement is complete. server_ms is the server's
+ * UTC at monotonic_ms of this device, good to half of round_trip_ms. */
 struct satchel_clock_sample {
     int64_t server_ms;
     int64_t monotonic_ms;
