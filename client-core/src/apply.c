@@ -33,14 +33,7 @@ static const char *const SQL[APPLY_STATEMENT_COUNT] = {
 enum satchel_status satchel_apply_sql_error(const struct satchel_apply *apply, const char *doing,
                                             struct satchel_error *error)
 {
-    sqlite3 *db = apply->replica->db;
-    int code = sqlite3_extended_errcode(db);
-    bool is_busy = (code & 0xff) == SQLITE_BUSY || (code & 0xff) == SQLITE_LOCKED;
-    enum satchel_status status = satchel_error_set(error, is_busy ? SATCHEL_BUSY : SATCHEL_SQL,
-                                                   "cannot %s: %s", doing, sqlite3_errmsg(db));
-    if (error)
-        error->native_code = code;
-    return status;
+    return satchel_sql_error(error, apply->replica->db, "cannot %s", doing);
 }
 
 enum satchel_status satchel_apply_run(struct satchel_apply *apply,

@@ -29,7 +29,7 @@ static const char DELETE_CHANGE[] = "DELETE FROM main.satchel_change WHERE numbe
 
 static enum satchel_status sql_error(struct satchel_capture *capture, const char *what)
 {
-    return satchel_replica_sql_error(&capture->error, capture->replica->db, "%s", what);
+    return satchel_sql_error(&capture->error, capture->replica->db, "%s", what);
 }
 
 static enum satchel_status prepare(struct satchel_capture *capture, const char *sql,

@@ -66,8 +66,7 @@ enum satchel_status satchel_checkpoint_attach(struct satchel_replica *replica,
     if (replica->path[0] == '\0' || !replica->device_text[0])
         return SATCHEL_OK; /* in memory, or no replica: SQLite's own way */
     if (sqlite3_db_config(replica->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL) != SQLITE_OK)
-        return satchel_replica_sql_error(error, replica->db,
-                                         "cannot switch off the checkpoint at close");
+        return satchel_sql_error(error, replica->db, "cannot switch off the checkpoint at close");
     sqlite3_wal_hook(replica->db, after_commit, replica);
     take_lock(replica);
     return SATCHEL_OK;

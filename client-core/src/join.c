@@ -140,7 +140,7 @@ static enum satchel_status write_identity(struct join *join, struct satchel_erro
         status = satchel_replica_create_tables(join->db, error);
     if (status == SATCHEL_OK &&
         sqlite3_prepare_v2(join->db, INSERT_REPLICA, -1, &insert, NULL) != SQLITE_OK)
-        status = satchel_replica_sql_error(error, join->db, "cannot write satchel_replica");
+        status = satchel_sql_error(error, join->db, "cannot write satchel_replica");
     if (status == SATCHEL_OK) {
         sqlite3_bind_int(insert, 1, SATCHEL_REPLICA_FORMAT);
         sqlite3_bind_text(insert, 2, join->options->server, -1, SQLITE_STATIC);
@@ -149,7 +149,7 @@ static enum satchel_status write_identity(struct join *join, struct satchel_erro
         sqlite3_bind_blob(insert, 5, token, sizeof token, SQLITE_STATIC);
         sqlite3_bind_blob(insert, 6, secret, sizeof secret, SQLITE_STATIC);
         if (sqlite3_step(insert) != SQLITE_DONE)
-            status = satchel_replica_sql_error(error, join->db, "cannot write satchel_replica");
+            status = satchel_sql_error(error, join->db, "cannot write satchel_replica");
     }
     sqlite3_finalize(insert);
     if (status == SATCHEL_OK)
@@ -164,7 +164,7 @@ static enum satchel_status open_replica(struct join *join, struct satchel_error 
     struct satchel_open_options open = {.size = sizeof open, .clock = join->options->clock};
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
     if (sqlite3_open_v2(join->path, &join->db, flags, NULL) != SQLITE_OK)
-        return satchel_replica_sql_error(error, join->db, "cannot open %s", join->path);
+        return satchel_sql_error(error, join->db, "cannot open %s", join->path);
     sqlite3_busy_timeout(join->db, SATCHEL_BUSY_TIMEOUT_MS);
     enum satchel_status status = SATCHEL_OK;
     /* Identity before WAL: a file cut here is empty, not a database that nobody knows. */
@@ -221,7 +221,7 @@ static enum satchel_status write_joined(struct join *join, struct satchel_error 
     const struct satchel_message_joined *joined = &join->joined;
     enum satchel_status status = SATCHEL_OK;
     if (sqlite3_prepare_v2(join->db, WRITE_JOINED, -1, &update, NULL) != SQLITE_OK)
-        return satchel_replica_sql_error(error, join->db, "cannot write satchel_replica");
+        return satchel_sql_error(error, join->db, "cannot write satchel_replica");
     sqlite3_bind_text(update, 1, join->options->server, -1, SQLITE_STATIC);
     sqlite3_bind_blob(update, 2, joined->workspace.bytes, sizeof joined->workspace.bytes,
                       SQLITE_STATIC);
@@ -236,7 +236,7 @@ static enum satchel_status write_joined(struct join *join, struct satchel_error 
         sqlite3_bind_int64(update, 8, (sqlite3_int64)join->reference.boot);
     }
     if (sqlite3_step(update) != SQLITE_DONE)
-        status = satchel_replica_sql_error(error, join->db, "cannot write satchel_replica");
+        status = satchel_sql_error(error, join->db, "cannot write satchel_replica");
     sqlite3_finalize(update);
     return status;
 }

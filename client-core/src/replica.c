@@ -2,7 +2,6 @@
  * schema. What is written through it is capture's; what comes from the server, apply's. */
 #include "replica.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -15,32 +14,12 @@ static const char SELECT_IS_REPLICA[] =
     "SELECT count(*) FROM main.sqlite_schema WHERE type='table' AND name='satchel_replica'";
 static const char SELECT_MIGRATION_COUNT[] = "SELECT count(*) FROM main.satchel_migration";
 
-enum satchel_status satchel_replica_sql_error(struct satchel_error *error, sqlite3 *db,
-                                              const char *format, ...)
-{
-    int code = sqlite3_extended_errcode(db);
-    enum satchel_status status = SATCHEL_SQL;
-    if ((code & 0xff) == SQLITE_NOMEM)
-        status = SATCHEL_NOMEM;
-    else if ((code & 0xff) == SQLITE_BUSY || (code & 0xff) == SQLITE_LOCKED)
-        status = SATCHEL_BUSY;
-    char what[SATCHEL_ERROR_BYTES / 2];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(what, sizeof what, format, arguments);
-    va_end(arguments);
-    satchel_error_set(error, status, "%s: %s", what, sqlite3_errmsg(db));
-    if (error)
-        error->native_code = code;
-    return status;
-}
-
 enum satchel_status satchel_replica_execute(sqlite3 *db, const char *sql,
                                             struct satchel_error *error)
 {
     if (sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK)
         return SATCHEL_OK;
-    return satchel_replica_sql_error(error, db, "cannot run \"%.120s\"", sql);
+    return satchel_sql_error(error, db, "cannot run \"%.120s\"", sql);
 }
 
 uint32_t satchel_replica_data_version(const struct satchel_replica *replica)
@@ -144,7 +123,7 @@ static enum satchel_status check_is_replica(struct satchel_replica *replica,
         status = satchel_error_set(error, SATCHEL_CORRUPT, "%s: not an SQLite database (%s)",
                                    replica->path, sqlite3_errmsg(replica->db));
     else
-        status = satchel_replica_sql_error(error, replica->db, "cannot read %s", replica->path);
+        status = satchel_sql_error(error, replica->db, "cannot read %s", replica->path);
     sqlite3_finalize(statement);
     if (status == SATCHEL_OK && !is_replica)
         status = satchel_error_set(error, SATCHEL_MISMATCH,
@@ -171,8 +150,8 @@ enum satchel_status satchel_replica_read_identity(struct satchel_replica *replic
                                    "%s: no Satchel replica: its enrolment was never begun",
                                    replica->path);
     else
-        status = satchel_replica_sql_error(error, replica->db, "cannot read satchel_replica of %s",
-                                           replica->path);
+        status = satchel_sql_error(error, replica->db, "cannot read satchel_replica of %s",
+                                   replica->path);
     sqlite3_finalize(statement);
     return status;
 }
@@ -190,7 +169,7 @@ static enum satchel_status read_migration_count(sqlite3 *db, uint32_t *out,
     if (code == SQLITE_ROW)
         *out = (uint32_t)sqlite3_column_int64(statement, 0);
     else
-        status = satchel_replica_sql_error(error, db, "cannot read satchel_migration");
+        status = satchel_sql_error(error, db, "cannot read satchel_migration");
     sqlite3_finalize(statement);
     return status;
 }
@@ -349,7 +328,7 @@ static enum satchel_status register_all(struct satchel_replica *replica,
 {
     if (satchel_functions_register(replica->db, &replica->identity) != SQLITE_OK ||
         satchel_history_register(replica->db, history_schema, replica) != SQLITE_OK)
-        return satchel_replica_sql_error(error, replica->db, "cannot register Satchel's functions");
+        return satchel_sql_error(error, replica->db, "cannot register Satchel's functions");
     return SATCHEL_OK;
 }
 
@@ -359,8 +338,7 @@ static enum satchel_status hand_over(struct satchel_replica *replica, struct sat
 {
     enum satchel_status status = SATCHEL_OK;
     if (satchel_capture_register(replica) != SQLITE_OK) {
-        status =
-            satchel_replica_sql_error(error, replica->db, "cannot register the capture of writes");
+        status = satchel_sql_error(error, replica->db, "cannot register the capture of writes");
         if (replica->module_count == 0)
             satchel_replica_free(replica);
         return status;
@@ -425,7 +403,7 @@ static enum satchel_status open_database(const char *path, sqlite3 **out,
         return satchel_error_set(error, SATCHEL_CORRUPT, "%s: not an SQLite database", path);
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
     if (sqlite3_open_v2(path, out, flags, NULL) != SQLITE_OK)
-        return satchel_replica_sql_error(error, *out, "cannot open %s", path);
+        return satchel_sql_error(error, *out, "cannot open %s", path);
     sqlite3_extended_result_codes(*out, 1);
     sqlite3_busy_timeout(*out, SATCHEL_BUSY_TIMEOUT_MS);
     return SATCHEL_OK;

@@ -35,6 +35,7 @@
 #include <satchel/log.h>
 #include <satchel/row_io.h>
 #include <satchel/schema.h>
+#include <satchel/sql_error.h>
 #include <satchel/sqlite.h>
 
 #define SATCHEL_REPLICA_FORMAT 1
@@ -147,9 +148,6 @@ void satchel_replica_free(struct satchel_replica *replica);
 /* Changes whenever the database has changed, by this connection or another; as of the last time
  * this connection looked (began to read). */
 uint32_t satchel_replica_data_version(const struct satchel_replica *replica);
-/* NOMEM, BUSY or SQL from the connection's last error, with its words and code behind `format`. */
-enum satchel_status satchel_replica_sql_error(struct satchel_error *error, sqlite3 *db,
-                                              const char *format, ...) SATCHEL_PRINTF(3, 4);
 enum satchel_status satchel_replica_execute(sqlite3 *db, const char *sql,
                                             struct satchel_error *error) SATCHEL_MUST_USE;
 

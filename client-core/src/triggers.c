@@ -179,8 +179,7 @@ static enum satchel_status check_table(struct check *check, const struct satchel
     bool exists = code == SQLITE_ROW && sqlite3_column_int(check->table, 0) == 1;
     sqlite3_reset(check->table);
     if (code != SQLITE_ROW)
-        return satchel_replica_sql_error(check->error, check->replica->db,
-                                         "cannot read the schema");
+        return satchel_sql_error(check->error, check->replica->db, "cannot read the schema");
     if (!exists)
         return satchel_error_set(
             check->error, SATCHEL_SCHEMA,
@@ -205,8 +204,8 @@ static enum satchel_status check_columns(struct check *check, const struct satch
     }
     sqlite3_reset(check->columns);
     if (code != SQLITE_DONE)
-        return satchel_replica_sql_error(check->error, check->replica->db,
-                                         "cannot read the columns of %s", table->name);
+        return satchel_sql_error(check->error, check->replica->db, "cannot read the columns of %s",
+                                 table->name);
     if (!is_equal || count != table->column_count)
         return satchel_error_set(
             check->error, SATCHEL_SCHEMA,
@@ -235,8 +234,7 @@ static enum satchel_status check_text(struct check *check, enum satchel_status t
             "gone unseen; restore the replica, or join again with a new file",
             name, table->name, table->name);
     if (code != SQLITE_ROW)
-        return satchel_replica_sql_error(check->error, check->replica->db,
-                                         "cannot read the schema");
+        return satchel_sql_error(check->error, check->replica->db, "cannot read the schema");
     return SATCHEL_OK;
 }
 
@@ -268,7 +266,7 @@ enum satchel_status satchel_capture_check(struct satchel_replica *replica,
     if (sqlite3_prepare_v2(replica->db, SELECT_TABLE, -1, &check.table, NULL) != SQLITE_OK ||
         sqlite3_prepare_v2(replica->db, SELECT_COLUMNS, -1, &check.columns, NULL) != SQLITE_OK ||
         sqlite3_prepare_v2(replica->db, SELECT_TRIGGER, -1, &check.trigger, NULL) != SQLITE_OK)
-        status = satchel_replica_sql_error(error, replica->db, "cannot read the schema");
+        status = satchel_sql_error(error, replica->db, "cannot read the schema");
     for (uint32_t i = 0; i < replica->schema->table_count && status == SATCHEL_OK; i++) {
         const struct satchel_table *table = &replica->schema->tables[i];
         if (table->is_local)

@@ -82,7 +82,7 @@ static bool parse_id(struct undo *undo)
 
 static enum satchel_status sql_error(const struct undo *undo)
 {
-    return satchel_replica_sql_error(undo->error, undo->replica->db, "cannot read the history");
+    return satchel_sql_error(undo->error, undo->replica->db, "cannot read the history");
 }
 
 /* The change set's body, decoded; its bytes are kept in the arena. */

@@ -1,6 +1,8 @@
 /* Owns the way from SQLite's calls and codes to statuses; see db.h. */
 #include "db.h"
 
+#include <satchel/sql_error.h>
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -24,16 +26,15 @@ static enum satchel_status status_of(int code)
 enum satchel_status satchel_db_error(struct satchel_error *error, sqlite3 *db, const char *format,
                                      ...)
 {
-    int code = sqlite3_extended_errcode(db);
-    enum satchel_status status = status_of(code);
+    enum satchel_status status = status_of(sqlite3_extended_errcode(db));
     char what[SATCHEL_ERROR_BYTES / 2];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(what, sizeof what, format, arguments);
     va_end(arguments);
-    satchel_error_set(error, status, "%s: %s", what, sqlite3_errmsg(db));
+    (void)satchel_sql_error(error, db, "%s", what);
     if (error)
-        error->native_code = code;
+        error->status = status;
     return status;
 }
 

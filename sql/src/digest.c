@@ -1,7 +1,7 @@
 /* Owns the digests of rows and tables. */
 #include <satchel/digest.h>
 
-#include "sql_error.h"
+#include <satchel/sql_error.h>
 #include "sql_text.h"
 
 #include <satchel/pack.h>

@@ -2,7 +2,7 @@
  * nothing: the node has decided; this only tells. */
 #include "history_outcome.h"
 
-#include "sql_error.h"
+#include <satchel/sql_error.h>
 
 #include <satchel/row_io.h>
 #include <satchel/sqlite.h>

@@ -2,7 +2,7 @@
  * satchel_change. Knows nothing of what the change sets say. */
 #include "history_source.h"
 
-#include "sql_error.h"
+#include <satchel/sql_error.h>
 
 #include <satchel/row_io.h>
 #include <satchel/sqlite.h>

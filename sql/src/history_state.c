@@ -1,7 +1,7 @@
 /* Owns the table of values behind a scan of the history (see history_state.h). */
 #include "history_state.h"
 
-#include "sql_error.h"
+#include <satchel/sql_error.h>
 
 #include <satchel/row_io.h>
 #include <satchel/sqlite.h>

@@ -5,7 +5,7 @@
 
 #include "migration_table.h"
 #include "row_name.h"
-#include "sql_error.h"
+#include <satchel/sql_error.h>
 
 #include <satchel/row_io.h>
 #include <satchel/sqlite.h>

@@ -3,7 +3,7 @@
  * values are never copied on their way in. */
 #include <satchel/row_io.h>
 
-#include "sql_error.h"
+#include <satchel/sql_error.h>
 #include "sql_text.h"
 
 #include <satchel/sqlite.h>

@@ -2,7 +2,7 @@
  * them back. What they mean is the schema's. */
 #include "migration_table.h"
 #include "schema_build.h"
-#include "sql_error.h"
+#include <satchel/sql_error.h>
 
 #include <satchel/sqlite.h>
 

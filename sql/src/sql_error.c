@@ -1,5 +1,5 @@
 /* Owns the translation of SQLite's result codes and messages into statuses and error details. */
-#include "sql_error.h"
+#include <satchel/sql_error.h>
 
 #include <satchel/sqlite.h>
 #include <stdarg.h>

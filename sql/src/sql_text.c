@@ -1,7 +1,7 @@
 /* Owns the quoting and the assembly of SQL over a schema's tables. */
 #include "sql_text.h"
 
-#include "sql_error.h"
+#include <satchel/sql_error.h>
 
 #include <satchel/sqlite.h>
 

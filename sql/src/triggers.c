@@ -4,7 +4,7 @@
  * the ones that do not fire then. Must not know how capture or apply work. */
 #include "definitions.h"
 #include "schema_internal.h"
-#include "sql_error.h"
+#include <satchel/sql_error.h>
 
 #include <satchel/sqlite.h>
 

@@ -36,8 +36,8 @@ enum {
 /* What happened, over all histories. */
 /* clang-format off */
 #define SYSTEM_COUNTS(X) \
-    X(histories) X(change_sets) X(inserts) X(updates) X(deletes) X(reinserts) X(replaces) X(upserts) \
-    X(key_updates) X(no_ops) X(statement_aborts) X(savepoint_rollbacks) X(rollbacks) \
+    X(histories) X(change_sets) X(inserts) X(updates) X(deletes) X(reinserts) X(replaces) \
+    X(upserts) X(key_updates) X(no_ops) X(statement_aborts) X(savepoint_rollbacks) X(rollbacks) \
     X(refusals) X(undos) X(cuts_up) X(cuts_down) X(lost_acks) X(duplicates) X(partial_pulls) \
     X(split_frames) X(group_commits) X(server_restarts) X(reopens) X(reboots) X(clock_jumps) \
     X(migrations) X(old_schema_change_sets) X(bases) X(exceptions_sent) X(row_exceptions_sent) \

@@ -1,4 +1,4 @@
-/* SQLite's failures as statuses. Internal to sql/. */
+/* SQLite's failures as statuses, for everything that talks to SQLite. */
 #ifndef SATCHEL_SQL_ERROR_H
 #define SATCHEL_SQL_ERROR_H
 
