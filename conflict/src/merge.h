@@ -132,6 +132,10 @@ struct merge_rule {
     bool (*is_conflict)(const struct merge_head *head, enum satchel_severity *severity);
 };
 
+/* The greatest head's values stand; a head that says something else is a notice (rule_lww.c). */
+enum satchel_status merge_decide_latest(struct merge_decision *decision);
+bool merge_conflict_notice(const struct merge_head *head, enum satchel_severity *severity);
+
 extern const struct merge_rule merge_rule_lww;
 extern const struct merge_rule merge_rule_group;
 extern const struct merge_rule merge_rule_immutable;

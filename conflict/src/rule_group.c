@@ -15,20 +15,5 @@
  * A device writes the whole group even if one column changed, so that no mixture ever arises. */
 #include "merge.h"
 
-static enum satchel_status decide(struct merge_decision *decision)
-{
-    const struct merge_head *winner = &decision->heads[decision->head_count - 1];
-    decision->keeper = winner->write;
-    decision->decided = winner->values;
-    return SATCHEL_OK;
-}
-
-static bool is_conflict(const struct merge_head *head, enum satchel_severity *severity)
-{
-    (void)head;
-    *severity = SATCHEL_SEVERITY_NOTICE;
-    return true;
-}
-
 const struct merge_rule merge_rule_group = {
-    .keeps_values = true, .decide = decide, .is_conflict = is_conflict};
+    .keeps_values = true, .decide = merge_decide_latest, .is_conflict = merge_conflict_notice};

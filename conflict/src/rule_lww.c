@@ -13,7 +13,7 @@
  */
 #include "merge.h"
 
-static enum satchel_status decide(struct merge_decision *decision)
+enum satchel_status merge_decide_latest(struct merge_decision *decision)
 {
     const struct merge_head *winner = &decision->heads[decision->head_count - 1];
     decision->keeper = winner->write;
@@ -21,7 +21,7 @@ static enum satchel_status decide(struct merge_decision *decision)
     return SATCHEL_OK;
 }
 
-static bool is_conflict(const struct merge_head *head, enum satchel_severity *severity)
+bool merge_conflict_notice(const struct merge_head *head, enum satchel_severity *severity)
 {
     (void)head;
     *severity = SATCHEL_SEVERITY_NOTICE;
@@ -29,4 +29,4 @@ static bool is_conflict(const struct merge_head *head, enum satchel_severity *se
 }
 
 const struct merge_rule merge_rule_lww = {
-    .keeps_values = true, .decide = decide, .is_conflict = is_conflict};
+    .keeps_values = true, .decide = merge_decide_latest, .is_conflict = merge_conflict_notice};

@@ -151,6 +151,15 @@ bool satchel_session_clock(const struct satchel_session *session, struct satchel
     return true;
 }
 
+void satchel_session_attach(struct satchel_session *session,
+                            const struct satchel_message_welcome *welcome)
+{
+    session->is_attached = true;
+    session->last_number = welcome->last_number;
+    session->last_cursor =
+        satchel_id_equal(&session->hello_node, &welcome->node) ? session->hello_cursor : 0;
+}
+
 bool satchel_session_is_attached(const struct satchel_session *session)
 {
     return session->is_attached;

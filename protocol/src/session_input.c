@@ -139,10 +139,7 @@ static enum satchel_status take_welcome(struct satchel_session *session,
     enum satchel_status status = take_answer(session, message, REQUEST_HELLO);
     if (status != SATCHEL_OK)
         return status;
-    session->is_attached = true;
-    session->last_number = message->welcome.last_number;
-    session->last_cursor =
-        satchel_id_equal(&session->hello_node, &message->welcome.node) ? session->hello_cursor : 0;
+    satchel_session_attach(session, &message->welcome);
     return SATCHEL_OK;
 }
 

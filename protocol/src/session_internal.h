@@ -74,5 +74,8 @@ enum satchel_status satchel_session_ask_time(struct satchel_session *session,
 /* The clock is measured: what was held goes out. */
 enum satchel_status satchel_session_send_held(struct satchel_session *session) SATCHEL_MUST_USE;
 void satchel_session_drop_taken(struct satchel_session *session);
+/* WELCOME has been said: numbers and cursors go on from what HELLO and it agreed on. */
+void satchel_session_attach(struct satchel_session *session,
+                            const struct satchel_message_welcome *welcome);
 
 #endif
