@@ -78,6 +78,13 @@ enum satchel_status satchel_sync_ask_digests(struct satchel_sync *sync,
 enum satchel_status satchel_sync_open(struct satchel_replica **out, const char *path,
                                       const struct satchel_sync_options *options,
                                       struct satchel_error *error) SATCHEL_MUST_USE;
+/* Runs a sync over libwebsockets with its owner's `step`, until it is done, fails or is stopped. */
+enum satchel_status satchel_sync_connect(struct satchel_sync *sync,
+                                         enum satchel_status (*step)(void *sync,
+                                                                     struct satchel_now now,
+                                                                     bool *is_done,
+                                                                     struct satchel_error *error),
+                                         struct satchel_error *error) SATCHEL_MUST_USE;
 /* Frees what verify has kept of an exchange of digests. */
 void satchel_sync_forget_digests(struct satchel_sync *sync);
 

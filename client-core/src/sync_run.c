@@ -56,6 +56,24 @@ static bool is_stopped(void *context)
     return sync->options.stop && sync->options.stop(sync->options.context);
 }
 
+enum satchel_status satchel_sync_connect(
+    struct satchel_sync *sync,
+    enum satchel_status (*owners_step)(void *context, struct satchel_now now, bool *is_done,
+                                       struct satchel_error *error),
+    struct satchel_error *error)
+{
+    struct satchel_transport_options transport = {
+        .url = sync->replica->server,
+        .session = satchel_sync_session(sync),
+        .clock = &sync->replica->clock,
+        .context = sync,
+        .step = owners_step,
+        .count = count,
+        .stop = is_stopped,
+    };
+    return satchel_transport_run(&transport, error);
+}
+
 enum satchel_status satchel_sync_run(const char *path, const struct satchel_sync_options *options,
                                      struct satchel_sync_report *report,
                                      struct satchel_error *error)
@@ -70,16 +88,7 @@ enum satchel_status satchel_sync_run(const char *path, const struct satchel_sync
     if (status == SATCHEL_OK)
         status = satchel_sync_new(&sync, replica, options, began, error);
     if (status == SATCHEL_OK) {
-        struct satchel_transport_options transport = {
-            .url = replica->server,
-            .session = satchel_sync_session(sync),
-            .clock = clock,
-            .context = sync,
-            .step = step,
-            .count = count,
-            .stop = is_stopped,
-        };
-        status = satchel_transport_run(&transport, error);
+        status = satchel_sync_connect(sync, step, error);
         if (report)
             satchel_sync_get_report(sync, report);
     }

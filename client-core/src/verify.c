@@ -103,17 +103,6 @@ static enum satchel_status step(void *context, struct satchel_now now, bool *is_
     return satchel_sync_ask_digests(sync, error);
 }
 
-static void count(void *context, size_t sent, size_t received)
-{
-    satchel_sync_count_bytes(context, sent, received);
-}
-
-static bool is_stopped(void *context)
-{
-    const struct satchel_sync *sync = context;
-    return sync->options.stop && sync->options.stop(sync->options.context);
-}
-
 /* ---- the result ---- */
 
 static const struct satchel_table_digest *find_digest(const struct satchel_table_digest *digests,
@@ -176,18 +165,8 @@ enum satchel_status satchel_verify(const char *path, const struct satchel_sync_o
     enum satchel_status status = satchel_sync_open(&replica, path, options, error);
     if (status == SATCHEL_OK)
         status = satchel_sync_new(&sync, replica, options, satchel_transport_now(clock), error);
-    if (status == SATCHEL_OK) {
-        struct satchel_transport_options transport = {
-            .url = replica->server,
-            .session = satchel_sync_session(sync),
-            .clock = clock,
-            .context = sync,
-            .step = step,
-            .count = count,
-            .stop = is_stopped,
-        };
-        status = satchel_transport_run(&transport, error);
-    }
+    if (status == SATCHEL_OK)
+        status = satchel_sync_connect(sync, step, error);
     if (status == SATCHEL_OK && !sync->are_compared)
         status =
             satchel_error_set(error, SATCHEL_STATE, "verify was stopped before the comparison");
