@@ -350,7 +350,7 @@ static enum satchel_status find_own(struct satchel_apply *apply, const struct sa
 {
     bool is_own = satchel_id_equal(&entry->device, &apply->replica->device);
     apply->own = is_own ? satchel_pending_oldest(&apply->pending, entry->number) : NULL;
-    if (is_own && !apply->own && entry->body.size == 0)
+    if (is_own && !apply->own)
         return satchel_error_set(
             error, SATCHEL_MISMATCH,
             "the server answers change set %" PRIu64
