@@ -43,8 +43,9 @@ CREATE TABLE event (id TEXT PRIMARY KEY, note_id TEXT, text TEXT);
 class Server:
     """satcheld on a data directory; may be killed and started again on the same port."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *options):
         self.data = folder / "server"
+        self.options = options
         self.log_path = folder / "satcheld.log"
         self.port = 0
         self.process = None
@@ -53,10 +54,10 @@ class Server:
     def start(self):
         with open(self.log_path, "a") as log:
             self.process = subprocess.Popen(
-                [SATCHELD, "--data", self.data, "--listen", f"127.0.0.1:{self.port}"],
+                [SATCHELD, "--data", self.data, "--listen", f"127.0.0.1:{self.port}", *self.options],
                 stdout=subprocess.PIPE, stderr=log, text=True)
         ready = self.process.stdout.readline()
-        if not ready.startswith("satcheld ready ws://"):
+        if not ready.startswith(("satcheld ready ws://", "satcheld ready wss://")):
             raise AssertionError(f"no ready line but {ready!r}: {self.log_path.read_text()[-2000:]}")
         self.url = ready.split()[2]
         self.port = int(self.url.rsplit(":", 1)[1])
@@ -148,8 +149,8 @@ class SatchelTest(unittest.TestCase):
         if self.server and self.server.process.poll() is None:
             self.server.kill()
 
-    def start(self, schema):
-        self.server = Server(self.folder)
+    def start(self, schema, *options):
+        self.server = Server(self.folder, *options)
         self.write_schema({"001_init.sql": schema})
         self.admin("workspace", "create", "w", "--schema", self.folder / "schema")
         for user in self.users:

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 import unittest
+import unittest.mock
 
 import harness
 
@@ -461,6 +462,26 @@ class Files(harness.SatchelTest):
                          [{"name": 'Zoë "Z", 中文', "n": 7}, {"name": "", "n": None},
                           {"name": "two\nlines", "n": 1}])
         self.assertEqual(self.sql(self.ben, "SELECT length(id) n FROM parent")[0], {"n": 36})
+
+
+class Tls(harness.SatchelTest):
+    schema = None
+    users = ("ana",)
+
+    def test_devices_sync_over_tls_and_trust_only_what_the_system_trusts(self):
+        cert, key = self.folder / "cert.pem", self.folder / "key.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                        "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost", "-addext",
+                        "subjectAltName=IP:127.0.0.1", "-days", "1", "-keyout", key, "-out", cert],
+                       check=True, capture_output=True)
+        with unittest.mock.patch.dict(os.environ, SSL_CERT_FILE=str(cert)):
+            self.start(harness.NOTES, "--tls-cert", cert, "--tls-key", key)
+            self.assertTrue(self.server.url.startswith("wss://"))
+            ana = self.join("ana")
+            self.sql(ana, "INSERT INTO note(id, title) VALUES('n', 'over TLS')")
+            self.assertEqual(self.sync(ana)["pushed_change_sets"], 1)
+            self.assert_all_equal(ana)
+        self.assertIn("certificate", self.refused("sync", ana))
 
 
 if __name__ == "__main__":
