@@ -95,9 +95,7 @@ static enum satchel_status prepare(struct sqlite3 *db, const struct satchel_tabl
     satchel_sql_text_columns(&sql, table);
     satchel_sql_text_add(&sql, " FROM ");
     satchel_sql_text_table(&sql, table);
-    enum satchel_status status = satchel_sql_text_prepare(&sql, db, out, error);
-    satchel_sql_text_deinit(&sql);
-    return status;
+    return satchel_sql_text_prepare(&sql, db, out, error);
 }
 
 enum satchel_status satchel_table_digest_compute(struct sqlite3 *db,

@@ -141,9 +141,9 @@ void satchel_history_judge_part(struct satchel_history_judge *judge, uint32_t pa
 
 /* ---- a field ---- */
 
-static struct satchel_history_verdict verdict(const char *outcome, const char *reason)
+static struct satchel_history_verdict verdict(enum satchel_outcome outcome, const char *reason)
 {
-    struct satchel_history_verdict out = {.outcome = outcome};
+    struct satchel_history_verdict out = {.outcome = satchel_outcome_name(outcome)};
     if (reason)
         out.reason = satchel_span_text(reason);
     return out;
@@ -169,7 +169,7 @@ static enum satchel_status tell_loss(struct satchel_history_judge *judge,
 {
     const char *user = (const char *)sqlite3_column_text(judge->lost_field, 0);
     const char *at = (const char *)sqlite3_column_text(judge->lost_field, 1);
-    *out = verdict("superseded", NULL);
+    *out = verdict(SATCHEL_OUTCOME_SUPERSEDED, NULL);
     satchel_buffer_clear(&judge->winner);
     satchel_buffer_clear(&judge->reason);
     enum satchel_status status = SATCHEL_OK;
@@ -262,17 +262,18 @@ static struct satchel_history_verdict compare(const struct satchel_history_judge
 {
     bool exists = row_exists_after(judge, existed);
     if (judge->part->kind == SATCHEL_OP_DELETE)
-        return exists ? verdict("superseded", "the row was edited without knowing of the delete")
-                      : verdict("applied", NULL);
+        return exists ? verdict(SATCHEL_OUTCOME_SUPERSEDED,
+                                "the row was edited without knowing of the delete")
+                      : verdict(SATCHEL_OUTCOME_APPLIED, NULL);
     if (!exists)
-        return verdict("superseded", "the row is deleted");
+        return verdict(SATCHEL_OUTCOME_SUPERSEDED, "the row is deleted");
     if (!column)
-        return verdict("applied", NULL);
+        return verdict(SATCHEL_OUTCOME_APPLIED, NULL);
     if (column->rule == SATCHEL_RULE_COUNTER)
-        return verdict("merged", "added to what others counted");
+        return verdict(SATCHEL_OUTCOME_MERGED, "added to what others counted");
     if (satchel_value_equal(value_after(judge, column, before), &field->value))
-        return verdict("applied", NULL);
-    return verdict("superseded", rule_reason(column->rule));
+        return verdict(SATCHEL_OUTCOME_APPLIED, NULL);
+    return verdict(SATCHEL_OUTCOME_SUPERSEDED, rule_reason(column->rule));
 }
 
 enum satchel_status satchel_history_judge_field(struct satchel_history_judge *judge,
@@ -282,13 +283,13 @@ enum satchel_status satchel_history_judge_field(struct satchel_history_judge *ju
                                                 struct satchel_error *error)
 {
     if (judge->quarantine) {
-        *out = verdict("quarantined", NULL);
+        *out = verdict(SATCHEL_OUTCOME_QUARANTINED, NULL);
         out->reason = judge->quarantine->reason;
         return SATCHEL_OK;
     }
     bool is_known = judge->table && (!field || field->column < judge->table->column_count);
     if (!is_known) { /* a node applies nothing that its schema does not have */
-        *out = verdict("quarantined", "not in this schema");
+        *out = verdict(SATCHEL_OUTCOME_QUARANTINED, "not in this schema");
         return SATCHEL_OK;
     }
     const struct satchel_column *column = field ? &judge->table->columns[field->column] : NULL;
@@ -302,6 +303,6 @@ enum satchel_status satchel_history_judge_field(struct satchel_history_judge *ju
             return status;
     }
     *out = judge->is_unlike ? compare(judge, column, field, before, existed)
-                            : verdict("applied", NULL);
+                            : verdict(SATCHEL_OUTCOME_APPLIED, NULL);
     return SATCHEL_OK;
 }

@@ -89,9 +89,7 @@ static enum satchel_status prepare_read(struct satchel_row_io *io,
     satchel_sql_text_table(&sql, table);
     satchel_sql_text_add(&sql, " WHERE ");
     satchel_sql_text_key(&sql, table, 1);
-    enum satchel_status status = satchel_sql_text_prepare(&sql, io->db, out, error);
-    satchel_sql_text_deinit(&sql);
-    return status;
+    return satchel_sql_text_prepare(&sql, io->db, out, error);
 }
 
 /* OR ABORT, here and below: a REPLACE written in the application's schema must not remove a row
@@ -113,9 +111,7 @@ static enum satchel_status prepare_insert(struct satchel_row_io *io,
         satchel_sql_text_parameter(&sql, i + 1);
     }
     satchel_sql_text_add(&sql, ")");
-    enum satchel_status status = satchel_sql_text_prepare(&sql, io->db, out, error);
-    satchel_sql_text_deinit(&sql);
-    return status;
+    return satchel_sql_text_prepare(&sql, io->db, out, error);
 }
 
 static enum satchel_status prepare_delete(struct satchel_row_io *io,
@@ -128,9 +124,7 @@ static enum satchel_status prepare_delete(struct satchel_row_io *io,
     satchel_sql_text_table(&sql, table);
     satchel_sql_text_add(&sql, " WHERE ");
     satchel_sql_text_key(&sql, table, 1);
-    enum satchel_status status = satchel_sql_text_prepare(&sql, io->db, out, error);
-    satchel_sql_text_deinit(&sql);
-    return status;
+    return satchel_sql_text_prepare(&sql, io->db, out, error);
 }
 
 static enum satchel_status prepare_update(struct satchel_row_io *io,
@@ -152,9 +146,7 @@ static enum satchel_status prepare_update(struct satchel_row_io *io,
     }
     satchel_sql_text_add(&sql, " WHERE ");
     satchel_sql_text_key(&sql, table, field_count + 1);
-    enum satchel_status status = satchel_sql_text_prepare(&sql, io->db, out, error);
-    satchel_sql_text_deinit(&sql);
-    return status;
+    return satchel_sql_text_prepare(&sql, io->db, out, error);
 }
 
 static bool update_sets(const struct update *update, const struct satchel_field *fields,

@@ -15,11 +15,6 @@ void satchel_sql_text_init(struct satchel_sql_text *sql)
     sql->status = SATCHEL_OK;
 }
 
-void satchel_sql_text_deinit(struct satchel_sql_text *sql)
-{
-    satchel_buffer_deinit(&sql->buffer);
-}
-
 static void add(struct satchel_sql_text *sql, const char *text, size_t size)
 {
     if (sql->status == SATCHEL_OK)
@@ -76,8 +71,8 @@ void satchel_sql_text_key(struct satchel_sql_text *sql, const struct satchel_tab
     }
 }
 
-enum satchel_status satchel_sql_text_prepare(struct satchel_sql_text *sql, struct sqlite3 *db,
-                                             struct sqlite3_stmt **out, struct satchel_error *error)
+static enum satchel_status prepare(const struct satchel_sql_text *sql, struct sqlite3 *db,
+                                   struct sqlite3_stmt **out, struct satchel_error *error)
 {
     *out = NULL;
     if (sql->status != SATCHEL_OK)
@@ -89,4 +84,12 @@ enum satchel_status satchel_sql_text_prepare(struct satchel_sql_text *sql, struc
                                  (int)(sql->buffer.size < 160 ? sql->buffer.size : 160),
                                  (const char *)sql->buffer.data);
     return SATCHEL_OK;
+}
+
+enum satchel_status satchel_sql_text_prepare(struct satchel_sql_text *sql, struct sqlite3 *db,
+                                             struct sqlite3_stmt **out, struct satchel_error *error)
+{
+    enum satchel_status status = prepare(sql, db, out, error);
+    satchel_buffer_deinit(&sql->buffer);
+    return status;
 }

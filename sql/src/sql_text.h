@@ -11,7 +11,6 @@ struct satchel_sql_text {
 };
 
 void satchel_sql_text_init(struct satchel_sql_text *sql);
-void satchel_sql_text_deinit(struct satchel_sql_text *sql);
 void satchel_sql_text_add(struct satchel_sql_text *sql, const char *text);
 /* The name in double quotes, those inside doubled. */
 void satchel_sql_text_name(struct satchel_sql_text *sql, const char *name);
@@ -27,7 +26,7 @@ void satchel_sql_text_key(struct satchel_sql_text *sql, const struct satchel_tab
 
 struct sqlite3;
 struct sqlite3_stmt;
-/* Prepares the text to be kept. NOMEM, LIMIT, or SQL. */
+/* Prepares the text to be kept, and frees it. NOMEM, LIMIT, or SQL. */
 enum satchel_status satchel_sql_text_prepare(struct satchel_sql_text *sql, struct sqlite3 *db,
                                              struct sqlite3_stmt **out,
                                              struct satchel_error *error) SATCHEL_MUST_USE;
