@@ -36,7 +36,7 @@ static enum satchel_status check(const struct satchel_apply *apply,
                                  ", which this replica's schema has not or keeps local",
                                  effect->table);
     bool is_fit =
-        effect->key_count == table->key_count && (unsigned)effect->kind <= SATCHEL_EFFECT_EVICT;
+        effect->key_count == table->key_count && (unsigned)effect->kind <= SATCHEL_EFFECT_ALIAS;
     for (uint32_t i = 0; i < effect->field_count && is_fit; i++) {
         uint32_t column = effect->fields[i].column;
         is_fit = column < table->column_count && !table->rules.columns[column].in_key;
@@ -104,6 +104,7 @@ static enum satchel_status write_through(struct satchel_apply *apply,
                                   effect->field_count, error);
     case SATCHEL_EFFECT_WHOLE: return write_whole(apply, table, effect, error);
     case SATCHEL_EFFECT_GONE:
+    case SATCHEL_EFFECT_ALIAS:
     case SATCHEL_EFFECT_EVICT: return satchel_row_delete(apply->rows, table, effect->key, error);
     }
     return SATCHEL_CORRUPT;

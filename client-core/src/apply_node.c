@@ -249,6 +249,7 @@ enum satchel_status satchel_row_plan_effect(struct satchel_row_plan *plan,
         plan->node.exists = true;
         return SATCHEL_OK;
     case SATCHEL_EFFECT_GONE:
+    case SATCHEL_EFFECT_ALIAS:
     case SATCHEL_EFFECT_EVICT: plan->node.exists = false; return SATCHEL_OK;
     }
     return SATCHEL_CORRUPT;

@@ -105,7 +105,8 @@ enum satchel_status satchel_row_conflicts(const struct satchel_table_rules *rule
             return status;
     }
     for (uint32_t i = 0; version->survivor && i < version->delete_count; i++)
-        out->items[out->count++] = (struct satchel_conflict){.unit = SATCHEL_COLUMN_ROW,
+        out->items[out->count++] = (struct satchel_conflict){.kind = SATCHEL_CONFLICT_DELETE,
+                                                             .unit = SATCHEL_COLUMN_ROW,
                                                              .severity = SATCHEL_SEVERITY_REVIEW,
                                                              .loser = version->deletes[i]->order,
                                                              .winner = version->survivor->order};

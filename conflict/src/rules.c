@@ -44,6 +44,7 @@ const char *satchel_outcome_name(enum satchel_outcome outcome)
     case SATCHEL_OUTCOME_SUPERSEDED: return "superseded";
     case SATCHEL_OUTCOME_MERGED: return "merged";
     case SATCHEL_OUTCOME_QUARANTINED: return "quarantined";
+    case SATCHEL_OUTCOME_FROZEN: return "frozen";
     }
     return "unknown";
 }

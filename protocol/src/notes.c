@@ -7,7 +7,7 @@
 enum {
     NOTES_ITEMS = 4,
     EFFECT_ITEMS = 5,
-    CONFLICT_ITEMS = 14,
+    CONFLICT_ITEMS = 16,
     ORDER_ITEMS = 4,
     QUARANTINED_ITEMS = 2,
     ITEMS_MAX = 64 /* of a later version, which may add some behind ours */
@@ -23,7 +23,8 @@ static bool row_is_valid(uint32_t table, uint32_t key_count)
 static bool effect_is_valid(const struct satchel_effect *effect)
 {
     bool has_fields = effect->kind == SATCHEL_EFFECT_DELTA || effect->kind == SATCHEL_EFFECT_WHOLE;
-    return (unsigned)effect->kind <= SATCHEL_EFFECT_EVICT &&
+    return (unsigned)effect->kind <= SATCHEL_EFFECT_ALIAS &&
+           (effect->kind == SATCHEL_EFFECT_ALIAS) == (effect->into != NULL) &&
            row_is_valid(effect->table, effect->key_count) &&
            (has_fields || effect->field_count == 0) &&
            satchel_codec_fields_are_valid(effect->fields, effect->field_count);
@@ -34,6 +35,8 @@ static bool conflict_is_valid(const struct satchel_conflict_note *note)
     if (!row_is_valid(note->table, note->key_count) ||
         (note->unit != SATCHEL_COLUMN_ROW && note->unit >= SATCHEL_COLUMNS_MAX) ||
         (unsigned)note->severity > SATCHEL_SEVERITY_REVIEW ||
+        (unsigned)note->kind > SATCHEL_CONFLICT_DUPLICATE ||
+        (note->kind == SATCHEL_CONFLICT_DUPLICATE && !note->alias_key) ||
         note->loser.number > SATCHEL_SEQUENCE_MAX || note->winner.number > SATCHEL_SEQUENCE_MAX ||
         note->loser_user.size > SATCHEL_NAME_BYTES_MAX ||
         note->winner_user.size > SATCHEL_NAME_BYTES_MAX ||
@@ -76,7 +79,10 @@ static void write_effect(struct satchel_pack *pack, const struct satchel_effect 
     satchel_pack_unsigned(pack, effect->table);
     satchel_codec_write_values(pack, effect->key, effect->key_count);
     satchel_codec_write_columns(pack, effect->fields, effect->field_count);
-    satchel_codec_write_field_values(pack, effect->fields, effect->field_count);
+    if (effect->into)
+        satchel_codec_write_values(pack, effect->into, effect->key_count);
+    else
+        satchel_codec_write_field_values(pack, effect->fields, effect->field_count);
 }
 
 static void write_order(struct satchel_pack *pack, const struct satchel_order *order)
@@ -105,6 +111,11 @@ static void write_conflict(struct satchel_pack *pack, const struct satchel_confl
     satchel_codec_write_field_values(pack, note->lost, note->column_count);
     satchel_codec_write_field_values(pack, note->kept, note->column_count);
     satchel_pack_unsigned(pack, note->resolved);
+    satchel_pack_unsigned(pack, (uint64_t)note->kind);
+    if (note->alias_key)
+        satchel_codec_write_values(pack, note->alias_key, note->key_count);
+    else
+        satchel_pack_nil(pack);
 }
 
 enum satchel_status satchel_notes_write(struct satchel_buffer *out,
@@ -179,6 +190,16 @@ static enum satchel_status read_unlike(struct satchel_cursor *cursor, struct sat
                                                                        : SATCHEL_CORRUPT;
 }
 
+/* The key of another row of the same table. */
+static enum satchel_status read_other_key(struct satchel_cursor *cursor,
+                                          struct satchel_arena *arena, uint32_t key_count,
+                                          const struct satchel_value **out)
+{
+    uint32_t count;
+    enum satchel_status status = satchel_codec_read_key(cursor, arena, out, &count);
+    return status == SATCHEL_OK && count != key_count ? SATCHEL_CORRUPT : status;
+}
+
 static enum satchel_status read_effect(struct satchel_cursor *cursor, struct satchel_arena *arena,
                                        struct satchel_effect *out)
 {
@@ -187,14 +208,18 @@ static enum satchel_status read_effect(struct satchel_cursor *cursor, struct sat
     enum satchel_status status = open_item(cursor, EFFECT_ITEMS, &extra);
     if (status != SATCHEL_OK)
         return status;
-    out->kind = (enum satchel_effect_kind)satchel_cursor_unsigned(cursor, SATCHEL_EFFECT_EVICT);
+    out->kind = (enum satchel_effect_kind)satchel_cursor_unsigned(cursor, SATCHEL_EFFECT_ALIAS);
     out->table = (uint32_t)satchel_cursor_unsigned(cursor, SATCHEL_TABLES_MAX);
     if (cursor->failed)
         return SATCHEL_CORRUPT;
     status = satchel_codec_read_key(cursor, arena, &out->key, &out->key_count);
     if (status == SATCHEL_OK)
         status = satchel_codec_read_columns(cursor, arena, &fields, &out->field_count);
-    if (status == SATCHEL_OK) {
+    if (status != SATCHEL_OK)
+        return status;
+    if (out->kind == SATCHEL_EFFECT_ALIAS) {
+        status = read_other_key(cursor, arena, out->key_count, &out->into);
+    } else {
         out->fields = fields;
         status = satchel_codec_read_field_values(cursor, fields, out->field_count);
     }
@@ -260,6 +285,17 @@ static enum satchel_status read_conflict(struct satchel_cursor *cursor, struct s
     if (status != SATCHEL_OK)
         return status;
     out->resolved = satchel_cursor_unsigned(cursor, UINT64_MAX);
+    out->kind =
+        (enum satchel_conflict_kind)satchel_cursor_unsigned(cursor, SATCHEL_CONFLICT_DUPLICATE);
+    if (cursor->failed)
+        return SATCHEL_CORRUPT;
+    out->alias_key = NULL;
+    if (!satchel_cursor_take_nil(cursor))
+        status = read_other_key(cursor, arena, out->key_count, &out->alias_key);
+    if (status != SATCHEL_OK)
+        return status;
+    if (out->kind == SATCHEL_CONFLICT_DUPLICATE && !out->alias_key)
+        return SATCHEL_CORRUPT;
     satchel_codec_skip(cursor, extra);
     return satchel_codec_status(cursor);
 }

@@ -348,6 +348,7 @@ static enum satchel_status add_conflict(struct merge_run *run, const struct merg
     note->key = row->stored.key;
     note->key_count = table->key_count;
     note->unit = conflict->unit;
+    note->kind = conflict->kind;
     note->severity = conflict->severity;
     note->loser = conflict->loser;
     note->winner = conflict->winner;

@@ -77,7 +77,8 @@ static void set_rules(struct history *history, struct history_random *random)
     history->columns[8].default_varies = varies;
     enum satchel_delete_policy policy =
         history_below(random, 8) ? SATCHEL_DELETE_EDIT_WINS : SATCHEL_DELETE_DELETE_WINS;
-    history->rules = (struct satchel_table_rules){history->columns, REFERENCE_COLUMNS, policy};
+    history->rules = (struct satchel_table_rules){
+        .columns = history->columns, .column_count = REFERENCE_COLUMNS, .delete_policy = policy};
 }
 
 /* A small domain, so that equal values meet. */

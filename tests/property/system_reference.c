@@ -83,8 +83,9 @@ static void collect_row(struct system_world *world, const struct satchel_table *
     for (uint32_t c = 0; c < REFERENCE_COLUMNS; c++)
         row->columns[c] = (struct satchel_column_rules){.rule = SATCHEL_RULE_LWW, .unit = c};
     memcpy(row->columns, table->rules.columns, table->column_count * sizeof *row->columns);
-    row->rules =
-        (struct satchel_table_rules){row->columns, REFERENCE_COLUMNS, table->rules.delete_policy};
+    row->rules = (struct satchel_table_rules){.columns = row->columns,
+                                              .column_count = REFERENCE_COLUMNS,
+                                              .delete_policy = table->rules.delete_policy};
     for (size_t i = 0; i < count; i++)
         for (uint32_t p = 0; p < entries[i].content.header.part_count; p++)
             if (!entries[i].is_quarantined[p] &&

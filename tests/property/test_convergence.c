@@ -170,7 +170,8 @@ static void start_node(struct node *node)
     satchel_arena_reset(node->arena);
     node->numbers->count = 0;
     node->arrived_count = 0;
-    node->row = (struct satchel_row){false, node->values, satchel_version_new(node->arena)};
+    node->row =
+        (struct satchel_row){.values = node->values, .version = satchel_version_new(node->arena)};
     assert_non_null(node->row.version);
     for (unsigned c = 0; c < REFERENCE_COLUMNS; c++)
         node->values[c] = satchel_value_integer(-77);
@@ -259,7 +260,7 @@ static void check_order(struct node *node, const unsigned *order, bool check_eve
             check(node, &node->row, set, "the merge");
     }
     struct satchel_value values[REFERENCE_COLUMNS] = {{SATCHEL_NULL, {0}}};
-    struct satchel_row rebuilt = {false, values, satchel_version_new(node->arena)};
+    struct satchel_row rebuilt = {.values = values, .version = satchel_version_new(node->arena)};
     struct satchel_merge_result result;
     assert_int_equal(satchel_row_rebuild(&node->history->rules, &rebuilt, node->arrived,
                                          node->arrived_count, node->arena, &result, NULL),

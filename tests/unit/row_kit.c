@@ -38,9 +38,12 @@ void kit_init(struct kit *kit)
     set_column(kit, KIT_COUNTER, SATCHEL_RULE_COUNTER, KIT_COUNTER, satchel_value_integer(100));
     set_column(kit, KIT_NOW, SATCHEL_RULE_LWW, KIT_NOW, null);
     kit->columns[KIT_NOW].default_varies = true;
-    kit->rules = (struct satchel_table_rules){kit->columns, KIT_COLUMNS, SATCHEL_DELETE_EDIT_WINS};
+    kit->rules = (struct satchel_table_rules){.columns = kit->columns,
+                                              .column_count = KIT_COLUMNS,
+                                              .delete_policy = SATCHEL_DELETE_EDIT_WINS};
     kit->values[KIT_ID] = kit_text("key");
-    kit->row = (struct satchel_row){false, kit->values, satchel_version_new(&kit->arena)};
+    kit->row =
+        (struct satchel_row){.values = kit->values, .version = satchel_version_new(&kit->arena)};
     assert_non_null(kit->row.version);
 }
 

@@ -27,9 +27,9 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct satchel_value key[2];
+static struct satchel_value key[2], other_key[2];
 static struct satchel_field fields[2], kept[2];
-static struct satchel_effect effects[4];
+static struct satchel_effect effects[5];
 static struct satchel_conflict_note conflicts[2];
 static struct satchel_quarantine_note quarantined[1];
 static uint32_t unlike[3];
@@ -39,40 +39,46 @@ static struct satchel_notes sample_notes(void)
 {
     key[0] = satchel_value_text(satchel_span_text("k"));
     key[1] = satchel_value_integer(-5);
+    other_key[0] = satchel_value_text(satchel_span_text("other"));
+    other_key[1] = satchel_value_integer(6);
     fields[0] = (struct satchel_field){2, satchel_value_real(-0.0)};
     fields[1] = (struct satchel_field){999, satchel_value_null()};
     kept[0] = (struct satchel_field){2, satchel_value_blob(satchel_span_of("\0\1", 2))};
     kept[1] = (struct satchel_field){999, satchel_value_text(satchel_span_text(""))};
-    effects[0] = (struct satchel_effect){SATCHEL_EFFECT_DELTA, 1, key, 2, fields, 2};
-    effects[1] = (struct satchel_effect){SATCHEL_EFFECT_WHOLE, 2, key, 1, fields, 1};
-    effects[2] = (struct satchel_effect){SATCHEL_EFFECT_GONE, 3, key, 2, NULL, 0};
-    effects[3] = (struct satchel_effect){SATCHEL_EFFECT_EVICT, 4, key, 1, NULL, 0};
+    effects[0] = (struct satchel_effect){SATCHEL_EFFECT_DELTA, 1, key, 2, fields, 2, NULL};
+    effects[1] = (struct satchel_effect){SATCHEL_EFFECT_WHOLE, 2, key, 1, fields, 1, NULL};
+    effects[2] = (struct satchel_effect){SATCHEL_EFFECT_GONE, 3, key, 2, NULL, 0, NULL};
+    effects[3] = (struct satchel_effect){SATCHEL_EFFECT_EVICT, 4, key, 1, NULL, 0, NULL};
+    effects[4] = (struct satchel_effect){SATCHEL_EFFECT_ALIAS, 2, key, 2, NULL, 0, other_key};
     conflicts[0] =
-        (struct satchel_conflict_note){sample_id(1),
-                                       true,
-                                       1,
-                                       key,
-                                       2,
-                                       2,
-                                       SATCHEL_SEVERITY_REVIEW,
-                                       {UINT64_C(0x0123456789abcdef), sample_id(2), 7, 1},
-                                       {UINT64_MAX, sample_id(3), INT64_MAX, 99},
-                                       satchel_span_text("ada"),
-                                       satchel_span_text("bob"),
-                                       fields,
-                                       kept,
-                                       2,
-                                       0};
+        (struct satchel_conflict_note){.id = sample_id(1),
+                                       .kind = SATCHEL_CONFLICT_DUPLICATE,
+                                       .is_open = true,
+                                       .table = 1,
+                                       .key = key,
+                                       .key_count = 2,
+                                       .alias_key = other_key,
+                                       .unit = 2,
+                                       .severity = SATCHEL_SEVERITY_REVIEW,
+                                       .loser = {UINT64_C(0x0123456789abcdef), sample_id(2), 7, 1},
+                                       .winner = {UINT64_MAX, sample_id(3), INT64_MAX, 99},
+                                       .loser_user = satchel_span_text("ada"),
+                                       .winner_user = satchel_span_text("bob"),
+                                       .lost = fields,
+                                       .kept = kept,
+                                       .column_count = 2};
     conflicts[1] = conflicts[0];
     conflicts[1].is_open = false;
     conflicts[1].unit = SATCHEL_COLUMN_ROW;
     conflicts[1].column_count = 0;
+    conflicts[1].kind = SATCHEL_CONFLICT_DELETE;
+    conflicts[1].alias_key = NULL;
     conflicts[1].resolved = 77;
     quarantined[0] = (struct satchel_quarantine_note){4, satchel_span_text("not allowed")};
     unlike[0] = 0;
     unlike[1] = 4;
     unlike[2] = 99999;
-    return (struct satchel_notes){unlike, 3, effects, 4, conflicts, 2, quarantined, 1};
+    return (struct satchel_notes){unlike, 3, effects, 5, conflicts, 2, quarantined, 1};
 }
 
 static void assert_rows_equal(const struct satchel_value *a, uint32_t a_count,
@@ -114,6 +120,9 @@ static void test_notes__come_back_as_they_were_written(void **state)
         assert_rows_equal(a->key, a->key_count, b->key, b->key_count);
         assert_int_equal(a->field_count, b->field_count);
         assert_fields_equal(a->fields, b->fields, a->field_count);
+        assert_int_equal(a->into != NULL, b->into != NULL);
+        if (a->into)
+            assert_rows_equal(a->into, a->key_count, b->into, b->key_count);
     }
     assert_int_equal(out.conflict_count, in.conflict_count);
     for (uint32_t i = 0; i < in.conflict_count; i++) {
@@ -123,6 +132,10 @@ static void test_notes__come_back_as_they_were_written(void **state)
         assert_int_equal(a->table, b->table);
         assert_rows_equal(a->key, a->key_count, b->key, b->key_count);
         assert_int_equal(a->unit, b->unit);
+        assert_int_equal(a->kind, b->kind);
+        assert_int_equal(a->alias_key != NULL, b->alias_key != NULL);
+        if (a->alias_key)
+            assert_rows_equal(a->alias_key, a->key_count, b->alias_key, b->key_count);
         assert_int_equal(a->severity, b->severity);
         assert_orders_equal(&a->loser, &b->loser);
         assert_orders_equal(&a->winner, &b->winner);

@@ -271,7 +271,7 @@ static void test_history__effects_tell_what_became_of_a_part_unlike_its_change_s
     struct satchel_field whole[] = {{BEST, satchel_value_integer(9)},
                                     {VISITS, satchel_value_integer(2)}};
     struct satchel_part insert = part_of(SATCHEL_OP_INSERT, &key, first, 2);
-    struct satchel_effect effect = {SATCHEL_EFFECT_WHOLE, 1, &key, 1, whole, 2};
+    struct satchel_effect effect = {SATCHEL_EFFECT_WHOLE, 1, &key, 1, whole, 2, NULL};
     uint32_t unlike[] = {0, 1, 2};
     struct satchel_notes notes = {
         .unlike = unlike, .unlike_count = 1, .effects = &effect, .effect_count = 1};
@@ -288,7 +288,7 @@ static void test_history__effects_tell_what_became_of_a_part_unlike_its_change_s
                                    part_of(SATCHEL_OP_UPDATE, &other, to_gone, 1),
                                    part_of(SATCHEL_OP_INSERT, &third, to_gone, 1)};
     struct satchel_quarantine_note quarantine = {2, satchel_span_text("stage is too long")};
-    effect = (struct satchel_effect){SATCHEL_EFFECT_DELTA, 1, &key, 1, delta, 2};
+    effect = (struct satchel_effect){SATCHEL_EFFECT_DELTA, 1, &key, 1, delta, 2, NULL};
     notes.unlike_count = 3;
     notes.quarantined = &quarantine;
     notes.quarantined_count = 1;

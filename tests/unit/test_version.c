@@ -181,7 +181,7 @@ static enum satchel_status decode_and_use(struct kit *kit, struct numbers *numbe
     if (status == SATCHEL_OK) {
         struct satchel_value values[KIT_COLUMNS];
         memcpy(values, kit->values, sizeof values);
-        struct satchel_row row = {true, values, version};
+        struct satchel_row row = {.exists = true, .values = values, .version = version};
         struct satchel_conflict_list list;
         struct satchel_buffer out;
         satchel_buffer_init(&out, 1 << 20, NULL);

@@ -56,8 +56,7 @@
 
 enum satchel_op_kind { SATCHEL_OP_INSERT = 0, SATCHEL_OP_UPDATE = 1, SATCHEL_OP_DELETE = 2 };
 
-/* One written field: the new value; for a counter the delta (INTEGER), in an insert the difference
- * from the declared default. */
+/* One written field: what was done to it (operation.h). */
 struct satchel_field {
     uint32_t column;
     struct satchel_value value;
@@ -74,6 +73,10 @@ struct satchel_write {
     uint32_t field_count;
     const struct satchel_exception *exceptions;
     uint32_t exception_count;
+    /* Where rows are merged (cluster.h): the member that was written, and the place in the node's
+     * order of arrival (the entry's cursor). 0 elsewhere. */
+    uint32_t member;
+    uint64_t arrival;
 };
 
 /* Whether `write` (not an insert) had been shown, of `column` (or of the row, SATCHEL_COLUMN_ROW),
@@ -113,6 +116,39 @@ enum satchel_status satchel_version_encode(const struct satchel_version *version
 uint64_t satchel_version_timeline(const struct satchel_version *version);
 void satchel_version_set_timeline(struct satchel_version *version, uint64_t cursor);
 
+/* ---- freezing ---- */
+
+/* The write that brought a row into a freezing state: of those that did, the first by order. */
+struct satchel_freeze {
+    struct satchel_order order;
+    struct satchel_vector seen; /* its change set's */
+};
+
+/* Of freezing_states[index], or NULL: not frozen. A row that does not exist freezes nothing. */
+const struct satchel_freeze *satchel_version_freeze(const struct satchel_version *version,
+                                                    uint32_t index);
+/* Whether the freezing write had seen a write with that order and those positions: the same device
+ * up to the same change set (which writes the lines and freezes them at once), or covered by its
+ * `seen`. */
+bool satchel_freeze_saw(const struct satchel_freeze *freeze, const struct satchel_order *order,
+                        const struct satchel_vector *positions);
+
+/* ---- what lies outside the row ---- */
+
+/* All borrowed. A merge is a function of the writes *and of this*: when something of it changes,
+ * the caller rebuilds the rows it concerns. */
+struct satchel_row_context {
+    const struct satchel_machine *machines; /* of the schema, by satchel_column_rules.machine */
+    uint32_t machine_count;
+    const struct satchel_freeze *parent_freeze; /* for frozen(parent); NULL: not frozen */
+    /* The value of a reference column as it is shown: that of the surviving row if it names one
+     * that was merged away (true), else untouched (false). NULL: nothing was merged away. The
+     * result lives as long as the merge. */
+    bool (*resolve)(void *context, uint32_t column, const struct satchel_value *value,
+                    struct satchel_value *resolved);
+    void *resolve_context;
+};
+
 /* A row at a node. `values` has rules->column_count elements (key columns included, untouched) and
  * is meaningful only if `exists`; a merge replaces elements, the bytes then being in the merge's
  * arena. */
@@ -120,20 +156,31 @@ struct satchel_row {
     bool exists;
     struct satchel_value *values;
     struct satchel_version *version;
+    const struct satchel_row_context *context; /* NULL: there is nothing of that kind */
 };
 
 /* What became of a written unit when it was merged. */
 enum satchel_outcome {
-    SATCHEL_OUTCOME_APPLIED = 0,    /* the unit now has the written value */
-    SATCHEL_OUTCOME_SUPERSEDED = 1, /* another write keeps it: see the conflict, or the rule */
-    SATCHEL_OUTCOME_MERGED = 2,     /* combined with others: counter */
-    SATCHEL_OUTCOME_QUARANTINED = 3 /* broke a rule, a right or a limit; not part of the state */
+    SATCHEL_OUTCOME_APPLIED = 0,     /* the unit now has the written value */
+    SATCHEL_OUTCOME_SUPERSEDED = 1,  /* another write keeps it: see the conflict, or the rule */
+    SATCHEL_OUTCOME_MERGED = 2,      /* combined with others: counter, set, map, text3 */
+    SATCHEL_OUTCOME_QUARANTINED = 3, /* broke a rule, a right or a limit; not part of the state */
+    SATCHEL_OUTCOME_FROZEN = 4       /* came after the write that froze the field, unseen by it */
 };
 const char *satchel_outcome_name(enum satchel_outcome outcome);
 
+enum satchel_conflict_kind {
+    SATCHEL_CONFLICT_RULE = 0,     /* the rule of the unit decided */
+    SATCHEL_CONFLICT_DELETE = 1,   /* a lost delete */
+    SATCHEL_CONFLICT_FROZEN = 2,   /* written to a frozen unit */
+    SATCHEL_CONFLICT_DUPLICATE = 3 /* a row with the same key, merged into this one */
+};
+
 /* An open conflict: a head that did not win. Derived, never stored by this layer. */
 struct satchel_conflict {
-    uint32_t unit;                  /* lowest column number, or SATCHEL_COLUMN_ROW: a lost delete */
+    enum satchel_conflict_kind kind;
+    uint32_t unit;                  /* the unit's number, or SATCHEL_COLUMN_ROW: a lost delete */
+    uint32_t member;                /* that the loser wrote to, where rows are merged; else 0 */
     enum satchel_rule rule;         /* of the unit; meaningless for a delete */
     enum satchel_severity severity; /* a lost delete is REVIEW */
     struct satchel_order loser;
@@ -188,5 +235,14 @@ enum satchel_status satchel_row_rebuild(const struct satchel_table_rules *rules,
                                         size_t write_count, struct satchel_arena *arena,
                                         struct satchel_merge_result *result,
                                         struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* The row again from all its writes, none of them new: because its context has changed. `result` has
+ * no outcomes. NOMEM, and REFUSED for writes that fit no column. */
+enum satchel_status satchel_row_recompute(const struct satchel_table_rules *rules,
+                                          struct satchel_row *row,
+                                          const struct satchel_write *writes, size_t write_count,
+                                          struct satchel_arena *arena,
+                                          struct satchel_merge_result *result,
+                                          struct satchel_error *error) SATCHEL_MUST_USE;
 
 #endif

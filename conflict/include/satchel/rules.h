@@ -42,10 +42,11 @@ const char *satchel_rule_name(enum satchel_rule rule);
 bool satchel_rule_is_built(enum satchel_rule rule);
 
 enum satchel_delete_policy {
-    SATCHEL_DELETE_FORBID,
-    SATCHEL_DELETE_RESTRICT, /* not built yet */
+    SATCHEL_DELETE_FORBID,   /* refused */
+    SATCHEL_DELETE_RESTRICT, /* refused at the device while other rows point at the row; merged as
+                                EDIT_WINS */
     SATCHEL_DELETE_EDIT_WINS,
-    SATCHEL_DELETE_DELETE_WINS /* not built yet */
+    SATCHEL_DELETE_DELETE_WINS /* gone, whatever the delete had not seen */
 };
 
 enum satchel_severity {
@@ -53,22 +54,66 @@ enum satchel_severity {
     SATCHEL_SEVERITY_REVIEW = 1  /* needs a person */
 };
 
+/* ---- state machines: data of the workspace (the view satchel_states) ---- */
+
+struct satchel_state {
+    struct satchel_span code;
+    int64_t rank;
+    bool is_closed;
+    const struct satchel_span *back_to; /* lower states that may follow it */
+    uint32_t back_to_count;
+};
+
+struct satchel_machine {
+    const struct satchel_state *states; /* ascending code; no code twice */
+    uint32_t state_count;
+};
+
+/* NULL: the machine has no such state. */
+const struct satchel_state *satchel_machine_find(const struct satchel_machine *machine,
+                                                 struct satchel_span code);
+
+/* ---- what the schema says of columns and tables ---- */
+
+#define SATCHEL_FROZEN_NEVER 0
+#define SATCHEL_FROZEN_PARENT UINT32_MAX
+
 struct satchel_column_rules {
     enum satchel_rule rule;
-    uint32_t unit;                      /* the lowest column number of the unit it belongs to */
+    /* The number of the unit it belongs to: the lowest column of a group; of a follower that of its
+     * leader's unit; else its own. */
+    uint32_t unit;
     struct satchel_value default_value; /* the declared one, as a row that leaves it out gets it */
     bool in_key;                        /* part of the primary key */
     /* The default is no constant (CURRENT_TIMESTAMP, random()): default_value is NULL and an insert
      * writes the column always, whatever its value. */
     bool default_varies;
+    /* The row as a whole points at another by this column (REFERENCES, @ref): its value is shown
+     * through aliases. */
+    bool is_reference;
+    const struct satchel_span *roles; /* @authority, @claim: the highest first */
+    uint32_t role_count;
+    uint32_t machine; /* @state: index among the machines of the schema */
+    /* SATCHEL_FROZEN_NEVER, SATCHEL_FROZEN_PARENT, or 1 + an index into freezing_states. The same
+     * for all columns of a unit. */
+    uint32_t frozen;
 };
 
 struct satchel_table_rules {
     const struct satchel_column_rules *columns;
     uint32_t column_count;
     enum satchel_delete_policy delete_policy;
+    /* The states that frozen(...) names, of the table's one @state column; at most
+     * SATCHEL_FREEZING_STATES_MAX. A row freezes the rows below it (frozen(parent)) if there is
+     * exactly one. */
+    const struct satchel_span *freezing_states;
+    uint32_t freezing_state_count;
+    uint32_t state_column;    /* meaningful if there are freezing states */
+    bool has_keys;            /* some column is @key (not weak): rows may be merged */
+    bool is_frozen_by_parent; /* some column is frozen(parent) */
 };
 
+#define SATCHEL_FREEZING_STATES_MAX 8
 #define SATCHEL_COLUMNS_MAX 1000
 #define SATCHEL_KEY_COLUMNS_MAX 16
 

@@ -7,7 +7,8 @@
  *
  *   notes     = [ unlike, effects, conflicts, quarantined ]
  *   unlike    = [ part index, ... ]                                                ascending
- *   effect    = [ kind, table, key, columns, values ]   kind: 0 delta, 1 whole row, 2 gone, 3 evict
+ *   effect    = [ kind, table, key, columns, values ]
+ *               kind: 0 delta, 1 whole row, 2 gone, 3 evict, 4 alias (values: the other row's key)
  *   conflict  = see struct satchel_conflict_note
  *   quarantined = [ [ part index, reason ], ... ]        these parts are also in unlike
  *
@@ -23,7 +24,11 @@ enum satchel_effect_kind {
     SATCHEL_EFFECT_DELTA = 0, /* these fields of a row that exists; ignored where it is not held */
     SATCHEL_EFFECT_WHOLE = 1, /* the row exists with these values, others their default */
     SATCHEL_EFFECT_GONE = 2,  /* the row does not exist */
-    SATCHEL_EFFECT_EVICT = 3  /* the row has left the receiver's scope (no delete) */
+    SATCHEL_EFFECT_EVICT = 3, /* the row has left the receiver's scope (no delete) */
+    /* The row was merged into another (`into`) and is in the table no more; whoever names it means
+     * the other. Until an effect makes it a row of its own again. The rows that point at it are
+     * effects of their own. */
+    SATCHEL_EFFECT_ALIAS = 4
 };
 
 struct satchel_effect {
@@ -33,16 +38,21 @@ struct satchel_effect {
     uint32_t key_count;
     const struct satchel_field *fields; /* ascending column, key columns never */
     uint32_t field_count;
+    const struct satchel_value *into; /* of an alias: the key of the other row; key_count values */
 };
 
 /* A conflict that this entry opened, changed or closed. */
 struct satchel_conflict_note {
-    struct satchel_id id; /* satchel_conflict_id */
+    struct satchel_id id; /* satchel_conflict_id, with the key of the row that the loser wrote to */
+    enum satchel_conflict_kind kind;
     bool is_open;
     uint32_t table;
-    const struct satchel_value *key;
+    const struct satchel_value *key; /* of the row as it is in the table */
     uint32_t key_count;
-    uint32_t unit; /* lowest column number, or SATCHEL_COLUMN_ROW: a lost delete */
+    /* The key of the row that the loser wrote to, if that was merged into this one (always so for a
+     * DUPLICATE); NULL: the same row. key_count values. */
+    const struct satchel_value *alias_key;
+    uint32_t unit; /* the unit's number, or SATCHEL_COLUMN_ROW: a lost delete */
     enum satchel_severity severity;
     struct satchel_order loser, winner;
     struct satchel_span loser_user, winner_user; /* logins */

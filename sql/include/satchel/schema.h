@@ -29,6 +29,15 @@ struct satchel_column {
     uint32_t key_position; /* 1.. in the primary key, 0 outside */
 };
 
+/* A column by which rows point at other rows. */
+struct satchel_reference {
+    uint32_t table, column; /* of the row that points */
+    uint32_t target;        /* number of the table pointed at; 0: the one named in type_column */
+    uint32_t type_column; /* @ref: the column of `table` that names it; meaningful if target is 0 */
+};
+
+#define SATCHEL_NO_REFERENCE UINT32_MAX
+
 struct satchel_table {
     const char *name;
     uint32_t number; /* 1.. in order of creation over all migrations, local tables included;
@@ -46,6 +55,9 @@ struct satchel_table {
     uint32_t column_count;
     uint32_t *key_columns; /* numbers, in the key's order */
     uint32_t key_count;
+    /* Index into the schema's references of what frozen(parent) and the scope follow: the only
+     * @ref, else the only REFERENCES; SATCHEL_NO_REFERENCE if there is not exactly one. */
+    uint32_t parent;
     struct satchel_table_rules rules;
 };
 
@@ -53,8 +65,14 @@ struct satchel_schema {
     struct satchel_table *tables; /* tables[i].number == i + 1 */
     uint32_t table_count;
     uint32_t migration_count;
+    const char *const *machines; /* names, as @state(name) spells them first; by machine index */
+    uint32_t machine_count;
+    const struct satchel_reference *references; /* ascending table, column */
+    uint32_t reference_count;
     bool defines_users; /* there is a view satchel_users */
     bool defines_grants;
+    bool defines_states;      /* satchel_states */
+    bool defines_numbers;     /* satchel_numbers */
     const char *scope_notice; /* NULL, or one line: scopes are accepted but not applied yet */
 };
 

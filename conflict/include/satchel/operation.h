@@ -1,0 +1,91 @@
+/* Operations: what a change set carries of a written field, and what it does to a value.
+ *
+ * A rule that combines needs to know what an author *did*, not what the field looked like
+ * afterwards. Everything that captures, shows or merges writes goes through these functions; no
+ * layer above knows a rule.
+ *
+ *   | rule     | operation of an update                    | of an insert                       |
+ *   | ---      | ---                                       | ---                                |
+ *   | @counter | INTEGER: the difference                   | INTEGER: difference to the default |
+ *   | @set     | TEXT: [[added, ...],[removed, ...]]       | TEXT: the set                      |
+ *   | @map     | TEXT: [{"key":value, ...},["removed", ...]] | TEXT: the map                    |
+ *   | @state   | TEXT: ["old","new"]                       | TEXT: the state                    |
+ *   | @key     | the value; BLOB: the value's text, and the row is set apart from all rows with that
+ *   |          | key that the author had seen              | the value                          |
+ *   | others   | the new value                             | the new value                      |
+ *
+ * JSON in operations and canonical values is compact: no spaces, the elements of a set ascending
+ * and once each, the keys of a map ascending by bytes, strings with the fewest escapes, numbers as
+ * written. A set is a JSON array of anything, a map a JSON object; depth at most
+ * SATCHEL_JSON_DEPTH_MAX. NULL counts as the empty set and the empty map. */
+#ifndef SATCHEL_OPERATION_H
+#define SATCHEL_OPERATION_H
+
+#include <satchel/row.h>
+
+/* Why the rule cannot take `value` as a field's new value at all ("a @set takes a JSON array"), or
+ * NULL. What depends on the machine or on the old value is satchel_state_refusal. */
+const char *satchel_value_refusal(const struct satchel_column_rules *column,
+                                  const struct satchel_value *value);
+
+/* Why a row may not go from state `old_value` to `new_value` (an insert: `old_value` NULL), as a
+ * sentence without the column's name, written into `text`; or NULL if it may. A step to a higher or
+ * equal rank is always allowed; backwards only to a state in the old one's back_to. An old state
+ * that the machine does not know may be left for any. */
+#define SATCHEL_REFUSAL_BYTES 200
+const char *satchel_state_refusal(const struct satchel_machine *machine,
+                                  const struct satchel_value *old_value,
+                                  const struct satchel_value *new_value,
+                                  char text[SATCHEL_REFUSAL_BYTES]);
+
+/* The operation that turns `old_value` into `new_value`, in `arena` or borrowed from the values.
+ * For an insert `old_value` is ignored and the declared default stands for it. `*is_write` is false
+ * if nothing is written (the sets have the same elements, the values are equal). REFUSED: see
+ * satchel_value_refusal; NOMEM. */
+enum satchel_status satchel_operation_make(
+    const struct satchel_column_rules *column, enum satchel_op_kind kind,
+    const struct satchel_value *old_value, const struct satchel_value *new_value,
+    struct satchel_arena *arena, struct satchel_value *operation, bool *is_write) SATCHEL_MUST_USE;
+
+/* What the field holds when `operation` is done to `present` (of an insert: to the default):
+ * canonical. Any operation that satchel_operation_check accepts can be done to any present value.
+ * CORRUPT, NOMEM. */
+enum satchel_status satchel_operation_apply(const struct satchel_column_rules *column,
+                                            enum satchel_op_kind kind,
+                                            const struct satchel_value *present,
+                                            const struct satchel_value *operation,
+                                            struct satchel_arena *arena,
+                                            struct satchel_value *out) SATCHEL_MUST_USE;
+
+/* The operation that takes `operation` back, as far as the rule can: a counter's difference with
+ * the other sign, a set's additions removed and removals added, a map's keys as they were in
+ * `old_value`; else `old_value` written again. */
+enum satchel_status satchel_operation_invert(const struct satchel_column_rules *column,
+                                             const struct satchel_value *old_value,
+                                             const struct satchel_value *operation,
+                                             struct satchel_arena *arena,
+                                             struct satchel_value *out) SATCHEL_MUST_USE;
+
+/* Why bytes from elsewhere are no operation of the rule ("an operation on a @set is
+ * [[added],[removed]]"), or NULL. Allocates nothing but in `arena`; no memory is a reason too. */
+const char *satchel_operation_refusal(const struct satchel_column_rules *column,
+                                      enum satchel_op_kind kind,
+                                      const struct satchel_value *operation,
+                                      struct satchel_arena *arena);
+
+/* The value as every replica stores it: a set sorted, a map by key, a key without surrounding
+ * spaces and with full-width letters and digits made narrow; other values untouched. CORRUPT if the
+ * rule cannot take it; NOMEM. */
+enum satchel_status satchel_value_canonical(const struct satchel_column_rules *column,
+                                            const struct satchel_value *value,
+                                            struct satchel_arena *arena,
+                                            struct satchel_value *out) SATCHEL_MUST_USE;
+
+/* What two values of a @key have in common if they name one thing: the canonical value in upper
+ * case (ASCII), inner runs of spaces as one; if it consists of digits and the signs of telephone
+ * numbers (+ - ( ) . / and spaces) only, with at least five digits, the digits alone. Empty for
+ * NULL, for an empty text and for values that are no key. Appended to `out`. NOMEM. */
+enum satchel_status satchel_key_match(const struct satchel_value *value,
+                                      struct satchel_buffer *out) SATCHEL_MUST_USE;
+
+#endif
