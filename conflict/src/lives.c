@@ -3,7 +3,7 @@
 #include "merge.h"
 
 struct lives {
-    const struct satchel_table_rules *rules;
+    const struct merge_sight *sight;
     const struct satchel_write *writes; /* in order of arrival */
     size_t count;
     bool *ended; /* deletes that an insert has seen, and deletes those had seen */
@@ -23,7 +23,7 @@ static bool is_delete(const struct satchel_write *write)
 static bool saw_delete(const struct lives *lives, const struct satchel_write *a,
                        const struct satchel_write *b)
 {
-    return a != b && merge_saw_delete(lives->rules, a, &b->order, &b->positions);
+    return a != b && merge_saw_delete(lives->sight, a, merge_target_write(b));
 }
 
 static void find_ended(struct lives *lives)
@@ -56,7 +56,7 @@ static bool is_seen_by_delete(const struct lives *lives, const struct satchel_wr
 {
     for (size_t i = lives->count; i-- > 0;)
         if (is_delete(&lives->writes[i]) && lives->ended[i] == ended &&
-            merge_delete_saw(lives->rules, &lives->writes[i], write))
+            merge_delete_saw(lives->sight, &lives->writes[i], write))
             return true;
     return false;
 }
@@ -77,7 +77,7 @@ static void find_live(struct lives *lives)
         has_insert = has_insert || write->kind == SATCHEL_OP_INSERT;
         has_kept = has_kept || lives->kept[i];
     }
-    bool survives = lives->rules->delete_policy == SATCHEL_DELETE_EDIT_WINS && has_kept;
+    bool survives = lives->sight->rules->delete_policy == SATCHEL_DELETE_EDIT_WINS && has_kept;
     lives->exists = has_insert && (!lives->has_standing_delete || survives);
 }
 
@@ -152,6 +152,7 @@ static enum satchel_status build(const struct lives *lives, struct merge_state *
         return SATCHEL_NOMEM;
     state->version->timeline = timeline;
     state->version->was_deleted = lives->was_deleted;
+    state->version->is_linked = lives->sight->links != NULL;
     merge_state_reset(state);
     if (!lives->exists)
         return SATCHEL_OK;
@@ -165,32 +166,39 @@ static enum satchel_status build(const struct lives *lives, struct merge_state *
     return keep_deletes(lives, state);
 }
 
-/* Everything that the merge of fields relies on, for writes the caller took from a store. */
-static enum satchel_status check_timeline(const struct satchel_table_rules *rules,
-                                          const struct satchel_write *writes, size_t write_count,
-                                          struct satchel_error *error)
+enum satchel_status merge_check_columns(const struct satchel_table_rules *rules,
+                                        const struct satchel_write *write, size_t index,
+                                        struct satchel_error *error)
 {
-    if (write_count == 0)
-        return satchel_error_set(error, SATCHEL_INVALID,
-                                 "a row is rebuilt from at least one write");
-    const struct satchel_write *last = &writes[write_count - 1];
-    enum satchel_status status = merge_check_write(rules, last, error);
-    if (status != SATCHEL_OK)
-        return status;
-    bool was_known = last->kind == SATCHEL_OP_INSERT;
-    for (size_t i = 0; i + 1 < write_count; i++) {
-        was_known = was_known || writes[i].kind != SATCHEL_OP_UPDATE;
-        for (uint32_t j = 0; j < writes[i].field_count; j++) {
-            uint32_t column = writes[i].fields[j].column;
-            if (column >= rules->column_count || rules->columns[column].in_key ||
-                !merge_rule_of(rules->columns[column].rule) ||
-                (j > 0 && column <= writes[i].fields[j - 1].column))
-                return satchel_error_set(error, SATCHEL_REFUSED,
-                                         "write %zu of the timeline does not fit column %u", i + 1,
-                                         (unsigned)column);
-        }
+    for (uint32_t i = 0; i < write->field_count; i++) {
+        uint32_t column = write->fields[i].column;
+        if (column >= rules->column_count || rules->columns[column].in_key ||
+            !merge_rule_of(rules->columns[column].rule) ||
+            (i > 0 && column <= write->fields[i - 1].column))
+            return satchel_error_set(error, SATCHEL_REFUSED,
+                                     "write %zu of the timeline does not fit column %u", index + 1,
+                                     (unsigned)column);
     }
-    return was_known ? SATCHEL_OK : merge_refuse_missing(last, error);
+    return SATCHEL_OK;
+}
+
+enum satchel_status merge_rebuild(const struct merge_sight *sight, struct satchel_row *row,
+                                  const struct satchel_write *writes, size_t write_count,
+                                  const struct satchel_write *last, struct satchel_arena *arena,
+                                  struct satchel_merge_result *result, struct satchel_error *error)
+{
+    struct lives lives = {.sight = sight, .writes = writes, .count = write_count};
+    struct merge_state state = {.rules = sight->rules, .sight = *sight, .arena = arena};
+    enum satchel_status status = examine(&lives, arena);
+    if (status == SATCHEL_OK)
+        status = build(&lives, &state, row->version->timeline);
+    if (status == SATCHEL_OK)
+        status = merge_result_fill(row, &state, lives.exists, last, result);
+    if (status != SATCHEL_OK)
+        return satchel_error_set(error, status, "rebuilding a row from %zu writes: %s", write_count,
+                                 satchel_status_text(status));
+    merge_state_commit(&state, lives.exists, row);
+    return SATCHEL_OK;
 }
 
 enum satchel_status satchel_row_rebuild(const struct satchel_table_rules *rules,
@@ -199,19 +207,36 @@ enum satchel_status satchel_row_rebuild(const struct satchel_table_rules *rules,
                                         struct satchel_merge_result *result,
                                         struct satchel_error *error)
 {
-    enum satchel_status status = check_timeline(rules, writes, write_count, error);
+    if (write_count == 0)
+        return satchel_error_set(error, SATCHEL_INVALID,
+                                 "a row is rebuilt from at least one write");
+    const struct satchel_write *last = &writes[write_count - 1];
+    enum satchel_status status = merge_check_write(rules, last, error);
+    bool was_known = last->kind == SATCHEL_OP_INSERT;
+    for (size_t i = 0; status == SATCHEL_OK && i + 1 < write_count; i++) {
+        was_known = was_known || writes[i].kind != SATCHEL_OP_UPDATE;
+        status = merge_check_columns(rules, &writes[i], i, error);
+    }
+    if (status == SATCHEL_OK && !was_known)
+        status = merge_refuse_missing(last, error);
     if (status != SATCHEL_OK)
         return status;
-    struct lives lives = {.rules = rules, .writes = writes, .count = write_count};
-    struct merge_state state = {.rules = rules, .arena = arena};
-    status = examine(&lives, arena);
-    if (status == SATCHEL_OK)
-        status = build(&lives, &state, row->version->timeline);
-    if (status == SATCHEL_OK)
-        status = merge_result_fill(row, &state, lives.exists, &writes[write_count - 1], result);
-    if (status != SATCHEL_OK)
-        return satchel_error_set(error, status, "rebuilding a row from %zu writes: %s", write_count,
-                                 satchel_status_text(status));
-    merge_state_commit(&state, lives.exists, row);
-    return SATCHEL_OK;
+    const struct merge_sight sight = {.rules = rules};
+    return merge_rebuild(&sight, row, writes, write_count, last, arena, result, error);
+}
+
+enum satchel_status satchel_row_recompute(const struct satchel_table_rules *rules,
+                                          struct satchel_row *row,
+                                          const struct satchel_write *writes, size_t write_count,
+                                          struct satchel_arena *arena,
+                                          struct satchel_merge_result *result,
+                                          struct satchel_error *error)
+{
+    for (size_t i = 0; i < write_count; i++) {
+        enum satchel_status status = merge_check_columns(rules, &writes[i], i, error);
+        if (status != SATCHEL_OK)
+            return status;
+    }
+    const struct merge_sight sight = {.rules = rules};
+    return merge_rebuild(&sight, row, writes, write_count, NULL, arena, result, error);
 }

@@ -17,6 +17,7 @@ struct merge_write {
     struct satchel_order order;
     struct satchel_vector positions;
     struct satchel_span role;
+    uint32_t member; /* that was written, where rows are merged (cluster.h); else 0 */
     bool is_insert;
 };
 
@@ -36,16 +37,27 @@ struct merge_unit {
     const struct merge_write *keeper;
 };
 
+/* A key head of a row that was merged into this one: a conflict of its own. */
+struct merge_duplicate {
+    uint32_t unit;
+    const struct merge_write *write;  /* with the alias' member */
+    const struct merge_write *winner; /* the survivor's own key */
+    struct satchel_value lost;        /* the alias' key */
+};
+
 struct satchel_version {
     uint64_t timeline;
     bool was_deleted;               /* some delete of the row was ever merged */
+    bool is_linked;                 /* made from the writes of several rows (cluster.h) */
     const struct merge_write *base; /* NULL: the row never existed or does not now */
     struct merge_unit *units;       /* ascending; units that do not follow the convention above */
     uint32_t unit_count;
     uint32_t unit_capacity;
     const struct merge_write **deletes; /* delete heads of a row that survived, ascending */
     uint32_t delete_count;
-    const struct merge_write *survivor; /* the latest write that no delete had seen, if any */
+    const struct merge_write *survivor;       /* the latest write that no delete had seen, if any */
+    const struct merge_duplicate *duplicates; /* ascending unit, then write */
+    uint32_t duplicate_count;
 };
 
 /* A copy whose unit array may be changed; everything below it is shared. NULL: no memory. */
@@ -63,22 +75,50 @@ const struct merge_write *merge_write_keep(struct satchel_arena *arena,
 
 /* ---- what a write had seen (view.c) ---- */
 
-/* Whether `write` had seen, of `unit` (or SATCHEL_COLUMN_ROW), the write `other`. Of live writes an
- * insert saw only its own device's. */
-bool merge_saw_unit(const struct satchel_table_rules *rules, const struct satchel_write *write,
-                    uint32_t unit, const struct satchel_order *other,
-                    const struct satchel_vector *positions);
+/* A write that another one may have seen. */
+struct merge_target {
+    const struct satchel_order *order;
+    const struct satchel_vector *positions;
+    uint32_t member;
+};
+
+static inline struct merge_target merge_target_kept(const struct merge_write *write)
+{
+    return (struct merge_target){&write->order, &write->positions, write->member};
+}
+static inline struct merge_target merge_target_write(const struct satchel_write *write)
+{
+    return (struct merge_target){&write->order, &write->positions, write->member};
+}
+
+/* Where rows are merged: whether the author of `write` had been shown that `member`, another one
+ * than write->member, is the same row. Who had not been shown that has seen nothing of it. */
+struct merge_links {
+    bool (*knew)(void *context, const struct satchel_write *write, uint32_t member);
+    void *context;
+};
+
+struct merge_sight {
+    const struct satchel_table_rules *rules;
+    const struct merge_links *links; /* NULL: one row by itself */
+};
+
+/* Whether `write` had seen, of `unit` (or SATCHEL_COLUMN_ROW), the write `target`. Of live writes
+ * an insert saw only its own device's. */
+bool merge_saw_unit(const struct merge_sight *sight, const struct satchel_write *write,
+                    uint32_t unit, struct merge_target target);
 /* Whether `write` had seen a delete: an update through every unit it writes. */
-bool merge_saw_delete(const struct satchel_table_rules *rules, const struct satchel_write *write,
-                      const struct satchel_order *other, const struct satchel_vector *positions);
+bool merge_saw_delete(const struct merge_sight *sight, const struct satchel_write *write,
+                      struct merge_target target);
 /* Whether the delete `write` had seen all that the insert or update `other` wrote. */
-bool merge_delete_saw(const struct satchel_table_rules *rules, const struct satchel_write *write,
+bool merge_delete_saw(const struct merge_sight *sight, const struct satchel_write *write,
                       const struct satchel_write *other);
 
 /* ---- a row while writes are merged into it (unit.c) ---- */
 
 struct merge_state {
     const struct satchel_table_rules *rules;
+    struct merge_sight sight;
     struct satchel_arena *arena;
     struct satchel_value
         *values; /* a working copy: the caller's row stays as it was until all is well */
@@ -155,12 +195,27 @@ enum satchel_status merge_check_write(const struct satchel_table_rules *rules,
                                       struct satchel_error *error) SATCHEL_MUST_USE;
 enum satchel_status merge_refuse_missing(const struct satchel_write *write,
                                          struct satchel_error *error) SATCHEL_MUST_USE;
-/* The result of `write`, from the row before and the state after. NOMEM. */
+/* The result of `write` (NULL: outcomes are NULL), from the row before and the state after. NOMEM. */
 enum satchel_status merge_result_fill(const struct satchel_row *before,
                                       const struct merge_state *after, bool exists,
                                       const struct satchel_write *write,
                                       struct satchel_merge_result *result) SATCHEL_MUST_USE;
 /* Makes the state the row's. Cannot fail. */
 void merge_state_commit(const struct merge_state *state, bool exists, struct satchel_row *row);
+
+/* ---- a row from all its writes (lives.c) ---- */
+
+/* The row from `writes`, in order of arrival and each checked already; `last` is the one being
+ * merged, or NULL. A row rebuilt with links is from then on only rebuilt: satchel_row_merge says
+ * NEED_TIMELINE. NOMEM. */
+enum satchel_status merge_rebuild(const struct merge_sight *sight, struct satchel_row *row,
+                                  const struct satchel_write *writes, size_t write_count,
+                                  const struct satchel_write *last, struct satchel_arena *arena,
+                                  struct satchel_merge_result *result,
+                                  struct satchel_error *error) SATCHEL_MUST_USE;
+/* REFUSED unless every column that the write names can be merged. */
+enum satchel_status merge_check_columns(const struct satchel_table_rules *rules,
+                                        const struct satchel_write *write, size_t index,
+                                        struct satchel_error *error) SATCHEL_MUST_USE;
 
 #endif

@@ -109,21 +109,35 @@ static bool has_changed(const struct satchel_row *before, const struct merge_sta
     return !satchel_value_equal(old, new);
 }
 
+/* NULL: no memory. */
+static enum satchel_outcome *fill_outcomes(const struct merge_state *after, bool exists,
+                                           const struct satchel_write *write)
+{
+    uint32_t count = write->kind == SATCHEL_OP_DELETE ? 1 : write->field_count;
+    enum satchel_outcome *outcomes = SATCHEL_ARENA_ARRAY(after->arena, enum satchel_outcome, count);
+    if (!outcomes)
+        return NULL;
+    if (write->kind == SATCHEL_OP_DELETE)
+        outcomes[0] = exists ? SATCHEL_OUTCOME_SUPERSEDED : SATCHEL_OUTCOME_APPLIED;
+    for (uint32_t i = 0; i < write->field_count; i++)
+        outcomes[i] = outcome_of(after, exists, write, i);
+    return outcomes;
+}
+
 enum satchel_status merge_result_fill(const struct satchel_row *before,
                                       const struct merge_state *after, bool exists,
                                       const struct satchel_write *write,
                                       struct satchel_merge_result *result)
 {
-    uint32_t outcome_count = write->kind == SATCHEL_OP_DELETE ? 1 : write->field_count;
-    enum satchel_outcome *outcomes =
-        SATCHEL_ARENA_ARRAY(after->arena, enum satchel_outcome, outcome_count);
+    enum satchel_outcome *outcomes = NULL;
+    if (write) {
+        outcomes = fill_outcomes(after, exists, write);
+        if (!outcomes)
+            return SATCHEL_NOMEM;
+    }
     bool *changed = SATCHEL_ARENA_ARRAY(after->arena, bool, after->rules->column_count);
-    if (!outcomes || !changed)
+    if (!changed)
         return SATCHEL_NOMEM;
-    if (write->kind == SATCHEL_OP_DELETE)
-        outcomes[0] = exists ? SATCHEL_OUTCOME_SUPERSEDED : SATCHEL_OUTCOME_APPLIED;
-    for (uint32_t i = 0; i < write->field_count; i++)
-        outcomes[i] = outcome_of(after, exists, write, i);
     for (uint32_t i = 0; i < after->rules->column_count; i++)
         changed[i] = has_changed(before, after, exists, i);
     *result = (struct satchel_merge_result){outcomes, changed, before->exists};
@@ -175,6 +189,8 @@ static bool delete_saw_all(const struct satchel_version *version, const struct s
 static bool needs_timeline(const struct satchel_row *row, const struct satchel_write *write)
 {
     const struct satchel_version *version = row->version;
+    if (version->is_linked)
+        return true;
     switch (write->kind) {
     case SATCHEL_OP_INSERT: return version->was_deleted;
     case SATCHEL_OP_UPDATE: return !row->exists;
@@ -197,7 +213,7 @@ static enum satchel_status advance_deletes(struct merge_state *state,
     uint32_t kept = 0;
     for (uint32_t i = 0; i < version->delete_count; i++) {
         const struct merge_write *delete = version->deletes[i];
-        if (!merge_saw_delete(state->rules, write, &delete->order, &delete->positions))
+        if (!merge_saw_delete(&state->sight, write, merge_target_kept(delete)))
             deletes[kept++] = delete;
     }
     version->deletes = deletes;
@@ -251,7 +267,7 @@ enum satchel_status satchel_row_merge(const struct satchel_table_rules *rules,
     if (needs_timeline(row, write))
         return SATCHEL_NEED_TIMELINE;
 
-    struct merge_state state = {.rules = rules, .arena = arena};
+    struct merge_state state = {.rules = rules, .sight = {.rules = rules}, .arena = arena};
     bool exists = write->kind != SATCHEL_OP_DELETE;
     status = apply(&state, row, write);
     if (status == SATCHEL_OK)

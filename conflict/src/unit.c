@@ -164,14 +164,13 @@ static enum satchel_status load(struct unit *unit, struct merge_state *state, ui
 }
 
 /* heads' = { h in heads : the write has not seen h } + { the write } */
-static uint32_t advance_heads(const struct satchel_table_rules *rules, uint32_t number,
+static uint32_t advance_heads(const struct merge_sight *sight, uint32_t number,
                               struct merge_head *heads, uint32_t head_count,
                               const struct satchel_write *write, const struct merge_head *incoming)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < head_count; i++)
-        if (!merge_saw_unit(rules, write, number, &heads[i].write->order,
-                            &heads[i].write->positions))
+        if (!merge_saw_unit(sight, write, number, merge_target_kept(heads[i].write)))
             heads[kept++] = heads[i];
     uint32_t place = kept;
     while (place > 0 &&
@@ -223,7 +222,7 @@ static enum satchel_status merge_unit(struct merge_state *state, const struct sa
         values[i] = *merge_written_value(state->rules, write, unit.columns[i]);
     const struct merge_head incoming = {kept, values, unit.column_count};
     unit.head_count =
-        advance_heads(state->rules, number, unit.heads, unit.head_count, write, &incoming);
+        advance_heads(&state->sight, number, unit.heads, unit.head_count, write, &incoming);
 
     struct merge_decision decision = {.heads = unit.heads,
                                       .head_count = unit.head_count,
@@ -283,7 +282,7 @@ static enum satchel_status merge_existence(struct merge_state *state,
         return SATCHEL_NOMEM;
     memcpy(heads, before, count * sizeof *heads);
     const struct merge_head incoming = {.write = kept};
-    count = advance_heads(state->rules, SATCHEL_COLUMN_ROW, heads, count, write, &incoming);
+    count = advance_heads(&state->sight, SATCHEL_COLUMN_ROW, heads, count, write, &incoming);
     const struct merge_unit changed = {SATCHEL_COLUMN_ROW, count, heads, NULL};
     return merge_version_put(version, state->arena, &changed);
 }

@@ -106,6 +106,7 @@ const struct merge_write *merge_write_keep(struct satchel_arena *arena,
     if (!kept)
         return NULL;
     kept->order = write->order;
+    kept->member = write->member;
     kept->is_insert = write->kind == SATCHEL_OP_INSERT;
     if (write->role.size) {
         kept->role = satchel_arena_copy(arena, write->role);

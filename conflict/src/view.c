@@ -20,6 +20,14 @@ static bool applies(const struct satchel_table_rules *rules,
            rules->columns[exception->column].unit == unit;
 }
 
+/* Whether the author of `write` had been shown that both members are one row. */
+static bool knew_member(const struct merge_sight *sight, const struct satchel_write *write,
+                        uint32_t member)
+{
+    return write->member == member || !sight->links ||
+           sight->links->knew(sight->links->context, write, member);
+}
+
 static bool saw(const struct satchel_table_rules *rules, const struct satchel_write *write,
                 uint32_t unit, const struct satchel_id *device, uint64_t number,
                 const struct satchel_vector *positions)
@@ -38,6 +46,14 @@ static bool saw(const struct satchel_table_rules *rules, const struct satchel_wr
     return is_excepted || satchel_vector_covers(&write->seen, positions);
 }
 
+static bool saw_target(const struct merge_sight *sight, const struct satchel_write *write,
+                       uint32_t unit, struct merge_target target)
+{
+    return knew_member(sight, write, target.member) &&
+           saw(sight->rules, write, unit, &target.order->device, target.order->number,
+               target.positions);
+}
+
 bool satchel_write_saw(const struct satchel_write *write, uint32_t column,
                        const struct satchel_id *device, uint64_t number,
                        const struct satchel_vector *positions)
@@ -45,41 +61,39 @@ bool satchel_write_saw(const struct satchel_write *write, uint32_t column,
     return saw(NULL, write, column, device, number, positions);
 }
 
-bool merge_saw_unit(const struct satchel_table_rules *rules, const struct satchel_write *write,
-                    uint32_t unit, const struct satchel_order *other,
-                    const struct satchel_vector *positions)
+bool merge_saw_unit(const struct merge_sight *sight, const struct satchel_write *write,
+                    uint32_t unit, struct merge_target target)
 {
     if (write->kind == SATCHEL_OP_INSERT)
-        return satchel_id_equal(&write->order.device, &other->device) &&
-               other->number < write->order.number;
-    return saw(rules, write, unit, &other->device, other->number, positions);
+        return satchel_id_equal(&write->order.device, &target.order->device) &&
+               target.order->number < write->order.number &&
+               knew_member(sight, write, target.member);
+    return saw_target(sight, write, unit, target);
 }
 
-bool merge_saw_delete(const struct satchel_table_rules *rules, const struct satchel_write *write,
-                      const struct satchel_order *other, const struct satchel_vector *positions)
+bool merge_saw_delete(const struct merge_sight *sight, const struct satchel_write *write,
+                      struct merge_target target)
 {
     if (write->kind != SATCHEL_OP_UPDATE)
-        return saw(rules, write, SATCHEL_COLUMN_ROW, &other->device, other->number, positions);
+        return saw_target(sight, write, SATCHEL_COLUMN_ROW, target);
     for (uint32_t i = 0; i < write->field_count; i++)
-        if (!saw(rules, write, rules->columns[write->fields[i].column].unit, &other->device,
-                 other->number, positions))
+        if (!saw_target(sight, write, sight->rules->columns[write->fields[i].column].unit, target))
             return false;
     return true;
 }
 
-bool merge_delete_saw(const struct satchel_table_rules *rules, const struct satchel_write *write,
+bool merge_delete_saw(const struct merge_sight *sight, const struct satchel_write *write,
                       const struct satchel_write *other)
 {
-    const struct satchel_order *order = &other->order;
+    const struct satchel_table_rules *rules = sight->rules;
+    const struct merge_target target = merge_target_write(other);
     bool wrote_fields = false;
     for (uint32_t i = 0; i < other->field_count; i++) {
         if (merge_field_is_default(rules, other, &other->fields[i]))
             continue;
-        if (!saw(rules, write, rules->columns[other->fields[i].column].unit, &order->device,
-                 order->number, &other->positions))
+        if (!saw_target(sight, write, rules->columns[other->fields[i].column].unit, target))
             return false;
         wrote_fields = true;
     }
-    return wrote_fields ||
-           saw(rules, write, SATCHEL_COLUMN_ROW, &order->device, order->number, &other->positions);
+    return wrote_fields || saw_target(sight, write, SATCHEL_COLUMN_ROW, target);
 }

@@ -85,6 +85,8 @@ struct satchel_column_rules {
     uint32_t unit;
     struct satchel_value default_value; /* the declared one, as a row that leaves it out gets it */
     bool in_key;                        /* part of the primary key */
+    /* Of the column that names the unit: others @follow it, and are part of the unit too. */
+    bool has_followers;
     /* The default is no constant (CURRENT_TIMESTAMP, random()): default_value is NULL and an insert
      * writes the column always, whatever its value. */
     bool default_varies;
