@@ -1,8 +1,10 @@
 /* A schema in the making: what the migrations' text says and where, beside what SQLite made of it.
  * The steps, in order: schema_run.c runs the statements in a private database and notes where
  * tables and columns come from; schema_tables.c asks SQLite what they are; schema_default.c
- * evaluates defaults; schema_rules.c gives each column its rule; schema_check.c and schema_frozen.c
- * judge the whole; schema_built.c refuses what does not work yet. Internal to sql/. */
+ * evaluates defaults; schema_rules.c gives each column its rule; schema_arguments.c says what the
+ * rules' arguments mean, schema_references.c which rows point at which, schema_frozen.c what
+ * freezes; schema_values.c, schema_check.c and schema_objects.c judge the whole; schema_built.c
+ * refuses what does not work yet. Internal to sql/. */
 #ifndef SATCHEL_SCHEMA_BUILD_H
 #define SATCHEL_SCHEMA_BUILD_H
 
@@ -29,6 +31,12 @@ struct satchel_build_clause {
     struct satchel_place place;
 };
 
+/* The REFERENCES of a column, if it has one. */
+struct satchel_build_reference {
+    const char *target_column; /* NULL: the target's primary key */
+    bool is_alone;             /* not one of several columns of a FOREIGN KEY */
+};
+
 struct satchel_build_table {
     const char *name;
     struct satchel_place place;
@@ -42,9 +50,8 @@ struct satchel_build_table {
     uint32_t column_count, column_capacity;
     struct satchel_build_clause *clauses;
     uint32_t clause_count, clause_capacity;
-    uint32_t
-        *parent_ids; /* per column of the schema's table: its first foreign key's id + 1, or 0 */
-    uint32_t references_count; /* foreign keys of the table */
+    struct satchel_build_reference *references; /* per column of the schema's table */
+    uint32_t references_count;                  /* foreign keys of the table */
 };
 
 /* A default already evaluated: few differ, and letting SQLite evaluate one takes it three tables.
@@ -84,9 +91,14 @@ enum satchel_status satchel_build_migration(
 enum satchel_status satchel_build_tables(struct satchel_build *build) SATCHEL_MUST_USE;
 enum satchel_status satchel_build_rules(struct satchel_build *build) SATCHEL_MUST_USE;
 enum satchel_status satchel_build_check(struct satchel_build *build) SATCHEL_MUST_USE;
+enum satchel_status satchel_build_check_value(struct satchel_build *build,
+                                              const struct satchel_build_table *from,
+                                              const struct satchel_column *column) SATCHEL_MUST_USE;
+enum satchel_status satchel_build_arguments(struct satchel_build *build) SATCHEL_MUST_USE;
+enum satchel_status satchel_build_references(struct satchel_build *build) SATCHEL_MUST_USE;
 enum satchel_status satchel_build_check_names(struct satchel_build *build) SATCHEL_MUST_USE;
 enum satchel_status satchel_build_check_checks(struct satchel_build *build) SATCHEL_MUST_USE;
-enum satchel_status satchel_build_check_frozen(struct satchel_build *build) SATCHEL_MUST_USE;
+enum satchel_status satchel_build_frozen(struct satchel_build *build) SATCHEL_MUST_USE;
 enum satchel_status satchel_build_check_states(struct satchel_build *build) SATCHEL_MUST_USE;
 enum satchel_status satchel_build_check_views(struct satchel_build *build) SATCHEL_MUST_USE;
 enum satchel_status satchel_build_check_triggers(struct satchel_build *build) SATCHEL_MUST_USE;
@@ -105,11 +117,21 @@ struct satchel_build_table *satchel_build_find_table(const struct satchel_build 
                                                      const char *name);
 struct satchel_build_column *satchel_build_find_column(const struct satchel_build_table *table,
                                                        const char *name);
+/* Where the declared type sorts values (https://sqlite.org/datatype3.html section 3.1): "INTEGER",
+ * "TEXT", "REAL", "NUMERIC", or "BLOB" for one that keeps every value as it is. */
+const char *satchel_build_affinity(const char *declared_type, bool is_strict);
+
 /* The schema's table, writable while it is made. */
 static inline struct satchel_table *satchel_build_table_made(
     const struct satchel_build *build, const struct satchel_build_table *table)
 {
     return &build->schema->tables[table - build->tables];
+}
+/* The build made the array; it is const to everybody who reads the schema. */
+static inline struct satchel_column_rules *satchel_build_rules_made(
+    const struct satchel_table *table)
+{
+    return (struct satchel_column_rules *)(uintptr_t)table->rules.columns;
 }
 /* Where the column's annotation stands, else where its definition does. */
 struct satchel_place satchel_build_place(const struct satchel_build_table *table,

@@ -67,30 +67,6 @@ static enum satchel_status check_scopes(struct satchel_build *build,
     return SATCHEL_OK;
 }
 
-static enum satchel_status check_leader(struct satchel_build *build,
-                                        const struct satchel_build_table *from,
-                                        const struct satchel_column *column)
-{
-    const struct satchel_table *table = satchel_build_table_made(build, from);
-    struct satchel_place place = satchel_build_place(from, column->name);
-    const struct satchel_column *leader = satchel_table_find_column(table, column->rule_argument);
-    if (!leader)
-        return refuse_no_column(build, place, "@follows", from->name, column->rule_argument);
-    if (leader == column || leader->rule == SATCHEL_RULE_FOLLOWS)
-        return satchel_refuse(
-            build->error, place,
-            "%s.%s follows %s, which leads nothing, because it is @follows itself; "
-            "name the column at the head of them",
-            from->name, column->name, leader->name);
-    if (leader->key_position)
-        return satchel_refuse(
-            build->error, place,
-            "%s.%s follows %s, which is in the primary key and never written again; "
-            "write @immutable",
-            from->name, column->name, leader->name);
-    return SATCHEL_OK;
-}
-
 static enum satchel_status check_column_names(struct satchel_build *build,
                                               const struct satchel_build_table *from,
                                               const struct satchel_column *column)
@@ -113,7 +89,7 @@ static enum satchel_status check_column_names(struct satchel_build *build,
                               "%s.%s REFERENCES %s, and there is no such table; correct the name",
                               from->name, column->name, column->references_table);
     }
-    return column->rule == SATCHEL_RULE_FOLLOWS ? check_leader(build, from, column) : SATCHEL_OK;
+    return SATCHEL_OK;
 }
 
 /* ---- the key ---- */
@@ -267,14 +243,10 @@ static enum satchel_status check_rights(struct satchel_build *build,
             "@mask on %s.%s, which is %s and needed by everybody who gets the row; "
             "take the @mask out",
             from->name, column->name, needed);
-    uint32_t unit = table->rules.columns[column->number].unit;
-    if (unit != column->number)
-        return check_together(build, from, column, &table->columns[unit], "one group");
-    if (column->rule == SATCHEL_RULE_FOLLOWS)
-        return check_together(build, from, column,
-                              satchel_table_find_column(table, column->rule_argument),
-                              "follower and leader");
-    return SATCHEL_OK;
+    const struct satchel_column *first = &table->columns[table->rules.columns[column->number].unit];
+    return check_together(build, from, column, first,
+                          column->rule == SATCHEL_RULE_FOLLOWS ? "follower and leader"
+                                                               : "one group");
 }
 
 /* ---- all ---- */
@@ -299,17 +271,29 @@ enum satchel_status satchel_build_check_names(struct satchel_build *build)
     return SATCHEL_OK;
 }
 
+static enum satchel_status check_column(struct satchel_build *build,
+                                        const struct satchel_build_table *from,
+                                        const struct satchel_column *column)
+{
+    enum satchel_status status = satchel_build_check_value(build, from, column);
+    return status == SATCHEL_OK ? check_rights(build, from, column) : status;
+}
+
 enum satchel_status satchel_build_check(struct satchel_build *build)
 {
     enum satchel_status status = satchel_build_check_names(build);
+    if (status == SATCHEL_OK)
+        status = satchel_build_arguments(build);
+    if (status == SATCHEL_OK)
+        status = satchel_build_references(build);
     for (uint32_t t = 0; status == SATCHEL_OK && t < build->table_count; t++) {
         const struct satchel_table *table = &build->schema->tables[t];
         for (uint32_t i = 0; status == SATCHEL_OK && !table->is_local && i < table->column_count;
              i++)
-            status = check_rights(build, &build->tables[t], &table->columns[i]);
+            status = check_column(build, &build->tables[t], &table->columns[i]);
     }
     if (status == SATCHEL_OK)
-        status = satchel_build_check_frozen(build);
+        status = satchel_build_frozen(build);
     if (status == SATCHEL_OK)
         status = satchel_build_check_checks(build);
     if (status == SATCHEL_OK)

@@ -6,9 +6,7 @@
 #include <satchel/sqlite.h>
 #include <stdio.h>
 
-/* A type name of the same affinity (https://sqlite.org/datatype3.html section 3.1), so that no
- * declared type, however odd, has to be quoted. */
-static const char *affinity_type(const char *declared_type, bool is_strict)
+const char *satchel_build_affinity(const char *declared_type, bool is_strict)
 {
     static const struct {
         const char *part, *type;
@@ -110,7 +108,8 @@ enum satchel_status satchel_build_default(struct satchel_build *build, const cha
                                           struct satchel_place place, struct satchel_value *out,
                                           bool *varies)
 {
-    const char *type = affinity_type(declared_type, is_strict);
+    /* A type name of the same affinity: no declared type, however odd, has to be quoted. */
+    const char *type = satchel_build_affinity(declared_type, is_strict);
     *out = satchel_value_null();
     *varies = false;
     if (!expression)

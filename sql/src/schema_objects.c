@@ -77,10 +77,11 @@ enum satchel_status satchel_build_check_views(struct satchel_build *build)
         if (object->kind != SATCHEL_OBJECT_VIEW)
             continue;
         status = check_view(build, object);
-        if (satchel_names_equal(object->name, "satchel_users"))
-            build->schema->defines_users = true;
-        if (satchel_names_equal(object->name, "satchel_grants"))
-            build->schema->defines_grants = true;
+        struct satchel_schema *schema = build->schema;
+        schema->defines_users |= satchel_names_equal(object->name, "satchel_users");
+        schema->defines_grants |= satchel_names_equal(object->name, "satchel_grants");
+        schema->defines_states |= satchel_names_equal(object->name, "satchel_states");
+        schema->defines_numbers |= satchel_names_equal(object->name, "satchel_numbers");
     }
     return status;
 }

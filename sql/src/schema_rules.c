@@ -97,21 +97,6 @@ static enum satchel_status check_key_rule(struct satchel_build *build,
     return SATCHEL_OK;
 }
 
-static enum satchel_status check_counter(struct satchel_build *build,
-                                         const struct satchel_build_table *from,
-                                         const struct satchel_column *column,
-                                         const struct satchel_column_rules *rules)
-{
-    enum satchel_value_type type = rules->default_value.type;
-    if (column->rule != SATCHEL_RULE_COUNTER ||
-        (!rules->default_varies && (type == SATCHEL_NULL || type == SATCHEL_INTEGER)))
-        return SATCHEL_OK;
-    return satchel_refuse(build->error, satchel_build_place(from, column->name),
-                          "%s.%s is a @counter, a whole number that starts at its default, and its "
-                          "default is none; write DEFAULT 0",
-                          from->name, column->name);
-}
-
 static enum satchel_status give_rule(struct satchel_build *build,
                                      const struct satchel_build_table *from,
                                      const struct satchel_table *table,
@@ -133,8 +118,6 @@ static enum satchel_status give_rule(struct satchel_build *build,
         if (status == SATCHEL_OK)
             status = check_key_rule(build, from, column);
     }
-    if (status == SATCHEL_OK)
-        status = check_counter(build, from, column, rules);
     if (status == SATCHEL_OK && column->rule == SATCHEL_RULE_GROUP)
         column->field = column->rule_argument;
     rules->rule = column->rule;
@@ -176,9 +159,7 @@ static enum satchel_status give_table_rules(struct satchel_build *build,
                                             const struct satchel_build_table *from)
 {
     struct satchel_table *table = satchel_build_table_made(build, from);
-    /* The build made the array; it is const to everybody who reads the schema. */
-    struct satchel_column_rules *rules =
-        (struct satchel_column_rules *)(uintptr_t)table->rules.columns;
+    struct satchel_column_rules *rules = satchel_build_rules_made(table);
     if (table->is_local) {
         for (uint32_t i = 0; i < table->column_count; i++) {
             table->columns[i].field = table->columns[i].name;

@@ -11,8 +11,9 @@
 #define SQL_COLUMNS                                                                                \
     "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1) ORDER BY " \
     "cid"
-#define SQL_REFERENCES \
-    "SELECT id, \"from\", \"table\" FROM pragma_foreign_key_list(?1) ORDER BY id DESC, seq"
+#define SQL_REFERENCES                                                                        \
+    "SELECT id, \"from\", \"table\", \"to\", count(*) OVER (PARTITION BY id) = 1 AS is_alone" \
+    " FROM pragma_foreign_key_list(?1) ORDER BY id DESC, seq"
 /* UNIQUE constraints over other columns than exactly the primary key's; cid -1 is a rowid key. */
 #define SQL_UNIQUE                                                                               \
     "WITH key(cid) AS (SELECT cid FROM pragma_table_xinfo(?1) WHERE pk > 0)"                     \
@@ -225,12 +226,27 @@ static enum satchel_status keep_columns(struct satchel_build *build,
 
 /* ---- references and UNIQUE ---- */
 
+static enum satchel_status keep_reference(struct satchel_build *build, sqlite3_stmt *query,
+                                          struct satchel_column *column,
+                                          struct satchel_build_reference *reference)
+{
+    bool has_target = sqlite3_column_type(query, 3) != SQLITE_NULL;
+    column->references_table = keep_text(build, query, 2);
+    if (has_target)
+        reference->target_column = keep_text(build, query, 3);
+    reference->is_alone = sqlite3_column_int(query, 4) != 0;
+    return column->references_table && (!has_target || reference->target_column)
+               ? SATCHEL_OK
+               : satchel_build_no_memory(build);
+}
+
 static enum satchel_status read_references(struct satchel_build *build, sqlite3_stmt *query,
                                            struct satchel_build_table *from,
                                            struct satchel_table *table)
 {
-    from->parent_ids = SATCHEL_ARENA_ARRAY(&build->arena, uint32_t, table->column_count);
-    if (!from->parent_ids)
+    from->references =
+        SATCHEL_ARENA_ARRAY(&build->arena, struct satchel_build_reference, table->column_count);
+    if (!from->references)
         return satchel_build_no_memory(build);
     enum satchel_status status = start(build, query, from->name);
     int code = SQLITE_DONE;
@@ -241,13 +257,10 @@ static enum satchel_status read_references(struct satchel_build *build, sqlite3_
         const struct satchel_column *found = name ? satchel_table_find_column(table, name) : NULL;
         from->references_count += id != last_id;
         last_id = id;
-        if (!found || from->parent_ids[found->number] != 0)
+        if (!found || found->references_table)
             continue; /* of several, the first REFERENCES of a column is the one that counts */
-        from->parent_ids[found->number] = (uint32_t)id + 1;
-        struct satchel_column *column = &table->columns[found->number];
-        column->references_table = keep_text(build, query, 2);
-        if (!column->references_table)
-            status = satchel_build_no_memory(build);
+        status = keep_reference(build, query, &table->columns[found->number],
+                                &from->references[found->number]);
     }
     sqlite3_reset(query);
     return status == SATCHEL_OK ? finish(build, code) : status;

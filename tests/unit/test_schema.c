@@ -643,6 +643,183 @@ static void test_schema__changes_of_rules_must_be_of_earlier_migrations(void **s
                       "no @state column", "take frozen(x) out");
 }
 
+/* ---- what rules mean to others ---- */
+
+static const struct satchel_table_rules *table_rules_of(const struct satchel_schema *schema,
+                                                        const char *table)
+{
+    const struct satchel_table *found = satchel_schema_find(schema, table);
+    assert_non_null(found);
+    return &found->rules;
+}
+
+static void test_schema__a_follower_is_in_its_leaders_unit_under_its_own_name(void **state)
+{
+    (void)state;
+    struct satchel_schema *schema =
+        make(TABLE("a, -- @follows(c)\nb, -- @group(g)\nc, -- @group(g)\nd, -- @follows(e)\n"
+                   "e -- @state(m)"),
+             STATES_VIEW, true);
+    assert_int_equal(rules_of(schema, "t", "a")->unit, column_of(schema, "t", "b")->number);
+    assert_string_equal(column_of(schema, "t", "a")->field, "a");
+    assert_int_equal(rules_of(schema, "t", "d")->unit, column_of(schema, "t", "e")->number);
+    assert_string_equal(column_of(schema, "t", "d")->field, "d");
+    assert_string_equal(column_of(schema, "t", "e")->field, "e");
+    satchel_schema_free(schema);
+    static const char *const leaders[] = {"@counter", "@max",   "@min",       "@set",
+                                          "@map",     "@text3", "@key(weak)", "@server"};
+    for (size_t i = 0; i < sizeof leaders / sizeof leaders[0]; i++) {
+        char sql[256], reason[128];
+        snprintf(sql, sizeof sql, TABLE("a TEXT, -- %s\nb -- @follows(a)"), leaders[i]);
+        snprintf(reason, sizeof reason, "t.b follows a, but of several writes to a %s", leaders[i]);
+        if (strcmp(leaders[i], "@counter") == 0)
+            snprintf(sql, sizeof sql, TABLE("a INT, -- @counter\nb -- @follows(a)"));
+        expect_mistake(sql, 4, reason, "follow a column that is @lww");
+    }
+}
+
+static void test_schema__machines_are_numbered_over_all_tables(void **state)
+{
+    (void)state;
+    struct satchel_schema *schema =
+        make(TABLE("a, -- @state(deal)\nb -- @state(visit)") ALL
+             "CREATE TABLE u (id TEXT PRIMARY KEY,\na -- @state(Deal)\n);",
+             STATES_VIEW, true);
+    assert_int_equal(schema->machine_count, 2);
+    assert_string_equal(schema->machines[0], "deal");
+    assert_string_equal(schema->machines[1], "visit");
+    assert_int_equal(rules_of(schema, "t", "a")->machine, 0);
+    assert_int_equal(rules_of(schema, "t", "b")->machine, 1);
+    assert_int_equal(rules_of(schema, "u", "a")->machine, 0);
+    assert_true(schema->defines_states);
+    assert_false(schema->defines_numbers);
+    satchel_schema_free(schema);
+}
+
+static void test_schema__roles_are_in_order_the_highest_first(void **state)
+{
+    (void)state;
+    struct satchel_schema *schema =
+        make(TABLE("a, -- @authority(hq > branch_manager>rep)\nb -- @claim(hq)"), NULL, true);
+    const struct satchel_column_rules *rules = rules_of(schema, "t", "a");
+    static const char *const roles[] = {"hq", "branch_manager", "rep"};
+    assert_int_equal(rules->role_count, 3);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_true(satchel_span_equal(rules->roles[i], satchel_span_text(roles[i])));
+    assert_int_equal(rules_of(schema, "t", "b")->role_count, 1);
+    satchel_schema_free(schema);
+}
+
+static void test_schema__freezing_states_are_counted_once(void **state)
+{
+    (void)state;
+    struct satchel_schema *schema =
+        make(TABLE("s, -- @state(m)\na, -- @lww frozen(sent)\nb, -- @lww frozen(paid)\n"
+                   "c, -- @lww frozen(sent)\nd"),
+             STATES_VIEW, true);
+    const struct satchel_table_rules *rules = table_rules_of(schema, "t");
+    assert_int_equal(rules->freezing_state_count, 2);
+    assert_true(satchel_span_equal(rules->freezing_states[0], satchel_span_text("sent")));
+    assert_true(satchel_span_equal(rules->freezing_states[1], satchel_span_text("paid")));
+    assert_int_equal(rules->state_column, column_of(schema, "t", "s")->number);
+    assert_int_equal(rules_of(schema, "t", "a")->frozen, 1);
+    assert_int_equal(rules_of(schema, "t", "b")->frozen, 2);
+    assert_int_equal(rules_of(schema, "t", "c")->frozen, 1);
+    assert_int_equal(rules_of(schema, "t", "d")->frozen, SATCHEL_FROZEN_NEVER);
+    assert_false(rules->is_frozen_by_parent);
+    satchel_schema_free(schema);
+}
+
+static void test_schema__what_freezes_is_one_thing(void **state)
+{
+    (void)state;
+    expect_mistake(TABLE("s, -- @state(m)\nu, -- @state(m)\na -- @lww frozen(sent)") STATES_VIEW, 5,
+                   "t has several @state columns", "leave one");
+    expect_accepted(TABLE("s, -- @state(m)\nu -- @state(n)"));
+    expect_mistake(TABLE("s, -- @state(m) frozen(sent)\na") STATES_VIEW, 3,
+                   "t.s, the very state that freezes the row", "take it out");
+    expect_mistake(TABLE("s, -- @state(m)\na, -- @group(g) frozen(sent)\nb -- @group(g)")
+                       STATES_VIEW,
+                   5, "t.b and a win or lose together", "the same beside both");
+    expect_mistake(TABLE("s, -- @state(m)\na, -- @lww\nb -- @follows(a) frozen(sent)") STATES_VIEW,
+                   5, "t.b and a win or lose together", "the same beside both");
+    expect_mistake(TABLE("s, -- @state(m)\nc1, -- @lww frozen(a)\nc2, -- @lww frozen(b)\n"
+                         "c3, -- @lww frozen(c)\nc4, -- @lww frozen(d)\nc5, -- @lww frozen(e)\n"
+                         "c6, -- @lww frozen(f)\nc7, -- @lww frozen(g)\nc8, -- @lww frozen(h)\n"
+                         "c9 -- @lww frozen(i)") STATES_VIEW,
+                   12, "one more state than the 8", "use one of the others");
+}
+
+static void test_schema__references_are_columns_that_name_a_row_alone(void **state)
+{
+    (void)state;
+    struct satchel_schema *schema =
+        make(ALL "CREATE TABLE p (id TEXT PRIMARY KEY, x TEXT, y TEXT);\n"
+                 "-- @table local\nCREATE TABLE l (id TEXT PRIMARY KEY);\n" ALL
+                 "CREATE TABLE c (id TEXT PRIMARY KEY REFERENCES p(id), a REFERENCES p, b "
+                 "REFERENCES p(ID),\n"
+                 "x REFERENCES p(x), l REFERENCES l(id), k TEXT,\nr TEXT, -- @lww @ref(k)\n"
+                 "y TEXT, z TEXT, FOREIGN KEY (y, z) REFERENCES p(x, y));",
+             NULL, true);
+    assert_int_equal(schema->reference_count, 4);
+    static const char *const columns[] = {"id", "a", "b", "r"};
+    const struct satchel_table *c = satchel_schema_find(schema, "c");
+    for (uint32_t i = 0; i < 4; i++) {
+        const struct satchel_reference *reference = &schema->references[i];
+        assert_int_equal(reference->table, c->number);
+        assert_int_equal(reference->column, column_of(schema, "c", columns[i])->number);
+        assert_int_equal(reference->target, i < 3 ? 1 : 0);
+    }
+    assert_int_equal(schema->references[3].type_column, column_of(schema, "c", "k")->number);
+    assert_int_equal(c->parent, 3); /* the only @ref */
+    assert_false(rules_of(schema, "c", "id")->is_reference);
+    assert_true(rules_of(schema, "c", "a")->is_reference);
+    assert_true(rules_of(schema, "c", "r")->is_reference);
+    assert_false(rules_of(schema, "c", "x")->is_reference);
+    assert_int_equal(satchel_schema_find(schema, "p")->parent, SATCHEL_NO_REFERENCE);
+    satchel_schema_free(schema);
+}
+
+static void test_schema__the_parent_is_the_only_reference(void **state)
+{
+    (void)state;
+    struct satchel_schema *schema = make(
+        ALL "CREATE TABLE p (id TEXT PRIMARY KEY);\n" ALL
+            "CREATE TABLE one (id TEXT PRIMARY KEY, a REFERENCES p(id));\n" ALL
+            "CREATE TABLE two (id TEXT PRIMARY KEY, a REFERENCES p(id), b REFERENCES p(id));\n" ALL
+            "CREATE TABLE refs (id TEXT PRIMARY KEY, k,\na, -- @lww @ref(k)\n"
+            "b -- @lww @ref(k)\n);",
+        NULL, true);
+    assert_int_equal(satchel_schema_find(schema, "one")->parent, 0);
+    assert_int_equal(satchel_schema_find(schema, "two")->parent, SATCHEL_NO_REFERENCE);
+    assert_int_equal(satchel_schema_find(schema, "refs")->parent, SATCHEL_NO_REFERENCE);
+    satchel_schema_free(schema);
+}
+
+static void test_schema__columns_can_hold_what_their_rules_write(void **state)
+{
+    (void)state;
+    expect_mistake(TABLE("a INTEGER -- @set"), 3, "@set on t.a, which is declared INTEGER",
+                   "declare it TEXT");
+    expect_mistake(TABLE("a NUMERIC -- @map"), 3, "would not keep a JSON object",
+                   "declare it TEXT");
+    expect_mistake(TABLE("a REAL -- @text3"), 3, "would not keep a text", "declare it TEXT");
+    expect_mistake(TABLE("a INT -- @state(m)") STATES_VIEW, 3, "a state's code", "declare it TEXT");
+    expect_mistake(TABLE("a REAL -- @key"), 3, "what names a thing", "TEXT, or INTEGER");
+    expect_mistake(TABLE("a BLOB -- @key(weak)"), 3, "what names a thing", "TEXT, or INTEGER");
+    expect_accepted(TABLE("a, -- @set\nb TEXT, -- @map\nc VARCHAR(9), -- @key\nd INT -- @key"));
+
+    expect_mistake(TABLE("a TEXT DEFAULT '{}' -- @set"), 3, "t.a is a @set", "write DEFAULT '[]'");
+    expect_mistake(TABLE("a TEXT DEFAULT 'x' -- @set"), 3, "no constant JSON array", "'[]'");
+    expect_mistake(TABLE("a DEFAULT 3 -- @set"), 3, "no constant JSON array", "'[]'");
+    expect_mistake(TABLE("a TEXT DEFAULT '[1' -- @map"), 3, "no constant JSON object", "'{}'");
+    expect_mistake(TABLE("a DEFAULT (json_array(random())) -- @set"), 3, "no constant", "'[]'");
+    expect_accepted(TABLE("a DEFAULT '[\"x\", 1]', -- @set\nb DEFAULT ' {\"a\":[]} ', -- @map\n"
+                          "c DEFAULT NULL -- @set"));
+    expect_mistake(TABLE("a DEFAULT 1 -- @state(m)") STATES_VIEW, 3, "t.a is a @state",
+                   "DEFAULT 'code'");
+}
+
 /* ---- refused: rights ---- */
 
 static void test_schema__what_travels_together_has_the_same_rights(void **state)
@@ -1134,6 +1311,19 @@ static void test_schema__the_crm_workspace_passes_every_check(void **state)
     assert_int_equal(schema->table_count, 29);
     assert_true(schema->defines_users);
     assert_true(schema->defines_grants);
+    assert_int_equal(schema->machine_count, 10);
+    assert_true(schema->defines_states);
+    assert_true(schema->defines_numbers);
+    const struct satchel_table *line_item = satchel_schema_find(schema, "line_item");
+    assert_int_equal(schema->references[line_item->parent].column,
+                     column_of(schema, "line_item", "parent_id")->number);
+    assert_int_equal(rules_of(schema, "line_item", "quantity")->frozen, SATCHEL_FROZEN_PARENT);
+    assert_true(line_item->rules.is_frozen_by_parent);
+    assert_int_equal(table_rules_of(schema, "quote")->freezing_state_count, 1);
+    assert_int_equal(rules_of(schema, "opportunity", "closed_on")->unit,
+                     column_of(schema, "opportunity", "stage")->number);
+    assert_true(table_rules_of(schema, "account")->has_keys);
+    assert_false(table_rules_of(schema, "contact")->has_keys);
     assert_contains(schema->scope_notice, "every device gets all rows of account, contact");
     assert_string_equal(column_of(schema, "lead", "owner_id")->rule_argument,
                         "hq>branch_manager>rep>server");
@@ -1282,6 +1472,14 @@ int main(void)
         cmocka_unit_test(test_schema__names_in_annotations_must_exist),
         cmocka_unit_test(test_schema__states_need_the_view_that_defines_them),
         cmocka_unit_test(test_schema__changes_of_rules_must_be_of_earlier_migrations),
+        cmocka_unit_test(test_schema__a_follower_is_in_its_leaders_unit_under_its_own_name),
+        cmocka_unit_test(test_schema__machines_are_numbered_over_all_tables),
+        cmocka_unit_test(test_schema__roles_are_in_order_the_highest_first),
+        cmocka_unit_test(test_schema__freezing_states_are_counted_once),
+        cmocka_unit_test(test_schema__what_freezes_is_one_thing),
+        cmocka_unit_test(test_schema__references_are_columns_that_name_a_row_alone),
+        cmocka_unit_test(test_schema__the_parent_is_the_only_reference),
+        cmocka_unit_test(test_schema__columns_can_hold_what_their_rules_write),
         cmocka_unit_test(test_schema__what_travels_together_has_the_same_rights),
         cmocka_unit_test(test_schema__what_rules_need_is_not_masked),
         cmocka_unit_test(test_schema__frozen_parent_needs_exactly_one_parent),
