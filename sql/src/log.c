@@ -1,6 +1,7 @@
 /* Owns the tables satchel_entry and satchel_conflict: their shape and what is written to them.
  * Reading them for people is history.c's. Decides nothing: what became of a write comes in the
  * entry's notes. */
+#include <satchel/alias.h>
 #include <satchel/log.h>
 
 #include "migration_table.h"
@@ -77,7 +78,7 @@ enum satchel_status satchel_log_create(struct sqlite3 *db, struct satchel_error 
     for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++)
         if (sqlite3_exec(db, statements[i], NULL, NULL, NULL) != SQLITE_OK)
             return satchel_sql_error(error, db, "cannot create the log's tables");
-    return SATCHEL_OK;
+    return satchel_alias_create(db, error);
 }
 
 static int prepare(sqlite3 *db, const char *sql, sqlite3_stmt **out)

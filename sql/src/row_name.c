@@ -2,6 +2,7 @@
  */
 #include "row_name.h"
 
+#include <satchel/cursor.h>
 #include <satchel/pack.h>
 #include <satchel/row_io.h>
 
@@ -15,6 +16,23 @@ enum satchel_status satchel_row_name(struct satchel_buffer *out, uint32_t table,
     for (uint32_t i = 0; i < key_count; i++)
         satchel_pack_value(&pack, &key[i]);
     return pack.status;
+}
+
+enum satchel_status satchel_row_name_read(struct satchel_span name, struct satchel_arena *arena,
+                                          uint32_t *table, const struct satchel_value **key,
+                                          uint32_t *key_count)
+{
+    struct satchel_cursor cursor = satchel_cursor_of(name);
+    *table = (uint32_t)satchel_cursor_unsigned(&cursor, UINT32_MAX);
+    *key_count = satchel_cursor_array(&cursor, SATCHEL_KEY_COLUMNS_MAX);
+    struct satchel_value *values = SATCHEL_ARENA_ARRAY(arena, struct satchel_value, *key_count);
+    if (!values)
+        return SATCHEL_NOMEM;
+    for (uint32_t i = 0; i < *key_count; i++)
+        values[i] = satchel_cursor_value(&cursor);
+    *key = values;
+    bool is_whole = !cursor.failed && *key_count > 0 && satchel_cursor_at_end(&cursor);
+    return is_whole ? SATCHEL_OK : SATCHEL_CORRUPT;
 }
 
 enum satchel_status satchel_json_value(struct satchel_json *json, const struct satchel_value *value)

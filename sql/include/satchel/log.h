@@ -23,8 +23,8 @@
 struct sqlite3;
 struct satchel_log;
 
-/* Creates the tables and views above where they are missing (also satchel_migration). Idempotent.
- */
+/* Creates the tables and views above where they are missing (also satchel_migration and
+ * satchel_alias). Idempotent. */
 enum satchel_status satchel_log_create(struct sqlite3 *db,
                                        struct satchel_error *error) SATCHEL_MUST_USE;
 

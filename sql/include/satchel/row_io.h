@@ -48,6 +48,10 @@ enum satchel_status satchel_row_delete(struct satchel_row_io *io, const struct s
 enum satchel_status satchel_row_name(struct satchel_buffer *out, uint32_t table,
                                      const struct satchel_value *key,
                                      uint32_t key_count) SATCHEL_MUST_USE;
+/* Back again; the key's array is in `arena`, its bytes borrowed from `name`. CORRUPT, NOMEM. */
+enum satchel_status satchel_row_name_read(struct satchel_span name, struct satchel_arena *arena,
+                                          uint32_t *table, const struct satchel_value **key,
+                                          uint32_t *key_count) SATCHEL_MUST_USE;
 /* The key as the interfaces show it (docs/interface.md: the value as text; several columns as a
  * JSON array). */
 enum satchel_status satchel_key_text(struct satchel_buffer *out, const struct satchel_value *key,
