@@ -178,6 +178,20 @@ void system_link_cut(struct system_device *device)
     end(world, link);
 }
 
+void system_link_lose_answers(struct system_device *device)
+{
+    struct system_world *world = device->world;
+    uint64_t head = world->head;
+    system_link_open(device);
+    while (!world->pushes && world->head == head && system_link_pump(device, 1))
+        continue;
+    while (carry_up(device))
+        continue;
+    system_server_flush(world);
+    system_trace(world, "%u is cut off, its upload has arrived", device->index);
+    end(world, &device->link);
+}
+
 void system_drain(struct system_world *world)
 {
     bool is_moving = true;

@@ -86,23 +86,35 @@ void system_server_close(struct system_world *world)
     pthread_mutex_destroy(&server->progress_mutex);
 }
 
-void system_server_deploy(struct system_world *world)
+void system_server_admin(struct system_world *world, const char *verb, ...)
 {
     struct satchel_job *job = new_job(world, SATCHEL_JOB_ADMIN);
-    struct satchel_value arguments[6] = {satchel_value_text(satchel_span_text("workspace.deploy")),
-                                         satchel_value_text(satchel_span_text("test"))};
+    struct satchel_value arguments[16] = {satchel_value_text(satchel_span_text(verb))};
     struct satchel_message message = {.kind = SATCHEL_MESSAGE_ADMIN};
-    system_server_flush(world);
-    for (int i = 0; i < 2; i++) {
-        arguments[2 + 2 * i] = satchel_value_text(system_migrations[i].name);
-        arguments[3 + 2 * i] = satchel_value_text(system_migrations[i].sql);
+    const char *argument;
+    uint32_t count = 1;
+    va_list list;
+    va_start(list, verb);
+    while ((argument = va_arg(list, const char *)) != NULL) {
+        system_check(world, count < 16, "too many arguments");
+        arguments[count++] = satchel_value_text(satchel_span_text(argument));
     }
+    va_end(list);
+    system_server_flush(world);
     message.admin.arguments = arguments;
-    message.admin.argument_count = 6;
-    system_ok(world, satchel_job_take_request(job, &message), "deploy", NULL);
+    message.admin.argument_count = count;
+    system_ok(world, satchel_job_take_request(job, &message), verb, NULL);
     run_job(world, job);
-    system_ok(world, job->status, "deploy", &job->error);
+    system_ok(world, job->status, verb, &job->error);
     satchel_job_free(job);
+}
+
+void system_server_deploy(struct system_world *world)
+{
+    const struct satchel_migration *migrations = world->migrations;
+    system_server_admin(world, "workspace.deploy", "test", (const char *)migrations[0].name.data,
+                        (const char *)migrations[0].sql.data, (const char *)migrations[1].name.data,
+                        (const char *)migrations[1].sql.data, NULL);
     world->is_deployed = true;
     system_counts.migrations++;
     for (unsigned i = 0; i < world->device_count; i++) {
@@ -228,10 +240,16 @@ void system_peer_receive(struct system_world *world, struct system_peer *peer,
     while (satchel_session_next_event(peer->session, &event)) {
         if (event.kind == SATCHEL_MESSAGE_HELLO)
             attach(world, peer, &event);
-        else if (event.kind == SATCHEL_MESSAGE_PUSH)
+        else if (event.kind == SATCHEL_MESSAGE_PUSH) {
             add_push(world, peer, &event);
-        else
+            if (world->is_delivering_twice) {
+                if (system_one_in(world, 2))
+                    system_server_flush(world);
+                add_push(world, peer, &event);
+            }
+        } else {
             system_fail(world, "a device says message %d", (int)event.kind);
+        }
     }
     if (system_one_in(world, 2))
         system_server_flush(world);

@@ -354,6 +354,7 @@ void system_world_init(struct system_world *world)
     struct satchel_error error = {0};
     memset(world, 0, sizeof *world);
     the_world = world;
+    world->migrations = system_migrations;
     satchel_arena_init(&world->arena, ARENA_BYTES_MAX, NULL);
     satchel_buffer_init(&world->trace, TRACE_BYTES_MAX, NULL);
     satchel_buffer_init(&world->scratch, TRACE_BYTES_MAX, NULL);

@@ -26,7 +26,8 @@
 #include <cmocka.h>
 
 enum {
-    SYSTEM_DEVICES_MAX = 4,
+    SYSTEM_DEVICES_MAX = 4, /* of a random history */
+    SYSTEM_DEVICES_CAPACITY = 12,
     SYSTEM_CONNECTIONS = 2,
     SYSTEM_KEYS = 3,
     SYSTEM_ROW_OPS_MAX = 20,
@@ -136,17 +137,19 @@ struct system_world {
     struct satchel_arena arena; /* of the history */
     struct satchel_buffer trace, scratch;
     char folder[64];
-    int64_t now_ms; /* true time: the server's */
+    int64_t now_ms;                             /* true time: the server's */
+    const struct satchel_migration *migrations; /* of the workspace */
     struct satchel_schema *schemas[2];
 
     struct satchel_workspace server;
     bool is_server_open, is_failing;
+    bool is_delivering_twice; /* every upload comes a second time */
     struct satchel_job *done; /* the job that was completed last */
     struct satchel_job *pushes, *last_push;
     uint64_t head;
     bool is_deployed; /* the second migration */
 
-    struct system_device devices[SYSTEM_DEVICES_MAX];
+    struct system_device devices[SYSTEM_DEVICES_CAPACITY];
     unsigned device_count;
 
     struct system_change *changes;
@@ -195,6 +198,8 @@ const struct satchel_schema *system_schema(struct system_world *world, sqlite3 *
 /* ---- system_server.c ---- */
 void system_server_open(struct system_world *world);
 void system_server_close(struct system_world *world);
+/* An administrator's request; its arguments end with NULL. */
+void system_server_admin(struct system_world *world, const char *verb, ...);
 void system_server_deploy(struct system_world *world);
 /* Runs the uploads that have gathered, as one group. */
 void system_server_flush(struct system_world *world);
@@ -218,6 +223,9 @@ void system_link_arrive_late(struct system_device *device);
 void system_link_forget_late(struct system_device *device);
 /* The connection breaks. */
 void system_link_cut(struct system_device *device);
+/* The device connects and sends what is pending; it arrives, and the connection breaks before an
+ * answer does. */
+void system_link_lose_answers(struct system_device *device);
 /* Everybody connects and syncs until nothing moves. */
 void system_drain(struct system_world *world);
 

@@ -43,14 +43,13 @@ static enum satchel_status insert_replica(sqlite3 *db, const char *path, const c
     return code == SQLITE_DONE ? SATCHEL_OK : SATCHEL_SQL;
 }
 
-static enum satchel_status create(const char *path, const char *sql, const char *login,
-                                  const char *role, const struct satchel_open_options *options,
+static enum satchel_status create(const char *path, const struct satchel_migration *migrations,
+                                  uint32_t migration_count, const char *login, const char *role,
+                                  const struct satchel_open_options *options,
                                   struct satchel_error *error)
 {
     sqlite3 *db = NULL;
     satchel_replica *replica = NULL;
-    const struct satchel_migration migration = {1, satchel_span_text("001_init.sql"),
-                                                satchel_span_text(sql)};
     enum satchel_status status = SATCHEL_SQL;
     if (sqlite3_open(path, &db) != SQLITE_OK)
         goto cleanup;
@@ -63,7 +62,7 @@ static enum satchel_status create(const char *path, const char *sql, const char 
     if (status == SATCHEL_OK)
         status = satchel_replica_attach(&replica, db, options, error);
     if (status == SATCHEL_OK)
-        status = satchel_replica_migrate(replica, &migration, 1, error);
+        status = satchel_replica_migrate(replica, migrations, migration_count, error);
     if (status == SATCHEL_OK)
         status = satchel_replica_execute(db, "COMMIT", error);
 cleanup:
@@ -73,17 +72,28 @@ cleanup:
     return status;
 }
 
-enum satchel_status fixture_replica(const char *path, const char *sql, const char *login,
-                                    const char *role, const struct satchel_clock *clock,
-                                    satchel_replica **out)
+enum satchel_status fixture_replica_of(const char *path, const struct satchel_migration *migrations,
+                                       uint32_t migration_count, const char *login,
+                                       const char *role, const struct satchel_clock *clock,
+                                       satchel_replica **out)
 {
     const struct satchel_open_options options = {sizeof options, clock};
     struct satchel_error error = {0};
     fixture_remove(path);
-    enum satchel_status status = create(path, sql, login, role, &options, &error);
+    enum satchel_status status =
+        create(path, migrations, migration_count, login, role, &options, &error);
     if (status == SATCHEL_OK)
         status = satchel_replica_open(out, path, &options, &error);
     if (status != SATCHEL_OK)
         fprintf(stderr, "fixture: %s: %s\n", satchel_status_name(status), error.message);
     return status;
+}
+
+enum satchel_status fixture_replica(const char *path, const char *sql, const char *login,
+                                    const char *role, const struct satchel_clock *clock,
+                                    satchel_replica **out)
+{
+    const struct satchel_migration migration = {1, satchel_span_text("001_init.sql"),
+                                                satchel_span_text(sql)};
+    return fixture_replica_of(path, &migration, 1, login, role, clock, out);
 }
