@@ -1,5 +1,6 @@
 /* Owns the escaping and comma rules of the JSON that commands print. */
 #include <satchel/json.h>
+#include <satchel/utf8.h>
 
 #include <math.h>
 #include <stdio.h>
@@ -37,27 +38,6 @@ void satchel_json_close(struct satchel_json *json, char bracket)
     json->needs_comma = true;
 }
 
-/* The length of the well-formed UTF-8 character at the start of `text`, or 0 (Unicode 15, table
- * 3-7). */
-static size_t utf8_length(const uint8_t *text, size_t size)
-{
-    uint8_t lead = text[0];
-    size_t length = lead < 0x80                   ? 1
-                    : lead >= 0xc2 && lead < 0xe0 ? 2
-                    : lead >= 0xe0 && lead < 0xf0 ? 3
-                    : lead >= 0xf0 && lead < 0xf5 ? 4
-                                                  : 0;
-    if (length == 0 || length > size)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    if ((lead == 0xe0 && text[1] < 0xa0) || (lead == 0xed && text[1] > 0x9f) ||
-        (lead == 0xf0 && text[1] < 0x90) || (lead == 0xf4 && text[1] > 0x8f))
-        return 0;
-    return length;
-}
-
 static void put_quoted(struct satchel_json *json, struct satchel_span text)
 {
     put(json, "\"", 1);
@@ -82,7 +62,7 @@ static void put_quoted(struct satchel_json *json, struct satchel_span text)
             put(json, escape, 6);
             i++;
         } else {
-            size_t length = utf8_length(text.data + i, text.size - i);
+            size_t length = satchel_utf8_length(text.data + i, text.size - i);
             if (length)
                 put(json, text.data + i, length);
             else

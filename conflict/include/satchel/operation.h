@@ -10,14 +10,15 @@
  *   | @set     | TEXT: [[added, ...],[removed, ...]]       | TEXT: the set                      |
  *   | @map     | TEXT: [{"key":value, ...},["removed", ...]] | TEXT: the map                    |
  *   | @state   | TEXT: ["old","new"]                       | TEXT: the state                    |
- *   | @key     | the value; BLOB: the value's text, and the row is set apart from all rows with that
- *   |          | key that the author had seen              | the value                          |
+ *   | @key     | the value; BLOB: the value's text, and the row is set apart from all rows with
+ *   |          | that key that the author had seen         | the value                          |
  *   | others   | the new value                             | the new value                      |
  *
  * JSON in operations and canonical values is compact: no spaces, the elements of a set ascending
- * and once each, the keys of a map ascending by bytes, strings with the fewest escapes, numbers as
- * written. A set is a JSON array of anything, a map a JSON object; depth at most
- * SATCHEL_JSON_DEPTH_MAX. NULL counts as the empty set and the empty map. */
+ * and once each, the keys of a map ascending (both by satchel_json_compare), strings with the
+ * fewest escapes, numbers as written. A set is a JSON array of anything, a map a JSON object, with
+ * fewer than SATCHEL_JSON_DEPTH_MAX brackets inside each other. NULL counts as the empty set and the
+ * empty map. */
 #ifndef SATCHEL_OPERATION_H
 #define SATCHEL_OPERATION_H
 
@@ -40,15 +41,20 @@ const char *satchel_state_refusal(const struct satchel_machine *machine,
 
 /* The operation that turns `old_value` into `new_value`, in `arena` or borrowed from the values.
  * For an insert `old_value` is ignored and the declared default stands for it. `*is_write` is false
- * if nothing is written (the sets have the same elements, the values are equal). REFUSED: see
- * satchel_value_refusal; NOMEM. */
+ * if nothing is written (the sets have the same elements, the values are equal): the operation then
+ * is the one that changes nothing, and may be written all the same by whoever means to.
+ *
+ * What every replica holds afterwards is not `new_value` as the author wrote it but, bit for bit,
+ * what satchel_operation_apply makes of `old_value`; if nothing is written, `old_value` (of an
+ * insert the declared default) as it was. REFUSED: see satchel_value_refusal; NOMEM. */
 enum satchel_status satchel_operation_make(
     const struct satchel_column_rules *column, enum satchel_op_kind kind,
     const struct satchel_value *old_value, const struct satchel_value *new_value,
     struct satchel_arena *arena, struct satchel_value *operation, bool *is_write) SATCHEL_MUST_USE;
 
 /* What the field holds when `operation` is done to `present` (of an insert: to the default):
- * canonical. Any operation that satchel_operation_check accepts can be done to any present value.
+ * canonical. Any operation that satchel_operation_refusal lets pass can be done to any present
+ * value: one that is no set, map or integer counts as none.
  * CORRUPT, NOMEM. */
 enum satchel_status satchel_operation_apply(const struct satchel_column_rules *column,
                                             enum satchel_op_kind kind,
@@ -66,6 +72,12 @@ enum satchel_status satchel_operation_invert(const struct satchel_column_rules *
                                              struct satchel_arena *arena,
                                              struct satchel_value *out) SATCHEL_MUST_USE;
 
+/* The states that an operation of an update of a @state goes from and to; NULL: none, or none that
+ * has a code. CORRUPT, NOMEM. */
+enum satchel_status satchel_state_step(const struct satchel_value *operation,
+                                       struct satchel_arena *arena, struct satchel_value *old_value,
+                                       struct satchel_value *new_value) SATCHEL_MUST_USE;
+
 /* Why bytes from elsewhere are no operation of the rule ("an operation on a @set is
  * [[added],[removed]]"), or NULL. Allocates nothing but in `arena`; no memory is a reason too. */
 const char *satchel_operation_refusal(const struct satchel_column_rules *column,
@@ -73,8 +85,9 @@ const char *satchel_operation_refusal(const struct satchel_column_rules *column,
                                       const struct satchel_value *operation,
                                       struct satchel_arena *arena);
 
-/* The value as every replica stores it: a set sorted, a map by key, a key without surrounding
- * spaces and with full-width letters and digits made narrow; other values untouched. CORRUPT if the
+/* The value as every replica stores it once somebody wrote it: a set sorted, a map by key (NULL as
+ * the empty one), a key without surrounding spaces and with full-width letters and digits made
+ * narrow; other values untouched. CORRUPT if the
  * rule cannot take it; NOMEM. */
 enum satchel_status satchel_value_canonical(const struct satchel_column_rules *column,
                                             const struct satchel_value *value,
@@ -82,9 +95,10 @@ enum satchel_status satchel_value_canonical(const struct satchel_column_rules *c
                                             struct satchel_value *out) SATCHEL_MUST_USE;
 
 /* What two values of a @key have in common if they name one thing: the canonical value in upper
- * case (ASCII), inner runs of spaces as one; if it consists of digits and the signs of telephone
- * numbers (+ - ( ) . / and spaces) only, with at least five digits, the digits alone. Empty for
- * NULL, for an empty text and for values that are no key. Appended to `out`. NOMEM. */
+ * case (ASCII), full-width signs made narrow too, inner runs of spaces as one; if it consists of
+ * digits and the signs of telephone numbers (+ - ( ) . / and spaces) only, with at least five
+ * digits, the digits alone. Empty for NULL, for an empty text and for values that are no key.
+ * Appended to `out`, which is unchanged on failure. LIMIT, NOMEM. */
 enum satchel_status satchel_key_match(const struct satchel_value *value,
                                       struct satchel_buffer *out) SATCHEL_MUST_USE;
 
