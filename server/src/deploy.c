@@ -93,7 +93,7 @@ enum satchel_status deploy_migrations(struct satchel_store *store,
         if (status == SATCHEL_OK)
             status = use_schema(store, migrations, i + 1, error);
         if (status == SATCHEL_OK)
-            status = first_rows_merge(store, &migrations[i], i + 1, now_ms, error);
+            status = first_rows_merge(store, &migrations[i], now_ms, error);
     }
     if (status == SATCHEL_OK && whole->scope_notice) {
         struct satchel_span text =

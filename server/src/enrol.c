@@ -208,6 +208,8 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace, struct satch
     if (status == SATCHEL_OK && !is_again)
         status = enrol(workspace, job, hash, invite.login);
     if (status == SATCHEL_OK)
+        status = role_told(db, &join->device, user.role, workspace_now_ms(), error);
+    if (status == SATCHEL_OK)
         status = answer_join(workspace, job, invite.login, user.role);
     return status;
 }
@@ -312,6 +314,8 @@ enum satchel_status enrol_attach(struct satchel_workspace *workspace, struct sat
         status = check_past(hello, &head, schema, error);
     if (status == SATCHEL_OK)
         status = record_attach(db, hello, error);
+    if (status == SATCHEL_OK)
+        status = role_told(db, &hello->device, user.role, workspace_now_ms(), error);
     if (status == SATCHEL_OK)
         status = answer_attach(job, &head, &device, schema, user.role);
     return status;

@@ -4,17 +4,15 @@
  *
  * Temporary triggers on every synced table collect the keys of new rows and refuse everything else:
  * an INSERT that updates or replaces would need values that only the log may give. */
-#include "merge.h"
+#include "own_changes.h"
 #include "workspace_internal.h"
 
-#include <sodium.h>
 #include <stdio.h>
 
 #define SQL_SAVE "SAVEPOINT satchel_first_rows; PRAGMA recursive_triggers=ON"
 #define SQL_BACK                                                     \
     "PRAGMA recursive_triggers=OFF; ROLLBACK TO satchel_first_rows;" \
     "RELEASE satchel_first_rows"
-#define SQL_DEVICE "INSERT OR IGNORE INTO satchel_device(id, user, joined) VALUES(?1, ?2, ?3)"
 #define COLLECT "satchel_collect_row"
 #define TRIGGERS_BYTES_MAX ((size_t)16 << 20)
 #define ROWS_BYTES_MAX ((size_t)512 << 20)
@@ -249,106 +247,40 @@ static enum satchel_status run_inserts(struct collection *all)
 
 /* ---- the change set ---- */
 
-static enum satchel_status write_body(struct collection *all, const struct satchel_store_head *head,
-                                      uint32_t schema_count, struct satchel_buffer *body)
+/* A first row that the merge has set aside is a mistake in the migration: says which and why. */
+static enum satchel_status refuse_quarantined(struct collection *all, uint64_t cursor)
 {
-    struct satchel_position position = {head->node, head->seq};
-    struct satchel_changeset_header header = {
-        .schema = schema_count,
-        .seen = {&position, head->seq > 0},
-        .part_count = all->part_count,
-    };
-    enum satchel_status status = satchel_changeset_write_header(body, &header);
-    for (uint32_t i = 0; status == SATCHEL_OK && i < all->part_count; i++)
-        status = satchel_changeset_write_part(body, &all->parts[i]);
+    struct satchel_span reason;
+    char text[512];
+    uint32_t part;
+    enum satchel_status status =
+        satchel_quarantine_reason(all->store, cursor, &all->arena, &part, &reason, all->error);
+    if (status != SATCHEL_OK || reason.size == 0)
+        return refuse_at(all, all->lines[0], "a first row breaks a rule of the schema");
+    snprintf(text, sizeof text, "%.*s", (int)reason.size, (const char *)reason.data);
+    return refuse_at(all, part < all->part_count ? all->lines[part] : 0, text);
+}
+
+static enum satchel_status merge_rows(struct collection *all, int64_t now_ms)
+{
+    struct satchel_own_changeset changes = {.parts = all->parts, .part_count = all->part_count};
+    struct satchel_incoming_outcome outcome;
+    char text[100];
+    enum satchel_status status =
+        satchel_own_merge(all->store, &changes, now_ms, &all->arena, &outcome, all->error);
     if (status == SATCHEL_LIMIT) {
-        char text[100];
         snprintf(text, sizeof text,
                  "the first rows of a migration are over %u MiB: import them through a device",
                  SATCHEL_CHANGESET_BYTES_MAX >> 20);
         return refuse_at(all, all->lines[0], text);
     }
-    if (status != SATCHEL_OK)
-        return satchel_error_set(all->error, status, "the first rows could not be encoded");
-    return status;
-}
-
-/* A first row that the merge has set aside is a mistake in the migration: says which and why. */
-static enum satchel_status refuse_quarantined(struct collection *all, uint64_t cursor)
-{
-    struct satchel_entry entry;
-    struct satchel_span timeline;
-    struct satchel_notes notes;
-    char reason[512];
-    enum satchel_status status = all->store->ops->load_entries(all->store, &cursor, 1, &entry,
-                                                               &timeline, &all->arena, all->error);
-    if (status == SATCHEL_OK)
-        status = satchel_notes_read(entry.notes, &all->arena, &notes);
-    if (status != SATCHEL_OK || notes.quarantined_count == 0)
-        return refuse_at(all, all->lines[0], "a first row breaks a rule of the schema");
-    const struct satchel_quarantine_note *note = &notes.quarantined[0];
-    snprintf(reason, sizeof reason, "%.*s", (int)note->reason.size,
-             (const char *)note->reason.data);
-    return refuse_at(all, note->part < all->part_count ? all->lines[note->part] : 0, reason);
-}
-
-static enum satchel_status add_device(struct collection *all, const struct satchel_id *node,
-                                      int64_t now_ms)
-{
-    struct satchel_query query;
-    bool has_row;
-    enum satchel_status status = satchel_query_open(&query, all->db, SQL_DEVICE, all->error);
-    if (status != SATCHEL_OK)
-        return status;
-    satchel_query_id(&query, node);
-    satchel_query_text(&query, satchel_span_text(WORKSPACE_SERVER_USER));
-    satchel_query_integer(&query, now_ms);
-    status = satchel_query_step(&query, &has_row, all->error);
-    satchel_query_close(&query);
-    return status;
-}
-
-static enum satchel_status merge_rows(struct collection *all, uint32_t schema_count, int64_t now_ms)
-{
-    struct satchel_store *store = all->store;
-    struct satchel_store_head head;
-    struct satchel_store_device device = {0};
-    struct satchel_incoming incoming = {0};
-    struct satchel_incoming_outcome outcome;
-    struct satchel_buffer body;
-    satchel_buffer_init(&body, SATCHEL_CHANGESET_BYTES_MAX, NULL);
-    enum satchel_status status = store->ops->load_head(store, &head, all->error);
-    if (status == SATCHEL_OK)
-        status = add_device(all, &head.node, now_ms);
-    device.id = head.node;
-    if (status == SATCHEL_OK)
-        status = store->ops->load_devices(store, &device, 1, &all->arena, all->error);
-    if (status == SATCHEL_OK)
-        status = write_body(all, &head, schema_count, &body);
-    if (status != SATCHEL_OK)
-        goto cleanup;
-    incoming.device = head.node;
-    incoming.user = satchel_span_text(WORKSPACE_SERVER_USER);
-    incoming.number = device.last_number + 1;
-    incoming.stamp = satchel_stamp_next(head.stamp, now_ms);
-    randombytes_buf(incoming.secret, sizeof incoming.secret);
-    incoming.body = satchel_buffer_span(&body);
-    status = satchel_merge_batch(store, &incoming, 1, now_ms, &outcome, all->error);
-    if (status == SATCHEL_OK && outcome.result != SATCHEL_INCOMING_MERGED) {
-        status = outcome.error.status ? outcome.error.status : SATCHEL_STATE;
-        satchel_error_set(all->error, status, "the first rows were refused: %s",
-                          outcome.error.message);
-    } else if (status == SATCHEL_OK && outcome.quarantined_count > 0) {
+    if (status == SATCHEL_OK && outcome.quarantined_count > 0)
         status = refuse_quarantined(all, outcome.cursor);
-    }
-cleanup:
-    satchel_buffer_deinit(&body);
     return status;
 }
 
 enum satchel_status first_rows_merge(struct satchel_store *store,
-                                     const struct satchel_migration *migration,
-                                     uint32_t schema_count, int64_t now_ms,
+                                     const struct satchel_migration *migration, int64_t now_ms,
                                      struct satchel_error *error)
 {
     struct collection all = {.store = store,
@@ -373,7 +305,7 @@ enum satchel_status first_rows_merge(struct satchel_store *store,
         status == SATCHEL_OK)
         status = satchel_db_error(error, all.db, "cleaning up after first rows");
     if (status == SATCHEL_OK && all.part_count > 0)
-        status = merge_rows(&all, schema_count, now_ms);
+        status = merge_rows(&all, now_ms);
 cleanup:
     satchel_arena_deinit(&all.arena);
     if (status != SATCHEL_OK)

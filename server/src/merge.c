@@ -245,12 +245,14 @@ static enum satchel_status run_all(struct merge_batch *batch)
     return status;
 }
 
-enum satchel_status satchel_merge_batch(struct satchel_store *store,
-                                        const struct satchel_incoming *incoming, size_t count,
-                                        int64_t now_ms, struct satchel_incoming_outcome *outcomes,
-                                        struct satchel_error *error)
+enum satchel_status merge_batch_run(struct satchel_store *store,
+                                    const struct satchel_incoming *incoming, size_t count,
+                                    int64_t now_ms, struct satchel_incoming_outcome *outcomes,
+                                    struct merge_unnumbered *unnumbered,
+                                    struct satchel_error *error)
 {
-    struct merge_batch batch = {.store = store, .now_ms = now_ms, .error = error};
+    struct merge_batch batch = {
+        .store = store, .now_ms = now_ms, .unnumbered = unnumbered, .error = error};
     satchel_arena_init(&batch.arena, MERGE_ARENA_BYTES_MAX, NULL);
     satchel_map_init(&batch.users, MERGE_ROWS_MAX, NULL);
     memset(outcomes, 0, count * sizeof *outcomes);
@@ -273,5 +275,24 @@ cleanup:
     satchel_arena_deinit(&batch.arena);
     if (status != SATCHEL_OK)
         satchel_error_default(error, status, "the batch could not be merged");
+    return status;
+}
+
+enum satchel_status satchel_merge_batch(struct satchel_store *store,
+                                        const struct satchel_incoming *batch, size_t count,
+                                        int64_t now_ms, struct satchel_incoming_outcome *outcomes,
+                                        struct satchel_error *error)
+{
+    struct satchel_arena arena;
+    struct merge_unnumbered unnumbered = {.arena = &arena};
+    bool gives_numbers = store->schema && store->schema->defines_numbers;
+    satchel_arena_init(&arena, MERGE_ARENA_BYTES_MAX, NULL);
+    satchel_map_init(&unnumbered.by_name, MERGE_ROWS_MAX, NULL);
+    enum satchel_status status = merge_batch_run(store, batch, count, now_ms, outcomes,
+                                                 gives_numbers ? &unnumbered : NULL, error);
+    if (status == SATCHEL_OK && unnumbered.count > 0)
+        status = merge_give_numbers(store, &unnumbered, now_ms, error);
+    satchel_map_deinit(&unnumbered.by_name);
+    satchel_arena_deinit(&arena);
     return status;
 }

@@ -3,7 +3,10 @@
  *
  * A pure function of (what the store holds, the batch, the time): decode, check, merge row by row
  * (conflict/row.h), derive effects, conflicts and notes, give positions, write everything; the
- * caller commits and only then acknowledges and fans out. Called inside begin .. commit. */
+ * caller commits and only then acknowledges and fans out. Called inside begin .. commit.
+ *
+ * Rows whose column the server numbers (the view satchel_numbers) get their number in the same
+ * transaction, by change sets of the server itself that follow the batch. */
 #ifndef SATCHEL_MERGE_H
 #define SATCHEL_MERGE_H
 
@@ -12,8 +15,8 @@
 /* One change set as it came from a session. Borrowed. */
 struct satchel_incoming {
     struct satchel_id device;
-    struct satchel_span user; /* login, as the server knows it */
-    struct satchel_span role;
+    struct satchel_span user;    /* login, as the server knows it */
+    struct satchel_span refusal; /* why none of its parts may be merged; empty: they may */
     uint64_t number;
     satchel_stamp stamp; /* the device's, corrected by it */
     uint8_t secret[SATCHEL_SECRET_BYTES];

@@ -223,6 +223,8 @@ static enum satchel_status merge_part(struct merge_run *run, struct merge_change
         status = merge_conflicts_list(run, row);
     if (status == SATCHEL_OK)
         status = merge_note_conflicts(run, row, &before, changeset->stamp);
+    if (status == SATCHEL_OK && run->batch->unnumbered)
+        status = merge_unnumbered_add(run->batch->unnumbered, row);
     return status;
 }
 

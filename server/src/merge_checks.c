@@ -134,8 +134,9 @@ static enum satchel_status because(struct merge_batch *batch, struct merge_part 
     return part->reason.data ? SATCHEL_OK : SATCHEL_NOMEM;
 }
 
+/* `is_own`: the change set is the server's. */
 static enum satchel_status check_fields(struct merge_batch *batch, const struct satchel_part *part,
-                                        struct merge_part *out)
+                                        bool is_own, struct merge_part *out)
 {
     const struct satchel_table *table = out->table;
     for (uint32_t i = 0; i < part->field_count; i++) {
@@ -147,6 +148,9 @@ static enum satchel_status check_fields(struct merge_batch *batch, const struct 
         if (column->key_position > 0)
             return because(batch, out, "a change set may not write %s.%s, which is in the key",
                            table->name, column->name);
+        if (column->rule == SATCHEL_RULE_SERVER && !is_own)
+            return because(batch, out, "%s.%s is @server: only the server writes it", table->name,
+                           column->name);
         if (column->rule == SATCHEL_RULE_COUNTER) {
             if (value->type != SATCHEL_INTEGER)
                 return because(batch, out, "the counter %s.%s is given no integer", table->name,
@@ -162,7 +166,7 @@ static enum satchel_status check_fields(struct merge_batch *batch, const struct 
 }
 
 static enum satchel_status check_part(struct merge_batch *batch, const struct satchel_part *part,
-                                      struct merge_part *out)
+                                      bool is_own, struct merge_part *out)
 {
     const struct satchel_table *table = satchel_schema_table(batch->store->schema, part->table);
     if (!table || table->is_local)
@@ -182,7 +186,7 @@ static enum satchel_status check_part(struct merge_batch *batch, const struct sa
                            table->name, column->name, column->declared_type);
     }
     out->table = table;
-    return check_fields(batch, part, out);
+    return check_fields(batch, part, is_own, out);
 }
 
 enum satchel_status merge_check_parts(struct merge_batch *batch, struct merge_changeset *changeset)
@@ -191,9 +195,15 @@ enum satchel_status merge_check_parts(struct merge_batch *batch, struct merge_ch
     changeset->parts = SATCHEL_ARENA_ARRAY(&batch->arena, struct merge_part, part_count);
     if (!changeset->parts)
         return SATCHEL_NOMEM;
+    const struct satchel_incoming *incoming = changeset->incoming;
+    bool is_own = satchel_id_equal(&incoming->device, &batch->head.node);
     for (uint32_t i = 0; i < part_count; i++) {
-        enum satchel_status status =
-            check_part(batch, &changeset->content.parts[i], &changeset->parts[i]);
+        struct merge_part *part = &changeset->parts[i];
+        enum satchel_status status = check_part(batch, &changeset->content.parts[i], is_own, part);
+        if (status == SATCHEL_OK && incoming->refusal.size > 0 && !part->reason.data) {
+            part->reason = satchel_arena_copy(&batch->arena, incoming->refusal);
+            status = part->reason.data ? SATCHEL_OK : SATCHEL_NOMEM;
+        }
         if (status != SATCHEL_OK)
             return status;
     }

@@ -57,6 +57,14 @@ struct merge_changeset {
     struct satchel_position position;
 };
 
+/* Rows that came to exist, or were written, and lack a number: in order of arrival. */
+struct merge_unnumbered {
+    struct satchel_arena *arena;
+    struct satchel_map by_name;
+    struct satchel_store_row *rows; /* table, key, name */
+    size_t count, capacity;
+};
+
 struct merge_batch {
     struct satchel_store *store;
     struct satchel_arena arena;
@@ -69,6 +77,7 @@ struct merge_batch {
     size_t device_count;
     struct satchel_map
         users; /* other devices -> struct satchel_store_device, as conflicts name them */
+    struct merge_unnumbered *unnumbered; /* NULL: nobody asks */
     struct satchel_error *error;
 };
 
@@ -104,6 +113,23 @@ enum satchel_status merge_run_stretch(struct merge_batch *batch, size_t first,
 enum satchel_status merge_check_parts(struct merge_batch *batch,
                                       struct merge_changeset *changeset) SATCHEL_MUST_USE;
 struct satchel_span merge_reason(struct satchel_arena *arena, const char *text);
+
+/* ---- merge_numbers.c ---- */
+/* Remembers the row if it lacks a number that the server gives. */
+enum satchel_status merge_unnumbered_add(struct merge_unnumbered *unnumbered,
+                                         const struct merge_row *row) SATCHEL_MUST_USE;
+/* Gives numbers to those that still lack one, as change sets of the server. */
+enum satchel_status merge_give_numbers(struct satchel_store *store,
+                                       const struct merge_unnumbered *unnumbered, int64_t now_ms,
+                                       struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* ---- merge.c ---- */
+/* satchel_merge_batch without numbers. `unnumbered` may be NULL. */
+enum satchel_status merge_batch_run(struct satchel_store *store,
+                                    const struct satchel_incoming *incoming, size_t count,
+                                    int64_t now_ms, struct satchel_incoming_outcome *outcomes,
+                                    struct merge_unnumbered *unnumbered,
+                                    struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* ---- merge_timeline.c ---- */
 /* Every write in the chain of the row's timeline, oldest first, then `last`; valid until

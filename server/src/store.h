@@ -13,6 +13,10 @@
  *   satchel_row         version of every row ever seen, by satchel_row_name; deleted rows included
  *   satchel_device      id, user, token hash, last number and its hash, cursor, clock error, ...
  *   satchel_hash        hash of every change set by device and number
+ *   satchel_number      the last number given of every series, branch and year
+ *   satchel_branch      one row: the short name of this node in document numbers
+ *   satchel_device_role the roles a device has been told, and when it was told another (ms)
+ *   satchel_quarantine  what became of parts set aside: (cursor, part) retried or dropped
  *   satchel_user, satchel_grant, satchel_invite, and the log's tables (sql/include/satchel/log.h)
  *
  * satchel_entry.timeline: per part of the entry's body, the cursor of the previous entry that
@@ -26,6 +30,7 @@
 #include <satchel/row.h>
 #include <satchel/row_io.h>
 #include <satchel/schema.h>
+#include <satchel/workspace_data.h>
 
 struct satchel_store;
 
@@ -55,6 +60,13 @@ struct satchel_store_head {
     uint64_t cursor;     /* of the last entry */
     uint64_t seq;        /* of the last change set accepted first-hand */
     satchel_stamp stamp; /* the greatest stamp held */
+};
+
+/* What the schema says about document numbers (workspace_data.h), and whose they are. */
+struct satchel_store_numbering {
+    struct satchel_number_series *series;
+    uint32_t series_count;
+    struct satchel_span branch; /* the node's short name */
 };
 
 /* Every call but the reads is made inside begin .. commit by the one writer. `error` gets SQL, IO,
@@ -93,6 +105,17 @@ struct satchel_store_ops {
     enum satchel_status (*write_devices)(struct satchel_store *,
                                          const struct satchel_store_device *, size_t count,
                                          struct satchel_error *);
+    /* Enrols a device without a token, if there is none of that id: the server's own. */
+    enum satchel_status (*add_device)(struct satchel_store *, const struct satchel_id *,
+                                      struct satchel_span user, int64_t now_ms,
+                                      struct satchel_error *);
+    enum satchel_status (*load_numbering)(struct satchel_store *, struct satchel_store_numbering *,
+                                          struct satchel_arena *, struct satchel_error *);
+    /* The next `count` numbers of a series of this node (year 0: of all years), never to be taken
+     * again once committed. */
+    enum satchel_status (*take_numbers)(struct satchel_store *, struct satchel_span series,
+                                        struct satchel_span branch, int year, uint64_t count,
+                                        uint64_t *first, struct satchel_error *);
     enum satchel_status (*write_head)(struct satchel_store *, const struct satchel_store_head *,
                                       struct satchel_error *);
     void (*close)(struct satchel_store *);

@@ -26,6 +26,9 @@ enum store_statement {
     STORE_HASH,
     STORE_ADD_HASH,
     STORE_ADD_ID,
+    STORE_ADD_DEVICE,
+    STORE_BRANCH,
+    STORE_TAKE_NUMBERS,
     STORE_STATEMENT_COUNT
 };
 
@@ -89,8 +92,19 @@ enum satchel_status store_write_conflicts(struct satchel_store *base,
 enum satchel_status store_load_devices(struct satchel_store *base,
                                        struct satchel_store_device *devices, size_t count,
                                        struct satchel_arena *arena, struct satchel_error *error);
+enum satchel_status store_add_device(struct satchel_store *base, const struct satchel_id *device,
+                                     struct satchel_span user, int64_t now_ms,
+                                     struct satchel_error *error);
 enum satchel_status store_write_devices(struct satchel_store *base,
                                         const struct satchel_store_device *devices, size_t count,
                                         struct satchel_error *error);
+
+/* ---- store_numbers.c ---- */
+enum satchel_status store_load_numbering(struct satchel_store *base,
+                                         struct satchel_store_numbering *numbering,
+                                         struct satchel_arena *arena, struct satchel_error *error);
+enum satchel_status store_take_numbers(struct satchel_store *base, struct satchel_span series,
+                                       struct satchel_span branch, int year, uint64_t count,
+                                       uint64_t *first, struct satchel_error *error);
 
 #endif

@@ -174,6 +174,19 @@ enum satchel_status store_load_devices(struct satchel_store *base,
     return SATCHEL_OK;
 }
 
+enum satchel_status store_add_device(struct satchel_store *base, const struct satchel_id *device,
+                                     struct satchel_span user, int64_t now_ms,
+                                     struct satchel_error *error)
+{
+    struct satchel_store_sqlite *store = store_of(base);
+    struct satchel_query query;
+    satchel_query_begin(&query, store->db, store->statements[STORE_ADD_DEVICE]);
+    satchel_query_id(&query, device);
+    satchel_query_text(&query, user);
+    satchel_query_integer(&query, now_ms);
+    return satchel_query_run(&query, error);
+}
+
 enum satchel_status store_write_devices(struct satchel_store *base,
                                         const struct satchel_store_device *devices, size_t count,
                                         struct satchel_error *error)

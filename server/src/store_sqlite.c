@@ -36,6 +36,19 @@
     "CREATE TABLE satchel_invite(hash BLOB PRIMARY KEY, login TEXT NOT NULL,"                   \
     " created INTEGER NOT NULL, expires INTEGER NOT NULL, used INTEGER, device BLOB)"           \
     " WITHOUT ROWID;"
+/* What central stores made by earlier versions lack. */
+#define SQL_LATER_TABLES                                                                    \
+    "CREATE TABLE IF NOT EXISTS satchel_branch(one INTEGER PRIMARY KEY CHECK(one=1),"       \
+    " name TEXT NOT NULL);"                                                                 \
+    "INSERT OR IGNORE INTO satchel_branch VALUES(1,'HQ');"                                  \
+    "CREATE TABLE IF NOT EXISTS satchel_number(series TEXT NOT NULL, branch TEXT NOT NULL," \
+    " year INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY(series, branch, year))"     \
+    " WITHOUT ROWID;"                                                                       \
+    "CREATE TABLE IF NOT EXISTS satchel_device_role(device BLOB NOT NULL,"                  \
+    " role TEXT NOT NULL, superseded INTEGER, PRIMARY KEY(device, role)) WITHOUT ROWID;"    \
+    "CREATE TABLE IF NOT EXISTS satchel_quarantine(cursor INTEGER NOT NULL,"                \
+    " part INTEGER NOT NULL, state TEXT NOT NULL, at INTEGER NOT NULL, entry INTEGER,"      \
+    " PRIMARY KEY(cursor, part)) WITHOUT ROWID;"
 #define SQL_INSERT_WORKSPACE "INSERT INTO satchel_workspace VALUES(1,?1,?2,?3,?4,0,0,0,?5)"
 #define SQL_FORMAT "SELECT format, node FROM satchel_workspace"
 
@@ -60,6 +73,11 @@ static const char *const statement_sql[STORE_STATEMENT_COUNT] = {
     [STORE_HASH] = "SELECT hash FROM satchel_hash WHERE device=?1 AND number=?2",
     [STORE_ADD_HASH] = "INSERT INTO satchel_hash(device,number,hash,cursor) VALUES(?1,?2,?3,?4)",
     [STORE_ADD_ID] = "INSERT INTO satchel_id(number,id) VALUES(?1,?2)",
+    [STORE_ADD_DEVICE] = "INSERT OR IGNORE INTO satchel_device(id, user, joined) VALUES(?1,?2,?3)",
+    [STORE_BRANCH] = "SELECT name FROM satchel_branch",
+    [STORE_TAKE_NUMBERS] = "INSERT INTO satchel_number(series,branch,year,last)"
+                           " VALUES(?1,?2,?3,?4) ON CONFLICT(series,branch,year)"
+                           " DO UPDATE SET last=last+excluded.last RETURNING last",
 };
 
 /* ---- transactions and the head ---- */
@@ -159,6 +177,9 @@ static const struct satchel_store_ops sqlite_ops = {
     .append_entries = store_append_entries,
     .write_conflicts = store_write_conflicts,
     .write_devices = store_write_devices,
+    .add_device = store_add_device,
+    .load_numbering = store_load_numbering,
+    .take_numbers = store_take_numbers,
     .write_head = store_write_head,
     .close = store_close,
 };
@@ -276,6 +297,8 @@ static enum satchel_status make_ready(struct satchel_store_sqlite *store,
     enum satchel_status status = satchel_db_exec(store->db, SQL_SETTINGS, error);
     if (status == SATCHEL_OK)
         status = satchel_log_create(store->db, error);
+    if (status == SATCHEL_OK)
+        status = satchel_db_exec(store->db, SQL_LATER_TABLES, error);
     for (int i = 0; status == SATCHEL_OK && i < STORE_STATEMENT_COUNT; i++)
         status = satchel_db_prepare(store->db, statement_sql[i], &store->statements[i], error);
     if (status == SATCHEL_OK)

@@ -1,5 +1,6 @@
 /* Owns who may come in: users of the schema's view or of the server's own table, invites, the
  * hashes under which secrets are kept. */
+#include "own_changes.h"
 #include "workspace_internal.h"
 
 #include <sodium.h>
@@ -98,10 +99,10 @@ enum satchel_status user_add(struct satchel_workspace *workspace, struct satchel
                                  "behind that view, through any device",
                                  workspace->name);
     if (login.size == 0 || login.size > SATCHEL_NAME_BYTES_MAX ||
-        satchel_span_equal(login, satchel_span_text(WORKSPACE_SERVER_USER)))
+        satchel_span_equal(login, satchel_span_text(SATCHEL_OWN_USER)))
         return satchel_error_set(&job->error, SATCHEL_INVALID,
                                  "a login has 1 to %d bytes and is not %s", SATCHEL_NAME_BYTES_MAX,
-                                 WORKSPACE_SERVER_USER);
+                                 SATCHEL_OWN_USER);
     if (request->argument_count > 3)
         role = request->arguments[3];
     if (role.type != SATCHEL_NULL &&

@@ -2,6 +2,7 @@
 #ifndef SATCHEL_WORKSPACE_INTERNAL_H
 #define SATCHEL_WORKSPACE_INTERNAL_H
 
+#include "merge.h"
 #include "store_sqlite.h"
 #include "workspace.h"
 
@@ -16,8 +17,6 @@
 #define WORKSPACE_JOB_BYTES_MAX ((size_t)256 << 20)
 #define WORKSPACE_PATH_BYTES_MAX 4096
 #define WORKSPACE_DEVICES_MAX 1000000
-/* The user of what the server itself writes: first rows. */
-#define WORKSPACE_SERVER_USER "satchel-server"
 
 struct workspace_queue {
     pthread_mutex_t mutex;
@@ -88,6 +87,16 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace,
 enum satchel_status enrol_attach(struct satchel_workspace *workspace,
                                  struct satchel_job *job) SATCHEL_MUST_USE;
 
+/* ---- roles.c ---- */
+/* The device is told that its user has `role` (empty: none). */
+enum satchel_status role_told(sqlite3 *db, const struct satchel_id *device,
+                              struct satchel_span role, int64_t now_ms,
+                              struct satchel_error *error) SATCHEL_MUST_USE;
+/* Sets the refusal of a change set that claims a role its device had not been told. */
+enum satchel_status role_check(sqlite3 *db, struct satchel_incoming *incoming,
+                               struct satchel_arena *arena,
+                               struct satchel_error *error) SATCHEL_MUST_USE;
+
 /* ---- users.c ---- */
 struct workspace_user {
     bool is_found;
@@ -124,8 +133,7 @@ enum satchel_status deploy_job(struct satchel_workspace *workspace,
 /* ---- first_rows.c ---- */
 /* Merges the rows that the INSERTs of a migration make as a change set of the server itself. */
 enum satchel_status first_rows_merge(struct satchel_store *store,
-                                     const struct satchel_migration *migration,
-                                     uint32_t schema_count, int64_t now_ms,
+                                     const struct satchel_migration *migration, int64_t now_ms,
                                      struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* ---- read_jobs.c: on a reader thread ---- */

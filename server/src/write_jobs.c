@@ -1,7 +1,6 @@
 /* Owns the writer thread's transactions: one for all the PUSH jobs taken together (group commit),
  * one for each other job. A job is completed only after its commit; whatever fails is rolled back
  * whole, told to the jobs concerned, and the next job starts clean. */
-#include "merge.h"
 #include "workspace_internal.h"
 
 /* ---- PUSH ---- */
@@ -41,6 +40,10 @@ static enum satchel_status gather(struct push_group *group, struct satchel_job *
             incoming->stamp = item->stamp;
             memcpy(incoming->secret, item->secret, SATCHEL_SECRET_BYTES);
             incoming->body = item->body;
+            status =
+                role_check(satchel_store_sqlite_db(store), incoming, &group->arena, &group->error);
+            if (status != SATCHEL_OK)
+                return status;
         }
     }
     return SATCHEL_OK;
@@ -73,6 +76,7 @@ static enum satchel_status merge_group(struct push_group *group, struct satchel_
 {
     struct satchel_store *store = group->workspace->store;
     struct satchel_error *error = &group->error;
+    struct satchel_store_head after;
     enum satchel_status status = store->ops->begin(store, error);
     if (status != SATCHEL_OK)
         return status;
@@ -81,12 +85,14 @@ static enum satchel_status merge_group(struct push_group *group, struct satchel_
         status = satchel_merge_batch(store, group->incoming, group->count, workspace_now_ms(),
                                      group->outcomes, error);
     if (status == SATCHEL_OK)
+        status = store->ops->load_head(store, &after, error);
+    if (status == SATCHEL_OK)
         status = store->ops->commit(store, error);
     if (status != SATCHEL_OK)
         store->ops->rollback(store);
     for (size_t i = 0; status == SATCHEL_OK && i < group->count; i++)
-        if (group->outcomes[i].cursor > *head)
-            *head = group->outcomes[i].cursor;
+        if (group->outcomes[i].result == SATCHEL_INCOMING_MERGED)
+            *head = after.cursor; /* numbers follow what was pushed */
     return status;
 }
 
