@@ -20,14 +20,17 @@ static const char create_entry[] =
     "notes BLOB NOT NULL, timeline BLOB NOT NULL)";
 
 /* One row per conflict ever opened. at, winner_at, resolved: ms since 1970 UTC; resolved is NULL
- * while open. mine, theirs, kept: the values themselves, of a group one JSON object. */
+ * while open. mine, theirs, kept: the values themselves, of a group one JSON object. loser_key: of
+ * the row that the loser wrote to, which may have been merged into that of `key` since. note: the
+ * last note in full, as an entry's notes with nothing else. */
 static const char create_conflict[] =
     "CREATE TABLE IF NOT EXISTS main.satchel_conflict("
     "id BLOB NOT NULL PRIMARY KEY, tbl TEXT NOT NULL, key TEXT NOT NULL, field TEXT NOT NULL,"
     "rule TEXT NOT NULL, severity TEXT NOT NULL, at INTEGER NOT NULL, mine, theirs, kept,"
     "by_user TEXT, loser_device BLOB NOT NULL, loser_number INTEGER NOT NULL,"
     "winner_user TEXT, winner_at INTEGER NOT NULL, winner_device BLOB NOT NULL,"
-    "winner_number INTEGER NOT NULL, resolved INTEGER)";
+    "winner_number INTEGER NOT NULL, resolved INTEGER, loser_key TEXT NOT NULL,"
+    "note BLOB NOT NULL)";
 
 /* history finds what a change set lost */
 static const char create_conflict_loser[] = "CREATE INDEX IF NOT EXISTS main.satchel_conflict_loser"
@@ -44,28 +47,30 @@ static const char insert_entry[] =
     "INSERT INTO main.satchel_entry(cursor, seq, device, number, stamp, user, secret, body, notes,"
     " timeline) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 
-#define INSERT_CONFLICT                                                                            \
-    "INSERT INTO main.satchel_conflict(id, tbl, key, field, rule, severity, at, mine, theirs, "    \
-    "kept,"                                                                                        \
-    " by_user, loser_device, loser_number, winner_user, winner_at, winner_device, winner_number,"  \
-    " resolved) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16," \
-    " ?17) ON CONFLICT(id) DO UPDATE SET "
+#define INSERT_CONFLICT                                                                           \
+    "INSERT INTO main.satchel_conflict(id, tbl, key, field, rule, severity, at, mine, theirs, "   \
+    "kept,"                                                                                       \
+    " by_user, loser_device, loser_number, winner_user, winner_at, winner_device, winner_number," \
+    " resolved, loser_key, note) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12,"   \
+    " ?13, ?14, ?15, ?16, ?17, ?18, ?19) ON CONFLICT(id) DO UPDATE SET key = excluded.key,"       \
+    " severity = excluded.severity, note = excluded.note, kept = excluded.kept,"
 
 /* Again open: another write may have won meanwhile. */
-static const char open_conflict[] =
-    INSERT_CONFLICT "severity = excluded.severity, theirs = excluded.theirs, kept = excluded.kept,"
-                    " winner_user = excluded.winner_user, winner_at = excluded.winner_at,"
-                    " winner_device = excluded.winner_device,"
-                    " winner_number = excluded.winner_number, resolved = NULL";
+static const char open_conflict[] = INSERT_CONFLICT
+    " theirs = excluded.theirs, winner_user = excluded.winner_user, winner_at = excluded.winner_at,"
+    " winner_device = excluded.winner_device,"
+    " winner_number = excluded.winner_number, resolved = NULL";
 
 /* Closed: whom it was lost to stays on record. */
-static const char close_conflict[] =
-    INSERT_CONFLICT "kept = excluded.kept, resolved = excluded.resolved";
+static const char close_conflict[] = INSERT_CONFLICT " resolved = excluded.resolved";
+
+static const char find_conflict[] = "SELECT note FROM main.satchel_conflict WHERE id = ?1";
 
 struct satchel_log {
     sqlite3 *db;
-    sqlite3_stmt *insert_entry, *open_conflict, *close_conflict;
-    struct satchel_buffer key, lost, kept; /* texts of the conflict being written */
+    sqlite3_stmt *insert_entry, *open_conflict, *close_conflict, *find_conflict;
+    struct satchel_buffer key, loser_key, lost, kept; /* texts of the conflict being written */
+    struct satchel_buffer note;
 };
 
 /* A key or a group's values: at most a row's. */
@@ -94,6 +99,8 @@ enum satchel_status satchel_log_new(struct satchel_log **out, struct sqlite3 *db
         return SATCHEL_NOMEM;
     log->db = db;
     satchel_buffer_init(&log->key, TEXT_BYTES_MAX, NULL);
+    satchel_buffer_init(&log->loser_key, TEXT_BYTES_MAX, NULL);
+    satchel_buffer_init(&log->note, TEXT_BYTES_MAX, NULL);
     satchel_buffer_init(&log->lost, TEXT_BYTES_MAX, NULL);
     satchel_buffer_init(&log->kept, TEXT_BYTES_MAX, NULL);
     int code = prepare(db, insert_entry, &log->insert_entry);
@@ -101,6 +108,8 @@ enum satchel_status satchel_log_new(struct satchel_log **out, struct sqlite3 *db
         code = prepare(db, open_conflict, &log->open_conflict);
     if (code == SQLITE_OK)
         code = prepare(db, close_conflict, &log->close_conflict);
+    if (code == SQLITE_OK)
+        code = prepare(db, find_conflict, &log->find_conflict);
     if (code != SQLITE_OK) {
         satchel_log_free(log);
         return satchel_sql_status(code);
@@ -116,7 +125,10 @@ void satchel_log_free(struct satchel_log *log)
     sqlite3_finalize(log->insert_entry);
     sqlite3_finalize(log->open_conflict);
     sqlite3_finalize(log->close_conflict);
+    sqlite3_finalize(log->find_conflict);
     satchel_buffer_deinit(&log->key);
+    satchel_buffer_deinit(&log->loser_key);
+    satchel_buffer_deinit(&log->note);
     satchel_buffer_deinit(&log->lost);
     satchel_buffer_deinit(&log->kept);
     satchel_free(NULL, log);
@@ -235,20 +247,10 @@ static const struct satchel_table *table_of(const struct satchel_schema *schema,
     return table;
 }
 
-/* The unit's value as people see it: the value itself, of a group a JSON object written into
- * `text`. */
-static enum satchel_status unit_value(const struct satchel_table *table,
-                                      const struct satchel_column *unit,
-                                      const struct satchel_field *fields, uint32_t field_count,
-                                      struct satchel_buffer *text, struct satchel_value *out)
+static enum satchel_status object_value(const struct satchel_table *table,
+                                        const struct satchel_field *fields, uint32_t field_count,
+                                        struct satchel_buffer *text, struct satchel_value *out)
 {
-    *out = satchel_value_null();
-    if (field_count == 0)
-        return SATCHEL_OK;
-    if (unit->rule != SATCHEL_RULE_GROUP) {
-        *out = fields[0].value;
-        return SATCHEL_OK;
-    }
     struct satchel_json json;
     satchel_buffer_clear(text);
     satchel_json_init(&json, text);
@@ -264,6 +266,76 @@ static enum satchel_status unit_value(const struct satchel_table *table,
     return json.status;
 }
 
+/* The place of the column that names the unit. */
+static uint32_t leader_index(const struct satchel_conflict_note *note)
+{
+    for (uint32_t i = 0; i < note->column_count; i++)
+        if (note->lost[i].column == note->unit)
+            return i;
+    return 0;
+}
+
+/* Both values of the unit as people see them: of a leader its own, unless the writes differ only in
+ * what follows it; then, and of a group, all of them as a JSON object. */
+static enum satchel_status unit_values(struct satchel_log *log, const struct satchel_table *table,
+                                       const struct satchel_conflict_note *note,
+                                       struct satchel_value *lost, struct satchel_value *kept)
+{
+    *lost = *kept = satchel_value_null();
+    if (note->column_count == 0)
+        return SATCHEL_OK;
+    uint32_t leader = leader_index(note);
+    *lost = note->lost[leader].value;
+    *kept = note->kept[leader].value;
+    bool is_object = table->columns[note->unit].rule == SATCHEL_RULE_GROUP ||
+                     (note->column_count > 1 && satchel_value_equal(lost, kept));
+    if (!is_object)
+        return SATCHEL_OK;
+    enum satchel_status status =
+        object_value(table, note->lost, note->column_count, &log->lost, lost);
+    return status == SATCHEL_OK
+               ? object_value(table, note->kept, note->column_count, &log->kept, kept)
+               : status;
+}
+
+/* Of a duplicate: the keys of the two rows. */
+static enum satchel_status values_of(struct satchel_log *log, const struct satchel_table *table,
+                                     const struct satchel_conflict_note *note,
+                                     struct satchel_value *lost, struct satchel_value *kept)
+{
+    if (note->kind != SATCHEL_CONFLICT_DUPLICATE)
+        return unit_values(log, table, note, lost, kept);
+    *lost = satchel_value_text(satchel_buffer_span(&log->loser_key));
+    *kept = satchel_value_text(satchel_buffer_span(&log->key));
+    return SATCHEL_OK;
+}
+
+static enum satchel_status write_texts(struct satchel_log *log,
+                                       const struct satchel_conflict_note *note)
+{
+    const struct satchel_notes alone = {.conflicts = note, .conflict_count = 1};
+    satchel_buffer_clear(&log->key);
+    satchel_buffer_clear(&log->loser_key);
+    satchel_buffer_clear(&log->note);
+    enum satchel_status status = satchel_key_text(&log->key, note->key, note->key_count);
+    if (status == SATCHEL_OK)
+        status = satchel_key_text(&log->loser_key, note->alias_key ? note->alias_key : note->key,
+                                  note->key_count);
+    return status == SATCHEL_OK ? satchel_notes_write(&log->note, &alone) : status;
+}
+
+static const char *rule_of(const struct satchel_conflict_note *note,
+                           const struct satchel_column *unit)
+{
+    switch (note->kind) {
+    case SATCHEL_CONFLICT_DELETE: return "delete_vs_update";
+    case SATCHEL_CONFLICT_FROZEN: return "frozen";
+    case SATCHEL_CONFLICT_DUPLICATE: return "duplicate_key";
+    case SATCHEL_CONFLICT_RULE: break;
+    }
+    return unit ? satchel_rule_name(unit->rule) : "delete_vs_update";
+}
+
 static void bind_value(struct binder *binder, int index, const struct satchel_value *value)
 {
     if (binder->code == SQLITE_OK)
@@ -277,7 +349,7 @@ static void bind_note(struct binder *binder, const struct satchel_conflict_note 
     bind_id(binder, 1, &note->id);
     bind_text(binder, 2, satchel_span_text(table->name));
     bind_text(binder, 4, satchel_span_text(unit ? unit->field : ""));
-    bind_text(binder, 5, satchel_span_text(unit ? satchel_rule_name(unit->rule) : "delete"));
+    bind_text(binder, 5, satchel_span_text(rule_of(note, unit)));
     bind_text(binder, 6, satchel_span_text(is_review ? "review" : "notice"));
     bind_integer(binder, 7, satchel_stamp_ms(note->loser.stamp));
     bind_user(binder, 10, note->loser_user);
@@ -302,12 +374,9 @@ enum satchel_status satchel_log_conflict(struct satchel_log *log,
     const struct satchel_column *unit =
         note->unit == SATCHEL_COLUMN_ROW ? NULL : &table->columns[note->unit];
     struct satchel_value lost, kept;
-    satchel_buffer_clear(&log->key);
-    enum satchel_status status = satchel_key_text(&log->key, note->key, note->key_count);
+    enum satchel_status status = write_texts(log, note);
     if (status == SATCHEL_OK)
-        status = unit_value(table, unit, note->lost, note->column_count, &log->lost, &lost);
-    if (status == SATCHEL_OK)
-        status = unit_value(table, unit, note->kept, note->column_count, &log->kept, &kept);
+        status = values_of(log, table, note, &lost, &kept);
     if (status != SATCHEL_OK)
         return satchel_error_set(error, status, "cannot write a conflict of table %s: %s",
                                  table->name, satchel_status_text(status));
@@ -317,9 +386,41 @@ enum satchel_status satchel_log_conflict(struct satchel_log *log,
     bind_text(&binder, 3, satchel_buffer_span(&log->key));
     bind_value(&binder, 8, &lost);
     bind_value(&binder, 9, &kept);
+    bind_text(&binder, 18, satchel_buffer_span(&log->loser_key));
+    bind_blob(&binder, 19, satchel_buffer_span(&log->note));
     if (!run(&binder))
         status =
             satchel_sql_error(error, log->db, "cannot record a conflict of table %s", table->name);
+    finish(&binder);
+    return status;
+}
+
+enum satchel_status satchel_log_conflict_find(struct satchel_log *log, const struct satchel_id *id,
+                                              struct satchel_arena *arena,
+                                              struct satchel_conflict_note *note,
+                                              struct satchel_error *error)
+{
+    struct satchel_notes notes;
+    struct binder binder = {log->find_conflict, SQLITE_OK};
+    bind_id(&binder, 1, id);
+    run(&binder);
+    enum satchel_status status = SATCHEL_OK;
+    if (binder.code == SQLITE_ROW) {
+        struct satchel_value stored = satchel_value_of_column(log->find_conflict, 0);
+        struct satchel_span bytes = satchel_arena_copy(arena, stored.bytes);
+        status = bytes.data ? satchel_notes_read(bytes, arena, &notes) : SATCHEL_NOMEM;
+        if (status == SATCHEL_OK && notes.conflict_count != 1)
+            status = SATCHEL_CORRUPT;
+        if (status == SATCHEL_OK)
+            *note = notes.conflicts[0];
+        else
+            satchel_error_set(error, status, "cannot read a conflict of the log: %s",
+                              satchel_status_text(status));
+    } else if (binder.code == SQLITE_DONE) {
+        status = satchel_error_set(error, SATCHEL_NOT_FOUND, "there is no such conflict");
+    } else {
+        status = satchel_sql_error(error, log->db, "cannot read a conflict of the log");
+    }
     finish(&binder);
     return status;
 }

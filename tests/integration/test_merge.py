@@ -157,7 +157,7 @@ class Merging(harness.SatchelTest):
             self.assertEqual(self.note(replica)["title"], "still here")
             self.assertEqual(self.note(replica)["body"], "b")
             self.assertEqual([c[:5] for c in self.open_conflicts(replica)],
-                             [("note", "n", "", "delete", "review")])
+                             [("note", "n", "", "delete_vs_update", "review")])
         self.assert_all_equal(self.ana, self.ben)
 
     def test_a_row_made_again_after_its_delete_starts_a_new_life(self):

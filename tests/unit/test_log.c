@@ -150,15 +150,96 @@ static void test_log__a_group_is_one_object_and_a_delete_has_no_values(void **st
     struct satchel_conflict_note group = note_on(&fixture, 2, 2);
     record(&fixture, &group);
     struct satchel_conflict_note gone = note_on(&fixture, SATCHEL_COLUMN_ROW, 0);
+    gone.kind = SATCHEL_CONFLICT_DELETE;
     gone.severity = SATCHEL_SEVERITY_REVIEW;
     gone.loser_user = satchel_span_of(NULL, 0);
     record(&fixture, &gone);
     assert_string_equal(
         sql_rows(fixture.db, all_conflicts),
-        "1000|deal|d1||delete|review|NULL|NULL|NULL|NULL|NULL\n"
+        "1000|deal|d1||delete_vs_update|review|NULL|NULL|NULL|NULL|NULL\n"
         "1000|deal|d1|price|group|notice|{\"amount\":5,\"currency\":\"EUR \\\"x\\\"\"}"
         "|{\"amount\":null,\"currency\":null}|{\"amount\":null,\"currency\":null}"
         "|ann|NULL");
+    close_fixture(&fixture);
+}
+
+/* The schema is none of @state and @follows, which sql_schema refuses: numbers are what counts. */
+static void test_log__a_leader_has_its_own_value_unless_only_followers_differ(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    open_fixture(&fixture);
+    fixture.lost[0] = (struct satchel_field){1, text_value("won")};
+    fixture.lost[1] = (struct satchel_field){3, text_value("EUR")};
+    fixture.kept[0] = (struct satchel_field){1, text_value("lost")};
+    fixture.kept[1] = (struct satchel_field){3, text_value("USD")};
+    struct satchel_conflict_note note = note_on(&fixture, 1, 2);
+    record(&fixture, &note);
+    assert_string_equal(sql_rows(fixture.db, "SELECT mine, theirs FROM satchel_conflicts"),
+                        "won|lost");
+    fixture.kept[0].value = text_value("won");
+    record(&fixture, &note);
+    assert_string_equal(sql_rows(fixture.db, "SELECT theirs FROM satchel_conflicts"),
+                        "{\"stage\":\"won\",\"currency\":\"USD\"}");
+    close_fixture(&fixture);
+}
+
+static void test_log__a_frozen_field_and_a_duplicate_have_rules_of_their_own(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    open_fixture(&fixture);
+    fixture.lost[0] = (struct satchel_field){1, text_value("late")};
+    fixture.kept[0] = (struct satchel_field){1, text_value("sent")};
+    struct satchel_conflict_note note = note_on(&fixture, 1, 1);
+    note.kind = SATCHEL_CONFLICT_FROZEN;
+    note.severity = SATCHEL_SEVERITY_REVIEW;
+    record(&fixture, &note);
+    assert_string_equal(sql_rows(fixture.db, all_conflicts),
+                        "1000|deal|d1|stage|frozen|review|late|sent|sent|ann|NULL");
+
+    struct satchel_value alias = text_value("d2");
+    note.kind = SATCHEL_CONFLICT_DUPLICATE;
+    note.alias_key = &alias;
+    record(&fixture, &note);
+    sql_run(fixture.db, "DELETE FROM satchel_conflict");
+    record(&fixture, &note);
+    assert_string_equal(sql_rows(fixture.db, all_conflicts),
+                        "1000|deal|d1|stage|duplicate_key|review|d2|d1|d1|ann|NULL");
+    assert_string_equal(sql_rows(fixture.db, "SELECT loser_key FROM satchel_conflict"), "d2");
+    close_fixture(&fixture);
+}
+
+static void test_log__a_conflict_is_found_again_in_full(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct satchel_arena arena;
+    struct satchel_conflict_note found;
+    open_fixture(&fixture);
+    satchel_arena_init(&arena, 1 << 20, NULL);
+    fixture.lost[0] = (struct satchel_field){2, satchel_value_integer(5)};
+    fixture.lost[1] = (struct satchel_field){3, text_value("EUR")};
+    fixture.kept[0] = (struct satchel_field){2, satchel_value_null()};
+    fixture.kept[1] = (struct satchel_field){3, satchel_value_null()};
+    struct satchel_conflict_note note = note_on(&fixture, 2, 2);
+    record(&fixture, &note);
+    assert_ok(satchel_log_conflict_find(fixture.log, &note.id, &arena, &found, &fixture.error));
+    assert_true(found.is_open);
+    assert_int_equal(found.unit, 2);
+    assert_int_equal(found.column_count, 2);
+    assert_int_equal(found.lost[1].column, 3);
+    assert_true(satchel_value_equal(&found.lost[1].value, &fixture.lost[1].value));
+    assert_true(satchel_value_equal(&found.key[0], &fixture.key));
+    note.is_open = false;
+    note.resolved = satchel_stamp_from_ms(3000);
+    record(&fixture, &note);
+    assert_ok(satchel_log_conflict_find(fixture.log, &note.id, &arena, &found, &fixture.error));
+    assert_false(found.is_open);
+    struct satchel_id other = id_of(99);
+    assert_int_equal(satchel_log_conflict_find(fixture.log, &other, &arena, &found, &fixture.error),
+                     SATCHEL_NOT_FOUND);
+    satchel_arena_deinit(&arena);
     close_fixture(&fixture);
 }
 
@@ -208,6 +289,9 @@ int main(void)
         cmocka_unit_test(test_log__entries_are_kept_as_they_came),
         cmocka_unit_test(test_log__a_conflict_opens_changes_closes_and_opens_again),
         cmocka_unit_test(test_log__a_group_is_one_object_and_a_delete_has_no_values),
+        cmocka_unit_test(test_log__a_leader_has_its_own_value_unless_only_followers_differ),
+        cmocka_unit_test(test_log__a_frozen_field_and_a_duplicate_have_rules_of_their_own),
+        cmocka_unit_test(test_log__a_conflict_is_found_again_in_full),
         cmocka_unit_test(test_log__values_keep_their_type_and_bits),
         cmocka_unit_test(test_log__a_conflict_that_fits_no_schema_is_refused),
     };

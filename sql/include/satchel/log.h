@@ -13,8 +13,11 @@
  *                              outcome, winner, reason; registered per connection
  *
  * `mine` is the value that lost, `theirs` the winner's, `kept` what the row has; `by_user` is the
- * author of the losing write and `at` its time (ms); a group's values are one JSON object. A lost
- * delete has rule 'delete', field '' and NULL values. */
+ * author of the losing write and `at` its time (ms); a group's values are one JSON object, and so
+ * are a leader's where two writes differ only in what follows it. `rule` is that of the unit, or
+ *   frozen             the row was frozen; a write that came too late
+ *   delete_vs_update   a lost delete: field '' and NULL values
+ *   duplicate_key      a row merged into this one: mine is its key, theirs and kept this one's */
 #ifndef SATCHEL_LOG_H
 #define SATCHEL_LOG_H
 
@@ -42,6 +45,12 @@ enum satchel_status satchel_log_conflict(struct satchel_log *log,
                                          const struct satchel_schema *schema,
                                          const struct satchel_conflict_note *note,
                                          struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* The last note of a conflict, as it is now, in `arena`. NOT_FOUND, CORRUPT, NOMEM, SQL. */
+enum satchel_status satchel_log_conflict_find(struct satchel_log *log, const struct satchel_id *id,
+                                              struct satchel_arena *arena,
+                                              struct satchel_conflict_note *note,
+                                              struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* Registers satchel_history on a connection: a row per written field, or one with field '' where
  * none was (a delete, an insert of defaults). id is DEVICE.NUMBER.PART.COLUMN, COLUMN '-' for such
