@@ -180,7 +180,7 @@ static void test_merge__an_unseen_edit_revives_a_deleted_row(void **state)
         }
         assert_string_equal(kit_rows(&kit, "SELECT id, name, phone FROM account"), "a|Acme|edited");
         assert_string_equal(kit_rows(&kit, open_conflicts),
-                            "account|a||delete|NULL|NULL|NULL|user2");
+                            "account|a||delete_vs_update|NULL|NULL|NULL|user2");
         struct satchel_notes notes = kit_notes(&kit, 3);
         assert_int_equal(notes.unlike_count, 1);
         assert_int_equal(notes.effects[0].kind, SATCHEL_EFFECT_WHOLE);
@@ -411,7 +411,7 @@ static void test_merge__a_timeline_runs_through_entries_of_the_same_batch(void *
         batch[i] = kit_changeset(&kit, (uint8_t)(2 + i), 1, 100 * i, 1, &parts[i], 1);
     kit_merge(&kit, batch, 4, outcomes);
     assert_string_equal(kit_rows(&kit, "SELECT visits, phone FROM account"), "42|kept");
-    assert_string_equal(kit_rows(&kit, open_conflicts), "account|a||delete|NULL|NULL|NULL|user3");
+    assert_string_equal(kit_rows(&kit, open_conflicts), "account|a||delete_vs_update|NULL|NULL|NULL|user3");
     kit_close(&kit);
 }
 
@@ -495,7 +495,7 @@ static void test_merge__every_order_of_arrival_gives_the_same_state(void **state
             free(found);
         }
     }
-    assert_non_null(strstr(expected, "|delete|"));
+    assert_non_null(strstr(expected, "|delete_vs_update|"));
     assert_non_null(strstr(expected, "shared|"));
     free(expected);
 }
