@@ -46,6 +46,7 @@ struct satchel_row_plan {
     bool is_shown; /* what the table shall hold after it */
     bool is_left;  /* an edit whose row the node deleted: the table's row stays as it is */
     struct satchel_value *shown;
+    bool *hides; /* by unit: a pending write to it is shown in place of the node's value */
 };
 
 struct satchel_apply {
@@ -132,6 +133,12 @@ enum satchel_status satchel_row_plan_get(struct satchel_apply *apply,
                                          const struct satchel_value *key, struct satchel_span name,
                                          struct satchel_row_plan **out,
                                          struct satchel_error *error) SATCHEL_MUST_USE;
+/* What a part does that takes effect as it stands; its fields hold values, not operations. NOMEM,
+ * CORRUPT. */
+enum satchel_status satchel_effect_of_part(struct satchel_apply *apply,
+                                           const struct satchel_table *table,
+                                           const struct satchel_part *part,
+                                           struct satchel_effect *effect) SATCHEL_MUST_USE;
 /* Applies an effect to the node's values of the row. */
 enum satchel_status satchel_row_plan_effect(struct satchel_row_plan *plan,
                                             const struct satchel_effect *effect) SATCHEL_MUST_USE;

@@ -5,46 +5,37 @@
 
 #include <inttypes.h>
 
-/* How a part that took effect as it stands reads as an effect. */
-static struct satchel_effect effect_of(const struct satchel_part *part)
+/* The table of a part or effect, after a look at everything the rest relies on. */
+static enum satchel_status check(const struct satchel_apply *apply, uint32_t number,
+                                 uint32_t key_count, const struct satchel_field *fields,
+                                 uint32_t field_count, const struct satchel_table **out,
+                                 struct satchel_error *error)
 {
-    struct satchel_effect effect = {
-        .table = part->table,
-        .key = part->key,
-        .key_count = part->key_count,
-        .fields = part->fields,
-        .field_count = part->field_count,
-    };
-    switch (part->kind) {
-    case SATCHEL_OP_INSERT: effect.kind = SATCHEL_EFFECT_WHOLE; break;
-    case SATCHEL_OP_UPDATE: effect.kind = SATCHEL_EFFECT_DELTA; break;
-    case SATCHEL_OP_DELETE: effect.kind = SATCHEL_EFFECT_GONE; break;
-    }
-    return effect;
-}
-
-/* The table of an effect, after a look at everything the rest relies on. */
-static enum satchel_status check(const struct satchel_apply *apply,
-                                 const struct satchel_effect *effect,
-                                 const struct satchel_table **out, struct satchel_error *error)
-{
-    const struct satchel_table *table = satchel_schema_table(apply->schema, effect->table);
+    const struct satchel_table *table = satchel_schema_table(apply->schema, number);
     *out = table;
     if (!table || table->is_local)
         return satchel_error_set(error, SATCHEL_CORRUPT,
                                  "the server sent a change of table number %" PRIu32
                                  ", which this replica's schema has not or keeps local",
-                                 effect->table);
-    bool is_fit =
-        effect->key_count == table->key_count && (unsigned)effect->kind <= SATCHEL_EFFECT_ALIAS;
-    for (uint32_t i = 0; i < effect->field_count && is_fit; i++) {
-        uint32_t column = effect->fields[i].column;
+                                 number);
+    bool is_fit = key_count == table->key_count;
+    for (uint32_t i = 0; i < field_count && is_fit; i++) {
+        uint32_t column = fields[i].column;
         is_fit = column < table->column_count && !table->rules.columns[column].in_key;
     }
     return is_fit ? SATCHEL_OK
                   : satchel_error_set(error, SATCHEL_CORRUPT,
                                       "the server sent a change that does not fit table %s",
                                       table->name);
+}
+
+static enum satchel_status check_part(const struct satchel_apply *apply,
+                                      const struct satchel_part *part,
+                                      const struct satchel_table **table,
+                                      struct satchel_error *error)
+{
+    return check(apply, part->table, part->key_count, part->fields, part->field_count, table,
+                 error);
 }
 
 /* ---- rows without pending writes ---- */
@@ -114,13 +105,11 @@ static enum satchel_status write_through(struct satchel_apply *apply,
 
 /* A part or an effect of the entry: `is_effective` false for a part that did not take effect as it
  * stands, which still is something the authors of pending writes have not seen. */
-static enum satchel_status take(struct satchel_apply *apply, const struct satchel_effect *effect,
-                                bool is_effective, struct satchel_error *error)
+static enum satchel_status take(struct satchel_apply *apply, const struct satchel_table *table,
+                                const struct satchel_effect *effect, bool is_effective,
+                                struct satchel_error *error)
 {
-    const struct satchel_table *table;
-    enum satchel_status status = check(apply, effect, &table, error);
-    if (status != SATCHEL_OK)
-        return status;
+    enum satchel_status status = SATCHEL_OK;
     bool is_plain = !apply->all_planned;
     if (apply->pending.row_count > 0 || apply->all_planned) {
         satchel_buffer_clear(&apply->name);
@@ -152,11 +141,50 @@ static enum satchel_status take_parts(struct satchel_apply *apply,
     uint32_t next_unlike = 0;
     for (uint32_t i = 0; i < changeset->header.part_count && status == SATCHEL_OK; i++) {
         bool is_unlike = next_unlike < notes->unlike_count && notes->unlike[next_unlike] == i;
-        struct satchel_effect effect = effect_of(&changeset->parts[i]);
+        const struct satchel_part *part = &changeset->parts[i];
+        const struct satchel_table *table;
+        struct satchel_effect effect;
         next_unlike += is_unlike;
-        status = take(apply, &effect, !is_unlike, error);
+        status = check_part(apply, part, &table, error);
+        if (status == SATCHEL_OK)
+            status = satchel_effect_of_part(apply, table, part, &effect);
+        if (status == SATCHEL_OK)
+            status = take(apply, table, &effect, !is_unlike, error);
     }
     return status;
+}
+
+static enum satchel_status take_effects(struct satchel_apply *apply,
+                                        const struct satchel_notes *notes,
+                                        struct satchel_error *error)
+{
+    enum satchel_status status = SATCHEL_OK;
+    for (uint32_t i = 0; i < notes->effect_count && status == SATCHEL_OK; i++) {
+        const struct satchel_effect *effect = &notes->effects[i];
+        const struct satchel_table *table;
+        status = check(apply, effect->table, effect->key_count, effect->fields, effect->field_count,
+                       &table, error);
+        if (status == SATCHEL_OK)
+            status = take(apply, table, effect, true, error);
+    }
+    return status;
+}
+
+/* Whether what the table shows after the part may be another than what everybody stores: a sum, a
+ * set in another order, a key with spaces around it. */
+static bool may_differ(const struct satchel_table *table, const struct satchel_part *part)
+{
+    for (uint32_t i = 0; i < part->field_count; i++) {
+        switch (table->rules.columns[part->fields[i].column].rule) {
+        case SATCHEL_RULE_COUNTER:
+        case SATCHEL_RULE_SET:
+        case SATCHEL_RULE_MAP:
+        case SATCHEL_RULE_KEY:
+        case SATCHEL_RULE_KEY_WEAK: return true;
+        default: break;
+        }
+    }
+    return false;
 }
 
 /* The rows of the change set this entry answers. A part that took effect as it stands changes
@@ -178,16 +206,13 @@ static enum satchel_status take_own_parts(struct satchel_apply *apply,
     }
     for (uint32_t i = 0; i < own->op_count && status == SATCHEL_OK; i++) {
         struct satchel_pending_op *op = &own->ops[i];
-        bool is_planned = op->is_unlike;
-        if (!is_planned)
-            status = satchel_base_exists(apply, op->row->name, &is_planned, error);
-        if (status != SATCHEL_OK || !is_planned)
-            continue;
-        struct satchel_effect effect = effect_of(&op->part);
         const struct satchel_table *table;
         struct satchel_row_plan *plan;
-        status = check(apply, &effect, &table, error);
-        if (status == SATCHEL_OK)
+        status = check_part(apply, &op->part, &table, error);
+        bool is_planned = status == SATCHEL_OK && (op->is_unlike || may_differ(table, &op->part));
+        if (status == SATCHEL_OK && !is_planned)
+            status = satchel_base_exists(apply, op->row->name, &is_planned, error);
+        if (status == SATCHEL_OK && is_planned)
             status = satchel_row_plan_get(apply, table, op->part.key, op->row->name, &plan, error);
     }
     return status;
@@ -208,8 +233,8 @@ static enum satchel_status take_all(struct satchel_apply *apply,
     forget_plans(apply);
     enum satchel_status status = apply->own ? take_own_parts(apply, notes, error)
                                             : take_parts(apply, changeset, notes, error);
-    for (uint32_t i = 0; i < notes->effect_count && status == SATCHEL_OK; i++)
-        status = take(apply, &notes->effects[i], true, error);
+    if (status == SATCHEL_OK)
+        status = take_effects(apply, notes, error);
     if (status == SATCHEL_OK && apply->first_plan)
         status = satchel_row_plans_finish(apply, error);
     return status;

@@ -7,6 +7,8 @@
  * What is shown of it is apply_row.c's. */
 #include "apply.h"
 
+#include <satchel/operation.h>
+
 void satchel_row_fill(const struct satchel_table *table, const struct satchel_value *key,
                       const struct satchel_field *fields, uint32_t field_count,
                       struct satchel_value *values)
@@ -28,6 +30,9 @@ static bool op_fits(const struct satchel_table *table, const struct satchel_pend
             return false;
     for (uint32_t i = 0; i < op->old_count; i++)
         if (op->old[i].column >= table->column_count)
+            return false;
+    for (uint32_t i = 0; i < op->beside_count; i++)
+        if (op->beside[i].column >= table->column_count)
             return false;
     return op->part.key_count == table->key_count;
 }
@@ -174,26 +179,69 @@ static enum satchel_status load_node(struct satchel_apply *apply, struct satchel
                : SATCHEL_NOMEM;
 }
 
-/* What the node made of this device's own parts that took effect as they stand. */
-static enum satchel_status take_own(struct satchel_apply *apply, struct satchel_row_plan *plan)
+/* ---- parts that took effect as they stand ---- */
+
+/* The values that the operations make of the defaults: the operations themselves, for most rules. */
+static enum satchel_status make_values(struct satchel_apply *apply,
+                                       const struct satchel_table *table,
+                                       const struct satchel_part *part,
+                                       struct satchel_effect *effect)
+{
+    struct satchel_field *fields = NULL;
+    for (uint32_t i = 0; i < part->field_count; i++) {
+        const struct satchel_field *field = &part->fields[i];
+        const struct satchel_column_rules *rules = &table->rules.columns[field->column];
+        struct satchel_value value;
+        enum satchel_status status = satchel_operation_apply(
+            rules, part->kind, &rules->default_value, &field->value, &apply->arena, &value);
+        if (status != SATCHEL_OK)
+            return status;
+        if (!fields && satchel_value_equal(&value, &field->value))
+            continue;
+        if (!fields) {
+            fields = SATCHEL_ARENA_ARRAY(&apply->arena, struct satchel_field, part->field_count);
+            if (!fields)
+                return SATCHEL_NOMEM;
+            memcpy(fields, part->fields, part->field_count * sizeof *fields);
+            effect->fields = fields;
+        }
+        fields[i].value = value;
+    }
+    return SATCHEL_OK;
+}
+
+enum satchel_status satchel_effect_of_part(struct satchel_apply *apply,
+                                           const struct satchel_table *table,
+                                           const struct satchel_part *part,
+                                           struct satchel_effect *effect)
 {
     static const enum satchel_effect_kind EFFECT_OF[] = {
         [SATCHEL_OP_INSERT] = SATCHEL_EFFECT_WHOLE,
         [SATCHEL_OP_UPDATE] = SATCHEL_EFFECT_DELTA,
         [SATCHEL_OP_DELETE] = SATCHEL_EFFECT_GONE,
     };
+    *effect = (struct satchel_effect){
+        .kind = EFFECT_OF[part->kind],
+        .table = part->table,
+        .key = part->key,
+        .key_count = part->key_count,
+        .fields = part->fields,
+        .field_count = part->field_count,
+    };
+    return make_values(apply, table, part, effect);
+}
+
+/* What the node made of this device's own parts that took effect as they stand. */
+static enum satchel_status take_own(struct satchel_apply *apply, struct satchel_row_plan *plan)
+{
     enum satchel_status status = SATCHEL_OK;
     struct satchel_pending_op *op = apply->own && plan->pending ? plan->pending->first : NULL;
     for (; op && op->number == apply->own->number && status == SATCHEL_OK; op = op->next) {
-        struct satchel_effect effect = {
-            .kind = EFFECT_OF[op->part.kind],
-            .table = op->part.table,
-            .key = op->part.key,
-            .key_count = op->part.key_count,
-            .fields = op->part.fields,
-            .field_count = op->part.field_count,
-        };
-        if (!op->is_unlike)
+        struct satchel_effect effect;
+        if (op->is_unlike)
+            continue;
+        status = satchel_effect_of_part(apply, plan->table, &op->part, &effect);
+        if (status == SATCHEL_OK)
             status = satchel_row_plan_effect(plan, &effect);
     }
     return status;
@@ -215,7 +263,8 @@ enum satchel_status satchel_row_plan_get(struct satchel_apply *apply,
     plan->name = satchel_arena_copy(&apply->arena, name);
     plan->present = SATCHEL_ARENA_ARRAY(&apply->arena, struct satchel_value, table->column_count);
     plan->shown = SATCHEL_ARENA_ARRAY(&apply->arena, struct satchel_value, table->column_count);
-    if (!plan->name.data || !plan->present || !plan->shown)
+    plan->hides = SATCHEL_ARENA_ARRAY(&apply->arena, bool, table->column_count);
+    if (!plan->name.data || !plan->present || !plan->shown || !plan->hides)
         return SATCHEL_NOMEM;
     plan->pending = satchel_pending_find(&apply->pending, plan->name);
     enum satchel_status status = satchel_row_read(apply->rows, table, key, &apply->arena,

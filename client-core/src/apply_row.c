@@ -7,30 +7,15 @@
  * does not vanish and come back. */
 #include "apply.h"
 
-/* ---- values ---- */
-
-static int64_t sum(const struct satchel_value *a, const struct satchel_value *b)
-{
-    uint64_t total = (uint64_t)(a->type == SATCHEL_INTEGER ? a->integer : 0) +
-                     (uint64_t)(b->type == SATCHEL_INTEGER ? b->integer : 0);
-    return total <= INT64_MAX ? (int64_t)total : -1 - (int64_t)(UINT64_MAX - total);
-}
-
-/* A device's own write on top of values: a counter's is a difference. */
-static void write_over(const struct satchel_table *table, const struct satchel_part *part,
-                       struct satchel_value *values)
-{
-    for (uint32_t i = 0; i < part->field_count; i++) {
-        uint32_t column = part->fields[i].column;
-        const struct satchel_value *written = &part->fields[i].value;
-        if (table->rules.columns[column].rule == SATCHEL_RULE_COUNTER)
-            values[column] = satchel_value_integer(sum(&values[column], written));
-        else
-            values[column] = *written;
-    }
-}
+#include <satchel/operation.h>
 
 /* ---- views: what the author of pending writes was not shown ---- */
+
+/* Whether pending writes hide nothing: what others add is shown with what is added here. */
+static bool is_shown_merged(enum satchel_rule rule)
+{
+    return rule == SATCHEL_RULE_COUNTER || rule == SATCHEL_RULE_SET || rule == SATCHEL_RULE_MAP;
+}
 
 static bool has_view(const struct satchel_row_plan *plan, uint32_t unit)
 {
@@ -78,7 +63,7 @@ static enum satchel_status touch_column(struct satchel_apply *apply, struct satc
                                         const struct satchel_pending_op *op, uint32_t column)
 {
     const struct satchel_column_rules *rules = &plan->table->rules.columns[column];
-    if (rules->in_key || rules->rule == SATCHEL_RULE_COUNTER) /* a counter is shown with all sums */
+    if (rules->in_key || is_shown_merged(rules->rule))
         return SATCHEL_OK;
     return unit_is_pending(plan, op, rules->unit) ? add_view(apply, plan, rules->unit) : SATCHEL_OK;
 }
@@ -122,7 +107,7 @@ static void narrow_unit(struct satchel_row_plan *plan, uint32_t unit,
 
 /* The node's row is in view again, but for what is pending: so is the view of the row as a whole.
  */
-static void narrow_to_units(struct satchel_row_plan *plan, const struct satchel_pending_op *op)
+static void narrow_to_units(struct satchel_row_plan *plan)
 {
     uint32_t index = 0;
     while (index < plan->node.view_count && plan->node.views[index].column != SATCHEL_COLUMN_ROW)
@@ -133,24 +118,23 @@ static void narrow_to_units(struct satchel_row_plan *plan, const struct satchel_
     plan->node.views[index] = plan->node.views[--plan->node.view_count];
     for (uint32_t i = 0; i < plan->table->column_count; i++) {
         const struct satchel_column_rules *rules = &plan->table->rules.columns[i];
-        if (rules->unit == i && !rules->in_key && rules->rule != SATCHEL_RULE_COUNTER &&
-            unit_is_pending(plan, op, i))
+        if (rules->unit == i && !rules->in_key && !is_shown_merged(rules->rule) && plan->hides[i])
             narrow_unit(plan, i, &row);
     }
 }
 
-/* A unit without pending writes shows the node's value: nothing is hidden any more. A pending
+/* A unit without pending writes that are shown shows the node's value: nothing is hidden any more. A
+ * pending
  * delete wrote every unit, and had seen of each what the writes before it had. */
 static void drop_views(struct satchel_row_plan *plan, const struct satchel_pending_op *op)
 {
     uint32_t kept = 0;
     bool is_deleting = delete_is_pending(op);
     if (plan->node.exists && !is_deleting)
-        narrow_to_units(plan, op);
+        narrow_to_units(plan);
     for (uint32_t i = 0; i < plan->node.view_count; i++) {
         const struct satchel_exception *view = &plan->node.views[i];
-        if (op && (view->column == SATCHEL_COLUMN_ROW || is_deleting ||
-                   unit_is_pending(plan, op, view->column)))
+        if (op && (view->column == SATCHEL_COLUMN_ROW || is_deleting || plan->hides[view->column]))
             plan->node.views[kept++] = *view;
     }
     plan->node.view_count = kept;
@@ -158,30 +142,77 @@ static void drop_views(struct satchel_row_plan *plan, const struct satchel_pendi
 
 /* ---- what is shown ---- */
 
-static void replay(struct satchel_row_plan *plan, const struct satchel_pending_op *op)
+/* A follower written alone says something of the leader's value it was written beside; on another it
+ * is not shown. */
+static bool is_beside_leader(const struct satchel_table *table, const struct satchel_pending_op *op,
+                             uint32_t column, const struct satchel_value *values)
+{
+    const struct satchel_column_rules *rules = table->rules.columns;
+    for (uint32_t i = 0; i < op->beside_count; i++) {
+        const struct satchel_field *leader = &op->beside[i];
+        if (rules[leader->column].unit == rules[column].unit &&
+            !satchel_value_equal(&values[leader->column], &leader->value))
+            return false;
+    }
+    return true;
+}
+
+static enum satchel_status write_over(struct satchel_apply *apply, struct satchel_row_plan *plan,
+                                      const struct satchel_pending_op *op)
 {
     const struct satchel_table *table = plan->table;
+    const struct satchel_part *part = &op->part;
+    enum satchel_status status = SATCHEL_OK;
+    for (uint32_t i = 0; i < part->field_count && status == SATCHEL_OK; i++) {
+        uint32_t column = part->fields[i].column;
+        const struct satchel_column_rules *rules = &table->rules.columns[column];
+        if (rules->rule == SATCHEL_RULE_FOLLOWS &&
+            !is_beside_leader(table, op, column, plan->shown))
+            continue;
+        plan->hides[rules->unit] = true;
+        status =
+            satchel_operation_apply(rules, part->kind, &plan->shown[column], &part->fields[i].value,
+                                    &apply->arena, &plan->shown[column]);
+    }
+    return status;
+}
+
+/* An edit of a row that the node has not: it waits, and what the table shows stays as it is. */
+static void leave(struct satchel_row_plan *plan, const struct satchel_pending_op *op)
+{
+    plan->is_left = true;
+    for (uint32_t i = 0; i < op->part.field_count; i++)
+        plan->hides[plan->table->rules.columns[op->part.fields[i].column].unit] = true;
+}
+
+static enum satchel_status replay(struct satchel_apply *apply, struct satchel_row_plan *plan,
+                                  const struct satchel_pending_op *op)
+{
+    const struct satchel_table *table = plan->table;
+    enum satchel_status status = SATCHEL_OK;
     plan->is_shown = plan->node.exists;
     plan->is_left = false;
     memcpy(plan->shown, plan->node.values, table->column_count * sizeof *plan->shown);
-    for (; op; op = op->next) {
+    memset(plan->hides, 0, table->column_count * sizeof *plan->hides);
+    for (; op && status == SATCHEL_OK; op = op->next) {
         switch (op->part.kind) {
         case SATCHEL_OP_INSERT:
             if (!plan->is_shown)
                 satchel_row_fill(table, plan->key, NULL, 0, plan->shown);
-            write_over(table, &op->part, plan->shown);
+            status = write_over(apply, plan, op);
             plan->is_shown = true;
             plan->is_left = false;
             break;
         case SATCHEL_OP_UPDATE:
             if (plan->is_shown)
-                write_over(table, &op->part, plan->shown);
+                status = write_over(apply, plan, op);
             else
-                plan->is_left = true;
+                leave(plan, op);
             break;
         case SATCHEL_OP_DELETE: plan->is_shown = plan->is_left = false; break;
         }
     }
+    return status;
 }
 
 static bool rows_equal(const struct satchel_table *table, bool a_exists,
@@ -313,13 +344,15 @@ static enum satchel_status write_base(struct satchel_apply *apply,
 enum satchel_status satchel_row_plans_finish(struct satchel_apply *apply,
                                              struct satchel_error *error)
 {
+    enum satchel_status status = SATCHEL_OK;
     struct satchel_row_plan *plan;
-    for (plan = apply->first_plan; plan; plan = plan->next) {
+    for (plan = apply->first_plan; plan && status == SATCHEL_OK; plan = plan->next) {
         const struct satchel_pending_op *op = satchel_row_plan_left(apply, plan);
+        status = replay(apply, plan, op);
         drop_views(plan, op);
-        replay(plan, op);
     }
-    enum satchel_status status = write_rows(apply, error);
+    if (status == SATCHEL_OK)
+        status = write_rows(apply, error);
     for (plan = apply->first_plan; plan && status == SATCHEL_OK; plan = plan->next)
         if (plan->pending)
             status = write_base(apply, plan, satchel_row_plan_left(apply, plan), error);

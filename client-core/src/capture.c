@@ -11,7 +11,7 @@
 
 #include <stdio.h>
 
-enum { MARKS_MAX = 10000 }; /* nested savepoints */
+enum { MARKS_MAX = 10000 /* nested savepoints */, MACHINES_BYTES_MAX = 16 << 20 };
 
 struct table {
     sqlite3_vtab base;
@@ -304,6 +304,7 @@ static int table_rollback_to(sqlite3_vtab *table, int level)
 {
     struct satchel_capture *capture = capture_of(table);
     struct satchel_capture_mark nothing = {8, 0, 0, 0, 0};
+    satchel_capture_forget_machines(capture); /* read from rows that are taken back now */
     if (level < 0) {
         satchel_capture_truncate(capture, &nothing);
         capture->mark_count = 0;
@@ -362,6 +363,7 @@ static struct satchel_capture *new_capture(struct satchel_replica *replica)
     satchel_buffer_init(&capture->name, SATCHEL_CHANGESET_BYTES_MAX, NULL);
     satchel_arena_init(&capture->arena, (size_t)SATCHEL_CAPTURE_BYTES_MAX * 2, NULL);
     satchel_arena_init(&capture->state.seen_arena, 1u << 20, NULL);
+    satchel_arena_init(&capture->machines_arena, MACHINES_BYTES_MAX, NULL);
     return capture;
 }
 
@@ -379,6 +381,7 @@ void satchel_capture_free(struct satchel_capture *capture)
     satchel_buffer_deinit(&capture->name);
     satchel_arena_deinit(&capture->arena);
     satchel_arena_deinit(&capture->state.seen_arena);
+    satchel_arena_deinit(&capture->machines_arena);
     satchel_free(NULL, capture->slots);
     sqlite3_free(capture->marks);
     satchel_free(NULL, capture);

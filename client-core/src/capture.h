@@ -4,6 +4,8 @@
  *   capture.c        the virtual tables: what SQLite calls, transactions and savepoints
  *   capture_rows.c   the operations of the transaction in memory
  *   capture_rules.c  what the schema's rules refuse at the write
+ *   capture_data.c   what these ask the database: state machines, rows that point at a row
+ *   capture_units.c  columns that are written together
  *   capture_net.c    what several operations on one row come to
  *   capture_flush.c  the change set made of them at the commit
  *
@@ -67,8 +69,10 @@ struct satchel_capture_mark {
 struct satchel_capture_table {
     const struct satchel_table *table; /* NULL: not tracked */
     bool has_immutable;                /* a column that no update may change */
-    bool has_groups, has_counters;
-    bool may_replace; /* its key may be declared ON CONFLICT REPLACE */
+    bool has_units;                    /* columns that are written together */
+    bool has_refusals;                 /* a rule that does not take every value */
+    bool feeds_machines;               /* satchel_states reads it */
+    bool may_replace;                  /* its key may be declared ON CONFLICT REPLACE */
 };
 
 /* What every change set needs of satchel_replica and satchel_change; read once and kept as long as
@@ -95,6 +99,11 @@ struct satchel_capture {
     struct satchel_capture_table *tables; /* by number, from 1; NULL: to be made from the schema */
     uint32_t table_count;
     struct satchel_row_io *row_io; /* made when first needed */
+    /* by the schema's references: whether a row points at a key; made when first needed */
+    sqlite3_stmt **select_pointing;
+    uint32_t pointing_count;
+    struct satchel_machine *machines; /* the schema's; NULL: to be read */
+    struct satchel_arena machines_arena;
 
     /* the transaction */
     bool is_open;
@@ -118,6 +127,7 @@ struct satchel_capture {
     struct satchel_field fields[SATCHEL_COLUMNS_MAX];
     uint64_t start_hashes[SATCHEL_COLUMNS_MAX];
     bool is_touched[SATCHEL_COLUMNS_MAX], is_found[SATCHEL_COLUMNS_MAX];
+    bool is_written[SATCHEL_COLUMNS_MAX];
     struct satchel_buffer parts, local, body, stored, name;
     struct satchel_arena arena;
     struct satchel_error error;
@@ -149,8 +159,16 @@ uint32_t satchel_capture_find(struct satchel_capture *capture,
 uint32_t satchel_capture_read_column(const uint8_t **position);
 struct satchel_value satchel_capture_read_value(const uint8_t **position);
 
-/* The columns of a group are written together. */
-void satchel_capture_complete_groups(const struct satchel_table *table, bool *is_changed);
+/* ---- capture_units.c ---- */
+
+/* Adds to the changed columns all others of their units. */
+void satchel_capture_gather_units(const struct satchel_table *table, bool *is_changed);
+/* Adds to the written columns those that are written with them: a group's columns with each other,
+ * followers with their leader. A follower is written without its leader. */
+void satchel_capture_complete_units(const struct satchel_table *table, bool *is_written);
+/* Whether `column` is a leader that stayed as it was while a follower of it was written. */
+bool satchel_capture_is_beside(const struct satchel_table *table, const bool *is_written,
+                               uint32_t column);
 
 /* ---- capture_net.c ---- */
 
@@ -159,7 +177,7 @@ struct satchel_capture_row {
     struct satchel_value key[SATCHEL_KEY_COLUMNS_MAX];
     bool existed, exists;
     /* by column number, keys aside: old_values where it existed, new_values where it exists. Of an
-     * update, is_changed says which columns are written (groups whole), and only these have values
+     * update, is_changed says which columns are written (units whole), and only these have values
      */
     struct satchel_value *old_values, *new_values;
     bool *is_changed;
@@ -184,14 +202,21 @@ enum satchel_status satchel_capture_check_insert(
     const struct satchel_value *new_values) SATCHEL_MUST_USE;
 enum satchel_status satchel_capture_check_delete(struct satchel_capture *capture,
                                                  const struct satchel_capture_table *table,
+                                                 const struct satchel_value *old_values,
                                                  bool is_key_update) SATCHEL_MUST_USE;
-/* What a counter's field holds: the change from `old_value` (NULL counts as the default). */
-enum satchel_status satchel_capture_counter_delta(struct satchel_capture *capture,
-                                                  const struct satchel_table *table,
-                                                  uint32_t column,
-                                                  const struct satchel_value *old_value,
-                                                  const struct satchel_value *new_value,
-                                                  int64_t *delta) SATCHEL_MUST_USE;
+
+/* ---- what rules ask the database (capture_data.c) ---- */
+
+/* The schema's machine `index` as satchel_states has it now. Borrowed until the next write. */
+enum satchel_status satchel_capture_machine(struct satchel_capture *capture, uint32_t index,
+                                            const struct satchel_machine **out) SATCHEL_MUST_USE;
+/* Rows that satchel_states reads may have changed. */
+void satchel_capture_forget_machines(struct satchel_capture *capture);
+/* A column by which some row other than the one with `values` points at that one, or NULL. */
+enum satchel_status satchel_capture_find_pointing(
+    struct satchel_capture *capture, const struct satchel_table *table,
+    const struct satchel_value *values, const struct satchel_reference **out) SATCHEL_MUST_USE;
+void satchel_capture_finalize_pointing(struct satchel_capture *capture);
 
 /* ---- capture_flush.c ---- */
 

@@ -3,7 +3,9 @@
  * finalized when the virtual tables are disconnected. */
 #include "capture.h"
 
+#include <satchel/operation.h>
 #include <satchel/pack.h>
+#include <satchel/workspace_data.h>
 
 enum { HEADER_WIRE_BYTES = 64 }; /* without seen and role */
 
@@ -53,6 +55,7 @@ void satchel_capture_finalize_statements(struct satchel_capture *capture)
     capture->insert_change = capture->delete_change = NULL;
     satchel_row_io_free(capture->row_io);
     capture->row_io = NULL;
+    satchel_capture_finalize_pointing(capture);
 }
 
 /* ---- the beginning ---- */
@@ -63,6 +66,8 @@ void satchel_capture_forget_schema(struct satchel_capture *capture)
         return;
     satchel_row_io_free(capture->row_io);
     capture->row_io = NULL;
+    satchel_capture_finalize_pointing(capture);
+    satchel_capture_forget_machines(capture);
     satchel_free(NULL, capture->tables);
     capture->tables = NULL;
     capture->table_count = 0;
@@ -83,8 +88,38 @@ static enum satchel_status find_replacing(struct satchel_capture *capture)
     if (status == SATCHEL_OK && code != SQLITE_DONE)
         status = sql_error(capture, "cannot read the schema");
     sqlite3_finalize(select);
-    if (status != SATCHEL_OK)
-        satchel_capture_forget_schema(capture);
+    return status;
+}
+
+static bool takes_anything(enum satchel_rule rule)
+{
+    switch (rule) {
+    case SATCHEL_RULE_COUNTER:
+    case SATCHEL_RULE_SET:
+    case SATCHEL_RULE_MAP:
+    case SATCHEL_RULE_TEXT3:
+    case SATCHEL_RULE_SERVER:
+    case SATCHEL_RULE_KEY:
+    case SATCHEL_RULE_KEY_WEAK:
+    case SATCHEL_RULE_STATE: return false;
+    default: return true;
+    }
+}
+
+/* Tables whose rows say what states there are. */
+static enum satchel_status find_machine_tables(struct satchel_capture *capture)
+{
+    const struct satchel_schema *schema = capture->replica->schema;
+    if (!schema->defines_states)
+        return SATCHEL_OK;
+    bool *is_read = satchel_alloc_zero(NULL, schema->table_count + 1);
+    if (!is_read)
+        return SATCHEL_NOMEM;
+    enum satchel_status status = satchel_view_tables(capture->replica->db, schema, "satchel_states",
+                                                     is_read, &capture->error);
+    for (uint32_t i = 0; i < schema->table_count && status == SATCHEL_OK; i++)
+        capture->tables[i + 1].feeds_machines = is_read[i];
+    satchel_free(NULL, is_read);
     return status;
 }
 
@@ -106,11 +141,18 @@ static enum satchel_status make_tables(struct satchel_capture *capture)
             const struct satchel_column_rules *rules = &table->rules.columns[j];
             tracked->has_immutable |= !rules->in_key && (rules->rule == SATCHEL_RULE_IMMUTABLE ||
                                                          rules->rule == SATCHEL_RULE_APPEND);
-            tracked->has_groups |= rules->unit != j;
-            tracked->has_counters |= rules->rule == SATCHEL_RULE_COUNTER;
+            tracked->has_units |= rules->unit != j;
+            tracked->has_refusals |= !takes_anything(rules->rule);
         }
     }
-    return schema ? find_replacing(capture) : SATCHEL_OK;
+    if (!schema)
+        return SATCHEL_OK;
+    enum satchel_status status = find_replacing(capture);
+    if (status == SATCHEL_OK)
+        status = find_machine_tables(capture);
+    if (status != SATCHEL_OK)
+        satchel_capture_forget_schema(capture);
+    return status;
 }
 
 static struct satchel_span column_span(sqlite3_stmt *statement, int column)
@@ -174,6 +216,7 @@ enum satchel_status satchel_capture_begin(struct satchel_capture *capture)
     uint32_t version = satchel_replica_data_version(replica);
     if (!state->is_known || version == 0 || version != state->version) {
         state->is_known = false;
+        satchel_capture_forget_machines(capture);
         status = read_state(capture);
         state->is_known = status == SATCHEL_OK;
         state->version = version;
@@ -212,59 +255,108 @@ enum satchel_status satchel_capture_base_find(struct satchel_capture *capture,
     return status;
 }
 
-static void add_field(struct satchel_capture *capture, struct satchel_part *part, uint32_t column,
-                      const struct satchel_value *value)
-{
-    capture->fields[part->field_count].column = column;
-    capture->fields[part->field_count].value = *value;
-    part->field_count++;
-}
-
-/* Of an insert only what differs from the default, groups whole. */
-static void choose_inserted(struct satchel_capture *capture, const struct satchel_capture_row *row)
+/* Of an insert what differs from the default; what only the server writes is left to it. */
+static void choose_inserted(const struct satchel_capture_row *row)
 {
     const struct satchel_table *table = row->table;
     for (uint32_t i = 0; i < table->column_count; i++) {
         const struct satchel_column_rules *rules = &table->rules.columns[i];
-        row->is_changed[i] =
-            !rules->in_key && (rules->default_varies ||
-                               !satchel_value_equal(&row->new_values[i], &rules->default_value));
+        row->is_changed[i] = !rules->in_key && rules->rule != SATCHEL_RULE_SERVER &&
+                             (rules->default_varies ||
+                              !satchel_value_equal(&row->new_values[i], &rules->default_value));
     }
-    if (capture->tables[table->number].has_groups)
-        satchel_capture_complete_groups(table, row->is_changed);
 }
 
+/* Of an update what is another value, bit for bit: an equal set in another order is written too, so
+ * that the node's answer brings back the form that everybody stores. */
+static void choose_updated(const struct satchel_capture_row *row)
+{
+    for (uint32_t i = 0; i < row->table->column_count; i++)
+        row->is_changed[i] =
+            row->is_changed[i] && !satchel_value_equal(&row->old_values[i], &row->new_values[i]);
+}
+
+static enum satchel_status make_field(struct satchel_capture *capture,
+                                      const struct satchel_capture_row *row, uint32_t column,
+                                      struct satchel_value *out)
+{
+    const struct satchel_table *table = row->table;
+    const struct satchel_value null = satchel_value_null();
+    bool is_write;
+    enum satchel_status status = satchel_operation_make(
+        &table->rules.columns[column], row->existed ? SATCHEL_OP_UPDATE : SATCHEL_OP_INSERT,
+        row->existed ? &row->old_values[column] : &null, &row->new_values[column], &capture->arena,
+        out, &is_write);
+    if (status != SATCHEL_REFUSED)
+        return status;
+    const char *words =
+        satchel_value_refusal(&table->rules.columns[column], &row->new_values[column]);
+    return satchel_error_set(&capture->error, status, "table %s, column %s: @%s: %s", table->name,
+                             table->columns[column].name,
+                             satchel_rule_name(table->columns[column].rule),
+                             words ? words : "the step from the old value is too large");
+}
+
+/* Columns that are written only because others of their unit are have their value as it is. */
 static enum satchel_status make_fields(struct satchel_capture *capture,
                                        const struct satchel_capture_row *row,
                                        struct satchel_part *part)
 {
     const struct satchel_table *table = row->table;
-    const struct satchel_value null = satchel_value_null();
+    bool *is_written = capture->is_written;
     enum satchel_status status = SATCHEL_OK;
-    if (!row->existed)
-        choose_inserted(capture, row);
+    if (row->existed)
+        choose_updated(row);
+    else
+        choose_inserted(row);
+    memcpy(is_written, row->is_changed, table->column_count * sizeof *is_written);
+    if (capture->tables[table->number].has_units)
+        satchel_capture_complete_units(table, is_written);
     for (uint32_t i = 0; i < table->column_count && status == SATCHEL_OK; i++) {
-        if (!row->is_changed[i])
+        struct satchel_field *field = &capture->fields[part->field_count];
+        if (!is_written[i])
             continue;
-        struct satchel_value value = row->new_values[i];
-        if (table->rules.columns[i].rule == SATCHEL_RULE_COUNTER) {
-            int64_t delta = 0;
-            status = satchel_capture_counter_delta(
-                capture, table, i, row->existed ? &row->old_values[i] : &null, &value, &delta);
-            value = satchel_value_integer(delta);
-        }
-        add_field(capture, part, i, &value);
+        *field = (struct satchel_field){i, row->new_values[i]};
+        if (row->is_changed[i])
+            status = make_field(capture, row, i, &field->value);
+        part->field_count++;
     }
     return status;
 }
 
-static bool is_written(const struct satchel_part *part, const struct satchel_table *table,
-                       uint32_t unit)
+static bool writes_unit(const struct satchel_part *part, const struct satchel_table *table,
+                        uint32_t unit)
 {
     for (uint32_t i = 0; i < part->field_count; i++)
         if (table->rules.columns[part->fields[i].column].unit == unit)
             return true;
     return false;
+}
+
+/* Whether the part may freeze the row: then it speaks for what was shown of the units that freeze. */
+static bool may_freeze(const struct satchel_part *part, const struct satchel_table *table)
+{
+    return table->rules.freezing_state_count > 0 &&
+           writes_unit(part, table, table->rules.columns[table->rules.state_column].unit);
+}
+
+static bool is_frozen_by_state(const struct satchel_table *table, uint32_t unit)
+{
+    for (uint32_t i = 0; i < table->column_count; i++) {
+        const struct satchel_column_rules *rules = &table->rules.columns[i];
+        if (rules->unit == unit && rules->frozen != SATCHEL_FROZEN_NEVER &&
+            rules->frozen != SATCHEL_FROZEN_PARENT)
+            return true;
+    }
+    return false;
+}
+
+static bool is_excepted(const struct satchel_part *part, const struct satchel_table *table,
+                        const struct satchel_exception *view)
+{
+    return part->kind != SATCHEL_OP_UPDATE || view->column == SATCHEL_COLUMN_ROW ||
+           writes_unit(part, table, view->column) ||
+           (may_freeze(part, table) && is_frozen_by_state(table, view->column));
 }
 
 /* What the author had in fact been shown of this row. */
@@ -290,12 +382,30 @@ static enum satchel_status make_exceptions(struct satchel_capture *capture,
         return SATCHEL_OK;
     uint32_t count = 0;
     for (uint32_t i = 0; i < base.view_count; i++)
-        if (part->kind != SATCHEL_OP_UPDATE || base.views[i].column == SATCHEL_COLUMN_ROW ||
-            is_written(part, row->table, base.views[i].column))
+        if (is_excepted(part, row->table, &base.views[i]))
             base.views[count++] = base.views[i];
     part->exceptions = base.views;
     part->exception_count = count;
     return SATCHEL_OK;
+}
+
+static void write_old(const struct satchel_capture *capture, const struct satchel_capture_row *row,
+                      const struct satchel_part *part, struct satchel_pack *pack)
+{
+    const struct satchel_table *table = row->table;
+    bool has_units = capture->tables[table->number].has_units;
+    uint32_t beside = 0;
+    for (uint32_t i = 0; has_units && i < table->column_count; i++)
+        beside += satchel_capture_is_beside(table, capture->is_written, i);
+    satchel_pack_array(pack, part->field_count + 2 * beside);
+    for (uint32_t i = 0; i < part->field_count; i++)
+        satchel_pack_value(pack, &row->old_values[part->fields[i].column]);
+    for (uint32_t i = 0; beside > 0 && i < table->column_count; i++) {
+        if (!satchel_capture_is_beside(table, capture->is_written, i))
+            continue;
+        satchel_pack_unsigned(pack, i);
+        satchel_pack_value(pack, &row->new_values[i]);
+    }
 }
 
 /* What only this device needs: see SATCHEL_CHANGE_DDL. */
@@ -309,9 +419,7 @@ static enum satchel_status write_local(struct satchel_capture *capture,
     if (part->kind == SATCHEL_OP_INSERT) {
         satchel_pack_nil(&pack);
     } else if (part->kind == SATCHEL_OP_UPDATE) {
-        satchel_pack_array(&pack, part->field_count);
-        for (uint32_t i = 0; i < part->field_count; i++)
-            satchel_pack_value(&pack, &row->old_values[part->fields[i].column]);
+        write_old(capture, row, part, &pack);
     } else {
         uint32_t count = table->column_count - table->key_count;
         satchel_pack_array(&pack, 2);

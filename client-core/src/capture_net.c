@@ -196,7 +196,7 @@ static enum satchel_status net_of_many(struct satchel_capture *capture, uint32_t
     for (uint32_t i = 0; i < count; i++)
         row->is_changed[i] = row->existed && row->exists && !table->rules.columns[i].in_key &&
                              !satchel_value_equal(&row->old_values[i], &row->new_values[i]);
-    satchel_capture_complete_groups(table, row->is_changed);
+    satchel_capture_gather_units(table, row->is_changed);
     return SATCHEL_OK;
 }
 

@@ -12,7 +12,8 @@ enum {
     VALUE_BYTES_MAX = 9,  /* of a number, with its type */
     PART_WIRE_BYTES = 32, /* of a part without key, columns, values and exceptions, at most */
     VIEW_WIRE_BYTES = 16, /* of an exception without its positions, at most */
-    POSITION_WIRE_BYTES = 27
+    POSITION_WIRE_BYTES = 27,
+    ESCAPE_BYTES = 6 /* of one byte in JSON, at most */
 };
 static const uint32_t GRAVE = UINT32_MAX;
 
@@ -272,6 +273,20 @@ static enum satchel_status over_changeset_limit(struct satchel_capture *capture)
     return over_limit(capture, what);
 }
 
+/* Of an update's field, as operation.h has it: a set or map says at most all that was and all that
+ * is; of a state's names every byte may be escaped. */
+static uint64_t operation_wire_bytes(const struct satchel_column_rules *rules,
+                                     const struct satchel_value *old_value,
+                                     const struct satchel_value *new_value)
+{
+    switch (rules->rule) {
+    case SATCHEL_RULE_SET:
+    case SATCHEL_RULE_MAP: return wire_bytes(old_value) + wire_bytes(new_value);
+    case SATCHEL_RULE_STATE: return ESCAPE_BYTES * (wire_bytes(old_value) + wire_bytes(new_value));
+    default: return wire_bytes(new_value);
+    }
+}
+
 /* What the operation may add to the change set. Over-counted where the transaction writes a row
  * several times, never under-counted. */
 static uint64_t draft_wire_bytes(const struct draft *draft, bool is_first)
@@ -283,9 +298,11 @@ static uint64_t draft_wire_bytes(const struct draft *draft, bool is_first)
         if (rules->in_key)
             bytes += is_first ? wire_bytes(&key_values(draft)[i]) : 0;
         else if (draft->kind == SATCHEL_OP_UPDATE)
-            bytes += draft->is_changed[i] ? wire_bytes(&draft->new_values[i]) : 0;
+            bytes += draft->is_changed[i]
+                         ? operation_wire_bytes(rules, &draft->old_values[i], &draft->new_values[i])
+                         : 0;
         else if (draft->kind == SATCHEL_OP_INSERT &&
-                 !(is_first && !draft->table->has_groups && !rules->default_varies &&
+                 !(is_first && !draft->table->has_units && !rules->default_varies &&
                    satchel_value_equal(&draft->new_values[i], &rules->default_value)))
             bytes += wire_bytes(&draft->new_values[i]);
     }
@@ -427,19 +444,9 @@ static enum satchel_status take_delete(struct satchel_capture *capture,
                                        const struct satchel_value *old_values, bool is_key_update)
 {
     const struct draft draft = {table, SATCHEL_OP_DELETE, old_values, NULL, NULL};
-    enum satchel_status status = satchel_capture_check_delete(capture, table, is_key_update);
+    enum satchel_status status =
+        satchel_capture_check_delete(capture, table, old_values, is_key_update);
     return status == SATCHEL_OK ? append(capture, &draft) : status;
-}
-
-void satchel_capture_complete_groups(const struct satchel_table *table, bool *is_changed)
-{
-    const struct satchel_column_rules *rules = table->rules.columns;
-    for (uint32_t i = 0; i < table->column_count; i++)
-        if (is_changed[i])
-            is_changed[rules[i].unit] = true;
-    for (uint32_t i = 0; i < table->column_count; i++)
-        if (is_changed[rules[i].unit])
-            is_changed[i] = true;
 }
 
 static enum satchel_status take_update(struct satchel_capture *capture,
@@ -463,8 +470,8 @@ static enum satchel_status take_update(struct satchel_capture *capture,
         satchel_capture_check_update(capture, table, old_values, new_values, is_changed);
     if (status != SATCHEL_OK)
         return status;
-    if (table->has_groups)
-        satchel_capture_complete_groups(table->table, is_changed);
+    if (table->has_units)
+        satchel_capture_gather_units(table->table, is_changed);
     const struct draft draft = {table, SATCHEL_OP_UPDATE, old_values, new_values, is_changed};
     return append(capture, &draft);
 }
@@ -488,6 +495,8 @@ enum satchel_status satchel_capture_take(struct satchel_capture *capture,
     uint32_t count = code->column_count;
     struct satchel_capture_mark before;
     satchel_capture_mark_get(capture, &before);
+    if (table->feeds_machines)
+        satchel_capture_forget_machines(capture);
     if (code->kind != SATCHEL_OP_INSERT)
         read_arguments(values, count, capture->old_values);
     if (code->kind != SATCHEL_OP_DELETE)

@@ -1,6 +1,8 @@
-/* Owns what the schema's rules refuse at the write, in words that name table, column and rule. Pure
- * of SQLite: values in, a status out. */
+/* Owns what the schema's rules refuse at the write, in words that name table, column and rule. Values
+ * in, a status out; what it must ask the database for it asks of capture_data.c. */
 #include "capture.h"
+
+#include <satchel/operation.h>
 
 static enum satchel_status refuse(struct satchel_capture *capture,
                                   const struct satchel_table *table, uint32_t column,
@@ -11,25 +13,40 @@ static enum satchel_status refuse(struct satchel_capture *capture,
                              satchel_rule_name(table->columns[column].rule), words);
 }
 
-/* A declared default of NULL counts from 0. */
-static int64_t counter_default(const struct satchel_table *table, uint32_t column)
+/* A machine without states says nothing yet: its rows are on the way. `old_value` NULL: an insert.
+ */
+static enum satchel_status check_state(struct satchel_capture *capture,
+                                       const struct satchel_table *table, uint32_t column,
+                                       const struct satchel_value *old_value,
+                                       const struct satchel_value *new_value)
 {
-    const struct satchel_value *value = &table->rules.columns[column].default_value;
-    return value->type == SATCHEL_INTEGER ? value->integer : 0;
+    const struct satchel_machine *machine = NULL;
+    char text[SATCHEL_REFUSAL_BYTES];
+    enum satchel_status status =
+        satchel_capture_machine(capture, table->rules.columns[column].machine, &machine);
+    if (status != SATCHEL_OK || machine->state_count == 0)
+        return status;
+    const char *words = satchel_state_refusal(machine, old_value, new_value, text);
+    return words ? refuse(capture, table, column, words) : SATCHEL_OK;
 }
 
-enum satchel_status satchel_capture_counter_delta(
-    struct satchel_capture *capture, const struct satchel_table *table, uint32_t column,
-    const struct satchel_value *old_value, const struct satchel_value *new_value, int64_t *delta)
+/* Whether the column can take the value at all; `old_value` NULL: an insert. */
+static enum satchel_status check_value(struct satchel_capture *capture,
+                                       const struct satchel_table *table, uint32_t column,
+                                       const struct satchel_value *old_value,
+                                       const struct satchel_value *new_value)
 {
-    int64_t before =
-        old_value->type == SATCHEL_INTEGER ? old_value->integer : counter_default(table, column);
-    *delta = 0;
-    if (new_value->type != SATCHEL_INTEGER)
-        return refuse(capture, table, column, "takes whole numbers only");
-    if (__builtin_sub_overflow(new_value->integer, before, delta))
-        return refuse(capture, table, column, "the step is too large for 64 bits");
-    return SATCHEL_OK;
+    const struct satchel_column_rules *rules = &table->rules.columns[column];
+    const struct satchel_value null = satchel_value_null();
+    if (rules->rule == SATCHEL_RULE_SERVER)
+        return refuse(capture, table, column,
+                      "only the server writes it; leave it out, it is filled in when you sync");
+    const char *words = satchel_value_refusal(rules, new_value);
+    if (words)
+        return refuse(capture, table, column, words);
+    return rules->rule == SATCHEL_RULE_STATE
+               ? check_state(capture, table, column, old_value ? old_value : &null, new_value)
+               : SATCHEL_OK;
 }
 
 enum satchel_status satchel_capture_check_update(struct satchel_capture *capture,
@@ -39,9 +56,10 @@ enum satchel_status satchel_capture_check_update(struct satchel_capture *capture
                                                  const bool *is_changed)
 {
     const struct satchel_table *schema = table->table;
-    int64_t delta;
-    for (uint32_t i = 0; i < schema->column_count; i++) {
-        if (!is_changed[i])
+    enum satchel_status status = SATCHEL_OK;
+    for (uint32_t i = 0; i < schema->column_count && status == SATCHEL_OK; i++) {
+        enum satchel_rule rule = schema->rules.columns[i].rule;
+        if (!is_changed[i] || satchel_value_equal(&old_values[i], &new_values[i]))
             continue;
         if (schema->is_append)
             return satchel_error_set(
@@ -49,21 +67,12 @@ enum satchel_status satchel_capture_check_update(struct satchel_capture *capture
                 "table %s, column %s: an append table: rows cannot change after "
                 "the insert",
                 schema->name, schema->columns[i].name);
-        enum satchel_status status = SATCHEL_OK;
-        switch (schema->rules.columns[i].rule) {
-        case SATCHEL_RULE_IMMUTABLE:
-        case SATCHEL_RULE_APPEND:
+        if (rule == SATCHEL_RULE_IMMUTABLE || rule == SATCHEL_RULE_APPEND)
             return refuse(capture, schema, i, "cannot change after the insert");
-        case SATCHEL_RULE_COUNTER:
-            status = satchel_capture_counter_delta(capture, schema, i, &old_values[i],
-                                                   &new_values[i], &delta);
-            break;
-        default: break;
-        }
-        if (status != SATCHEL_OK)
-            return status;
+        if (table->has_refusals)
+            status = check_value(capture, schema, i, &old_values[i], &new_values[i]);
     }
-    return SATCHEL_OK;
+    return status;
 }
 
 /* A row that this transaction has deleted comes back: to everybody else that is an update. */
@@ -93,15 +102,12 @@ enum satchel_status satchel_capture_check_insert(struct satchel_capture *capture
                                                  const struct satchel_value *new_values)
 {
     const struct satchel_table *schema = table->table;
-    const struct satchel_value null = satchel_value_null();
     enum satchel_status status = SATCHEL_OK;
-    int64_t delta;
-    for (uint32_t i = 0; table->has_counters && i < schema->column_count && status == SATCHEL_OK;
+    for (uint32_t i = 0; table->has_refusals && i < schema->column_count && status == SATCHEL_OK;
          i++)
-        if (schema->rules.columns[i].rule == SATCHEL_RULE_COUNTER &&
-            !satchel_value_equal(&new_values[i], &schema->rules.columns[i].default_value))
-            status =
-                satchel_capture_counter_delta(capture, schema, i, &null, &new_values[i], &delta);
+        if (!satchel_value_equal(&new_values[i], &schema->rules.columns[i].default_value) &&
+            !schema->rules.columns[i].in_key)
+            status = check_value(capture, schema, i, NULL, &new_values[i]);
     if (status == SATCHEL_OK && table->has_immutable && capture->row_count > 0)
         status = check_return(capture, table, new_values);
     return status;
@@ -109,6 +115,7 @@ enum satchel_status satchel_capture_check_insert(struct satchel_capture *capture
 
 enum satchel_status satchel_capture_check_delete(struct satchel_capture *capture,
                                                  const struct satchel_capture_table *table,
+                                                 const struct satchel_value *old_values,
                                                  bool is_key_update)
 {
     const struct satchel_table *schema = table->table;
@@ -122,5 +129,19 @@ enum satchel_status satchel_capture_check_delete(struct satchel_capture *capture
             "table %s: delete=forbid: %s; where REPLACE was meant to overwrite a "
             "row, use INSERT ... ON CONFLICT DO UPDATE",
             schema->name, what);
-    return SATCHEL_OK;
+    if (schema->rules.delete_policy != SATCHEL_DELETE_RESTRICT)
+        return SATCHEL_OK;
+    const struct satchel_reference *reference = NULL;
+    enum satchel_status status =
+        satchel_capture_find_pointing(capture, schema, old_values, &reference);
+    if (status != SATCHEL_OK || !reference)
+        return status;
+    const struct satchel_table *pointing =
+        satchel_schema_table(capture->replica->schema, reference->table);
+    return satchel_error_set(&capture->error, SATCHEL_REFUSED,
+                             "table %s: delete=restrict: rows of table %s, column %s, point at "
+                             "this row: %s before those are deleted or point elsewhere",
+                             schema->name, pointing->name,
+                             pointing->columns[reference->column].name,
+                             is_key_update ? "its key cannot change" : "it cannot be deleted");
 }

@@ -111,37 +111,62 @@ struct satchel_pending_set *satchel_pending_oldest(const struct satchel_pending 
 
 /* ---- reading satchel_change ---- */
 
-static enum satchel_status read_old(struct satchel_cursor *local, struct satchel_arena *arena,
-                                    struct satchel_pending_op *op)
+/* An update: the old value of each field, and behind them the leaders beside its followers. */
+static enum satchel_status read_update(struct satchel_cursor *local, struct satchel_arena *arena,
+                                       struct satchel_pending_op *op)
 {
-    if (op->part.kind == SATCHEL_OP_INSERT)
-        return satchel_cursor_take_nil(local) ? SATCHEL_OK : SATCHEL_CORRUPT;
-    struct satchel_field *old = NULL;
-    uint32_t count;
-    if (op->part.kind == SATCHEL_OP_UPDATE) {
-        count = satchel_cursor_array(local, SATCHEL_COLUMNS_MAX);
-        if (local->failed || count != op->part.field_count)
-            return SATCHEL_CORRUPT;
-        if (!(old = SATCHEL_ARENA_ARRAY(arena, struct satchel_field, count)))
-            return SATCHEL_NOMEM;
-        for (uint32_t i = 0; i < count; i++)
-            old[i].column = op->part.fields[i].column;
-    } else {
-        if (satchel_cursor_array(local, 2) != 2)
-            return SATCHEL_CORRUPT;
-        count = satchel_cursor_array(local, SATCHEL_COLUMNS_MAX);
-        if (!(old = SATCHEL_ARENA_ARRAY(arena, struct satchel_field, count)))
-            return SATCHEL_NOMEM;
-        for (uint32_t i = 0; i < count; i++)
-            old[i].column = (uint32_t)satchel_cursor_unsigned(local, SATCHEL_COLUMNS_MAX);
-        if (satchel_cursor_array(local, count) != count)
-            return SATCHEL_CORRUPT;
+    uint32_t count = op->part.field_count;
+    uint32_t item_count = satchel_cursor_array(local, 3 * SATCHEL_COLUMNS_MAX);
+    if (local->failed || item_count < count || (item_count - count) % 2 != 0)
+        return SATCHEL_CORRUPT;
+    uint32_t beside_count = (item_count - count) / 2;
+    struct satchel_field *old = SATCHEL_ARENA_ARRAY(arena, struct satchel_field, count);
+    struct satchel_field *beside = SATCHEL_ARENA_ARRAY(arena, struct satchel_field, beside_count);
+    if (!old || !beside)
+        return SATCHEL_NOMEM;
+    for (uint32_t i = 0; i < count; i++)
+        old[i] = (struct satchel_field){op->part.fields[i].column, satchel_cursor_value(local)};
+    for (uint32_t i = 0; i < beside_count; i++) {
+        beside[i].column = (uint32_t)satchel_cursor_unsigned(local, SATCHEL_COLUMNS_MAX);
+        beside[i].value = satchel_cursor_value(local);
     }
+    op->old = old;
+    op->old_count = count;
+    op->beside = beside;
+    op->beside_count = beside_count;
+    return local->failed ? SATCHEL_CORRUPT : SATCHEL_OK;
+}
+
+/* A delete: the columns of the row and what they were. */
+static enum satchel_status read_delete(struct satchel_cursor *local, struct satchel_arena *arena,
+                                       struct satchel_pending_op *op)
+{
+    if (satchel_cursor_array(local, 2) != 2)
+        return SATCHEL_CORRUPT;
+    uint32_t count = satchel_cursor_array(local, SATCHEL_COLUMNS_MAX);
+    struct satchel_field *old = SATCHEL_ARENA_ARRAY(arena, struct satchel_field, count);
+    if (!old)
+        return SATCHEL_NOMEM;
+    for (uint32_t i = 0; i < count; i++)
+        old[i].column = (uint32_t)satchel_cursor_unsigned(local, SATCHEL_COLUMNS_MAX);
+    if (satchel_cursor_array(local, count) != count)
+        return SATCHEL_CORRUPT;
     for (uint32_t i = 0; i < count; i++)
         old[i].value = satchel_cursor_value(local);
     op->old = old;
     op->old_count = count;
     return local->failed ? SATCHEL_CORRUPT : SATCHEL_OK;
+}
+
+static enum satchel_status read_local(struct satchel_cursor *local, struct satchel_arena *arena,
+                                      struct satchel_pending_op *op)
+{
+    switch (op->part.kind) {
+    case SATCHEL_OP_INSERT: return satchel_cursor_take_nil(local) ? SATCHEL_OK : SATCHEL_CORRUPT;
+    case SATCHEL_OP_UPDATE: return read_update(local, arena, op);
+    case SATCHEL_OP_DELETE: return read_delete(local, arena, op);
+    }
+    return SATCHEL_CORRUPT;
 }
 
 static enum satchel_status index_op(struct satchel_pending *pending, struct satchel_arena *arena,
@@ -201,7 +226,7 @@ static enum satchel_status read_set(struct satchel_pending *pending, struct satc
     for (uint32_t i = 0; i < set->op_count && status == SATCHEL_OK; i++) {
         set->ops[i].number = set->number;
         set->ops[i].part = changeset.parts[i];
-        status = read_old(&cursor, arena, &set->ops[i]);
+        status = read_local(&cursor, arena, &set->ops[i]);
         if (status == SATCHEL_OK)
             status = index_op(pending, arena, &set->ops[i]);
     }

@@ -19,6 +19,9 @@ struct satchel_pending_op {
     /* update: the values its fields replaced; delete: the row's as it was */
     const struct satchel_field *old;
     uint32_t old_count;
+    /* update: leaders that it left as they were while it wrote a follower, with their values then */
+    const struct satchel_field *beside;
+    uint32_t beside_count;
     bool is_unlike; /* set while the entry that answers it is applied, if the part did not take
                        effect as it stands */
 };

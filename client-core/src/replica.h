@@ -64,8 +64,9 @@
 /* stamp: as estimated at the commit; utc_ms, monotonic_ms, boot: raw clock readings there, from
  * which the stamp is corrected when it is sent; floor: seen_stamp at the commit, below which a
  * correction never goes. body: stored form (changeset.h). local: what only this device needs: a
- * MessagePack item per part: an update's old values in the order of its columns, a delete's
- * [columns, old values], nil for an insert. */
+ * MessagePack item per part: an update's old values in the order of its columns, and behind them,
+ * for each leader that it leaves as it is while it writes a follower, its column and value; a delete's
+ * [columns, old values]; nil for an insert. */
 #define SATCHEL_CHANGE_DDL                                                          \
     "CREATE TABLE IF NOT EXISTS satchel_change("                                    \
     "number INTEGER PRIMARY KEY, stamp INTEGER NOT NULL, utc_ms INTEGER NOT NULL,"  \
