@@ -73,6 +73,8 @@ enum satchel_status satchel_apply_new(struct satchel_apply **out, struct satchel
         status = satchel_apply_sql_error(apply, "read satchel_change", error);
     if (status == SATCHEL_OK && (status = satchel_log_new(&apply->log, replica->db)))
         status = satchel_apply_sql_error(apply, "open the log", error);
+    if (status == SATCHEL_OK && (status = satchel_aliases_new(&apply->aliases, replica->db)))
+        status = satchel_apply_sql_error(apply, "read satchel_alias", error);
     if (status == SATCHEL_OK)
         status = satchel_replica_refresh_schema(replica, error);
     if (status == SATCHEL_OK && replica->schema)
@@ -93,6 +95,7 @@ void satchel_apply_free(struct satchel_apply *apply)
     satchel_row_io_free(apply->rows);
     satchel_log_free(apply->log);
     satchel_pending_deinit(&apply->pending);
+    satchel_aliases_free(apply->aliases);
     for (int i = 0; i < APPLY_STATEMENT_COUNT; i++)
         sqlite3_finalize(apply->statements[i]);
     satchel_free(NULL, apply->is_touched);
@@ -209,7 +212,11 @@ enum satchel_status satchel_apply_begin(struct satchel_apply *apply, bool is_wri
     if (status == SATCHEL_OK)
         status = renew_rows(apply, migration_count, error);
     if (status == SATCHEL_OK)
+        status = satchel_alias_any(apply->aliases, &apply->has_aliases, error);
+    if (status == SATCHEL_OK) {
+        apply->pending.aliases = apply->has_aliases ? apply->aliases : NULL;
         status = satchel_pending_load(&apply->pending, error);
+    }
     if (status == SATCHEL_OK)
         status = read_has_base(apply, error);
     if (status == SATCHEL_OK)

@@ -2,6 +2,7 @@
  *
  *   apply.c        the transaction and the stream's state; the only writer of the cursor
  *   apply_entry.c  one entry: which rows it touches and how, the log, the conflicts
+ *   apply_alias.c  rows merged into another, and rows of their own again
  *   apply_node.c   the node's value of a row with pending writes
  *   apply_row.c    what is shown of it: the pending writes replayed on the node's value; and
  *                  what their author was not shown
@@ -13,6 +14,8 @@
 
 #include "pending.h"
 #include "replica.h"
+
+#include <satchel/alias.h>
 
 enum satchel_apply_statement {
     APPLY_BEGIN,
@@ -62,6 +65,8 @@ struct satchel_apply {
     uint32_t table_count; /* of is_touched */
 
     struct satchel_pending pending;
+    struct satchel_aliases *aliases;
+    bool has_aliases; /* some row is one */
 
     /* the stream's state: as in satchel_replica at begin, ahead of it until commit */
     struct satchel_id node;
@@ -79,6 +84,8 @@ struct satchel_apply {
     struct satchel_row_plan *first_plan, **plan_end;
     struct satchel_pending_set *own; /* the change set this entry answers, NULL for one of others */
     bool all_planned;                /* no row is written before every row is known */
+    bool has_new_aliases;            /* it made or ended an alias */
+    struct satchel_moved_row *moved; /* rows that pending writes left or came to for that */
     struct satchel_buffer name, scratch, stored;
 
     /* counted over its life; _stored: as of the last commit */
@@ -124,6 +131,27 @@ enum satchel_status satchel_apply_run(struct satchel_apply *apply,
 enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
                                         const struct satchel_entry *entry,
                                         struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* ---- apply_alias.c ---- */
+
+/* Takes the aliases that the effects make and end into satchel_alias, and brings the pending index
+ * in line with them. Before anything else of the entry; no change set is being answered yet. */
+enum satchel_status satchel_apply_aliases(struct satchel_apply *apply,
+                                          const struct satchel_notes *notes,
+                                          struct satchel_error *error) SATCHEL_MUST_USE;
+/* Plans for the rows that pending writes left or came to, and for those whose pending fields point
+ * at one. */
+enum satchel_status satchel_apply_plan_moved(struct satchel_apply *apply,
+                                             struct satchel_error *error) SATCHEL_MUST_USE;
+/* The key of the row that stands for the one with `*key`. */
+enum satchel_status satchel_apply_resolve(struct satchel_apply *apply,
+                                          const struct satchel_table *table,
+                                          const struct satchel_value **key, bool *is_alias,
+                                          struct satchel_error *error) SATCHEL_MUST_USE;
+/* Pending fields that point at an alias are shown pointing at the row that stands for it. */
+enum satchel_status satchel_apply_resolve_references(struct satchel_apply *apply,
+                                                     struct satchel_row_plan *plan,
+                                                     struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* ---- apply_node.c ---- */
 

@@ -117,7 +117,8 @@ static enum satchel_status take(struct satchel_apply *apply, const struct satche
         if (status != SATCHEL_OK)
             return status;
         is_plain = !apply->all_planned &&
-                   !satchel_pending_find(&apply->pending, satchel_buffer_span(&apply->name));
+                   !satchel_pending_find(&apply->pending, satchel_buffer_span(&apply->name)) &&
+                   !satchel_map_get(&apply->plans, satchel_buffer_span(&apply->name));
     }
     if (is_plain)
         return is_effective ? write_through(apply, table, effect, error) : SATCHEL_OK;
@@ -148,8 +149,11 @@ static enum satchel_status take_parts(struct satchel_apply *apply,
         status = check_part(apply, part, &table, error);
         if (status == SATCHEL_OK)
             status = satchel_effect_of_part(apply, table, part, &effect);
+        bool is_alias = false; /* then what it comes to is among the effects */
         if (status == SATCHEL_OK)
-            status = take(apply, table, &effect, !is_unlike, error);
+            status = satchel_apply_resolve(apply, table, &effect.key, &is_alias, error);
+        if (status == SATCHEL_OK)
+            status = take(apply, table, &effect, !is_unlike && !is_alias, error);
     }
     return status;
 }
@@ -187,15 +191,24 @@ static bool may_differ(const struct satchel_table *table, const struct satchel_p
     return false;
 }
 
-/* The rows of the change set this entry answers. A part that took effect as it stands changes
- * nothing that is shown: the node now has what the table already shows, unless satchel_base says
- * otherwise. */
-static enum satchel_status take_own_parts(struct satchel_apply *apply,
-                                          const struct satchel_notes *notes,
+/* The application may have inserted a row that is an alias: the node has answered, and it is none of
+ * its own. */
+static enum satchel_status drop_alias_row(struct satchel_apply *apply,
+                                          const struct satchel_table *table,
+                                          const struct satchel_part *part,
                                           struct satchel_error *error)
 {
-    struct satchel_pending_set *own = apply->own;
-    enum satchel_status status = SATCHEL_OK;
+    const struct satchel_effect gone = {.kind = SATCHEL_EFFECT_GONE,
+                                        .table = part->table,
+                                        .key = part->key,
+                                        .key_count = part->key_count};
+    return take(apply, table, &gone, true, error);
+}
+
+static enum satchel_status mark_unlike(struct satchel_pending_set *own,
+                                       const struct satchel_notes *notes,
+                                       struct satchel_error *error)
+{
     for (uint32_t i = 0; i < notes->unlike_count; i++) {
         if (notes->unlike[i] >= own->op_count)
             return satchel_error_set(error, SATCHEL_CORRUPT,
@@ -204,6 +217,16 @@ static enum satchel_status take_own_parts(struct satchel_apply *apply,
                                      own->number);
         own->ops[notes->unlike[i]].is_unlike = true;
     }
+    return SATCHEL_OK;
+}
+
+/* The rows of the change set this entry answers. A part that took effect as it stands changes
+ * nothing that is shown: the node now has what the table already shows, unless satchel_base says
+ * otherwise. */
+static enum satchel_status take_own_parts(struct satchel_apply *apply, struct satchel_error *error)
+{
+    struct satchel_pending_set *own = apply->own;
+    enum satchel_status status = SATCHEL_OK;
     for (uint32_t i = 0; i < own->op_count && status == SATCHEL_OK; i++) {
         struct satchel_pending_op *op = &own->ops[i];
         const struct satchel_table *table;
@@ -213,7 +236,9 @@ static enum satchel_status take_own_parts(struct satchel_apply *apply,
         if (status == SATCHEL_OK && !is_planned)
             status = satchel_base_exists(apply, op->row->name, &is_planned, error);
         if (status == SATCHEL_OK && is_planned)
-            status = satchel_row_plan_get(apply, table, op->part.key, op->row->name, &plan, error);
+            status = satchel_row_plan_get(apply, table, op->row->key, op->row->name, &plan, error);
+        if (status == SATCHEL_OK && op->is_alias)
+            status = drop_alias_row(apply, table, &op->part, error);
     }
     return status;
 }
@@ -231,8 +256,14 @@ static enum satchel_status take_all(struct satchel_apply *apply,
                                     const struct satchel_notes *notes, struct satchel_error *error)
 {
     forget_plans(apply);
-    enum satchel_status status = apply->own ? take_own_parts(apply, notes, error)
-                                            : take_parts(apply, changeset, notes, error);
+    enum satchel_status status = SATCHEL_OK;
+    if (apply->own)
+        status = mark_unlike(apply->own, notes, error);
+    if (status == SATCHEL_OK)
+        status = satchel_apply_plan_moved(apply, error);
+    if (status == SATCHEL_OK)
+        status =
+            apply->own ? take_own_parts(apply, error) : take_parts(apply, changeset, notes, error);
     if (status == SATCHEL_OK)
         status = take_effects(apply, notes, error);
     if (status == SATCHEL_OK && apply->first_plan)
@@ -399,10 +430,13 @@ enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
     satchel_arena_reset(&apply->arena);
     struct satchel_changeset changeset = {0};
     struct satchel_notes notes = {0};
-    enum satchel_status status = find_own(apply, entry, error);
-    if (status != SATCHEL_OK)
+    apply->own = NULL;
+    forget_plans(apply);
+    enum satchel_status status = satchel_notes_read(entry->notes, &apply->arena, &notes);
+    if (status == SATCHEL_OK)
+        status = satchel_apply_aliases(apply, &notes, error);
+    if (status == SATCHEL_OK && (status = find_own(apply, entry, error)) != SATCHEL_OK)
         return status;
-    status = satchel_notes_read(entry->notes, &apply->arena, &notes);
     if (status == SATCHEL_OK && !apply->own && entry->body.size > 0)
         status = satchel_changeset_decode(entry->body, &apply->arena, &changeset, error);
     if (status != SATCHEL_OK)

@@ -155,7 +155,7 @@ static enum satchel_status load_node(struct satchel_apply *apply, struct satchel
                                      struct satchel_error *error)
 {
     enum satchel_status status = SATCHEL_OK;
-    if (apply->has_base && plan->pending)
+    if (apply->has_base)
         status = read_base(apply, plan, error);
     if (status != SATCHEL_OK)
         return status;
@@ -238,7 +238,7 @@ static enum satchel_status take_own(struct satchel_apply *apply, struct satchel_
     struct satchel_pending_op *op = apply->own && plan->pending ? plan->pending->first : NULL;
     for (; op && op->number == apply->own->number && status == SATCHEL_OK; op = op->next) {
         struct satchel_effect effect;
-        if (op->is_unlike)
+        if (op->is_unlike || op->is_alias) /* of an alias the effects say it */
             continue;
         status = satchel_effect_of_part(apply, plan->table, &op->part, &effect);
         if (status == SATCHEL_OK)

@@ -157,6 +157,13 @@ static bool is_beside_leader(const struct satchel_table *table, const struct sat
     return true;
 }
 
+/* The row written, once it is one of its own, keeps its key; the row it is shown on has its own. */
+static bool is_set_apart(const struct satchel_column_rules *rules,
+                         const struct satchel_value *operation)
+{
+    return rules->rule == SATCHEL_RULE_KEY && operation->type == SATCHEL_BLOB;
+}
+
 static enum satchel_status write_over(struct satchel_apply *apply, struct satchel_row_plan *plan,
                                       const struct satchel_pending_op *op)
 {
@@ -168,6 +175,8 @@ static enum satchel_status write_over(struct satchel_apply *apply, struct satche
         const struct satchel_column_rules *rules = &table->rules.columns[column];
         if (rules->rule == SATCHEL_RULE_FOLLOWS &&
             !is_beside_leader(table, op, column, plan->shown))
+            continue;
+        if (op->is_alias && is_set_apart(rules, &part->fields[i].value))
             continue;
         plan->hides[rules->unit] = true;
         status =
@@ -297,13 +306,22 @@ static enum satchel_status write_rows(struct satchel_apply *apply, struct satche
     return status;
 }
 
+/* What a write to an alias replaced was never the row's. */
+static bool wrote_alias(const struct satchel_pending_op *op)
+{
+    for (; op; op = op->next)
+        if (op->is_alias)
+            return true;
+    return false;
+}
+
 /* Whether the pending writes left tell the node's values without a row of satchel_base. */
 static enum satchel_status base_is_told(struct satchel_apply *apply,
                                         const struct satchel_row_plan *plan,
                                         const struct satchel_pending_op *op, bool *is_told)
 {
     *is_told = op == NULL;
-    if (!op || plan->node.view_count > 0 || plan->is_left)
+    if (!op || plan->node.view_count > 0 || plan->is_left || wrote_alias(op))
         return SATCHEL_OK;
     uint32_t column_count = plan->table->column_count;
     struct satchel_value *values =
@@ -349,12 +367,14 @@ enum satchel_status satchel_row_plans_finish(struct satchel_apply *apply,
     for (plan = apply->first_plan; plan && status == SATCHEL_OK; plan = plan->next) {
         const struct satchel_pending_op *op = satchel_row_plan_left(apply, plan);
         status = replay(apply, plan, op);
+        if (status == SATCHEL_OK && apply->has_aliases)
+            status = satchel_apply_resolve_references(apply, plan, error);
         drop_views(plan, op);
     }
     if (status == SATCHEL_OK)
         status = write_rows(apply, error);
     for (plan = apply->first_plan; plan && status == SATCHEL_OK; plan = plan->next)
-        if (plan->pending)
+        if (plan->pending || plan->had_base)
             status = write_base(apply, plan, satchel_row_plan_left(apply, plan), error);
     return status;
 }

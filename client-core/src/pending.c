@@ -169,15 +169,39 @@ static enum satchel_status read_local(struct satchel_cursor *local, struct satch
     return SATCHEL_CORRUPT;
 }
 
-static enum satchel_status index_op(struct satchel_pending *pending, struct satchel_arena *arena,
-                                    struct satchel_pending_op *op)
+/* The row that the op is shown on: the one it wrote, or the one that stands for it. Name and key in
+ * `arena`. */
+static enum satchel_status find_shown(struct satchel_pending *pending, struct satchel_arena *arena,
+                                      struct satchel_pending_op *op, struct satchel_span *name,
+                                      const struct satchel_value **key, struct satchel_error *error)
 {
+    struct satchel_span survivor = satchel_span_of(NULL, 0);
+    uint32_t table, key_count;
     satchel_buffer_clear(&pending->name);
     enum satchel_status status =
         satchel_row_name(&pending->name, op->part.table, op->part.key, op->part.key_count);
     if (status != SATCHEL_OK)
         return status;
-    struct satchel_span name = satchel_buffer_span(&pending->name);
+    *name = satchel_arena_copy(arena, satchel_buffer_span(&pending->name));
+    *key = op->part.key;
+    if (name->data && pending->aliases)
+        status = satchel_alias_survivor(pending->aliases, *name, arena, &survivor, error);
+    if (status == SATCHEL_OK && survivor.size > 0) {
+        op->is_alias = true;
+        *name = survivor;
+        status = satchel_row_name_read(survivor, arena, &table, key, &key_count);
+    }
+    return status == SATCHEL_OK && !name->data ? SATCHEL_NOMEM : status;
+}
+
+static enum satchel_status index_op(struct satchel_pending *pending, struct satchel_arena *arena,
+                                    struct satchel_pending_op *op, struct satchel_error *error)
+{
+    struct satchel_span name;
+    const struct satchel_value *key;
+    enum satchel_status status = find_shown(pending, arena, op, &name, &key, error);
+    if (status != SATCHEL_OK)
+        return status;
     struct satchel_pending_row *row = satchel_pending_find(pending, name);
     if (!row) {
         row = satchel_alloc_zero(NULL, sizeof *row);
@@ -190,15 +214,16 @@ static enum satchel_status index_op(struct satchel_pending *pending, struct satc
         }
         pending->row_count++;
     }
-    /* The name of a row lives with its newest op, which outlives the others. */
-    row->name = satchel_arena_copy(arena, name);
+    /* Name and key of a row live with its newest op, which outlives the others. */
+    row->name = name;
+    row->key = key;
     if (row->first)
         row->last->next = op;
     else
         row->first = op;
     row->last = op;
     op->row = row;
-    return row->name.data ? SATCHEL_OK : SATCHEL_NOMEM;
+    return SATCHEL_OK;
 }
 
 static enum satchel_status read_set(struct satchel_pending *pending, struct satchel_span stored,
@@ -228,7 +253,7 @@ static enum satchel_status read_set(struct satchel_pending *pending, struct satc
         set->ops[i].part = changeset.parts[i];
         status = read_local(&cursor, arena, &set->ops[i]);
         if (status == SATCHEL_OK)
-            status = index_op(pending, arena, &set->ops[i]);
+            status = index_op(pending, arena, &set->ops[i], error);
     }
     return status;
 }

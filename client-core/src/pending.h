@@ -4,6 +4,7 @@
 #ifndef SATCHEL_PENDING_H
 #define SATCHEL_PENDING_H
 
+#include <satchel/alias.h>
 #include <satchel/changeset.h>
 #include <satchel/map.h>
 #include <satchel/sqlite.h>
@@ -22,12 +23,14 @@ struct satchel_pending_op {
     /* update: leaders that it left as they were while it wrote a follower, with their values then */
     const struct satchel_field *beside;
     uint32_t beside_count;
+    bool is_alias;  /* it wrote a row that was merged into the one it is shown on */
     bool is_unlike; /* set while the entry that answers it is applied, if the part did not take
                        effect as it stands */
 };
 
 struct satchel_pending_row {
-    struct satchel_span name; /* satchel_row_name */
+    struct satchel_span name; /* satchel_row_name; of an alias, the row's that stands for it */
+    const struct satchel_value *key;
     struct satchel_pending_op *first, *last;
 };
 
@@ -42,7 +45,8 @@ struct satchel_pending_set {
 
 struct satchel_pending {
     sqlite3_stmt *select;
-    struct satchel_map rows; /* row name -> satchel_pending_row */
+    struct satchel_aliases *aliases; /* borrowed; NULL: there is none */
+    struct satchel_map rows;         /* row name -> satchel_pending_row */
     size_t row_count;
     struct satchel_pending_set *first, *last;
     struct satchel_pending_chunk *chunk; /* where new sets go */
