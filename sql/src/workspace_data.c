@@ -364,38 +364,57 @@ enum satchel_status satchel_numbers_load(struct sqlite3 *db, const struct satche
 
 /* ---- what a view reads ---- */
 
-struct view_reads {
-    const struct satchel_schema *schema;
-    bool *is_read;
-};
-
-static int note_read(void *context, int action, const char *table, const char *column,
-                     const char *database, const char *view)
+/* Whether the row of EXPLAIN opens a b-tree of the main database for reading; which. */
+static bool is_open_read(sqlite3_stmt *row, int64_t *root)
 {
-    (void)column, (void)view;
-    const struct view_reads *reads = context;
-    if (action != SQLITE_READ || !table || (database && strcmp(database, "main") != 0))
-        return SQLITE_OK;
-    const struct satchel_table *found = satchel_schema_find(reads->schema, table);
-    if (found)
-        reads->is_read[found->number - 1] = true;
-    return SQLITE_OK;
+    const char *opcode = (const char *)sqlite3_column_text(row, 1);
+    *root = sqlite3_column_int64(row, 3);
+    return opcode && (strcmp(opcode, "OpenRead") == 0 || strcmp(opcode, "ReopenIdx") == 0) &&
+           sqlite3_column_int(row, 4) == 0;
 }
 
+static enum satchel_status find_root(struct sqlite3 *db, sqlite3_stmt *select,
+                                     const struct satchel_schema *schema, int64_t root,
+                                     bool *is_read, struct satchel_error *error)
+{
+    sqlite3_bind_int64(select, 1, root);
+    int code = sqlite3_step(select);
+    const char *name = code == SQLITE_ROW ? (const char *)sqlite3_column_text(select, 0) : NULL;
+    const struct satchel_table *table = name ? satchel_schema_find(schema, name) : NULL;
+    if (table)
+        is_read[table->number - 1] = true;
+    enum satchel_status status = code == SQLITE_ROW || code == SQLITE_DONE
+                                     ? SATCHEL_OK
+                                     : satchel_sql_error(error, db, "the schema cannot be read");
+    sqlite3_reset(select);
+    return status;
+}
+
+/* By what SQLite would open to answer, not by an authorizer, of which a connection has but one, its
+ * application's perhaps. */
 enum satchel_status satchel_view_tables(struct sqlite3 *db, const struct satchel_schema *schema,
                                         const char *view, bool *is_read,
                                         struct satchel_error *error)
 {
-    struct view_reads reads = {schema, is_read};
-    sqlite3_stmt *prepared = NULL;
+    static const char SELECT_ROOT[] = "SELECT tbl_name FROM main.sqlite_schema WHERE rootpage=?1";
+    sqlite3_stmt *explain = NULL, *select = NULL;
+    int code = SQLITE_DONE;
     memset(is_read, 0, schema->table_count * sizeof *is_read);
-    char *sql = sqlite3_mprintf("SELECT * FROM main.\"%w\"", view);
+    char *sql = sqlite3_mprintf("EXPLAIN SELECT * FROM main.\"%w\"", view);
     if (!sql)
         return no_memory(error);
-    sqlite3_set_authorizer(db, note_read, &reads);
-    enum satchel_status status = prepare(db, sql, &prepared, view, error);
-    sqlite3_set_authorizer(db, NULL, NULL);
-    sqlite3_finalize(prepared);
+    enum satchel_status status = prepare(db, sql, &explain, view, error);
+    if (status == SATCHEL_OK)
+        status = prepare(db, SELECT_ROOT, &select, view, error);
+    while (status == SATCHEL_OK && (code = sqlite3_step(explain)) == SQLITE_ROW) {
+        int64_t root;
+        if (is_open_read(explain, &root))
+            status = find_root(db, select, schema, root, is_read, error);
+    }
+    if (status == SATCHEL_OK)
+        status = finish(db, code, view, error);
+    sqlite3_finalize(explain);
+    sqlite3_finalize(select);
     sqlite3_free(sql);
     return status;
 }

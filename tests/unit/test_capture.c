@@ -485,20 +485,6 @@ CASE(a_stamp_exceeds_what_was_sent_before)
     kit_expect_sql(kit, "SELECT stamp - (4000000 << 16) FROM satchel_change WHERE number = 3", "1");
 }
 
-CASE(a_commit_that_comes_to_what_rules_forbid_is_refused)
-{
-    struct kit *kit = *state;
-    kit_run(kit, "INSERT INTO item(id, hits) VALUES('a', -9000000000000000000)");
-    kit_skip(kit);
-    kit_run(kit, "BEGIN; UPDATE item SET hits = 0; UPDATE item SET hits = 9000000000000000000");
-    kit_refuse(kit, "COMMIT", "column hits: @counter");
-    kit_expect_nothing(kit);
-    kit_expect_sql(kit, "SELECT hits FROM item", "-9000000000000000000");
-    assert_true(sqlite3_get_autocommit(kit->db));
-    kit_run(kit, "UPDATE item SET name = 'later'");
-    kit_expect(kit, "update item('a') name='later' was NULL");
-}
-
 CASE(another_connections_writes_are_seen)
 {
     struct kit *kit = *state;
@@ -649,7 +635,6 @@ int main(void)
         TEST(nothing_is_captured_while_applying),
         TEST(the_row_holds_number_stamp_and_clocks),
         TEST(a_stamp_exceeds_what_was_sent_before),
-        TEST(a_commit_that_comes_to_what_rules_forbid_is_refused),
         TEST(another_connections_writes_are_seen),
         TEST(last_insert_rowid_is_the_applications),
         TEST(base_views_become_exceptions),
