@@ -2,8 +2,6 @@
 #include <satchel/operation.h>
 #include <satchel/utf8.h>
 
-#include <stdio.h>
-
 const struct satchel_state *satchel_machine_find(const struct satchel_machine *machine,
                                                  struct satchel_span code)
 {
