@@ -161,11 +161,11 @@ enum satchel_status satchel_row_plan_get(struct satchel_apply *apply,
                                          const struct satchel_value *key, struct satchel_span name,
                                          struct satchel_row_plan **out,
                                          struct satchel_error *error) SATCHEL_MUST_USE;
-/* What a part does that takes effect as it stands; its fields hold values, not operations. NOMEM,
- * CORRUPT. */
+/* What a part does if it takes effect as it stands: its fields hold values then. Of one that did not
+ * (`is_unlike`) only which fields it wrote: what is in them nobody has checked. NOMEM, CORRUPT. */
 enum satchel_status satchel_effect_of_part(struct satchel_apply *apply,
                                            const struct satchel_table *table,
-                                           const struct satchel_part *part,
+                                           const struct satchel_part *part, bool is_unlike,
                                            struct satchel_effect *effect) SATCHEL_MUST_USE;
 /* Applies an effect to the node's values of the row. */
 enum satchel_status satchel_row_plan_effect(struct satchel_row_plan *plan,
@@ -182,8 +182,9 @@ void satchel_row_fill(const struct satchel_table *table, const struct satchel_va
  * NULL. */
 struct satchel_pending_op *satchel_row_plan_left(const struct satchel_apply *apply,
                                                  const struct satchel_row_plan *plan);
-/* What the node has under the pending writes from `op` on, as far as these tell: `values` holds
- * what the table shows and becomes the node's. False: no memory. */
+/* What the node has under the pending writes from `op` on, as far as these tell: `values` and
+ * `*exists` hold what the table shows and become the node's. Writes to an alias of the row tell
+ * nothing: they are shown on it only where satchel_base has it. False: no memory. */
 bool satchel_row_plan_under(const struct satchel_row_plan *plan,
                             const struct satchel_pending_op *op, struct satchel_arena *arena,
                             struct satchel_value *values, bool *exists);

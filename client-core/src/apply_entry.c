@@ -148,7 +148,7 @@ static enum satchel_status take_parts(struct satchel_apply *apply,
         next_unlike += is_unlike;
         status = check_part(apply, part, &table, error);
         if (status == SATCHEL_OK)
-            status = satchel_effect_of_part(apply, table, part, &effect);
+            status = satchel_effect_of_part(apply, table, part, is_unlike, &effect);
         bool is_alias = false; /* then what it comes to is among the effects */
         if (status == SATCHEL_OK)
             status = satchel_apply_resolve(apply, table, &effect.key, &is_alias, error);

@@ -58,12 +58,13 @@ bool satchel_row_plan_under(const struct satchel_row_plan *plan,
         return false;
     for (uint32_t i = 0; i < table->key_count; i++)
         values[table->key_columns[i]] = plan->key[i];
-    if (op->part.kind == SATCHEL_OP_INSERT) {
-        *exists = false;
-        return true;
-    }
-    *exists = true;
+    while (op && op->is_alias)
+        op = op->next;
+    if (op)
+        *exists = op->part.kind != SATCHEL_OP_INSERT;
     for (; op && op->part.kind != SATCHEL_OP_INSERT; op = op->next) {
+        if (op->is_alias)
+            continue;
         for (uint32_t i = 0; i < op->old_count; i++) {
             uint32_t column = op->old[i].column;
             if (!is_known[column])
@@ -212,7 +213,7 @@ static enum satchel_status make_values(struct satchel_apply *apply,
 
 enum satchel_status satchel_effect_of_part(struct satchel_apply *apply,
                                            const struct satchel_table *table,
-                                           const struct satchel_part *part,
+                                           const struct satchel_part *part, bool is_unlike,
                                            struct satchel_effect *effect)
 {
     static const enum satchel_effect_kind EFFECT_OF[] = {
@@ -228,7 +229,7 @@ enum satchel_status satchel_effect_of_part(struct satchel_apply *apply,
         .fields = part->fields,
         .field_count = part->field_count,
     };
-    return make_values(apply, table, part, effect);
+    return is_unlike ? SATCHEL_OK : make_values(apply, table, part, effect);
 }
 
 /* What the node made of this device's own parts that took effect as they stand. */
@@ -240,7 +241,7 @@ static enum satchel_status take_own(struct satchel_apply *apply, struct satchel_
         struct satchel_effect effect;
         if (op->is_unlike || op->is_alias) /* of an alias the effects say it */
             continue;
-        status = satchel_effect_of_part(apply, plan->table, &op->part, &effect);
+        status = satchel_effect_of_part(apply, plan->table, &op->part, false, &effect);
         if (status == SATCHEL_OK)
             status = satchel_row_plan_effect(plan, &effect);
     }

@@ -326,7 +326,7 @@ static enum satchel_status base_is_told(struct satchel_apply *apply,
     uint32_t column_count = plan->table->column_count;
     struct satchel_value *values =
         SATCHEL_ARENA_ARRAY(&apply->arena, struct satchel_value, column_count);
-    bool exists = false;
+    bool exists = plan->is_shown;
     if (!values)
         return SATCHEL_NOMEM;
     memcpy(values, plan->shown, column_count * sizeof *values);

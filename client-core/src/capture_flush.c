@@ -336,8 +336,10 @@ static bool writes_unit(const struct satchel_part *part, const struct satchel_ta
 /* Whether the part may freeze the row: then it speaks for what was shown of the units that freeze. */
 static bool may_freeze(const struct satchel_part *part, const struct satchel_table *table)
 {
-    return table->rules.freezing_state_count > 0 &&
-           writes_unit(part, table, table->rules.columns[table->rules.state_column].unit);
+    for (uint32_t i = 0; table->rules.freezing_state_count > 0 && i < part->field_count; i++)
+        if (part->fields[i].column == table->rules.state_column)
+            return true;
+    return false;
 }
 
 static bool is_frozen_by_state(const struct satchel_table *table, uint32_t unit)

@@ -147,34 +147,53 @@ static void show_value(struct satchel_buffer *text, const struct satchel_value *
     show(text, words);
 }
 
+/* "was OLD,OLD", and the leaders that stayed as they were: " beside COLUMN:VALUE,...". */
+static void show_old(struct satchel_buffer *text, const struct satchel_part *part,
+                     struct satchel_cursor *local)
+{
+    uint32_t count = satchel_cursor_array(local, 3 * SATCHEL_COLUMNS_MAX);
+    assert_in_range(count, part->field_count, 3 * SATCHEL_COLUMNS_MAX);
+    for (uint32_t i = 0; i < part->field_count; i++) {
+        struct satchel_value value = satchel_cursor_value(local);
+        show(text, i ? "," : " was ");
+        show_value(text, &value);
+    }
+    for (uint32_t i = part->field_count; i < count; i += 2) {
+        char number[16];
+        snprintf(number, sizeof number,
+                 "%u:", (unsigned)satchel_cursor_unsigned(local, SATCHEL_COLUMNS_MAX));
+        struct satchel_value value = satchel_cursor_value(local);
+        show(text, i > part->field_count ? "," : " beside ");
+        show(text, number);
+        show_value(text, &value);
+    }
+}
+
+static void show_row(struct satchel_buffer *text, struct satchel_cursor *local)
+{
+    uint32_t columns[SATCHEL_COLUMNS_MAX];
+    assert_int_equal(satchel_cursor_array(local, 2), 2);
+    uint32_t count = satchel_cursor_array(local, SATCHEL_COLUMNS_MAX);
+    for (uint32_t i = 0; i < count; i++)
+        columns[i] = (uint32_t)satchel_cursor_unsigned(local, SATCHEL_COLUMNS_MAX);
+    assert_int_equal(satchel_cursor_array(local, SATCHEL_COLUMNS_MAX), count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct satchel_value value = satchel_cursor_value(local);
+        char number[16];
+        snprintf(number, sizeof number, "%u:", (unsigned)columns[i]);
+        show(text, i ? "," : " was ");
+        show(text, number);
+        show_value(text, &value);
+    }
+}
+
 static void show_local(struct satchel_buffer *text, const struct satchel_part *part,
                        struct satchel_cursor *local)
 {
-    uint32_t columns[SATCHEL_COLUMNS_MAX];
-    uint32_t count = 0;
-    if (part->kind == SATCHEL_OP_INSERT) {
-        assert_true(satchel_cursor_take_nil(local));
-        return;
-    }
-    show(text, " was ");
-    if (part->kind == SATCHEL_OP_DELETE) {
-        assert_int_equal(satchel_cursor_array(local, 2), 2);
-        count = satchel_cursor_array(local, SATCHEL_COLUMNS_MAX);
-        for (uint32_t i = 0; i < count; i++)
-            columns[i] = (uint32_t)satchel_cursor_unsigned(local, SATCHEL_COLUMNS_MAX);
-        assert_int_equal(satchel_cursor_array(local, SATCHEL_COLUMNS_MAX), count);
-    } else {
-        count = satchel_cursor_array(local, SATCHEL_COLUMNS_MAX);
-        assert_int_equal(count, part->field_count);
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        struct satchel_value value = satchel_cursor_value(local);
-        char number[16] = "";
-        if (part->kind == SATCHEL_OP_DELETE)
-            snprintf(number, sizeof number, "%u:", (unsigned)columns[i]);
-        show(text, i ? "," : "");
-        show(text, number);
-        show_value(text, &value);
+    switch (part->kind) {
+    case SATCHEL_OP_INSERT: assert_true(satchel_cursor_take_nil(local)); break;
+    case SATCHEL_OP_UPDATE: show_old(text, part, local); break;
+    case SATCHEL_OP_DELETE: show_row(text, local); break;
     }
     assert_false(local->failed);
 }

@@ -1,7 +1,7 @@
 /* A replica under test: runs SQL, and shows change sets as text, one part a line:
  *
  *   insert T(KEY) COLUMN=VALUE ...
- *   update T(KEY) COLUMN=VALUE ... was OLD,OLD
+ *   update T(KEY) COLUMN=VALUE ... was OLD,OLD [beside NUMBER:LEADER,...]
  *   delete T(KEY) was COLUMN NUMBER:OLD,...
  *
  * and behind each " except COLUMN:KIND ..." where it has exceptions. */

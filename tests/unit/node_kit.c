@@ -197,6 +197,13 @@ void entry_effect(struct node_kit *kit, enum satchel_effect_kind kind, const cha
     };
 }
 
+void entry_alias(struct node_kit *kit, const char *id, const char *into)
+{
+    struct satchel_effect *effects = (struct satchel_effect *)(uintptr_t)kit->said.effects;
+    entry_effect(kit, SATCHEL_EFFECT_ALIAS, id, NULL);
+    effects[kit->said.effect_count - 1].into = key_of(kit, into);
+}
+
 void entry_quarantined(struct node_kit *kit, uint32_t part, const char *reason)
 {
     struct satchel_quarantine_note *notes =

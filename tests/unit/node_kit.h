@@ -48,6 +48,8 @@ void entry_part(struct node_kit *kit, enum satchel_op_kind kind, const char *id,
 void entry_unlike(struct node_kit *kit, uint32_t part);
 void entry_effect(struct node_kit *kit, enum satchel_effect_kind kind, const char *id,
                   const struct satchel_field *fields);
+/* The row was merged into another. */
+void entry_alias(struct node_kit *kit, const char *id, const char *into);
 void entry_quarantined(struct node_kit *kit, uint32_t part, const char *reason);
 void entry_conflict(struct node_kit *kit, const char *id, uint32_t unit, const char *lost,
                     const char *kept, bool is_open);
