@@ -36,6 +36,16 @@ static enum satchel_status lost_values(const struct gathering *gathering,
     return SATCHEL_OK;
 }
 
+/* The head as a key of a row that was merged into this one, or NULL. */
+static const struct merge_duplicate *find_duplicate(const struct satchel_version *version,
+                                                    uint32_t unit, const struct merge_write *write)
+{
+    for (uint32_t i = 0; i < version->duplicate_count; i++)
+        if (version->duplicates[i].unit == unit && version->duplicates[i].write == write)
+            return &version->duplicates[i];
+    return NULL;
+}
+
 static enum satchel_status gather_unit(const struct gathering *gathering,
                                        const struct merge_unit *unit)
 {
@@ -58,6 +68,22 @@ static enum satchel_status gather_unit(const struct gathering *gathering,
     for (uint32_t i = 0; i < unit->head_count; i++) {
         const struct merge_head *head = &unit->heads[i];
         enum satchel_severity severity = SATCHEL_SEVERITY_NOTICE;
+        const struct merge_duplicate *duplicate =
+            find_duplicate(gathering->row->version, unit->unit, head->write);
+        if (duplicate) {
+            gathering->list->items[gathering->list->count++] =
+                (struct satchel_conflict){.kind = SATCHEL_CONFLICT_DUPLICATE,
+                                          .unit = unit->unit,
+                                          .member = head->write->member,
+                                          .rule = rule,
+                                          .severity = SATCHEL_SEVERITY_REVIEW,
+                                          .loser = head->write->order,
+                                          .winner = duplicate->winner->order,
+                                          .lost = &duplicate->lost,
+                                          .kept = kept,
+                                          .column_count = 1};
+            continue;
+        }
         if (!head->values || !unit->keeper || !decider->is_conflict(head, &severity))
             continue;
         struct satchel_conflict *conflict = &gathering->list->items[gathering->list->count++];

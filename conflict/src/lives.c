@@ -93,6 +93,16 @@ static enum satchel_status examine(struct lives *lives, struct satchel_arena *ar
     return SATCHEL_OK;
 }
 
+enum satchel_status merge_find_live(const struct merge_sight *sight,
+                                    const struct satchel_write *writes, size_t write_count,
+                                    struct satchel_arena *arena, bool **is_live)
+{
+    struct lives lives = {.sight = sight, .writes = writes, .count = write_count};
+    enum satchel_status status = examine(&lives, arena);
+    *is_live = lives.live;
+    return status;
+}
+
 /* Whether any other write of the row has seen the delete. */
 static bool is_seen_delete(const struct lives *lives, const struct satchel_write *delete)
 {

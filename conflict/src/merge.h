@@ -213,6 +213,11 @@ enum satchel_status merge_rebuild(const struct merge_sight *sight, struct satche
                                   const struct satchel_write *last, struct satchel_arena *arena,
                                   struct satchel_merge_result *result,
                                   struct satchel_error *error) SATCHEL_MUST_USE;
+/* Which of the writes are of the row's present life: inserts and updates that no ended delete has
+ * seen. NOMEM. */
+enum satchel_status merge_find_live(const struct merge_sight *sight,
+                                    const struct satchel_write *writes, size_t write_count,
+                                    struct satchel_arena *arena, bool **is_live) SATCHEL_MUST_USE;
 /* REFUSED unless every column that the write names can be merged. */
 enum satchel_status merge_check_columns(const struct satchel_table_rules *rules,
                                         const struct satchel_write *write, size_t index,

@@ -10,8 +10,8 @@
  *   | @set     | TEXT: [[added, ...],[removed, ...]]       | TEXT: the set                      |
  *   | @map     | TEXT: [{"key":value, ...},["removed", ...]] | TEXT: the map                    |
  *   | @state   | TEXT: ["old","new"]                       | TEXT: the state                    |
- *   | @key     | the value; BLOB: the value's text, and the row is set apart from all rows with
- *   |          | that key that the author had seen         | the value                          |
+ *   | @key     | the value; BLOB: the value's text, and the row is set apart: until the key is
+ *   |          | written again it is one with no other row | the value                          |
  *   | others   | the new value                             | the new value                      |
  *
  * JSON in operations and canonical values is compact: no spaces, the elements of a set ascending
