@@ -10,6 +10,7 @@ struct reader {
     const uint8_t *end;
     uint32_t depth_left;
     struct satchel_arena *arena; /* NULL: only checked, nothing is kept */
+    bool is_shallow;             /* what is inside of items is only checked */
     bool is_out_of_memory;
 };
 
@@ -206,20 +207,33 @@ static bool rewrite_string(struct reader *reader, struct satchel_span raw, struc
     return true;
 }
 
+/* Over characters that are themselves: most of them, one byte each. */
+static void skip_plain(struct reader *reader)
+{
+    while (reader->at < reader->end && *reader->at >= 0x20 && *reader->at < 0x80 &&
+           *reader->at != '"' && *reader->at != '\\')
+        reader->at++;
+}
+
 static bool take_string(struct reader *reader, struct satchel_span *out)
 {
     const uint8_t *start = reader->at;
     if (!take(reader, '"'))
         return false;
-    while (!take(reader, '"')) {
+    bool has_escapes = false;
+    for (;;) {
+        skip_plain(reader);
+        if (take(reader, '"'))
+            break;
         uint8_t plain[4];
         size_t plain_size;
         uint32_t code;
+        has_escapes = has_escapes || (reader->at < reader->end && *reader->at == '\\');
         if (!take_character(reader, plain, &plain_size, &code))
             return false;
     }
     *out = satchel_span_of(start, (size_t)(reader->at - start));
-    if (!reader->arena || is_plain_string(start, reader->at))
+    if (!reader->arena || !has_escapes || is_plain_string(start, reader->at))
         return true;
     return rewrite_string(reader, *out, out);
 }
@@ -270,8 +284,11 @@ static bool take_member(struct reader *reader, bool is_object, struct items *ite
             return false;
         skip_spaces(reader);
     }
-    return take_value(reader, &item.value) != SATCHEL_JSON_INVALID &&
-           keep_item(reader, items, &item);
+    struct satchel_arena *arena = reader->arena;
+    reader->arena = reader->is_shallow ? NULL : arena;
+    enum satchel_json_type type = take_value(reader, &item.value);
+    reader->arena = arena;
+    return type != SATCHEL_JSON_INVALID && keep_item(reader, items, &item);
 }
 
 /* Brackets included. */
@@ -428,7 +445,8 @@ static struct reader reader_of(struct satchel_span text, uint32_t depth_max,
 {
     static const uint8_t nothing[1];
     const uint8_t *start = text.size ? text.data : nothing;
-    return (struct reader){start, start + text.size, depth_max, arena, false};
+    return (struct reader){
+        .at = start, .end = start + text.size, .depth_left = depth_max, .arena = arena};
 }
 
 static enum satchel_status failure(const struct reader *reader)
@@ -461,20 +479,33 @@ enum satchel_status satchel_json_canonical(struct satchel_span text, struct satc
     return SATCHEL_OK;
 }
 
+static enum satchel_status split(struct reader *reader, bool is_object,
+                                 struct satchel_json_item **out, size_t *out_count)
+{
+    struct items items = {0};
+    skip_spaces(reader);
+    if (!take_items(reader, is_object, &items) || !is_at_end(reader) ||
+        (is_object && !sort_items(reader, &items)))
+        return failure(reader);
+    *out = items.items;
+    *out_count = items.count;
+    return SATCHEL_OK;
+}
+
 enum satchel_status satchel_json_items(struct satchel_span text, enum satchel_json_type type,
                                        struct satchel_arena *arena, struct satchel_json_item **out,
                                        size_t *out_count)
 {
     struct reader reader = reader_of(text, SATCHEL_JSON_DEPTH_MAX, arena);
-    struct items items = {0};
-    bool is_object = type == SATCHEL_JSON_OBJECT;
-    skip_spaces(&reader);
-    if (!take_items(&reader, is_object, &items) || !is_at_end(&reader) ||
-        (is_object && !sort_items(&reader, &items)))
-        return failure(&reader);
-    *out = items.items;
-    *out_count = items.count;
-    return SATCHEL_OK;
+    return split(&reader, type == SATCHEL_JSON_OBJECT, out, out_count);
+}
+
+enum satchel_status satchel_json_split(struct satchel_span text, struct satchel_arena *arena,
+                                       struct satchel_json_item **out, size_t *out_count)
+{
+    struct reader reader = reader_of(text, SATCHEL_JSON_DEPTH_MAX, arena);
+    reader.is_shallow = true;
+    return split(&reader, false, out, out_count);
 }
 
 int satchel_json_compare(struct satchel_span a, struct satchel_span b)

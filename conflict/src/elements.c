@@ -153,8 +153,7 @@ enum satchel_status element_change_read(const struct satchel_value *operation, b
         return SATCHEL_CORRUPT;
     struct satchel_json_item *pair;
     size_t count;
-    enum satchel_status status =
-        satchel_json_items(operation->bytes, SATCHEL_JSON_ARRAY, arena, &pair, &count);
+    enum satchel_status status = satchel_json_split(operation->bytes, arena, &pair, &count);
     if (status == SATCHEL_OK && count != 2)
         status = SATCHEL_CORRUPT;
     if (status == SATCHEL_OK)

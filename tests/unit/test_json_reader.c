@@ -197,6 +197,22 @@ static void test_reader__agrees_with_the_writer(void **state)
     satchel_buffer_deinit(&buffer);
 }
 
+static void test_split__leaves_the_items_as_written(void **state)
+{
+    (void)state;
+    struct satchel_json_item *items;
+    size_t count;
+    struct satchel_span text = satchel_span_text(" [ {\"b\": 1, \"a\":2} , [ ] ]");
+    assert_int_equal(satchel_json_split(text, &arena, &items, &count), SATCHEL_OK);
+    assert_int_equal(count, 2);
+    assert_true(satchel_span_equal(items[0].value, satchel_span_text("{\"b\": 1, \"a\":2}")));
+    assert_true(satchel_span_equal(items[1].value, satchel_span_text("[ ]")));
+    text = satchel_span_text("[[1,]]");
+    assert_int_equal(satchel_json_split(text, &arena, &items, &count), SATCHEL_CORRUPT);
+    text = satchel_span_text("{}");
+    assert_int_equal(satchel_json_split(text, &arena, &items, &count), SATCHEL_CORRUPT);
+}
+
 /* ---- any bytes ---- */
 
 static void try_bytes(const uint8_t *bytes, size_t size)
@@ -272,6 +288,7 @@ int main(void)
         cmocka_unit_test(test_items__are_given_one_by_one),
         cmocka_unit_test(test_quote__and_unquote_are_inverse),
         cmocka_unit_test(test_reader__agrees_with_the_writer),
+        cmocka_unit_test(test_split__leaves_the_items_as_written),
         cmocka_unit_test(test_reader__survives_truncations_and_flipped_bits),
         cmocka_unit_test(test_canonical__reports_when_memory_runs_out),
     };

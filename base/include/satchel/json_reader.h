@@ -45,6 +45,11 @@ enum satchel_status satchel_json_items(struct satchel_span text, enum satchel_js
                                        struct satchel_arena *arena, struct satchel_json_item **out,
                                        size_t *out_count) SATCHEL_MUST_USE;
 
+/* The items of an array as they were written, for whoever reads each in turn. */
+enum satchel_status satchel_json_split(struct satchel_span text, struct satchel_arena *arena,
+                                       struct satchel_json_item **out,
+                                       size_t *out_count) SATCHEL_MUST_USE;
+
 /* The order of canonical texts: bytewise, of two strings without their quotes. */
 int satchel_json_compare(struct satchel_span a, struct satchel_span b);
 
