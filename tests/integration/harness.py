@@ -43,9 +43,10 @@ CREATE TABLE event (id TEXT PRIMARY KEY, note_id TEXT, text TEXT);
 class Server:
     """satcheld on a data directory; may be killed and started again on the same port."""
 
-    def __init__(self, folder, *options):
+    def __init__(self, folder, *options, environment=None):
         self.data = folder / "server"
         self.options = options
+        self.environment = {**os.environ, **(environment or {})}
         self.log_path = folder / "satcheld.log"
         self.port = 0
         self.process = None
@@ -55,7 +56,7 @@ class Server:
         with open(self.log_path, "a") as log:
             self.process = subprocess.Popen(
                 [SATCHELD, "--data", self.data, "--listen", f"127.0.0.1:{self.port}", *self.options],
-                stdout=subprocess.PIPE, stderr=log, text=True)
+                stdout=subprocess.PIPE, stderr=log, text=True, env=self.environment)
         ready = self.process.stdout.readline()
         if not ready.startswith(("satcheld ready ws://", "satcheld ready wss://")):
             raise AssertionError(f"no ready line but {ready!r}: {self.log_path.read_text()[-2000:]}")

@@ -1,0 +1,253 @@
+"""The acceptance scenarios over real processes and sockets.
+
+Every sync of every device runs through a proxy that cuts the connection after the n-th WebSocket frame,
+n from 1 upward until the sync gets through; then everything the device had sent, cut or not, is sent to
+the server a second time, frame by frame. Clocks are libfaketime's: each command's by its step, the server's
+by a file.
+"""
+import json
+import socket
+import struct
+import subprocess
+import threading
+import unittest
+
+import harness
+import scenario
+
+SCHEMA = harness.pathlib.Path(__file__).resolve().parents[2] / "examples" / "crm" / "schema"
+OPEN_CONFLICTS = ("SELECT trim(severity || ' ' || rule || ' ' || coalesce(by_user, '?') || ' ' || tbl ||"
+                  " ' ' || key || ' ' || field) AS conflict FROM satchel_conflicts"
+                  " WHERE resolved IS NULL ORDER BY 1")
+
+
+class FrameProxy:
+    """Forwards a WebSocket; cuts each connection after `frames` frames (None: never), counted both ways.
+    `heard`: what passed, one list a connection, of (is it from the client, bytes)."""
+
+    CLOSE = b"\x88\x80\0\0\0\0"
+
+    def __init__(self, port):
+        self.target = ("127.0.0.1", port)
+        self.frames = None
+        self.cuts = 0
+        self.heard = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"ws://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client, self.frames), daemon=True).start()
+
+    def _serve(self, client, frames):
+        heard, lock = [], threading.Lock()
+        self.heard.append(heard)
+
+        def forward(source, sink, is_client):
+            try:
+                sink.sendall(until_headers(source, heard, is_client))
+                while data := read_frame(source):
+                    with lock:
+                        if frames is not None and len(heard) - 2 >= frames:
+                            break
+                        heard.append((is_client, data))
+                    sink.sendall(data)
+            except OSError:
+                pass
+            for end in (source, sink):
+                try:
+                    end.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+
+        with client, socket.create_connection(self.target) as server:
+            back = threading.Thread(target=forward, args=(server, client, False), daemon=True)
+            back.start()
+            forward(client, server, True)
+            back.join()
+        self.cuts += frames is not None and len(heard) - 2 >= frames
+
+    def send_again(self):
+        """What clients have sent goes to the server once more, over connections of its own: each frame
+        when as many answers have come as the client had when it sent it."""
+        for heard in self.heard:
+            if len(heard) < 3:
+                continue
+            with socket.create_connection(self.target, timeout=10) as server:
+                server.sendall(heard[0][1])
+                until_headers(server, [], False)
+                for is_client, data in heard[2:]:
+                    if is_client:
+                        server.sendall(data)
+                    else:
+                        read_frame(server)
+                server.sendall(self.CLOSE)
+                while server.recv(65536):
+                    pass
+        self.heard.clear()
+
+    def close(self):
+        self.listener.close()
+
+
+def read_exactly(source, size):
+    data = b""
+    while len(data) < size:
+        piece = source.recv(size - len(data))
+        if not piece:
+            raise OSError("closed")
+        data += piece
+    return data
+
+
+def until_headers(source, heard, is_client):
+    data = b""
+    while not data.endswith(b"\r\n\r\n"):
+        data += read_exactly(source, 1)
+    heard.append((is_client, data))
+    return data
+
+
+def read_frame(source):
+    """One WebSocket frame, whole."""
+    head = read_exactly(source, 2)
+    size = head[1] & 0x7f
+    if size >= 126:
+        more = read_exactly(source, 2 if size == 126 else 8)
+        size = struct.unpack(">H" if size == 126 else ">Q", more)[0]
+        head += more
+    return head + read_exactly(source, size + (4 if head[1] & 0x80 else 0))
+
+
+def rows_of(cursor):
+    return [" | ".join("NULL" if value is None else str(value) for value in row) for row in cursor]
+
+
+class Scenarios(harness.SatchelTest):
+    schema = None
+
+    # ---- time ----
+
+    def set_server_time(self, at):
+        text = at.astimezone(scenario.datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+        path = self.folder / "server-time"
+        path.with_suffix(".new").write_text(text)
+        path.with_suffix(".new").replace(path)
+
+    def clock(self, device, at):
+        at += scenario.datetime.timedelta(hours=self.scenario.clock_errors.get(device, 0))
+        return at.astimezone(scenario.datetime.timezone.utc).strftime("@%Y-%m-%d %H:%M:%S")
+
+    def start_server(self):
+        self.set_server_time(self.scenario.steps[0].at)
+        preload = subprocess.run(["faketime", "-f", "+0", "env"], text=True, capture_output=True,
+                                 check=True).stdout
+        preload = next(line for line in preload.splitlines() if line.startswith("LD_PRELOAD="))
+        self.server = harness.Server(self.folder, environment={
+            "LD_PRELOAD": preload.removeprefix("LD_PRELOAD="), "TZ": "UTC",
+            "FAKETIME_TIMESTAMP_FILE": str(self.folder / "server-time"), "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1"})
+        self.proxy = FrameProxy(self.server.port)
+        self.addCleanup(self.proxy.close)
+        self.admin("workspace", "create", "w", "--schema", SCHEMA)
+
+    # ---- devices ----
+
+    def replica(self, device, at):
+        path = self.folder / f"{device.replace('/', '-')}.db"
+        if not path.exists():
+            self.join(device.partition("/")[0], path.stem, self.proxy.url, clock=self.clock(device, at))
+        return path
+
+    def sync_with_cuts(self, device, at):
+        path, frames = self.replica(device, at), 1
+        while True:
+            self.proxy.frames = frames
+            done = self.run_command("sync", path, "--json", clock=self.clock(device, at))
+            if done.returncode == 0:
+                break
+            self.assertLess(frames, 1000, done.stderr)
+            frames += 1 + frames // 3
+        self.proxy.frames = None
+        self.proxy.send_again()
+
+    def sync_again(self, device, at):
+        counts = self.sync(self.replica(device, at), clock=self.clock(device, at))
+        self.proxy.heard.clear()
+        return counts
+
+    # ---- steps ----
+
+    def play_write(self, step):
+        done = self.run_command("sql", self.replica(step.device, step.at),
+                                stdin=f"BEGIN;\n{step.text}COMMIT;\n",
+                                clock=self.clock(step.device, step.at))
+        if step.refusal:
+            self.assertEqual(done.returncode, 1, step.where)
+            self.assertIn(step.refusal, done.stderr, step.where)
+        else:
+            self.assertEqual(done.returncode, 0, f"{step.where}: {done.stderr}")
+
+    def play_set(self, step):
+        self.set_server_time(step.at)
+        for line in step.text.splitlines():
+            self.admin("workspace", "set", "w", *line.removeprefix("set ").split())
+
+    def play_sync(self, step):
+        self.set_server_time(step.at)
+        self.here = self.scenario.taking_part(step)
+        for device in self.here:
+            self.sync_with_cuts(device, step.at)
+        for device in self.here:
+            self.sync_again(device, step.at)
+        for device in self.here:
+            counts = self.sync_again(device, step.at)
+            self.assertEqual((counts["pushed_change_sets"], counts["pulled_entries"]), (0, 0), step.where)
+
+    def play_expect(self, step):
+        sql = OPEN_CONFLICTS if step.kind == "conflicts" else step.text
+        expected = sorted(step.rows) if step.kind == "conflicts" else list(step.rows)
+        rows = json.loads(self.admin("workspace", "sql", "w", sql.strip().rstrip(";"), "--json"))
+        self.assertEqual(rows_of(row.values() for row in rows), expected, f"{step.where} on the server")
+        for device in self.here:
+            db = harness.open_replica(self.replica(device, step.at))
+            self.assertEqual(rows_of(db.execute(sql)), expected, f"{step.where} on {device}'s device")
+            db.close()
+
+    play_conflicts = play_expect
+
+    def play(self, name):
+        self.scenario = scenario.Scenario(name)
+        self.start_server()
+        for step in self.scenario.steps:
+            getattr(self, f"play_{step.kind}")(step)
+        self.assert_all_equal(*(self.replica(device, self.scenario.steps[-1].at) for device in self.here))
+        self.assertGreater(self.proxy.cuts, 10)
+        self.assertEqual(self.server.stop(), 0)
+
+    def test_a_wrong_expectation_fails(self):
+        self.scenario = scenario.Scenario("base.scenario")
+        self.start_server()
+        self.here = []
+        step = scenario.Step("expect", "here", None, text="SELECT 1;", rows=["2"])
+        with self.assertRaises(AssertionError):
+            self.play_expect(step)
+
+
+def add_tests():
+    for path in sorted(scenario.FOLDER.glob("*.scenario")):
+        if path.stem != "base":
+            def test(self, name=path.name):
+                self.play(name)
+            setattr(Scenarios, "test_" + path.stem.replace("-", "_"), test)
+
+
+add_tests()
+
+if __name__ == "__main__":
+    unittest.main()
