@@ -38,16 +38,19 @@ enum satchel_status satchel_aliases_new(struct satchel_aliases **out, struct sql
     if (!aliases)
         return SATCHEL_NOMEM;
     aliases->db = db;
-    for (int i = 0; i < QUERY_COUNT; i++) {
-        int code = sqlite3_prepare_v3(db, queries[i], -1, SQLITE_PREPARE_PERSISTENT,
-                                      &aliases->statements[i], NULL);
-        if (code != SQLITE_OK) {
-            satchel_aliases_free(aliases);
-            return satchel_sql_status(code);
-        }
-    }
     *out = aliases;
     return SATCHEL_OK;
+}
+
+/* Prepared at its first use: where only reading is allowed, only reading statements may be made. */
+static int statement_of(struct satchel_aliases *aliases, enum query query, sqlite3_stmt **out)
+{
+    sqlite3_stmt **kept = &aliases->statements[query];
+    int code = *kept ? SQLITE_OK
+                     : sqlite3_prepare_v3(aliases->db, queries[query], -1,
+                                          SQLITE_PREPARE_PERSISTENT, kept, NULL);
+    *out = *kept;
+    return code;
 }
 
 void satchel_aliases_free(struct satchel_aliases *aliases)
@@ -71,8 +74,10 @@ static enum satchel_status finish(struct satchel_aliases *aliases, enum query qu
 {
     enum satchel_status status =
         code == wanted ? SATCHEL_OK : satchel_sql_error(error, aliases->db, "the table of aliases");
-    sqlite3_reset(aliases->statements[query]);
-    sqlite3_clear_bindings(aliases->statements[query]);
+    if (aliases->statements[query]) {
+        sqlite3_reset(aliases->statements[query]);
+        sqlite3_clear_bindings(aliases->statements[query]);
+    }
     return status;
 }
 
@@ -89,7 +94,7 @@ enum satchel_status satchel_alias_put(struct satchel_aliases *aliases, struct sa
                                       struct satchel_span survivor, struct satchel_error *error)
 {
     enum { KEY_BYTES_MAX = 1 << 30 };
-    sqlite3_stmt *put = aliases->statements[PUT];
+    sqlite3_stmt *put = NULL;
     struct satchel_arena arena;
     struct satchel_buffer text;
     uint32_t table = 0;
@@ -100,7 +105,9 @@ enum satchel_status satchel_alias_put(struct satchel_aliases *aliases, struct sa
         satchel_error_set(error, status, "the name of a row: %s", satchel_status_text(status));
     } else {
         struct satchel_value key = satchel_value_text(satchel_buffer_span(&text));
-        int code = bind_name(put, 1, name);
+        int code = statement_of(aliases, PUT, &put);
+        if (code == SQLITE_OK)
+            code = bind_name(put, 1, name);
         if (code == SQLITE_OK)
             code = sqlite3_bind_int64(put, 2, table);
         if (code == SQLITE_OK)
@@ -119,9 +126,12 @@ enum satchel_status satchel_alias_put(struct satchel_aliases *aliases, struct sa
 enum satchel_status satchel_alias_drop(struct satchel_aliases *aliases, struct satchel_span name,
                                        struct satchel_error *error)
 {
-    int code = bind_name(aliases->statements[DROP], 1, name);
+    sqlite3_stmt *drop = NULL;
+    int code = statement_of(aliases, DROP, &drop);
     if (code == SQLITE_OK)
-        code = sqlite3_step(aliases->statements[DROP]);
+        code = bind_name(drop, 1, name);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(drop);
     return finish(aliases, DROP, code, SQLITE_DONE, error);
 }
 
@@ -140,10 +150,12 @@ enum satchel_status satchel_alias_survivor(struct satchel_aliases *aliases,
                                            struct satchel_span *survivor,
                                            struct satchel_error *error)
 {
-    sqlite3_stmt *query = aliases->statements[SURVIVOR];
+    sqlite3_stmt *query = NULL;
     *survivor = satchel_span_of(NULL, 0);
     enum satchel_status status = SATCHEL_OK;
-    int code = bind_name(query, 1, name);
+    int code = statement_of(aliases, SURVIVOR, &query);
+    if (code == SQLITE_OK)
+        code = bind_name(query, 1, name);
     if (code == SQLITE_OK)
         code = sqlite3_step(query);
     if (code == SQLITE_ROW) {
@@ -159,12 +171,14 @@ enum satchel_status satchel_alias_list(struct satchel_aliases *aliases,
                                        struct satchel_span **names, uint32_t *count,
                                        struct satchel_error *error)
 {
-    sqlite3_stmt *query = aliases->statements[LIST];
+    sqlite3_stmt *query = NULL;
     enum satchel_status status = SATCHEL_OK;
     uint32_t capacity = 0;
     *names = NULL;
     *count = 0;
-    int code = bind_name(query, 1, survivor);
+    int code = statement_of(aliases, LIST, &query);
+    if (code == SQLITE_OK)
+        code = bind_name(query, 1, survivor);
     while (code == SQLITE_OK && status == SATCHEL_OK &&
            (code = sqlite3_step(query)) == SQLITE_ROW) {
         if (*count == capacity) {
@@ -192,7 +206,10 @@ enum satchel_status satchel_alias_list(struct satchel_aliases *aliases,
 enum satchel_status satchel_alias_any(struct satchel_aliases *aliases, bool *any,
                                       struct satchel_error *error)
 {
-    int code = sqlite3_step(aliases->statements[ANY]);
-    *any = code == SQLITE_ROW && sqlite3_column_int(aliases->statements[ANY], 0) != 0;
+    sqlite3_stmt *query = NULL;
+    int code = statement_of(aliases, ANY, &query);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(query);
+    *any = code == SQLITE_ROW && sqlite3_column_int(query, 0) != 0;
     return finish(aliases, ANY, code, SQLITE_ROW, error);
 }

@@ -27,7 +27,8 @@ struct satchel_history_judge {
     struct satchel_span key_text;
     bool is_unlike;
     const struct satchel_quarantine_note *quarantine;
-    const struct satchel_effect *effect; /* on the part's own row */
+    const struct satchel_effect *effect; /* on the row that the part was written to */
+    struct satchel_arena values;         /* what the written value comes to */
 };
 
 struct satchel_history_verdict {
@@ -44,10 +45,16 @@ void satchel_history_judge_deinit(struct satchel_history_judge *judge);
 void satchel_history_judge_entry(struct satchel_history_judge *judge,
                                  const struct satchel_notes *notes, const struct satchel_id *device,
                                  uint64_t number);
-/* Everything given stays borrowed until the next part. */
+/* A row of `table` by its key: the one that a part was written to, or that this was merged into. */
+struct satchel_history_place {
+    const struct satchel_value *key;
+    uint32_t key_count;
+};
+/* `key_text`: the part's own key. Everything given stays borrowed until the next part. */
 void satchel_history_judge_part(struct satchel_history_judge *judge, uint32_t part_index,
                                 const struct satchel_part *part, const struct satchel_table *table,
-                                struct satchel_span key_text);
+                                struct satchel_span key_text,
+                                const struct satchel_history_place *place);
 /* `field` NULL: the row as a whole. `before`: the field's value before the entry; `existed`:
  * whether the row did. The verdict's texts are borrowed until the next call. */
 enum satchel_status satchel_history_judge_field(struct satchel_history_judge *judge,

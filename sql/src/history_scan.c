@@ -1,12 +1,16 @@
 /* Owns the walk over the log: entry by entry, part by part, field by field, and what each write
- * replaced. Parts of other rows are passed over unread where one table or row is asked for. */
+ * replaced. Parts of other rows are passed over unread where one table or row is asked for. A row
+ * that was merged into another is shown as that one. */
 #include "history_scan.h"
 
 #include "history_outcome.h"
+#include "history_rows.h"
 #include "history_source.h"
 #include "history_state.h"
+#include "history_words.h"
 
 #include <satchel/cursor.h>
+#include <satchel/operation.h>
 #include <satchel/row_io.h>
 #include <satchel/sqlite.h>
 
@@ -39,6 +43,7 @@ struct satchel_history_scan {
     struct satchel_history_source source;
     struct satchel_history_judge judge;
     struct satchel_history_state *state; /* NULL: neither old values nor outcomes are asked for */
+    struct satchel_history_rows rows;    /* what the row asked for is called, now and before */
 
     bool has_entry;
     struct satchel_history_entry entry;
@@ -53,10 +58,13 @@ struct satchel_history_scan {
     struct satchel_part part;
     uint32_t next_field;
     bool row_existed;
-    struct satchel_buffer key; /* satchel_key_text of the part */
+    struct satchel_buffer key;          /* satchel_key_text of the part */
+    struct satchel_span shown_key;      /* of the row that stands for it */
+    struct satchel_history_place place; /* the row that it was written to */
+    struct satchel_arena place_arena;
 
     struct satchel_buffer effect_key;
-    char delta[24];
+    struct satchel_arena values; /* of the row shown, or the value being applied */
     struct satchel_history_row row;
 };
 
@@ -95,14 +103,14 @@ static bool is_table_wanted(const struct satchel_history_scan *scan, uint32_t ta
 }
 
 /* Writes the key's text into `text` and compares. */
-static enum satchel_status is_key_wanted(const struct satchel_history_scan *scan,
+static enum satchel_status is_key_wanted(const struct satchel_history_scan *scan, uint32_t table,
                                          const struct satchel_value *key, uint32_t key_count,
                                          struct satchel_buffer *text, bool *out)
 {
     satchel_buffer_clear(text);
     enum satchel_status status = satchel_key_text(text, key, key_count);
-    *out = !scan->filter.key ||
-           satchel_span_equal(satchel_buffer_span(text), satchel_span_text(scan->filter.key));
+    *out = !scan->filter.key || satchel_history_rows_have(&scan->rows, table, scan->filter.key,
+                                                          satchel_buffer_span(text));
     return status;
 }
 
@@ -222,6 +230,47 @@ static enum satchel_status next_entry(struct satchel_history_scan *scan,
 
 /* ---- parts ---- */
 
+/* The effect that merges the row into another in this entry; NULL: none. */
+static const struct satchel_effect *alias_effect(const struct satchel_history_scan *scan,
+                                                 const struct satchel_part *part)
+{
+    for (uint32_t i = 0; i < scan->notes.effect_count; i++) {
+        const struct satchel_effect *effect = &scan->notes.effects[i];
+        bool is_same = effect->kind == SATCHEL_EFFECT_ALIAS && effect->table == part->table &&
+                       effect->key_count == part->key_count;
+        for (uint32_t k = 0; is_same && k < part->key_count; k++)
+            is_same = satchel_value_equal(&effect->key[k], &part->key[k]);
+        if (is_same)
+            return effect;
+    }
+    return NULL;
+}
+
+/* The row that the part was written to: its own, or the one which that is merged into. Chooses it
+ * in the state. */
+static enum satchel_status find_place(struct satchel_history_scan *scan)
+{
+    const struct satchel_part *part = &scan->part;
+    const struct satchel_effect *merged = alias_effect(scan, part);
+    const struct satchel_value *key = merged ? merged->into : part->key;
+    uint32_t table;
+    bool is_merged = false;
+    scan->place = (struct satchel_history_place){key, part->key_count};
+    enum satchel_status status =
+        satchel_history_state_row(scan->state, part->table, key, part->key_count);
+    if (status == SATCHEL_OK)
+        status = satchel_history_state_follow(scan->state, &is_merged);
+    if (status != SATCHEL_OK || !is_merged)
+        return status;
+    satchel_arena_reset(&scan->place_arena);
+    struct satchel_span name =
+        satchel_arena_copy(&scan->place_arena, satchel_history_state_name(scan->state));
+    if (!name.data)
+        return SATCHEL_NOMEM;
+    return satchel_row_name_read(name, &scan->place_arena, &table, &scan->place.key,
+                                 &scan->place.key_count);
+}
+
 /* Reads the next part if its row is wanted: has_part; else passes over it. */
 static enum satchel_status next_part(struct satchel_history_scan *scan, struct satchel_error *error)
 {
@@ -243,45 +292,79 @@ static enum satchel_status next_part(struct satchel_history_scan *scan, struct s
         return failed(scan, status, error);
     if (status != SATCHEL_OK)
         return corrupt(scan, "a part cannot be read", error);
-    status = is_key_wanted(scan, scan->part.key, scan->part.key_count, &scan->key, &scan->has_part);
+    status = is_key_wanted(scan, table, scan->part.key, scan->part.key_count, &scan->key,
+                           &scan->has_part);
     if (status != SATCHEL_OK)
         return failed(scan, status, error);
     if (!scan->has_part)
         return SATCHEL_OK;
 
     scan->next_field = is_part_shown(scan, index) ? 0 : UINT32_MAX;
-    if (scan->state) {
+    if (scan->next_field == 0)
         status =
-            satchel_history_state_row(scan->state, table, scan->part.key, scan->part.key_count);
-        if (status == SATCHEL_OK)
-            status = satchel_history_state_exists(scan->state, &scan->row_existed);
-        if (status != SATCHEL_OK)
-            return failed(scan, status, error);
-    }
+            satchel_history_rows_shown(&scan->rows, table, scan->part.key, scan->part.key_count,
+                                       satchel_buffer_span(&scan->key), &scan->shown_key, error);
+    if (status != SATCHEL_OK)
+        return status;
+    if (scan->state)
+        status = find_place(scan);
+    if (status == SATCHEL_OK && scan->state)
+        status = satchel_history_state_exists(scan->state, &scan->row_existed);
+    if (status != SATCHEL_OK)
+        return failed(scan, status, error);
     if (scan->filter.needs_outcome && !scan->entry.is_pending)
         satchel_history_judge_part(&scan->judge, index, &scan->part,
                                    satchel_schema_table(scan->schema(scan->context), table),
-                                   satchel_buffer_span(&scan->key));
+                                   satchel_buffer_span(&scan->key), &scan->place);
     return SATCHEL_OK;
 }
 
 /* ---- what the log has said of values so far ---- */
 
+static const struct satchel_column_rules *rules_of(const struct satchel_table *table,
+                                                   uint32_t column)
+{
+    return table && column < table->column_count ? &table->rules.columns[column] : NULL;
+}
+
 static bool is_counter(const struct satchel_table *table, uint32_t column)
 {
-    return table && column < table->column_count &&
-           table->columns[column].rule == SATCHEL_RULE_COUNTER;
+    const struct satchel_column_rules *rules = rules_of(table, column);
+    return rules && rules->rule == SATCHEL_RULE_COUNTER;
 }
 
 static enum satchel_status set_fields(struct satchel_history_scan *scan,
-                                      const struct satchel_table *counters,
                                       const struct satchel_field *fields, uint32_t field_count)
 {
     enum satchel_status status = SATCHEL_OK;
     for (uint32_t i = 0; i < field_count && status == SATCHEL_OK; i++)
-        if (!is_counter(counters, fields[i].column)) /* a delta is no value */
-            status = satchel_history_state_set(scan->state, fields[i].column, &fields[i].value);
+        status = satchel_history_state_set(scan->state, fields[i].column, &fields[i].value);
     return status;
+}
+
+/* Does what the part says to the value that the chosen row has. */
+static enum satchel_status apply_field(struct satchel_history_scan *scan,
+                                       const struct satchel_table *table,
+                                       const struct satchel_field *field)
+{
+    const struct satchel_column_rules *rules = rules_of(table, field->column);
+    struct satchel_value present, value = field->value;
+    if (!rules)
+        return satchel_history_state_set(scan->state, field->column, &value);
+    satchel_arena_reset(&scan->values);
+    enum satchel_status status =
+        satchel_history_state_get(scan->state, field->column, &rules->default_value, &present);
+    if (status == SATCHEL_OK)
+        status = satchel_value_copy(&scan->values, &present, &present);
+    if (status == SATCHEL_OK)
+        status = satchel_operation_apply(rules, scan->part.kind, &present, &field->value,
+                                         &scan->values, &value);
+    if (status == SATCHEL_CORRUPT) { /* no such operation: the rule is another today */
+        value = field->value;
+        status = SATCHEL_OK;
+    }
+    return status == SATCHEL_OK ? satchel_history_state_set(scan->state, field->column, &value)
+                                : status;
 }
 
 /* The part takes effect as it stands. */
@@ -294,9 +377,20 @@ static enum satchel_status note_part(struct satchel_history_scan *scan)
         satchel_history_state_row(scan->state, part->table, part->key, part->key_count);
     if (status == SATCHEL_OK && part->kind != SATCHEL_OP_UPDATE)
         status = satchel_history_state_reset(scan->state, part->kind == SATCHEL_OP_INSERT);
-    if (status == SATCHEL_OK)
-        status = set_fields(scan, table, part->fields, part->field_count);
+    for (uint32_t i = 0; i < part->field_count && status == SATCHEL_OK; i++)
+        status = apply_field(scan, table, &part->fields[i]);
     return status;
+}
+
+static enum satchel_status note_alias(struct satchel_history_scan *scan,
+                                      const struct satchel_effect *effect)
+{
+    satchel_buffer_clear(&scan->effect_key);
+    enum satchel_status status =
+        satchel_row_name(&scan->effect_key, effect->table, effect->into, effect->key_count);
+    return status == SATCHEL_OK
+               ? satchel_history_state_alias(scan->state, satchel_buffer_span(&scan->effect_key))
+               : status;
 }
 
 static enum satchel_status note_effect(struct satchel_history_scan *scan,
@@ -305,15 +399,17 @@ static enum satchel_status note_effect(struct satchel_history_scan *scan,
     if (!is_table_wanted(scan, effect->table))
         return SATCHEL_OK;
     bool is_wanted;
-    enum satchel_status status =
-        is_key_wanted(scan, effect->key, effect->key_count, &scan->effect_key, &is_wanted);
+    enum satchel_status status = is_key_wanted(scan, effect->table, effect->key, effect->key_count,
+                                               &scan->effect_key, &is_wanted);
     if (status != SATCHEL_OK || !is_wanted)
         return status;
     status = satchel_history_state_row(scan->state, effect->table, effect->key, effect->key_count);
+    if (status == SATCHEL_OK && effect->kind == SATCHEL_EFFECT_ALIAS)
+        return note_alias(scan, effect);
     if (status == SATCHEL_OK && effect->kind != SATCHEL_EFFECT_DELTA)
         status = satchel_history_state_reset(scan->state, effect->kind == SATCHEL_EFFECT_WHOLE);
     if (status == SATCHEL_OK)
-        status = set_fields(scan, NULL, effect->fields, effect->field_count);
+        status = set_fields(scan, effect->fields, effect->field_count);
     return status;
 }
 
@@ -359,22 +455,21 @@ static enum satchel_status fill_values(struct satchel_history_scan *scan,
 {
     struct satchel_history_row *row = &scan->row;
     *before = satchel_value_null();
-    row->old_value = satchel_value_null();
-    row->new_value = field ? field->value : satchel_value_null();
+    row->old_value = row->new_value = satchel_value_null();
     if (!field)
         return SATCHEL_OK;
-    struct satchel_value default_value = satchel_value_null();
-    if (table && field->column < table->column_count)
-        default_value = table->rules.columns[field->column].default_value;
+    const struct satchel_column_rules *rules = rules_of(table, field->column);
+    struct satchel_value default_value = rules ? rules->default_value : satchel_value_null();
     enum satchel_status status = SATCHEL_OK;
+    satchel_arena_reset(&scan->values);
     if (scan->state)
         status = satchel_history_state_get(scan->state, field->column, &default_value, before);
-    if (!is_counter(table, field->column)) {
+    if (!is_counter(table, field->column))
         row->old_value = *before;
-    } else if (field->value.type == SATCHEL_INTEGER) {
-        int length = snprintf(scan->delta, sizeof scan->delta, "%+" PRId64, field->value.integer);
-        row->new_value = satchel_value_text(satchel_span_of(scan->delta, (size_t)length));
-    }
+    row->new_value = field->value;
+    if (status == SATCHEL_OK && rules)
+        status = satchel_history_words(rules, scan->part.kind, &field->value, &scan->values,
+                                       &row->new_value);
     return status;
 }
 
@@ -393,7 +488,7 @@ static enum satchel_status fill_row(struct satchel_history_scan *scan,
     row->at_ms = satchel_stamp_ms(scan->entry.stamp);
     row->user = scan->entry.user;
     row->table = scan->part.table;
-    row->key = satchel_buffer_span(&scan->key);
+    row->key = scan->shown_key;
     row->winner = row->reason = satchel_span_of(NULL, 0);
     row->outcome = "pending";
     struct satchel_value before;
@@ -550,16 +645,24 @@ enum satchel_status satchel_history_scan_new(struct satchel_history_scan **out, 
     satchel_arena_init(&scan->part_arena, ARENA_BYTES_MAX, NULL);
     satchel_buffer_init(&scan->key, KEY_BYTES_MAX, NULL);
     satchel_buffer_init(&scan->effect_key, KEY_BYTES_MAX, NULL);
+    satchel_arena_init(&scan->place_arena, ARENA_BYTES_MAX, NULL);
+    satchel_arena_init(&scan->values, ARENA_BYTES_MAX, NULL);
     enum satchel_status status = copy_filter(scan, filter);
     if (status != SATCHEL_OK)
         failed(scan, status, error);
     scan->is_done = scan->is_done || !schema(context);
+    const char *asked = scan->filter.key; /* an id will set another */
     if (status == SATCHEL_OK && !scan->is_done) {
         status = satchel_history_source_init(&scan->source, db, error);
         if (status == SATCHEL_OK)
             status = satchel_history_judge_init(&scan->judge, db, error);
+        if (status == SATCHEL_OK)
+            status = satchel_history_rows_init(&scan->rows, db, asked, error);
         if (status == SATCHEL_OK && scan->filter.id)
             status = resolve_target(scan, error);
+        if (status == SATCHEL_OK && scan->filter.key)
+            status = satchel_history_rows_find(&scan->rows, schema(context), scan->filter.table,
+                                               scan->filter.key, error);
         if (status == SATCHEL_OK && (scan->filter.needs_old || scan->filter.needs_outcome))
             status = satchel_history_state_new(&scan->state, error);
     }
@@ -581,6 +684,9 @@ void satchel_history_scan_free(struct satchel_history_scan *scan)
     satchel_arena_deinit(&scan->texts);
     satchel_arena_deinit(&scan->notes_arena);
     satchel_arena_deinit(&scan->part_arena);
+    satchel_arena_deinit(&scan->place_arena);
+    satchel_arena_deinit(&scan->values);
+    satchel_history_rows_deinit(&scan->rows);
     satchel_buffer_deinit(&scan->key);
     satchel_buffer_deinit(&scan->effect_key);
     satchel_free(NULL, scan);

@@ -6,9 +6,9 @@
 #include <satchel/row_io.h>
 #include <satchel/sqlite.h>
 
-enum { FIELD_EXISTS = -1, NAME_BYTES_MAX = 1 << 30 };
+enum { FIELD_EXISTS = -1, FIELD_SURVIVOR = -2, ALIAS_STEPS_MAX = 16, NAME_BYTES_MAX = 1 << 30 };
 
-/* field -1: the row exists. Nobody else sees the file and nothing of it outlives the scan. */
+/* field -1: the row exists; -2: the name of the row it was merged into. Nobody else sees the file and nothing of it outlives the scan. */
 static const char setup[] = "PRAGMA journal_mode = OFF;"
                             "PRAGMA synchronous = OFF;"
                             "CREATE TABLE value(row BLOB NOT NULL, field INTEGER NOT NULL, value,"
@@ -144,6 +144,38 @@ enum satchel_status satchel_history_state_reset(struct satchel_history_state *st
         return satchel_sql_status(code);
     struct satchel_value yes = satchel_value_integer(1);
     return exists ? put(state, FIELD_EXISTS, &yes) : SATCHEL_OK;
+}
+
+enum satchel_status satchel_history_state_alias(struct satchel_history_state *state,
+                                                struct satchel_span survivor)
+{
+    struct satchel_value name = satchel_value_blob(survivor);
+    enum satchel_status status = satchel_history_state_reset(state, false);
+    return status == SATCHEL_OK ? put(state, FIELD_SURVIVOR, &name) : status;
+}
+
+enum satchel_status satchel_history_state_follow(struct satchel_history_state *state,
+                                                 bool *is_merged)
+{
+    *is_merged = false;
+    for (int step = 0; step < ALIAS_STEPS_MAX; step++) {
+        int code = find(state, FIELD_SURVIVOR);
+        if (code != SQLITE_ROW)
+            return satchel_sql_status(code);
+        struct satchel_value name = satchel_value_of_column(state->get, 0);
+        *is_merged = true;
+        satchel_buffer_clear(&state->row);
+        enum satchel_status status =
+            satchel_buffer_append(&state->row, name.bytes.data, name.bytes.size);
+        if (status != SATCHEL_OK)
+            return status;
+    }
+    return SATCHEL_OK; /* a circle: no node makes one */
+}
+
+struct satchel_span satchel_history_state_name(const struct satchel_history_state *state)
+{
+    return satchel_buffer_span(&state->row);
 }
 
 enum satchel_status satchel_history_state_set(struct satchel_history_state *state, uint32_t column,

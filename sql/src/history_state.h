@@ -29,6 +29,14 @@ enum satchel_status satchel_history_state_get(struct satchel_history_state *stat
 /* Forgets the row's values; from now on it exists, or does not. */
 enum satchel_status satchel_history_state_reset(struct satchel_history_state *state,
                                                 bool exists) SATCHEL_MUST_USE;
+/* The same, and it means the row named `survivor` until it exists again. */
+enum satchel_status satchel_history_state_alias(struct satchel_history_state *state,
+                                                struct satchel_span survivor) SATCHEL_MUST_USE;
+/* If the chosen row was merged into another (`*is_merged`), chooses that one instead. */
+enum satchel_status satchel_history_state_follow(struct satchel_history_state *state,
+                                                 bool *is_merged) SATCHEL_MUST_USE;
+/* satchel_row_name of the chosen row; borrowed until another is chosen. */
+struct satchel_span satchel_history_state_name(const struct satchel_history_state *state);
 enum satchel_status satchel_history_state_set(struct satchel_history_state *state, uint32_t column,
                                               const struct satchel_value *value) SATCHEL_MUST_USE;
 /* SQLite's words for the last failure. */

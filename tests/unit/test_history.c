@@ -1,8 +1,11 @@
 /* What people read of the log: every write with its author, what it replaced, what became of it and
  * why. */
+#include "schema_internal.h"
 #include "sql_support.h"
 
+#include <satchel/alias.h>
 #include <satchel/log.h>
+#include <satchel/row_io.h>
 
 static const char sql[] = "-- @table scope=all delete=edit_wins\n"
                           "CREATE TABLE deal(id TEXT PRIMARY KEY,\n"
@@ -17,6 +20,21 @@ static const char sql[] = "-- @table scope=all delete=edit_wins\n"
 
 enum { STAGE = 1, AMOUNT, CURRENCY, BEST, VISITS, SOURCE };
 
+/* Rules that combine, move on, freeze, lead and merge. */
+static const char rules_sql[] = "-- @table scope=all delete=edit_wins\n"
+                                "CREATE TABLE deal(id TEXT PRIMARY KEY,\n"
+                                "  stage TEXT DEFAULT 'new', -- @state(deal)\n"
+                                "  chance INTEGER,  -- @follows(stage)\n"
+                                "  tags TEXT DEFAULT '[]', -- @set\n"
+                                "  custom TEXT DEFAULT '{}', -- @map\n"
+                                "  price INTEGER,   -- @lww frozen(sent)\n"
+                                "  owner TEXT,      -- @claim(hq>rep)\n"
+                                "  tax_no TEXT);    -- @key\n"
+                                "CREATE VIEW satchel_states(machine, code, rank, closed, back_to)"
+                                " AS SELECT 'deal', 'new', 1, 0, '[]';\n";
+
+enum { CHANCE = 2, TAGS, CUSTOM, PRICE, OWNER, TAX_NO };
+
 struct fixture {
     struct satchel_schema *schema, *served;
     sqlite3 *db;
@@ -30,14 +48,24 @@ static const struct satchel_schema *served_schema(void *context)
     return ((struct fixture *)context)->served;
 }
 
-static void open_fixture(struct fixture *fixture)
+static void open_fixture_of(struct fixture *fixture, const char *text)
 {
+    struct satchel_migration migration = {1, satchel_span_text("001_test.sql"),
+                                          satchel_span_text(text)};
     memset(fixture, 0, sizeof *fixture);
-    fixture->schema = fixture->served = sql_schema(sql);
-    fixture->db = sql_open(sql);
+    if (satchel_schema_new_internal(&fixture->schema, &migration, 1, true, &fixture->error) !=
+        SATCHEL_OK)
+        fail_msg("%s", fixture->error.message);
+    fixture->served = fixture->schema;
+    fixture->db = sql_open(text);
     assert_ok(satchel_log_create(fixture->db, &fixture->error));
     assert_ok(satchel_log_new(&fixture->log, fixture->db));
     assert_int_equal(satchel_history_register(fixture->db, served_schema, fixture), SQLITE_OK);
+}
+
+static void open_fixture(struct fixture *fixture)
+{
+    open_fixture_of(fixture, sql);
 }
 
 static void close_fixture(struct fixture *fixture)
@@ -250,7 +278,7 @@ static void test_history__a_loser_has_its_winner_and_the_reason_even_when_closed
         "source|fair|applied|NULL|NULL\n"
         "stage|mine|superseded|u2|the later write wins: u2 at 2024-05-01T12:00:00.123Z\n"
         "stage|theirs|applied|NULL|NULL\n"
-        "source|web|superseded|u1|the first value stays";
+        "source|web|superseded|u1|the first value stays: u1 at 1970-01-01T00:00:01.000Z";
     static const char query[] = "SELECT field, new, outcome, winner, reason FROM satchel_history"
                                 " WHERE tbl = 'deal' AND key = 'd1'";
     assert_string_equal(sql_rows(fixture.db, query), expected);
@@ -410,6 +438,163 @@ static void test_history__is_read_only_and_says_which_change_set_is_malformed(vo
     close_fixture(&fixture);
 }
 
+static void test_history__operations_are_shown_in_words_and_old_values_as_they_were(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    open_fixture_of(&fixture, rules_sql);
+    struct satchel_value key = text_value("d1");
+    struct satchel_field inserted[] = {{STAGE, text_value("lead")}, {TAGS, text_value("[\"a\"]")}};
+    struct satchel_part insert = part_of(SATCHEL_OP_INSERT, &key, inserted, 2);
+    append(&fixture, 1, 1, &insert, 1, NULL);
+    struct satchel_field updated[] = {{STAGE, text_value("[\"lead\",\"won\"]")},
+                                      {CHANCE, satchel_value_integer(100)},
+                                      {TAGS, text_value("[[\"big one\",\"vip\",3],[\"a\"]]")},
+                                      {CUSTOM, text_value("[{\"x\":1,\"y\":\"z\"},[\"w\"]]")}};
+    struct satchel_part update = part_of(SATCHEL_OP_UPDATE, &key, updated, 4);
+    append(&fixture, 2, 1, &update, 1, NULL);
+    struct satchel_field apart[] = {{TAGS, text_value("no operation")},
+                                    {TAX_NO, satchel_value_blob(satchel_span_of("T1", 2))}};
+    struct satchel_part set_apart = part_of(SATCHEL_OP_UPDATE, &key, apart, 2);
+    append(&fixture, 2, 2, &set_apart, 1, NULL);
+    assert_string_equal(
+        sql_rows(fixture.db, "SELECT field, old, new, typeof(new), outcome FROM satchel_history"),
+        "stage|NULL|lead|text|applied\n"
+        "tags|NULL|[\"a\"]|text|merged\n"
+        "stage|lead|won|text|applied\n"
+        "chance|NULL|100|integer|applied\n"
+        "tags|[\"a\"]|+\"big one\" +vip +3 -a|text|merged\n"
+        "custom|{}|{\"x\":1,\"y\":\"z\",\"w\":null}|text|merged\n"
+        "tags|[\"big one\",\"vip\",3]|no operation|text|merged\n"
+        "tax_no|NULL|T1|text|applied");
+    close_fixture(&fixture);
+}
+
+/* A conflict that device 1's change set `number` lost to device 2's, over one column. */
+static void lose(struct fixture *fixture, uint32_t column, uint64_t number,
+                 enum satchel_conflict_kind kind, const char *row, const char *written_to)
+{
+    struct satchel_value key = text_value(row), alias = text_value(written_to);
+    struct satchel_id one = id_of(1), two = id_of(2);
+    struct satchel_field lost = {column, text_value("mine")}, kept = {column, text_value("x")};
+    struct satchel_conflict_note note = {
+        .id = satchel_conflict_id(1, &alias, 1, column, &one, number),
+        .kind = kind,
+        .is_open = true,
+        .table = 1,
+        .key = &key,
+        .key_count = 1,
+        .alias_key = strcmp(row, written_to) ? &alias : NULL,
+        .unit = column,
+        .loser = {satchel_stamp_from_ms(2000), one, number, 0},
+        .winner = {satchel_stamp_from_ms(1000), two, 1, 0},
+        .loser_user = satchel_span_text("u1"),
+        .winner_user = satchel_span_text("u2"),
+        .lost = &lost,
+        .kept = &kept,
+        .column_count = 1};
+    assert_ok(satchel_log_conflict(fixture->log, fixture->schema, &note, &fixture->error));
+}
+
+static void test_history__a_loss_is_told_by_its_rule_and_a_follower_goes_with_its_leader(
+    void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    open_fixture_of(&fixture, rules_sql);
+    struct satchel_value key = text_value("d1");
+    struct satchel_field fields[] = {{STAGE, text_value("[\"a\",\"b\"]")},
+                                     {CHANCE, satchel_value_integer(5)},
+                                     {CUSTOM, text_value("[{\"x\":1},[]]")},
+                                     {PRICE, satchel_value_integer(7500)},
+                                     {OWNER, text_value("li")}};
+    struct satchel_part update = part_of(SATCHEL_OP_UPDATE, &key, fields, 5);
+    append(&fixture, 1, 1, &update, 1, NULL);
+    lose(&fixture, STAGE, 1, SATCHEL_CONFLICT_RULE, "d1", "d1");
+    lose(&fixture, CUSTOM, 1, SATCHEL_CONFLICT_RULE, "d1", "d1");
+    lose(&fixture, PRICE, 1, SATCHEL_CONFLICT_FROZEN, "d1", "d1");
+    lose(&fixture, OWNER, 1, SATCHEL_CONFLICT_RULE, "d1", "d1");
+#define BY_U2 ": u2 at 1970-01-01T00:00:01.000Z"
+    assert_string_equal(
+        sql_rows(fixture.db, "SELECT field, outcome, winner, reason FROM satchel_history"),
+        "stage|superseded|u2|the state further on wins, of one rank the later write" BY_U2 "\n"
+        "chance|superseded|u2|the state further on wins, of one rank the later write" BY_U2 "\n"
+        "custom|merged|u2|of a key that both wrote the later write wins" BY_U2 "\n"
+        "price|frozen|u2|the row was frozen, which the author did not know" BY_U2 "\n"
+        "owner|superseded|u2|the highest role keeps it, of one role the earlier claim" BY_U2);
+    close_fixture(&fixture);
+}
+
+static struct satchel_span name_of(struct satchel_buffer *buffer, const char *key)
+{
+    struct satchel_value value = text_value(key);
+    satchel_buffer_clear(buffer);
+    assert_ok(satchel_row_name(buffer, 1, &value, 1));
+    return satchel_buffer_span(buffer);
+}
+
+static void merge_row(struct fixture *fixture, const char *alias, const char *survivor)
+{
+    struct satchel_buffer from, into;
+    struct satchel_aliases *aliases;
+    satchel_buffer_init(&from, 1 << 10, NULL);
+    satchel_buffer_init(&into, 1 << 10, NULL);
+    assert_ok(satchel_aliases_new(&aliases, fixture->db));
+    assert_ok(satchel_alias_put(aliases, name_of(&from, alias), name_of(&into, survivor),
+                                &fixture->error));
+    satchel_aliases_free(aliases);
+    satchel_buffer_deinit(&from);
+    satchel_buffer_deinit(&into);
+}
+
+/* B is merged into A when its key arrives; then a device that does not know writes to B. */
+static void test_history__a_row_merged_into_another_is_shown_as_that_one(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    open_fixture_of(&fixture, rules_sql);
+    struct satchel_value a = text_value("a"), b = text_value("b");
+    append_one(&fixture, 2, 1, SATCHEL_OP_INSERT, "a", TAX_NO, text_value("T"));
+    append_one(&fixture, 1, 1, SATCHEL_OP_INSERT, "b", PRICE, satchel_value_integer(7));
+    struct satchel_field tax_no = {TAX_NO, text_value("T")};
+    struct satchel_field price = {PRICE, satchel_value_integer(7)};
+    struct satchel_field late = {PRICE, satchel_value_integer(9)};
+    struct satchel_part update = part_of(SATCHEL_OP_UPDATE, &b, &tax_no, 1);
+    const struct satchel_effect merged[] = {{SATCHEL_EFFECT_ALIAS, 1, &b, 1, NULL, 0, &a},
+                                            {SATCHEL_EFFECT_DELTA, 1, &a, 1, &price, 1, NULL}};
+    uint32_t unlike[] = {0};
+    struct satchel_notes notes = {
+        .unlike = unlike, .unlike_count = 1, .effects = merged, .effect_count = 2};
+    append(&fixture, 1, 2, &update, 1, &notes);
+    merge_row(&fixture, "b", "a");
+    lose(&fixture, TAX_NO, 2, SATCHEL_CONFLICT_DUPLICATE, "a", "b");
+    update = part_of(SATCHEL_OP_UPDATE, &b, &late, 1);
+    const struct satchel_effect landed = {SATCHEL_EFFECT_DELTA, 1, &a, 1, &late, 1, NULL};
+    notes.effects = &landed;
+    notes.effect_count = 1;
+    append(&fixture, 1, 3, &update, 1, &notes);
+    append_one(&fixture, 2, 2, SATCHEL_OP_UPDATE, "other", PRICE, satchel_value_integer(1));
+
+    static const char expected[] =
+        "tax_no|NULL|T|applied|NULL\n"
+        "price|NULL|7|applied|NULL\n"
+        "tax_no|T|T|merged|the row has the key of a and was merged into it\n"
+        "price|7|9|applied|NULL";
+    static const char query[] = "SELECT field, old, new, outcome, reason FROM satchel_history"
+                                " WHERE tbl = 'deal' AND key = '%s'";
+    for (int i = 0; i < 2; i++) { /* whoever names either means the one row */
+        char text[256];
+        snprintf(text, sizeof text, query, i == 0 ? "a" : "b");
+        assert_string_equal(sql_rows(fixture.db, text), expected);
+    }
+    assert_string_equal(sql_rows(fixture.db, "SELECT group_concat(key) FROM satchel_history"),
+                        "a,a,a,a,other");
+    assert_string_equal(sql_rows(fixture.db, "SELECT key, old FROM satchel_history WHERE id ="
+                                             " '01010101010101010101010101010101.3.0.5'"),
+                        "a|7");
+    close_fixture(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -420,6 +605,10 @@ int main(void)
         cmocka_unit_test(test_history__what_no_schema_knows_is_shown_by_number),
         cmocka_unit_test(test_history__pending_change_sets_of_a_replica_come_last),
         cmocka_unit_test(test_history__is_read_only_and_says_which_change_set_is_malformed),
+        cmocka_unit_test(test_history__operations_are_shown_in_words_and_old_values_as_they_were),
+        cmocka_unit_test(
+            test_history__a_loss_is_told_by_its_rule_and_a_follower_goes_with_its_leader),
+        cmocka_unit_test(test_history__a_row_merged_into_another_is_shown_as_that_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

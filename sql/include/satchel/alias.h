@@ -17,7 +17,7 @@ struct satchel_aliases;
 enum satchel_status satchel_alias_create(struct sqlite3 *db,
                                          struct satchel_error *error) SATCHEL_MUST_USE;
 
-/* Prepared statements of one connection. NOMEM, SQL. */
+/* Statements of one connection, prepared when they are first needed. NOMEM. */
 enum satchel_status satchel_aliases_new(struct satchel_aliases **out,
                                         struct sqlite3 *db) SATCHEL_MUST_USE;
 void satchel_aliases_free(struct satchel_aliases *aliases);

@@ -54,9 +54,12 @@ enum satchel_status satchel_log_conflict_find(struct satchel_log *log, const str
 
 /* Registers satchel_history on a connection: a row per written field, or one with field '' where
  * none was (a delete, an insert of defaults). id is DEVICE.NUMBER.PART.COLUMN, COLUMN '-' for such
- * a row; a counter's `new` is its delta with a sign, as text; `old` is what the node's row had
- * before. Reads the log from its beginning; values it must remember go to a private temporary
- * database.
+ * a row; `old` is what the node's row had before. `new` says what was done: a counter's delta with
+ * a sign ("+3"), what a set gained and lost ("+vip -cold"), the keys of a map as an object, null
+ * where one was removed, the state a row went to; else the value. A write to a row that was merged
+ * into another is shown under that one's key, or under whichever of their keys is asked for. A
+ * follower written with its leader has the leader's outcome. Reads the log from its beginning;
+ * values it must remember go to a private temporary database.
  *
  * `schema` gives the present schema at each use (it may change when a migration arrives); NULL from
  * it means no rows. On a replica the change sets not yet in satchel_entry are read from
