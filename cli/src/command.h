@@ -23,7 +23,7 @@ enum option_bit {
     OPTION_TAKE = 1u << 11
 };
 
-enum { GRANTS_MAX = 64, POSITIONALS_MAX = 8 };
+enum { GRANTS_MAX = 64, POSITIONALS_MAX = 64 };
 
 struct arguments {
     unsigned given; /* option bits that stood on the line */
@@ -68,6 +68,10 @@ int run_user_add(const struct command *command, const struct arguments *argument
 int run_invite(const struct command *command, const struct arguments *arguments);
 int run_device_list(const struct command *command, const struct arguments *arguments);
 int run_quarantine_list(const struct command *command, const struct arguments *arguments);
+int run_quarantine_settle(const struct command *command, const struct arguments *arguments);
+int run_workspace_set(const struct command *command, const struct arguments *arguments);
+int run_workspace_branch(const struct command *command, const struct arguments *arguments);
+int run_resolve(const struct command *command, const struct arguments *arguments);
 int run_unbuilt(const struct command *command, const struct arguments *arguments);
 
 /* history and conflicts of a server: the same commands with --workspace. */

@@ -61,6 +61,15 @@ static const struct command commands[] = {
     {"workspace sql", "NAME \"SELECT ...\" [--json]",
      "Runs one reading statement on the central store.\n" SERVER_HELP, OPTION_SERVER | OPTION_JSON,
      2, 2, run_workspace_sql},
+    {"workspace set", "NAME TABLE KEY FIELD=VALUE...",
+     "Writes fields of a row as the server; FIELD alone stands for NULL. This is how @server "
+     "fields\n"
+     "are written.\n" SERVER_HELP,
+     OPTION_SERVER, 4, POSITIONALS_MAX, run_workspace_set},
+    {"workspace branch", "NAME CODE",
+     "The short name of this server in document numbers ({branch}); HQ until it is "
+     "given.\n" SERVER_HELP,
+     OPTION_SERVER, 2, 2, run_workspace_branch},
     {"user add", "LOGIN --workspace W [--role R] [--grant VALUE]...",
      "Adds a user where the schema defines no satchel_users view.\n" SERVER_HELP,
      OPTION_SERVER | OPTION_WORKSPACE | OPTION_ROLE | OPTION_GRANT, 1, 1, run_user_add},
@@ -73,13 +82,20 @@ static const struct command commands[] = {
     {"quarantine list", "--workspace W [--json]",
      "Rows that were set aside because they broke a rule, with the reason.\n" SERVER_HELP,
      OPTION_SERVER | OPTION_WORKSPACE | OPTION_JSON, 0, 0, run_quarantine_list},
-    {"quarantine retry", "ID --workspace W", "", OPTION_SERVER | OPTION_WORKSPACE, 0, 8,
-     run_unbuilt},
-    {"quarantine drop", "ID --workspace W", "", OPTION_SERVER | OPTION_WORKSPACE, 0, 8,
-     run_unbuilt},
+    {"quarantine retry", "[ID]... --workspace W [--json]",
+     "Merges what was set aside now, in its author's name: the parts named, with the writes that "
+     "wait for\n"
+     "them, or all. What is refused again stays where it was; the new reason is "
+     "shown.\n" SERVER_HELP,
+     OPTION_SERVER | OPTION_WORKSPACE | OPTION_JSON, 0, POSITIONALS_MAX, run_quarantine_settle},
+    {"quarantine drop", "ID... --workspace W",
+     "Gives up what was set aside. It stays in the list, as dropped, and in the log.\n" SERVER_HELP,
+     OPTION_SERVER | OPTION_WORKSPACE, 1, POSITIONALS_MAX, run_quarantine_settle},
     {"device revoke", "ID --workspace W", "", OPTION_SERVER | OPTION_WORKSPACE, 0, 8, run_unbuilt},
-    {"resolve", "ID --take winner|loser|VALUE --workspace W", "",
-     OPTION_SERVER | OPTION_WORKSPACE | OPTION_TAKE, 0, 8, run_unbuilt},
+    {"resolve", "ID --take winner|loser|VALUE --workspace W",
+     "Closes a conflict: writes what won again, or what lost, or another value, knowing "
+     "both.\n" SERVER_HELP,
+     OPTION_SERVER | OPTION_WORKSPACE | OPTION_TAKE, 1, 1, run_resolve},
     {"backup", "W FILE", "", OPTION_SERVER, 0, 8, run_unbuilt},
     {"restore", "W FILE", "", OPTION_SERVER, 0, 8, run_unbuilt},
     {"pack export", "REPLICA FILE", "", 0, 0, 8, run_unbuilt},

@@ -148,6 +148,49 @@ int run_quarantine_list(const struct command *command, const struct arguments *a
     return ask_about_workspace(command, arguments, "quarantine.list");
 }
 
+/* A verb, the workspace, and the words of the line behind `skipped` of them. */
+static int ask_with_words(const struct arguments *arguments, const char *verb,
+                          const char *workspace, int skipped)
+{
+    struct satchel_value words[2 + POSITIONALS_MAX] = {word(verb), word(workspace)};
+    uint32_t count = 2;
+    for (int i = skipped; i < arguments->positional_count; i++)
+        words[count++] = word(arguments->positional[i]);
+    return ask(arguments, words, count, OUTPUT_ALIGNED, NULL);
+}
+
+int run_workspace_set(const struct command *command, const struct arguments *arguments)
+{
+    (void)command;
+    return ask_with_words(arguments, "workspace.set", arguments->positional[0], 1);
+}
+
+int run_workspace_branch(const struct command *command, const struct arguments *arguments)
+{
+    (void)command;
+    return ask_with_words(arguments, "workspace.branch", arguments->positional[0], 1);
+}
+
+int run_quarantine_settle(const struct command *command, const struct arguments *arguments)
+{
+    if (!arguments->workspace)
+        return command_usage(command, "--workspace is missing");
+    bool is_retry = strcmp(command->name, "quarantine retry") == 0;
+    return ask_with_words(arguments, is_retry ? "quarantine.retry" : "quarantine.drop",
+                          arguments->workspace, 0);
+}
+
+int run_resolve(const struct command *command, const struct arguments *arguments)
+{
+    if (!arguments->take)
+        return command_usage(command, "--take winner|loser|VALUE is missing");
+    if (!arguments->workspace)
+        return command_usage(command, "--workspace is missing");
+    const struct satchel_value words[] = {word("resolve"), word(arguments->workspace),
+                                          word(arguments->positional[0]), word(arguments->take)};
+    return ask(arguments, words, 4, OUTPUT_ALIGNED, NULL);
+}
+
 int server_history(const struct arguments *arguments)
 {
     struct satchel_value words[5] = {word("history"), word(arguments->workspace),

@@ -7,6 +7,7 @@
 #include "own_changes.h"
 #include "workspace_internal.h"
 
+#include <satchel/operation.h>
 #include <stdio.h>
 
 #define SQL_SAVE "SAVEPOINT satchel_first_rows; PRAGMA recursive_triggers=ON"
@@ -142,19 +143,17 @@ static enum satchel_status create_triggers(struct collection *all)
 
 static enum satchel_status field_of(struct collection *all, const struct satchel_table *table,
                                     uint32_t column, const struct satchel_value *value, int line,
-                                    struct satchel_field *out)
+                                    struct satchel_field *out, bool *is_write)
 {
     const struct satchel_column_rules *rules = &table->rules.columns[column];
     out->column = column;
-    out->value = *value;
-    if (rules->rule != SATCHEL_RULE_COUNTER)
-        return SATCHEL_OK;
-    int64_t start = rules->default_value.type == SATCHEL_INTEGER ? rules->default_value.integer : 0;
-    if (value->type != SATCHEL_INTEGER ||
-        __builtin_sub_overflow(value->integer, start, &out->value.integer))
-        return refuse_at(all, line,
-                         "a counter is given no integer, or one too far from its default");
-    return SATCHEL_OK;
+    enum satchel_status status = satchel_operation_make(rules, SATCHEL_OP_INSERT, NULL, value,
+                                                        &all->arena, &out->value, is_write);
+    if (status == SATCHEL_REFUSED) {
+        const char *refusal = satchel_value_refusal(rules, value);
+        return refuse_at(all, line, refusal ? refusal : "a value does not fit its rule");
+    }
+    return status;
 }
 
 static enum satchel_status add_part(struct collection *all, const struct collected *row)
@@ -181,12 +180,14 @@ static enum satchel_status add_part(struct collection *all, const struct collect
     part->fields = fields;
     for (uint32_t column = 0; column < table->column_count; column++) {
         const struct satchel_column_rules *rules = &table->rules.columns[column];
-        if (rules->in_key || satchel_value_equal(&rules->default_value, &values[column]))
+        bool is_write = false;
+        if (rules->in_key)
             continue;
-        status =
-            field_of(all, table, column, &values[column], row->line, &fields[part->field_count++]);
+        status = field_of(all, table, column, &values[column], row->line,
+                          &fields[part->field_count], &is_write);
         if (status != SATCHEL_OK)
             return status;
+        part->field_count += is_write;
     }
     all->lines[all->part_count++] = row->line;
     return SATCHEL_OK;

@@ -129,8 +129,9 @@ enum satchel_status job_answer_text(struct satchel_job *job, const char *format,
 
 bool satchel_verb_is_writing(struct satchel_span verb)
 {
-    static const char *const writing[] = {"workspace.deploy", "user.add", "invite",
-                                          "device.revoke"};
+    static const char *const writing[] = {"workspace.deploy", "workspace.set",   "workspace.branch",
+                                          "user.add",         "invite",          "resolve",
+                                          "quarantine.retry", "quarantine.drop", "device.revoke"};
     for (size_t i = 0; i < sizeof writing / sizeof *writing; i++)
         if (satchel_span_equal(verb, satchel_span_text(writing[i])))
             return true;

@@ -281,7 +281,7 @@ static enum satchel_status merge_changeset(struct merge_run *run, size_t index)
     changeset->cursor = batch->head.cursor + 1 + index;
     changeset->position.node = batch->head.node;
     changeset->position.seq = batch->head.seq + 1 + index;
-    enum satchel_status status = merge_notes_begin(run, part_count, &notes);
+    enum satchel_status status = merge_notes_begin(run, changeset->cursor, part_count, &notes);
     for (uint32_t p = 0; status == SATCHEL_OK && p < part_count; p++)
         status = merge_part(run, changeset, p, &notes);
     if (status == SATCHEL_OK && run->is_to_be_redone)
@@ -380,6 +380,9 @@ static enum satchel_status write_log(struct merge_run *run)
     enum satchel_status status = ops->append_entries(run->store, run->entries, run->timelines,
                                                      (const uint8_t(*)[SATCHEL_HASH_BYTES])hashes,
                                                      run->changeset_count, run->batch->error);
+    if (status == SATCHEL_OK && run->quarantined_count > 0)
+        status = ops->write_quarantine(run->store, run->quarantined, run->quarantined_count,
+                                       run->batch->error);
     if (status == SATCHEL_OK && run->conflict_count > 0)
         status = ops->write_conflicts(run->store, run->conflicts, run->conflict_count,
                                       run->batch->error);

@@ -1,41 +1,11 @@
 /* Owns the checks of a part against the schema: what no merge could make sense of. A device checks
  * the same at the write; what arrives here in spite of that is set aside with its reason, never
  * lost. */
+#include "affinity.h"
 #include "merge_internal.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
-
-/* How SQLite converts what is stored in a column (datatype3.html, 3.1). */
-enum affinity { AFFINITY_TEXT, AFFINITY_NUMERIC, AFFINITY_REAL, AFFINITY_NONE };
-
-static bool contains(const char *type, const char *word)
-{
-    for (; *type; type++) {
-        size_t i = 0;
-        while (word[i] && (type[i] == word[i] || type[i] == word[i] + ('a' - 'A')))
-            i++;
-        if (!word[i])
-            return true;
-    }
-    return false;
-}
-
-static enum affinity affinity_of(const struct satchel_table *table, const char *type)
-{
-    if (table->is_strict && strcmp(type, "ANY") == 0)
-        return AFFINITY_NONE;
-    if (contains(type, "INT"))
-        return AFFINITY_NUMERIC;
-    if (contains(type, "CHAR") || contains(type, "CLOB") || contains(type, "TEXT"))
-        return AFFINITY_TEXT;
-    if (type[0] == '\0' || contains(type, "BLOB"))
-        return AFFINITY_NONE;
-    if (contains(type, "REAL") || contains(type, "FLOA") || contains(type, "DOUB"))
-        return AFFINITY_REAL;
-    return AFFINITY_NUMERIC;
-}
 
 struct satchel_span merge_reason(struct satchel_arena *arena, const char *text)
 {
@@ -46,77 +16,6 @@ struct satchel_span merge_reason(struct satchel_arena *arena, const char *text)
             span.size--; /* never half a character */
     }
     return satchel_arena_copy(arena, span);
-}
-
-/* Whether SQLite would store the text as a number in a column of numeric affinity. */
-static bool looks_numeric(struct satchel_span text)
-{
-    size_t i = 0, end = text.size, digits = 0;
-    while (i < end && strchr(" \t\n\v\f\r", text.data[i]) && text.data[i])
-        i++;
-    while (end > i && strchr(" \t\n\v\f\r", text.data[end - 1]) && text.data[end - 1])
-        end--;
-    if (i < end && (text.data[i] == '+' || text.data[i] == '-'))
-        i++;
-    for (; i < end && text.data[i] >= '0' && text.data[i] <= '9'; i++)
-        digits++;
-    if (i < end && text.data[i] == '.')
-        for (i++; i < end && text.data[i] >= '0' && text.data[i] <= '9'; i++)
-            digits++;
-    if (digits == 0)
-        return false;
-    if (i == end)
-        return true;
-    if (text.data[i] != 'e' && text.data[i] != 'E')
-        return false;
-    i++;
-    if (i < end && (text.data[i] == '+' || text.data[i] == '-'))
-        i++;
-    if (i == end)
-        return false;
-    for (; i < end; i++)
-        if (text.data[i] < '0' || text.data[i] > '9')
-            return false;
-    return true;
-}
-
-static bool is_whole(double real)
-{
-    return real > -9223372036854775808.0 && real < 9223372036854775808.0 &&
-           (double)(int64_t)real == real;
-}
-
-/* Whether SQLite holds the value equal to one of other bits: as a key it would name a row that has
- * another name here. */
-static bool is_ambiguous(const struct satchel_table *table, const struct satchel_column *column,
-                         const struct satchel_value *key)
-{
-    if (key->type != SATCHEL_REAL)
-        return false;
-    bool is_negative_zero = key->real == 0 && signbit(key->real);
-    return is_negative_zero ||
-           (affinity_of(table, column->declared_type) == AFFINITY_NONE && is_whole(key->real));
-}
-
-/* Whether the column would hold another value than the one given: then no other replica would have
- * it. */
-static bool is_converted(const struct satchel_table *table, const struct satchel_column *column,
-                         const struct satchel_value *value)
-{
-    if (value->type == SATCHEL_REAL && value->real != value->real)
-        return true; /* SQLite stores NaN as NULL */
-    switch (affinity_of(table, column->declared_type)) {
-    case AFFINITY_TEXT: return value->type == SATCHEL_INTEGER || value->type == SATCHEL_REAL;
-    case AFFINITY_REAL:
-        return value->type == SATCHEL_INTEGER ||
-               (value->type == SATCHEL_TEXT && looks_numeric(value->bytes));
-    case AFFINITY_NUMERIC:
-        if (value->type == SATCHEL_REAL)
-            return is_whole(value->real);
-        return value->type == SATCHEL_TEXT && looks_numeric(value->bytes);
-    case AFFINITY_NONE: break;
-    }
-    return false;
 }
 
 /* A reason in the arena of the batch. */
@@ -155,7 +54,7 @@ static enum satchel_status check_fields(struct merge_batch *batch, const struct 
             if (value->type != SATCHEL_INTEGER)
                 return because(batch, out, "the counter %s.%s is given no integer", table->name,
                                column->name);
-        } else if (is_converted(table, column, value)) {
+        } else if (affinity_converts(table, column, value)) {
             return because(batch, out, "a value of %s.%s is not of the column's type %s",
                            table->name, column->name, column->declared_type);
         }
@@ -176,11 +75,11 @@ static enum satchel_status check_part(struct merge_batch *batch, const struct sa
                        table->key_count, part->key_count);
     for (uint32_t i = 0; i < part->key_count; i++) {
         const struct satchel_column *column = &table->columns[table->key_columns[i]];
-        if (is_ambiguous(table, column, &part->key[i]))
+        if (affinity_is_ambiguous(table, column, &part->key[i]))
             return because(batch, out,
                            "the key value %.17g of %s.%s equals one of another kind: use integers",
                            part->key[i].real, table->name, column->name);
-        if (part->key[i].type == SATCHEL_NULL || is_converted(table, column, &part->key[i]))
+        if (part->key[i].type == SATCHEL_NULL || affinity_converts(table, column, &part->key[i]))
             return because(batch, out,
                            "a key value of %s.%s is NULL or not of the column's type %s",
                            table->name, column->name, column->declared_type);

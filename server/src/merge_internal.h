@@ -100,6 +100,8 @@ struct merge_run {
     struct satchel_span *timelines;
     struct satchel_conflict_note *conflicts; /* of all change sets, as they came */
     size_t conflict_count, conflict_capacity;
+    struct satchel_store_quarantine *quarantined; /* of all change sets */
+    size_t quarantined_count, quarantined_capacity;
     bool is_to_be_redone; /* a part was set aside after it had been merged */
 };
 
@@ -146,6 +148,7 @@ void merge_write_of(const struct merge_changeset *changeset, uint32_t part,
 /* ---- merge_notes.c ---- */
 /* What one entry says beside its body, while it is being put together. */
 struct merge_notes {
+    uint64_t cursor; /* of the entry */
     uint32_t *unlike;
     uint32_t unlike_count;
     struct satchel_effect *effects;
@@ -155,7 +158,7 @@ struct merge_notes {
     uint32_t quarantined_count;
     size_t first_conflict; /* in run->conflicts */
 };
-enum satchel_status merge_notes_begin(struct merge_run *run, uint32_t part_count,
+enum satchel_status merge_notes_begin(struct merge_run *run, uint64_t cursor, uint32_t part_count,
                                       struct merge_notes *notes) SATCHEL_MUST_USE;
 /* The part was merged: adds its effect unless it took effect as it stands. LIMIT: what it changed
  * does not fit the notes any more. */

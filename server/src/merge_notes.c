@@ -27,10 +27,11 @@ enum {
     LENGTH_BYTES = 5
 };
 
-enum satchel_status merge_notes_begin(struct merge_run *run, uint32_t part_count,
+enum satchel_status merge_notes_begin(struct merge_run *run, uint64_t cursor, uint32_t part_count,
                                       struct merge_notes *notes)
 {
     memset(notes, 0, sizeof *notes);
+    notes->cursor = cursor;
     notes->first_conflict = run->conflict_count;
     notes->effect_bytes_max =
         SATCHEL_NOTES_BYTES_MAX - NOTES_HEAD_BYTES - (size_t)part_count * PART_BYTES;
@@ -218,6 +219,25 @@ enum satchel_status merge_note_effect(struct merge_run *run, struct merge_notes 
     return status;
 }
 
+static enum satchel_status keep_quarantined(struct merge_run *run, uint64_t cursor, uint32_t part,
+                                            const struct merge_row *row)
+{
+    if (run->quarantined_count == run->quarantined_capacity) {
+        size_t capacity = run->quarantined_capacity ? run->quarantined_capacity * 2 : 64;
+        struct satchel_store_quarantine *all =
+            SATCHEL_ARENA_ARRAY(&run->arena, struct satchel_store_quarantine, capacity);
+        if (!all)
+            return SATCHEL_NOMEM;
+        if (run->quarantined_count)
+            memcpy(all, run->quarantined, run->quarantined_count * sizeof *all);
+        run->quarantined = all;
+        run->quarantined_capacity = capacity;
+    }
+    run->quarantined[run->quarantined_count++] = (struct satchel_store_quarantine){
+        cursor, part, row ? row->stored.name : satchel_span_of(NULL, 0)};
+    return SATCHEL_OK;
+}
+
 /* The effect says again what every replica but the author's shows: it may be left out. */
 enum satchel_status merge_note_quarantine(struct merge_run *run, struct merge_notes *notes,
                                           const struct satchel_part *part, uint32_t part_index,
@@ -228,10 +248,11 @@ enum satchel_status merge_note_quarantine(struct merge_run *run, struct merge_no
     note->part = part_index;
     note->reason = reason;
     notes->unlike[notes->unlike_count++] = part_index;
-    if (!row)
-        return SATCHEL_OK;
+    enum satchel_status status = keep_quarantined(run, notes->cursor, part_index, row);
+    if (!row || status != SATCHEL_OK)
+        return status;
     enum satchel_effect_kind kind = row->row.exists ? SATCHEL_EFFECT_WHOLE : SATCHEL_EFFECT_GONE;
-    enum satchel_status status = make_effect(run, kind, false, part, row, NULL, &effect);
+    status = make_effect(run, kind, false, part, row, NULL, &effect);
     if (status == SATCHEL_OK)
         (void)add_effect(notes, &effect);
     return status;

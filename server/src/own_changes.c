@@ -15,6 +15,8 @@ static enum satchel_status write_body(const struct satchel_store *store,
         .role = changes->role,
         .part_count = changes->part_count,
     };
+    if (changes->seen)
+        header.seen = *changes->seen;
     enum satchel_status status = satchel_changeset_write_header(body, &header);
     for (uint32_t i = 0; status == SATCHEL_OK && i < changes->part_count; i++)
         status = satchel_changeset_write_part(body, &changes->parts[i]);

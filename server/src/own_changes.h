@@ -13,11 +13,12 @@
 struct satchel_own_changeset {
     const struct satchel_part *parts;
     uint32_t part_count;
-    struct satchel_span user; /* whose it is in history; empty: SATCHEL_OWN_USER */
-    struct satchel_span role; /* empty: none */
+    struct satchel_span user;          /* whose it is in history; empty: SATCHEL_OWN_USER */
+    struct satchel_span role;          /* empty: none */
+    const struct satchel_vector *seen; /* NULL: all that the store holds */
 };
 
-/* The change set as it would come from a session, having seen all that the store holds: the next of
+/* The change set as it would come from a session, the next of
  * the server's device, which is enrolled if it is not yet. Inside begin .. commit; everything lives
  * in `arena`. LIMIT: it is larger than a change set may be. */
 enum satchel_status satchel_own_incoming(struct satchel_store *store,

@@ -1,10 +1,11 @@
-/* Owns the list of what has been set aside: read from the notes of the log's entries, where it
- * stands beside the change set it belongs to. */
+/* Owns the list of what has been set aside: each part as it stands in the log, its reason, and what
+ * became of it. */
 #include "workspace_internal.h"
 
-#define SQL_NOTED                                                                \
-    "SELECT cursor, device, number, stamp, user, body, notes FROM satchel_entry" \
-    " WHERE length(notes)>0 ORDER BY cursor"
+#define SQL_PARTS "SELECT cursor, part, state FROM satchel_quarantine ORDER BY cursor, part"
+#define SQL_ENTRY                                                        \
+    "SELECT device, number, stamp, user, body, notes FROM satchel_entry" \
+    " WHERE cursor=?1"
 #define SCRATCH_BYTES_MAX ((size_t)256 << 20)
 
 struct scan {
@@ -12,8 +13,67 @@ struct scan {
     struct satchel_job *job;
     struct query_result result;
     struct satchel_arena arena; /* of one entry */
-    struct satchel_buffer key;
+    struct satchel_buffer text;
+    /* the entry at hand */
+    uint64_t cursor;
+    struct satchel_span user;
+    char device[SATCHEL_ID_TEXT_BYTES];
+    int64_t number, at_ms;
+    struct satchel_changeset changeset;
+    struct satchel_notes notes;
 };
+
+static enum satchel_status damaged(struct scan *scan)
+{
+    return satchel_error_set(&scan->job->error, SATCHEL_CORRUPT,
+                             "entry %llu of the log is damaged; restore a backup",
+                             (unsigned long long)scan->cursor);
+}
+
+static enum satchel_status load_entry(struct scan *scan, sqlite3_stmt *row)
+{
+    struct satchel_id id;
+    struct satchel_span body;
+    if (!satchel_column_id(row, 0, &id))
+        return damaged(scan);
+    satchel_id_text(&id, scan->device);
+    scan->number = sqlite3_column_int64(row, 1);
+    scan->at_ms = satchel_stamp_ms((satchel_stamp)sqlite3_column_int64(row, 2));
+    scan->user = satchel_column_copy(row, 3, &scan->arena);
+    struct satchel_span notes = satchel_column_copy(row, 5, &scan->arena);
+    if (!scan->user.data || !notes.data)
+        return SATCHEL_NOMEM;
+    enum satchel_status status = satchel_notes_read(notes, &scan->arena, &scan->notes);
+    if (status == SATCHEL_OK)
+        status = satchel_body_load(satchel_column_bytes(row, 4), &scan->reader->scratch, &body);
+    if (status == SATCHEL_OK) {
+        body = satchel_arena_copy(&scan->arena, body);
+        status = body.data ? satchel_changeset_decode(body, &scan->arena, &scan->changeset,
+                                                      &scan->job->error)
+                           : SATCHEL_NOMEM;
+    }
+    return status;
+}
+
+static enum satchel_status find_entry(struct scan *scan, uint64_t cursor)
+{
+    struct satchel_query query;
+    bool has_row = false;
+    if (scan->cursor == cursor)
+        return SATCHEL_OK;
+    satchel_arena_reset(&scan->arena);
+    scan->cursor = cursor;
+    enum satchel_status status =
+        satchel_query_open(&query, scan->reader->db, SQL_ENTRY, &scan->job->error);
+    if (status != SATCHEL_OK)
+        return status;
+    satchel_query_integer(&query, (int64_t)cursor);
+    status = satchel_query_step(&query, &has_row, &scan->job->error);
+    if (status == SATCHEL_OK)
+        status = has_row ? load_entry(scan, query.statement) : damaged(scan);
+    satchel_query_close(&query);
+    return status;
+}
 
 static enum satchel_status add_text(struct scan *scan, struct satchel_span text)
 {
@@ -27,85 +87,91 @@ static enum satchel_status add_integer(struct scan *scan, int64_t integer)
     return query_result_add(&scan->result, &value);
 }
 
-static enum satchel_status add_note(struct scan *scan, sqlite3_stmt *row,
-                                    const struct satchel_changeset *changeset,
-                                    const struct satchel_quarantine_note *note)
+static struct satchel_span reason_of(const struct scan *scan, uint32_t part)
 {
-    char device[SATCHEL_ID_TEXT_BYTES] = "", table_number[16];
-    struct satchel_id id;
-    if (note->part >= changeset->header.part_count)
-        return satchel_error_set(&scan->job->error, SATCHEL_CORRUPT,
-                                 "the notes of entry %lld are damaged",
-                                 (long long)sqlite3_column_int64(row, 0));
-    const struct satchel_part *part = &changeset->parts[note->part];
-    const struct satchel_table *table = satchel_schema_table(scan->reader->schema, part->table);
-    if (satchel_column_id(row, 1, &id))
-        satchel_id_text(&id, device);
-    sqlite3_snprintf(sizeof table_number, table_number, "%u", part->table);
-    satchel_buffer_clear(&scan->key);
-    enum satchel_status status = satchel_key_text(&scan->key, part->key, part->key_count);
-    if (status == SATCHEL_OK)
-        status = add_text(scan, satchel_column_bytes(row, 4));
-    if (status == SATCHEL_OK)
-        status = add_text(scan, satchel_span_text(device));
-    if (status == SATCHEL_OK)
-        status = add_integer(scan, sqlite3_column_int64(row, 2));
-    if (status == SATCHEL_OK)
-        status = add_integer(scan, note->part);
-    if (status == SATCHEL_OK)
-        status = add_text(scan, satchel_span_text(table ? table->name : table_number));
-    if (status == SATCHEL_OK)
-        status = add_text(scan, satchel_buffer_span(&scan->key));
-    if (status == SATCHEL_OK)
-        status = add_text(scan, note->reason);
-    if (status == SATCHEL_OK)
-        status = add_integer(scan, satchel_stamp_ms((satchel_stamp)sqlite3_column_int64(row, 3)));
-    return status;
+    for (uint32_t i = 0; i < scan->notes.quarantined_count; i++)
+        if (scan->notes.quarantined[i].part == part)
+            return scan->notes.quarantined[i].reason;
+    return satchel_span_of(NULL, 0);
 }
 
-static enum satchel_status add_entry(struct scan *scan, sqlite3_stmt *row)
+static enum satchel_status add_id(struct scan *scan, uint32_t part)
 {
-    struct satchel_notes notes;
-    struct satchel_changeset changeset;
-    struct satchel_span body;
-    enum satchel_status status =
-        satchel_notes_read(satchel_column_bytes(row, 6), &scan->arena, &notes);
-    if (status != SATCHEL_OK || notes.quarantined_count == 0)
-        return status;
-    status = satchel_body_load(satchel_column_bytes(row, 5), &scan->reader->scratch, &body);
+    satchel_buffer_clear(&scan->text);
+    enum satchel_status status = satchel_buffer_format(&scan->text, "%s.%lld.%u", scan->device,
+                                                       (long long)scan->number, part);
+    return status == SATCHEL_OK ? add_text(scan, satchel_buffer_span(&scan->text)) : status;
+}
+
+static enum satchel_status add_row(struct scan *scan, const struct satchel_part *part)
+{
+    const struct satchel_table *table = satchel_schema_table(scan->reader->schema, part->table);
+    char number[16];
+    sqlite3_snprintf(sizeof number, number, "%u", part->table);
+    enum satchel_status status = add_text(scan, satchel_span_text(table ? table->name : number));
+    satchel_buffer_clear(&scan->text);
     if (status == SATCHEL_OK)
-        status = satchel_changeset_decode(body, &scan->arena, &changeset, &scan->job->error);
-    for (uint32_t i = 0; status == SATCHEL_OK && i < notes.quarantined_count; i++)
-        status = add_note(scan, row, &changeset, &notes.quarantined[i]);
+        status = satchel_key_text(&scan->text, part->key, part->key_count);
+    return status == SATCHEL_OK ? add_text(scan, satchel_buffer_span(&scan->text)) : status;
+}
+
+static enum satchel_status add_part(struct scan *scan, uint32_t part, struct satchel_span state)
+{
+    if (part >= scan->changeset.header.part_count)
+        return damaged(scan);
+    enum satchel_status status = add_id(scan, part);
+    if (status == SATCHEL_OK)
+        status = add_integer(scan, scan->at_ms);
+    if (status == SATCHEL_OK)
+        status = add_text(scan, scan->user);
+    if (status == SATCHEL_OK)
+        status = add_text(scan, satchel_span_text(scan->device));
+    if (status == SATCHEL_OK)
+        status = add_integer(scan, scan->number);
+    if (status == SATCHEL_OK)
+        status = add_integer(scan, part);
+    if (status == SATCHEL_OK)
+        status = add_row(scan, &scan->changeset.parts[part]);
+    if (status == SATCHEL_OK)
+        status = add_text(scan, reason_of(scan, part));
+    return status == SATCHEL_OK ? add_text(scan, state) : status;
+}
+
+static enum satchel_status list_parts(struct scan *scan)
+{
+    struct satchel_query query;
+    bool has_row = false;
+    enum satchel_status status =
+        satchel_query_open(&query, scan->reader->db, SQL_PARTS, &scan->job->error);
+    if (status != SATCHEL_OK)
+        return status;
+    while ((status = satchel_query_step(&query, &has_row, &scan->job->error)) == SATCHEL_OK &&
+           has_row) {
+        status = find_entry(scan, (uint64_t)sqlite3_column_int64(query.statement, 0));
+        if (status == SATCHEL_OK)
+            status = add_part(scan, (uint32_t)sqlite3_column_int64(query.statement, 1),
+                              satchel_column_bytes(query.statement, 2));
+        if (status != SATCHEL_OK)
+            break;
+    }
+    satchel_query_close(&query);
     return status;
 }
 
 enum satchel_status quarantine_list(struct workspace_reader *reader, struct satchel_job *job)
 {
-    static const char *const columns[] = {"user", "device", "number", "part",
-                                          "tbl",  "key",    "reason", "at"};
+    static const char *const columns[] = {"id",   "at",  "user", "device", "number",
+                                          "part", "tbl", "key",  "reason", "state"};
     struct scan scan = {.reader = reader, .job = job};
-    struct satchel_query query;
-    bool has_row = false;
     satchel_arena_init(&scan.arena, SCRATCH_BYTES_MAX, NULL);
-    satchel_buffer_init(&scan.key, SCRATCH_BYTES_MAX, NULL);
+    satchel_buffer_init(&scan.text, SCRATCH_BYTES_MAX, NULL);
     enum satchel_status status =
         query_result_begin(&scan.result, job, columns, sizeof columns / sizeof *columns);
     if (status == SATCHEL_OK)
-        status = satchel_query_open(&query, reader->db, SQL_NOTED, &job->error);
-    if (status != SATCHEL_OK)
-        goto cleanup;
-    while ((status = satchel_query_step(&query, &has_row, &job->error)) == SATCHEL_OK && has_row) {
-        satchel_arena_reset(&scan.arena);
-        status = add_entry(&scan, query.statement);
-        if (status != SATCHEL_OK)
-            break;
-    }
-    satchel_query_close(&query);
+        status = list_parts(&scan);
     if (status == SATCHEL_OK)
         query_result_end(&scan.result);
-cleanup:
-    satchel_buffer_deinit(&scan.key);
+    satchel_buffer_deinit(&scan.text);
     satchel_arena_deinit(&scan.arena);
     return status;
 }

@@ -16,7 +16,7 @@
  *   satchel_number      the last number given of every series, branch and year
  *   satchel_branch      one row: the short name of this node in document numbers
  *   satchel_device_role the roles a device has been told, and when it was told another (ms)
- *   satchel_quarantine  what became of parts set aside: (cursor, part) retried or dropped
+ *   satchel_quarantine  parts set aside by (cursor, part), and what became of them
  *   satchel_user, satchel_grant, satchel_invite, and the log's tables (sql/include/satchel/log.h)
  *
  * satchel_entry.timeline: per part of the entry's body, the cursor of the previous entry that
@@ -52,6 +52,13 @@ struct satchel_store_device {
     uint64_t last_number;                  /* held; 0: none yet */
     uint8_t last_hash[SATCHEL_HASH_BYTES]; /* chained over all its change sets: H(previous, hash) */
     satchel_stamp last_stamp;
+};
+
+/* A part that was set aside. */
+struct satchel_store_quarantine {
+    uint64_t cursor; /* of its entry */
+    uint32_t part;
+    struct satchel_span name; /* of its row; empty if it names none */
 };
 
 struct satchel_store_head {
@@ -102,6 +109,16 @@ struct satchel_store_ops {
     enum satchel_status (*write_conflicts)(struct satchel_store *,
                                            const struct satchel_conflict_note *, size_t count,
                                            struct satchel_error *);
+    enum satchel_status (*write_quarantine)(struct satchel_store *,
+                                            const struct satchel_store_quarantine *, size_t count,
+                                            struct satchel_error *);
+    /* The entry of a change set. NOT_FOUND. */
+    enum satchel_status (*find_entry)(struct satchel_store *, const struct satchel_id *device,
+                                      uint64_t number, uint64_t *cursor, struct satchel_error *);
+    /* The last note of a conflict. NOT_FOUND. */
+    enum satchel_status (*find_conflict)(struct satchel_store *, const struct satchel_id *,
+                                         struct satchel_arena *, struct satchel_conflict_note *,
+                                         struct satchel_error *);
     enum satchel_status (*write_devices)(struct satchel_store *,
                                          const struct satchel_store_device *, size_t count,
                                          struct satchel_error *);

@@ -26,6 +26,8 @@ enum store_statement {
     STORE_HASH,
     STORE_ADD_HASH,
     STORE_ADD_ID,
+    STORE_FIND_ENTRY,
+    STORE_QUARANTINE,
     STORE_ADD_DEVICE,
     STORE_BRANCH,
     STORE_TAKE_NUMBERS,
@@ -89,6 +91,16 @@ enum satchel_status store_load_hash(struct satchel_store *base, const struct sat
 enum satchel_status store_write_conflicts(struct satchel_store *base,
                                           const struct satchel_conflict_note *notes, size_t count,
                                           struct satchel_error *error);
+enum satchel_status store_write_quarantine(struct satchel_store *base,
+                                           const struct satchel_store_quarantine *parts,
+                                           size_t count, struct satchel_error *error);
+enum satchel_status store_find_entry(struct satchel_store *base, const struct satchel_id *device,
+                                     uint64_t number, uint64_t *cursor,
+                                     struct satchel_error *error);
+enum satchel_status store_find_conflict(struct satchel_store *base, const struct satchel_id *id,
+                                        struct satchel_arena *arena,
+                                        struct satchel_conflict_note *note,
+                                        struct satchel_error *error);
 enum satchel_status store_load_devices(struct satchel_store *base,
                                        struct satchel_store_device *devices, size_t count,
                                        struct satchel_arena *arena, struct satchel_error *error);

@@ -128,6 +128,52 @@ enum satchel_status store_write_conflicts(struct satchel_store *base,
     return SATCHEL_OK;
 }
 
+enum satchel_status store_write_quarantine(struct satchel_store *base,
+                                           const struct satchel_store_quarantine *parts,
+                                           size_t count, struct satchel_error *error)
+{
+    struct satchel_store_sqlite *store = store_of(base);
+    for (size_t i = 0; i < count; i++) {
+        struct satchel_query query;
+        satchel_query_begin(&query, store->db, store->statements[STORE_QUARANTINE]);
+        satchel_query_integer(&query, (int64_t)parts[i].cursor);
+        satchel_query_integer(&query, parts[i].part);
+        satchel_query_blob(&query, parts[i].name);
+        enum satchel_status status = satchel_query_run(&query, error);
+        if (status != SATCHEL_OK)
+            return status;
+    }
+    return SATCHEL_OK;
+}
+
+enum satchel_status store_find_entry(struct satchel_store *base, const struct satchel_id *device,
+                                     uint64_t number, uint64_t *cursor, struct satchel_error *error)
+{
+    struct satchel_store_sqlite *store = store_of(base);
+    struct satchel_query query;
+    bool has_row = false;
+    satchel_query_begin(&query, store->db, store->statements[STORE_FIND_ENTRY]);
+    satchel_query_integer(&query, store_ids_find(store, device)); /* 0 is no device's number */
+    satchel_query_integer(&query, (int64_t)number);
+    enum satchel_status status = satchel_query_step(&query, &has_row, error);
+    if (status == SATCHEL_OK && has_row)
+        *cursor = (uint64_t)sqlite3_column_int64(query.statement, 0);
+    else if (status == SATCHEL_OK)
+        status =
+            satchel_error_set(error, SATCHEL_NOT_FOUND, "no change set %llu of this device is held",
+                              (unsigned long long)number);
+    satchel_query_end(&query);
+    return status;
+}
+
+enum satchel_status store_find_conflict(struct satchel_store *base, const struct satchel_id *id,
+                                        struct satchel_arena *arena,
+                                        struct satchel_conflict_note *note,
+                                        struct satchel_error *error)
+{
+    return satchel_log_conflict_find(store_of(base)->log, id, arena, note, error);
+}
+
 static enum satchel_status load_device(struct satchel_store_sqlite *store,
                                        struct satchel_store_device *device,
                                        struct satchel_arena *arena, struct satchel_error *error)

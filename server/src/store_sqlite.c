@@ -47,8 +47,9 @@
     "CREATE TABLE IF NOT EXISTS satchel_device_role(device BLOB NOT NULL,"                  \
     " role TEXT NOT NULL, superseded INTEGER, PRIMARY KEY(device, role)) WITHOUT ROWID;"    \
     "CREATE TABLE IF NOT EXISTS satchel_quarantine(cursor INTEGER NOT NULL,"                \
-    " part INTEGER NOT NULL, state TEXT NOT NULL, at INTEGER NOT NULL, entry INTEGER,"      \
-    " PRIMARY KEY(cursor, part)) WITHOUT ROWID;"
+    " part INTEGER NOT NULL, name BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'waiting',"    \
+    " at INTEGER, entry INTEGER, PRIMARY KEY(cursor, part)) WITHOUT ROWID;"                 \
+    "CREATE INDEX IF NOT EXISTS satchel_quarantine_name ON satchel_quarantine(name);"
 #define SQL_INSERT_WORKSPACE "INSERT INTO satchel_workspace VALUES(1,?1,?2,?3,?4,0,0,0,?5)"
 #define SQL_FORMAT "SELECT format, node FROM satchel_workspace"
 
@@ -73,6 +74,8 @@ static const char *const statement_sql[STORE_STATEMENT_COUNT] = {
     [STORE_HASH] = "SELECT hash FROM satchel_hash WHERE device=?1 AND number=?2",
     [STORE_ADD_HASH] = "INSERT INTO satchel_hash(device,number,hash,cursor) VALUES(?1,?2,?3,?4)",
     [STORE_ADD_ID] = "INSERT INTO satchel_id(number,id) VALUES(?1,?2)",
+    [STORE_FIND_ENTRY] = "SELECT cursor FROM satchel_hash WHERE device=?1 AND number=?2",
+    [STORE_QUARANTINE] = "INSERT INTO satchel_quarantine(cursor,part,name) VALUES(?1,?2,?3)",
     [STORE_ADD_DEVICE] = "INSERT OR IGNORE INTO satchel_device(id, user, joined) VALUES(?1,?2,?3)",
     [STORE_BRANCH] = "SELECT name FROM satchel_branch",
     [STORE_TAKE_NUMBERS] = "INSERT INTO satchel_number(series,branch,year,last)"
@@ -176,6 +179,9 @@ static const struct satchel_store_ops sqlite_ops = {
     .write_rows = store_write_rows,
     .append_entries = store_append_entries,
     .write_conflicts = store_write_conflicts,
+    .write_quarantine = store_write_quarantine,
+    .find_entry = store_find_entry,
+    .find_conflict = store_find_conflict,
     .write_devices = store_write_devices,
     .add_device = store_add_device,
     .load_numbering = store_load_numbering,

@@ -109,6 +109,11 @@ bool satchel_workspace_name_is_valid(struct satchel_span name);
  *   writer: workspace.deploy W FILE SQL [FILE SQL]…   all migrations; held ones unchanged
  *           user.add W LOGIN ROLE|NULL [GRANT]…       not where the schema has satchel_users
  *           invite W LOGIN                            -> text: the code
+ *           workspace.set W TABLE KEY FIELD=VALUE…    FIELD alone: NULL; a change set of the server
+ *           workspace.branch W NAME                   this node's short name in document numbers
+ *           resolve W ID winner|loser|VALUE           closes a conflict
+ *           quarantine.retry W [ID]…                  -> rows: id, state, reason
+ *           quarantine.drop W ID…
  *           device.revoke W ID                        -> refused: not built yet
  *   reader: workspace.sql W SQL                       one SELECT (read-only enforced by SQLite)
  *           device.list W

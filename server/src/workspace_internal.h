@@ -130,6 +130,18 @@ enum satchel_status deploy_reload(struct satchel_store *store,
 enum satchel_status deploy_job(struct satchel_workspace *workspace,
                                struct satchel_job *job) SATCHEL_MUST_USE;
 
+/* ---- admin_set.c, admin_resolve.c, admin_quarantine.c: each inside the caller's transaction ---- */
+enum satchel_status set_job(struct satchel_workspace *workspace,
+                            struct satchel_job *job) SATCHEL_MUST_USE;
+enum satchel_status branch_job(struct satchel_workspace *workspace,
+                               struct satchel_job *job) SATCHEL_MUST_USE;
+enum satchel_status resolve_job(struct satchel_workspace *workspace,
+                                struct satchel_job *job) SATCHEL_MUST_USE;
+enum satchel_status quarantine_retry_job(struct satchel_workspace *workspace,
+                                         struct satchel_job *job) SATCHEL_MUST_USE;
+enum satchel_status quarantine_drop_job(struct satchel_workspace *workspace,
+                                        struct satchel_job *job) SATCHEL_MUST_USE;
+
 /* ---- first_rows.c ---- */
 /* Merges the rows that the INSERTs of a migration make as a change set of the server itself. */
 enum satchel_status first_rows_merge(struct satchel_store *store,

@@ -135,21 +135,37 @@ static void push(struct satchel_workspace *workspace, struct satchel_job *jobs)
 
 /* ---- the others ---- */
 
+static enum satchel_status refuse_unbuilt(struct satchel_workspace *workspace,
+                                          struct satchel_job *job)
+{
+    (void)workspace;
+    return satchel_error_set(&job->error, SATCHEL_UNSUPPORTED, "device revoke is not built yet");
+}
+
+static const struct {
+    const char *verb;
+    enum satchel_status (*run)(struct satchel_workspace *workspace, struct satchel_job *job);
+} verbs[] = {
+    {"workspace.deploy", deploy_job},
+    {"workspace.set", set_job},
+    {"workspace.branch", branch_job},
+    {"user.add", user_add},
+    {"invite", user_invite},
+    {"resolve", resolve_job},
+    {"quarantine.retry", quarantine_retry_job},
+    {"quarantine.drop", quarantine_drop_job},
+    {"device.revoke", refuse_unbuilt},
+};
+
 static enum satchel_status admin(struct satchel_workspace *workspace, struct satchel_job *job)
 {
     struct satchel_span verb;
     enum satchel_status status = job_argument(job, 0, "the verb", &verb);
     if (status != SATCHEL_OK)
         return status;
-    if (satchel_span_equal(verb, satchel_span_text("workspace.deploy")))
-        return deploy_job(workspace, job);
-    if (satchel_span_equal(verb, satchel_span_text("user.add")))
-        return user_add(workspace, job);
-    if (satchel_span_equal(verb, satchel_span_text("invite")))
-        return user_invite(workspace, job);
-    if (satchel_span_equal(verb, satchel_span_text("device.revoke")))
-        return satchel_error_set(&job->error, SATCHEL_UNSUPPORTED,
-                                 "device revoke is not built yet");
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+        if (satchel_span_equal(verb, satchel_span_text(verbs[i].verb)))
+            return verbs[i].run(workspace, job);
     return satchel_error_set(&job->error, SATCHEL_INVALID, "'%.*s' is no command that writes",
                              (int)(verb.size < 80 ? verb.size : 80), (const char *)verb.data);
 }
