@@ -241,11 +241,15 @@ static const struct merge_write *find_original(struct shown *shown, const struct
     return original;
 }
 
-static struct satchel_value head_value(const struct satchel_row *row, const struct merge_unit *unit,
+static struct satchel_value head_value(const struct satchel_table_rules *rules,
+                                       const struct satchel_row *row, const struct merge_unit *unit,
                                        uint32_t index)
 {
     const struct merge_head *head = &unit->heads[index];
-    return head->values ? head->values[0] : row->values[unit->unit];
+    uint32_t place = 0; /* the key's among the unit's columns: followers may come before it */
+    for (uint32_t i = 0; i < unit->unit; i++)
+        place += rules->columns[i].unit == unit->unit;
+    return head->values ? head->values[place] : row->values[unit->unit];
 }
 
 /* For the list of conflicts: the key heads of aliases that nobody has written upon knowing of the
@@ -274,7 +278,7 @@ static enum satchel_status note_duplicates(struct shown *shown, uint32_t survivo
                 !loser || loser->member == survivor ? NULL : find_original(shown, unit, loser);
             if (original)
                 duplicates[version->duplicate_count++] =
-                    (struct merge_duplicate){c, loser, original, head_value(row, unit, i)};
+                    (struct merge_duplicate){c, loser, original, head_value(rules, row, unit, i)};
         }
     }
     version->duplicates = duplicates;
@@ -284,12 +288,13 @@ static enum satchel_status note_duplicates(struct shown *shown, uint32_t survivo
 /* ---- the row ---- */
 
 static enum satchel_status check_writes(const struct satchel_clusters *clusters,
+                                        const struct satchel_row *row,
                                         const struct satchel_write *writes, size_t count,
                                         const struct satchel_write *last,
-                                        struct satchel_error *error)
+                                        struct satchel_arena *arena, struct satchel_error *error)
 {
     enum satchel_status status =
-        last ? merge_check_write(clusters->rules, last, error) : SATCHEL_OK;
+        last ? merge_check_write(clusters->rules, row->context, last, arena, error) : SATCHEL_OK;
     for (size_t i = 0; status == SATCHEL_OK && i < count; i++)
         status = merge_check_columns(clusters->rules, &writes[i], i, error);
     return status;
@@ -310,7 +315,7 @@ enum satchel_status satchel_clusters_rebuild(const struct satchel_clusters *clus
     if (status == SATCHEL_OK)
         status = make_sight(clusters, group, arena, &sight);
     if (status == SATCHEL_OK)
-        status = check_writes(clusters, writes, count, last, error);
+        status = check_writes(clusters, row, writes, count, last, arena, error);
     if (status == SATCHEL_OK)
         status = merge_rebuild(&sight, row, writes, count, last, arena, result, error);
     if (status != SATCHEL_OK || !row->exists || !sight.links)
@@ -360,7 +365,7 @@ enum satchel_status satchel_row_keys(const struct satchel_table_rules *rules,
         if (!unit && !satchel_value_equal(&row->values[c], &rules->columns[c].default_value))
             status = add_row_key(c, &row->values[c], arena, *out, out_count);
         for (uint32_t i = 0; status == SATCHEL_OK && unit && i < unit->head_count; i++) {
-            const struct satchel_value value = head_value(row, unit, i);
+            const struct satchel_value value = head_value(rules, row, unit, i);
             status = add_row_key(c, &value, arena, *out, out_count);
         }
         if (status != SATCHEL_OK)

@@ -3,9 +3,10 @@
 #include "merge.h"
 
 struct lives {
-    const struct merge_sight *sight;
+    struct merge_state *state;
     const struct satchel_write *writes; /* in order of arrival */
     size_t count;
+    bool *idle;  /* deletes that do nothing, because the row was frozen before */
     bool *ended; /* deletes that an insert has seen, and deletes those had seen */
     bool *live;  /* inserts and updates that no ended delete has seen */
     bool *kept;  /* live writes that no standing delete has seen */
@@ -23,7 +24,7 @@ static bool is_delete(const struct satchel_write *write)
 static bool saw_delete(const struct lives *lives, const struct satchel_write *a,
                        const struct satchel_write *b)
 {
-    return a != b && merge_saw_delete(lives->sight, a, merge_target_write(b));
+    return a != b && merge_saw_delete(&lives->state->sight, a, merge_target_write(b));
 }
 
 static void find_ended(struct lives *lives)
@@ -33,6 +34,8 @@ static void find_ended(struct lives *lives)
         if (!is_delete(&writes[i]))
             continue;
         lives->was_deleted = true;
+        if (lives->idle[i])
+            continue;
         /* Round from the next one on: who saw it usually follows soon. */
         for (size_t k = 1; k < lives->count && !lives->ended[i]; k++) {
             size_t j = i + k < lives->count ? i + k : i + k - lives->count;
@@ -44,7 +47,7 @@ static void find_ended(struct lives *lives)
      */
     for (size_t i = lives->count; i-- > 0;)
         for (size_t j = 0; j < i && lives->ended[i]; j++)
-            if (is_delete(&writes[j]) && !lives->ended[j] &&
+            if (is_delete(&writes[j]) && !lives->ended[j] && !lives->idle[j] &&
                 saw_delete(lives, &writes[i], &writes[j]))
                 lives->ended[j] = true;
 }
@@ -55,8 +58,8 @@ static bool is_seen_by_delete(const struct lives *lives, const struct satchel_wr
                               bool ended)
 {
     for (size_t i = lives->count; i-- > 0;)
-        if (is_delete(&lives->writes[i]) && lives->ended[i] == ended &&
-            merge_delete_saw(lives->sight, &lives->writes[i], write))
+        if (is_delete(&lives->writes[i]) && !lives->idle[i] && lives->ended[i] == ended &&
+            merge_delete_saw(&lives->state->sight, &lives->writes[i], write))
             return true;
     return false;
 }
@@ -67,7 +70,8 @@ static void find_live(struct lives *lives)
     for (size_t i = 0; i < lives->count; i++) {
         const struct satchel_write *write = &lives->writes[i];
         if (is_delete(write)) {
-            lives->has_standing_delete = lives->has_standing_delete || !lives->ended[i];
+            bool is_standing = !lives->ended[i] && !lives->idle[i];
+            lives->has_standing_delete = lives->has_standing_delete || is_standing;
             continue;
         }
         lives->live[i] = !is_seen_by_delete(lives, write, true);
@@ -77,17 +81,21 @@ static void find_live(struct lives *lives)
         has_insert = has_insert || write->kind == SATCHEL_OP_INSERT;
         has_kept = has_kept || lives->kept[i];
     }
-    bool survives = lives->sight->rules->delete_policy == SATCHEL_DELETE_EDIT_WINS && has_kept;
+    bool survives = lives->state->rules->delete_policy != SATCHEL_DELETE_DELETE_WINS && has_kept;
     lives->exists = has_insert && (!lives->has_standing_delete || survives);
 }
 
 static enum satchel_status examine(struct lives *lives, struct satchel_arena *arena)
 {
+    lives->idle = SATCHEL_ARENA_ARRAY(arena, bool, lives->count);
     lives->ended = SATCHEL_ARENA_ARRAY(arena, bool, lives->count);
     lives->live = SATCHEL_ARENA_ARRAY(arena, bool, lives->count);
     lives->kept = SATCHEL_ARENA_ARRAY(arena, bool, lives->count);
-    if (!lives->ended || !lives->live || !lives->kept)
+    if (!lives->idle || !lives->ended || !lives->live || !lives->kept)
         return SATCHEL_NOMEM;
+    for (size_t i = 0; i < lives->count; i++)
+        lives->idle[i] =
+            is_delete(&lives->writes[i]) && merge_is_idle_delete(lives->state, &lives->writes[i]);
     find_ended(lives);
     find_live(lives);
     return SATCHEL_OK;
@@ -97,7 +105,10 @@ enum satchel_status merge_find_live(const struct merge_sight *sight,
                                     const struct satchel_write *writes, size_t write_count,
                                     struct satchel_arena *arena, bool **is_live)
 {
-    struct lives lives = {.sight = sight, .writes = writes, .count = write_count};
+    const struct merge_history history = {.writes = writes, .count = write_count};
+    struct merge_state state = {
+        .rules = sight->rules, .sight = *sight, .arena = arena, .history = &history};
+    struct lives lives = {.state = &state, .writes = writes, .count = write_count};
     enum satchel_status status = examine(&lives, arena);
     *is_live = lives.live;
     return status;
@@ -151,6 +162,39 @@ static enum satchel_status keep_deletes(const struct lives *lives, struct merge_
     return SATCHEL_OK;
 }
 
+static enum satchel_status write_live(const struct lives *lives, struct merge_state *state,
+                                      const struct merge_write **kept, enum merge_pass pass)
+{
+    for (size_t i = 0; i < lives->count; i++) {
+        if (!lives->live[i])
+            continue;
+        if (!kept[i])
+            kept[i] = merge_write_keep(state->arena, &lives->writes[i]);
+        enum satchel_status status =
+            kept[i] ? merge_state_write(state, &lives->writes[i], kept[i], pass) : SATCHEL_NOMEM;
+        if (status != SATCHEL_OK)
+            return status;
+    }
+    return SATCHEL_OK;
+}
+
+/* Of a frozen row first what counts, then what came too late: what counts had seen nothing of it. */
+static enum satchel_status write_fields(const struct lives *lives, struct merge_state *state)
+{
+    const struct merge_write **kept =
+        SATCHEL_ARENA_ARRAY(state->arena, const struct merge_write *, lives->count);
+    if (!kept)
+        return SATCHEL_NOMEM;
+    bool is_frozen = merge_is_frozen(state);
+    enum satchel_status status =
+        write_live(lives, state, kept, is_frozen ? MERGE_COUNTING : MERGE_ALL);
+    if (status == SATCHEL_OK && is_frozen)
+        status = write_live(lives, state, kept, MERGE_FROZEN);
+    if (status == SATCHEL_OK)
+        status = merge_texts(state);
+    return status == SATCHEL_OK ? merge_keep_freezes(state) : status;
+}
+
 /* A row that is gone keeps nothing: whatever comes next is answered from its timeline again. */
 static enum satchel_status build(const struct lives *lives, struct merge_state *state,
                                  uint64_t timeline)
@@ -162,18 +206,12 @@ static enum satchel_status build(const struct lives *lives, struct merge_state *
         return SATCHEL_NOMEM;
     state->version->timeline = timeline;
     state->version->was_deleted = lives->was_deleted;
-    state->version->is_linked = lives->sight->links != NULL;
+    state->version->is_linked = state->sight.links != NULL;
     merge_state_reset(state);
     if (!lives->exists)
         return SATCHEL_OK;
-    for (size_t i = 0; i < lives->count; i++) {
-        if (!lives->live[i])
-            continue;
-        enum satchel_status status = merge_state_write(state, &lives->writes[i]);
-        if (status != SATCHEL_OK)
-            return status;
-    }
-    return keep_deletes(lives, state);
+    enum satchel_status status = write_fields(lives, state);
+    return status == SATCHEL_OK ? keep_deletes(lives, state) : status;
 }
 
 enum satchel_status merge_check_columns(const struct satchel_table_rules *rules,
@@ -197,9 +235,15 @@ enum satchel_status merge_rebuild(const struct merge_sight *sight, struct satche
                                   const struct satchel_write *last, struct satchel_arena *arena,
                                   struct satchel_merge_result *result, struct satchel_error *error)
 {
-    struct lives lives = {.sight = sight, .writes = writes, .count = write_count};
-    struct merge_state state = {.rules = sight->rules, .sight = *sight, .arena = arena};
-    enum satchel_status status = examine(&lives, arena);
+    struct merge_state state = {
+        .rules = sight->rules, .sight = *sight, .context = row->context, .arena = arena};
+    struct merge_history history = {.writes = writes, .count = write_count};
+    struct lives lives = {.state = &state, .writes = writes, .count = write_count};
+    enum satchel_status status = merge_find_freezing(&state, &history);
+    state.history = &history;
+    if (status == SATCHEL_OK)
+        status = examine(&lives, arena);
+    history.live = lives.live;
     if (status == SATCHEL_OK)
         status = build(&lives, &state, row->version->timeline);
     if (status == SATCHEL_OK)
@@ -221,7 +265,7 @@ enum satchel_status satchel_row_rebuild(const struct satchel_table_rules *rules,
         return satchel_error_set(error, SATCHEL_INVALID,
                                  "a row is rebuilt from at least one write");
     const struct satchel_write *last = &writes[write_count - 1];
-    enum satchel_status status = merge_check_write(rules, last, error);
+    enum satchel_status status = merge_check_write(rules, row->context, last, arena, error);
     bool was_known = last->kind == SATCHEL_OP_INSERT;
     for (size_t i = 0; status == SATCHEL_OK && i + 1 < write_count; i++) {
         was_known = was_known || writes[i].kind != SATCHEL_OP_UPDATE;

@@ -4,10 +4,40 @@
 
 /* ---- checks ---- */
 
-static enum satchel_status check_field(const struct satchel_table_rules *rules,
+struct checking {
+    const struct satchel_table_rules *rules;
+    const struct satchel_row_context *context;
+    struct satchel_arena *arena;
+};
+
+/* A step is judged by the states that the write itself carries. */
+static enum satchel_status check_step(const struct checking *checking,
+                                      const struct satchel_write *write, uint32_t index,
+                                      struct satchel_error *error)
+{
+    const struct satchel_field *field = &write->fields[index];
+    const struct satchel_machine *machine =
+        merge_machine(checking->context, &checking->rules->columns[field->column]);
+    struct satchel_value before, after;
+    char text[SATCHEL_REFUSAL_BYTES];
+    if (!machine)
+        return SATCHEL_OK;
+    enum satchel_status status =
+        merge_state_step(write->kind, &field->value, checking->arena, &before, &after);
+    if (status != SATCHEL_OK)
+        return satchel_error_set(error, status, "reading a step from one state to another: %s",
+                                 satchel_status_text(status));
+    const char *refusal = satchel_state_refusal(machine, &before, &after, text);
+    return refusal ? satchel_error_set(error, SATCHEL_REFUSED, "column %u: %s",
+                                       (unsigned)field->column, refusal)
+                   : SATCHEL_OK;
+}
+
+static enum satchel_status check_field(const struct checking *checking,
                                        const struct satchel_write *write, uint32_t index,
                                        struct satchel_error *error)
 {
+    const struct satchel_table_rules *rules = checking->rules;
     uint32_t column = write->fields[index].column;
     if (column >= rules->column_count)
         return satchel_error_set(error, SATCHEL_REFUSED,
@@ -21,25 +51,23 @@ static enum satchel_status check_field(const struct satchel_table_rules *rules,
         return satchel_error_set(error, SATCHEL_REFUSED,
                                  "column %u is part of the primary key: a row keeps its key",
                                  (unsigned)column);
-    const struct merge_rule *rule = merge_rule_of(of->rule);
-    if (!rule)
-        return satchel_error_set(error, SATCHEL_REFUSED, "column %u: rule @%s is not built yet",
-                                 (unsigned)column, satchel_rule_name(of->rule));
-    if (rule->is_final && write->kind == SATCHEL_OP_UPDATE)
+    if (merge_rule_of(of->rule)->is_final && write->kind == SATCHEL_OP_UPDATE)
         return satchel_error_set(
             error, SATCHEL_REFUSED,
             "column %u is @%s: it is set when the row is inserted and never changed",
             (unsigned)column, satchel_rule_name(of->rule));
-    const char *refusal = rule->refusal ? rule->refusal(&write->fields[index].value) : NULL;
+    const char *refusal =
+        satchel_operation_refusal(of, write->kind, &write->fields[index].value, checking->arena);
     if (refusal)
         return satchel_error_set(error, SATCHEL_REFUSED, "column %u: %s", (unsigned)column,
                                  refusal);
-    return SATCHEL_OK;
+    return of->rule == SATCHEL_RULE_STATE ? check_step(checking, write, index, error) : SATCHEL_OK;
 }
 
 enum satchel_status merge_check_write(const struct satchel_table_rules *rules,
+                                      const struct satchel_row_context *context,
                                       const struct satchel_write *write,
-                                      struct satchel_error *error)
+                                      struct satchel_arena *arena, struct satchel_error *error)
 {
     if (write->kind == SATCHEL_OP_DELETE) {
         if (rules->delete_policy == SATCHEL_DELETE_FORBID)
@@ -54,8 +82,9 @@ enum satchel_status merge_check_write(const struct satchel_table_rules *rules,
                                  (int)write->kind);
     if (write->kind == SATCHEL_OP_UPDATE && write->field_count == 0)
         return satchel_error_set(error, SATCHEL_REFUSED, "an update writes at least one field");
+    const struct checking checking = {rules, context, arena};
     for (uint32_t i = 0; i < write->field_count; i++) {
-        enum satchel_status status = check_field(rules, write, i, error);
+        enum satchel_status status = check_field(&checking, write, i, error);
         if (status != SATCHEL_OK)
             return status;
     }
@@ -72,30 +101,59 @@ enum satchel_status merge_refuse_missing(const struct satchel_write *write,
 
 /* ---- the result ---- */
 
-static bool unit_has_written(const struct merge_state *after, const struct satchel_write *write,
-                             uint32_t column)
+static enum satchel_status says_column(const struct merge_state *after,
+                                       const struct satchel_write *write, uint32_t column,
+                                       bool *says)
 {
-    const struct satchel_table_rules *rules = after->rules;
-    uint32_t unit = rules->columns[column].unit;
-    uint32_t last =
-        rules->columns[column].rule == SATCHEL_RULE_GROUP ? rules->column_count : unit + 1;
-    for (uint32_t i = unit; i < last; i++)
-        if (rules->columns[i].unit == unit &&
-            !satchel_value_equal(merge_written_value(rules, write, i), &after->values[i]))
-            return false;
-    return true;
+    struct satchel_value written;
+    enum satchel_status status = merge_written_value(after, write, column, &written);
+    *says = status == SATCHEL_OK && satchel_value_equal(&written, &after->values[column]);
+    return status;
 }
 
-static enum satchel_outcome outcome_of(const struct merge_state *after, bool exists,
-                                       const struct satchel_write *write, uint32_t index)
+/* Whether the row holds what the write says of the field's unit; of a follower written alone, of
+ * the field. */
+static enum satchel_status says_unit(const struct merge_state *after,
+                                     const struct satchel_write *write, uint32_t column, bool *says)
+{
+    const struct satchel_table_rules *rules = after->rules;
+    uint32_t unit = rules->columns[column].unit, single, count;
+    const uint32_t *columns;
+    if (!merge_writes_leader(rules, write, unit))
+        return says_column(after, write, column, says);
+    enum satchel_status status =
+        merge_unit_columns(rules, unit, after->arena, &single, &columns, &count);
+    *says = true;
+    for (uint32_t i = 0; status == SATCHEL_OK && *says && i < count; i++)
+        status = says_column(after, write, columns[i], says);
+    return status;
+}
+
+static enum satchel_status find_outcome(const struct merge_state *after, bool exists,
+                                        const struct satchel_write *write, uint32_t index,
+                                        enum satchel_outcome *outcome)
 {
     uint32_t column = write->fields[index].column;
+    uint32_t unit = after->rules->columns[column].unit;
+    const struct merge_rule *rule = merge_rule_of(after->rules->columns[unit].rule);
+    bool says = false;
+    *outcome = SATCHEL_OUTCOME_SUPERSEDED;
     if (!exists)
-        return SATCHEL_OUTCOME_SUPERSEDED;
-    if (merge_rule_of(after->rules->columns[column].rule)->combines)
-        return SATCHEL_OUTCOME_MERGED;
-    return unit_has_written(after, write, column) ? SATCHEL_OUTCOME_APPLIED
-                                                  : SATCHEL_OUTCOME_SUPERSEDED;
+        return SATCHEL_OK;
+    bool counts = merge_counts(after, write, unit);
+    if (counts && rule->is_merged) {
+        *outcome = SATCHEL_OUTCOME_MERGED;
+        return SATCHEL_OK;
+    }
+    enum satchel_status status =
+        rule->is_merged ? SATCHEL_OK : says_unit(after, write, column, &says);
+    if (says)
+        *outcome = SATCHEL_OUTCOME_APPLIED;
+    else if (!counts)
+        *outcome = SATCHEL_OUTCOME_FROZEN;
+    else if (rule->is_text)
+        *outcome = SATCHEL_OUTCOME_MERGED;
+    return status;
 }
 
 static bool has_changed(const struct satchel_row *before, const struct merge_state *after,
@@ -109,19 +167,23 @@ static bool has_changed(const struct satchel_row *before, const struct merge_sta
     return !satchel_value_equal(old, new);
 }
 
-/* NULL: no memory. */
-static enum satchel_outcome *fill_outcomes(const struct merge_state *after, bool exists,
-                                           const struct satchel_write *write)
+static enum satchel_status fill_outcomes(const struct merge_state *after, bool exists,
+                                         const struct satchel_write *write,
+                                         enum satchel_outcome **out)
 {
     uint32_t count = write->kind == SATCHEL_OP_DELETE ? 1 : write->field_count;
     enum satchel_outcome *outcomes = SATCHEL_ARENA_ARRAY(after->arena, enum satchel_outcome, count);
     if (!outcomes)
-        return NULL;
+        return SATCHEL_NOMEM;
     if (write->kind == SATCHEL_OP_DELETE)
         outcomes[0] = exists ? SATCHEL_OUTCOME_SUPERSEDED : SATCHEL_OUTCOME_APPLIED;
-    for (uint32_t i = 0; i < write->field_count; i++)
-        outcomes[i] = outcome_of(after, exists, write, i);
-    return outcomes;
+    for (uint32_t i = 0; i < write->field_count; i++) {
+        enum satchel_status status = find_outcome(after, exists, write, i, &outcomes[i]);
+        if (status != SATCHEL_OK)
+            return status;
+    }
+    *out = outcomes;
+    return SATCHEL_OK;
 }
 
 enum satchel_status merge_result_fill(const struct satchel_row *before,
@@ -130,11 +192,10 @@ enum satchel_status merge_result_fill(const struct satchel_row *before,
                                       struct satchel_merge_result *result)
 {
     enum satchel_outcome *outcomes = NULL;
-    if (write) {
-        outcomes = fill_outcomes(after, exists, write);
-        if (!outcomes)
-            return SATCHEL_NOMEM;
-    }
+    enum satchel_status status =
+        write ? fill_outcomes(after, exists, write, &outcomes) : SATCHEL_OK;
+    if (status != SATCHEL_OK)
+        return status;
     bool *changed = SATCHEL_ARENA_ARRAY(after->arena, bool, after->rules->column_count);
     if (!changed)
         return SATCHEL_NOMEM;
@@ -186,7 +247,8 @@ static bool delete_saw_all(const struct satchel_version *version, const struct s
     return true;
 }
 
-static bool needs_timeline(const struct satchel_row *row, const struct satchel_write *write)
+static bool needs_timeline(const struct merge_state *state, const struct satchel_row *row,
+                           const struct satchel_write *write)
 {
     const struct satchel_version *version = row->version;
     if (version->is_linked)
@@ -196,7 +258,10 @@ static bool needs_timeline(const struct satchel_row *row, const struct satchel_w
     case SATCHEL_OP_UPDATE: return !row->exists;
     case SATCHEL_OP_DELETE: break;
     }
-    return version->was_deleted || !delete_saw_all(version, write);
+    if (version->was_deleted || merge_is_frozen(state))
+        return true;
+    return state->rules->delete_policy != SATCHEL_DELETE_DELETE_WINS &&
+           !delete_saw_all(version, write);
 }
 
 /* A row that survived deletes: the update may have seen some of them, and it is one more reason. */
@@ -229,28 +294,34 @@ static enum satchel_status advance_deletes(struct merge_state *state,
     return SATCHEL_OK;
 }
 
+static enum satchel_status write_fields(struct merge_state *state,
+                                        const struct satchel_write *write)
+{
+    enum satchel_status status = merge_freeze_row(state, write);
+    const struct merge_write *kept = merge_write_keep(state->arena, write);
+    if (status != SATCHEL_OK || !kept)
+        return status != SATCHEL_OK ? status : SATCHEL_NOMEM;
+    if (!merge_is_frozen(state))
+        return merge_state_write(state, write, kept, MERGE_ALL);
+    status = merge_state_write(state, write, kept, MERGE_COUNTING);
+    return status == SATCHEL_OK ? merge_state_write(state, write, kept, MERGE_FROZEN) : status;
+}
+
 static enum satchel_status apply(struct merge_state *state, const struct satchel_row *row,
                                  const struct satchel_write *write)
 {
-    state->values =
-        SATCHEL_ARENA_ARRAY(state->arena, struct satchel_value, state->rules->column_count);
-    state->version = merge_version_copy(state->arena, row->version);
-    if (!state->values || !state->version)
-        return SATCHEL_NOMEM;
+    if (write->kind == SATCHEL_OP_DELETE) {
+        *state->version =
+            (struct satchel_version){.timeline = row->version->timeline, .was_deleted = true};
+        merge_state_reset(state);
+        return SATCHEL_OK;
+    }
     if (row->exists)
         memcpy(state->values, row->values, state->rules->column_count * sizeof *state->values);
     else
         merge_state_reset(state);
-
-    if (write->kind == SATCHEL_OP_DELETE) {
-        *state->version =
-            (struct satchel_version){.timeline = row->version->timeline, .was_deleted = true};
-        return SATCHEL_OK;
-    }
-    enum satchel_status status = merge_state_write(state, write);
-    if (status == SATCHEL_OK)
-        status = advance_deletes(state, write);
-    return status;
+    enum satchel_status status = write_fields(state, write);
+    return status == SATCHEL_OK ? advance_deletes(state, write) : status;
 }
 
 enum satchel_status satchel_row_merge(const struct satchel_table_rules *rules,
@@ -259,19 +330,27 @@ enum satchel_status satchel_row_merge(const struct satchel_table_rules *rules,
                                       struct satchel_merge_result *result,
                                       struct satchel_error *error)
 {
-    enum satchel_status status = merge_check_write(rules, write, error);
+    enum satchel_status status = merge_check_write(rules, row->context, write, arena, error);
     if (status != SATCHEL_OK)
         return status;
     if (write->kind != SATCHEL_OP_INSERT && !row->exists && !row->version->was_deleted)
         return merge_refuse_missing(write, error);
-    if (needs_timeline(row, write))
-        return SATCHEL_NEED_TIMELINE;
 
-    struct merge_state state = {.rules = rules, .sight = {.rules = rules}, .arena = arena};
+    struct merge_state state = {.rules = rules,
+                                .sight = {.rules = rules},
+                                .context = row->context,
+                                .arena = arena,
+                                .version = row->version};
+    if (needs_timeline(&state, row, write))
+        return SATCHEL_NEED_TIMELINE;
     bool exists = write->kind != SATCHEL_OP_DELETE;
-    status = apply(&state, row, write);
+    state.values = SATCHEL_ARENA_ARRAY(arena, struct satchel_value, rules->column_count);
+    state.version = merge_version_copy(arena, row->version);
+    status = state.values && state.version ? apply(&state, row, write) : SATCHEL_NOMEM;
     if (status == SATCHEL_OK)
         status = merge_result_fill(row, &state, exists, write, result);
+    if (status == SATCHEL_NEED_TIMELINE)
+        return status;
     if (status != SATCHEL_OK)
         return satchel_error_set(error, status, "merging a write into a row: %s",
                                  satchel_status_text(status));

@@ -26,22 +26,11 @@ static int64_t integer_of(const struct satchel_value *value)
     return value->type == SATCHEL_INTEGER ? value->integer : 0;
 }
 
-static enum satchel_status decide(struct merge_decision *decision)
+static enum satchel_status combine(struct merge_combination *combination)
 {
-    struct satchel_value *sum = satchel_arena_alloc(decision->arena, sizeof *sum);
-    if (!sum)
-        return SATCHEL_NOMEM;
-    *sum = satchel_value_integer(
-        add(integer_of(decision->present), integer_of(decision->incoming->values)));
-    decision->decided = sum;
-    decision->keeper = NULL;
+    combination->decided = satchel_value_integer(
+        add(integer_of(&combination->decided), integer_of(combination->operation)));
     return SATCHEL_OK;
 }
 
-static const char *refusal(const struct satchel_value *value)
-{
-    return value->type == SATCHEL_INTEGER ? NULL : "a @counter takes integers only";
-}
-
-const struct merge_rule merge_rule_counter = {
-    .combines = true, .refusal = refusal, .decide = decide};
+const struct merge_rule merge_rule_counter = {.is_merged = true, .combine = combine};

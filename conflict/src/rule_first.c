@@ -12,33 +12,46 @@
  *   | a before b before NULL that knew both   | a's     | none           |
  *   | b is there, an earlier a arrives late   | a's     | b              |
  *
- * The version keeps the order of the write that gave the value as the unit's keeper, because that
- * write may no longer be a head when an earlier one arrives. */
+ * The claim that stands is the unit's candidate: it may no longer be a head when an earlier one
+ * arrives. Where nobody claims, the candidates are the heads. */
 #include "merge.h"
 
-static enum satchel_status decide(struct merge_decision *decision)
+static bool claims(const struct merge_choice *choice, const struct merge_head *head)
 {
-    const struct merge_head *incoming = decision->incoming;
-    bool is_claimed = decision->keeper && decision->present->type != SATCHEL_NULL;
-    bool claims = incoming->values->type != SATCHEL_NULL;
-    if (claims && (!is_claimed ||
-                   satchel_order_compare(&incoming->write->order, &decision->keeper->order) < 0)) {
-        decision->keeper = incoming->write;
-        decision->decided = incoming->values;
-    } else if (is_claimed) {
-        decision->decided = decision->present;
-    } else {
-        decision->keeper = NULL;
-        decision->decided = incoming->values;
-    }
-    return SATCHEL_OK;
+    return head->values[choice->leader].type != SATCHEL_NULL;
 }
 
-static bool is_conflict(const struct merge_head *head, enum satchel_severity *severity)
+/* The claim that stands, if any: candidates are one claim, or none of them is one. */
+static const struct merge_head *standing_claim(const struct merge_choice *choice)
+{
+    for (uint32_t i = 0; i < choice->count; i++)
+        if (claims(choice, &choice->heads[i]))
+            return &choice->heads[i];
+    return NULL;
+}
+
+static enum merge_admission admit(const struct merge_choice *choice,
+                                  const struct merge_head *incoming)
+{
+    const struct merge_head *standing = standing_claim(choice);
+    if (!standing)
+        return claims(choice, incoming) ? MERGE_REPLACE : MERGE_JOIN;
+    bool is_earlier = claims(choice, incoming) &&
+                      satchel_order_compare(&incoming->write->order, &standing->write->order) < 0;
+    return is_earlier ? MERGE_REPLACE : MERGE_STAY_OUT;
+}
+
+static uint32_t pick(const struct merge_choice *choice)
+{
+    const struct merge_head *standing = standing_claim(choice);
+    return standing ? (uint32_t)(standing - choice->heads) : choice->count - 1;
+}
+
+static bool is_conflict(const struct merge_choice *choice, enum satchel_severity *severity)
 {
     *severity = SATCHEL_SEVERITY_NOTICE;
-    return head->value_count > 0 && head->values->type != SATCHEL_NULL;
+    return claims(choice, &choice->heads[0]);
 }
 
 const struct merge_rule merge_rule_first = {
-    .keeps_values = true, .decide = decide, .is_conflict = is_conflict};
+    .keeps_values = true, .admit = admit, .pick = pick, .is_conflict = is_conflict};

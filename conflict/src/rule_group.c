@@ -16,4 +16,4 @@
 #include "merge.h"
 
 const struct merge_rule merge_rule_group = {
-    .keeps_values = true, .decide = merge_decide_latest, .is_conflict = merge_conflict_notice};
+    .keeps_values = true, .pick = merge_pick_latest, .is_conflict = merge_conflict_notice};

@@ -10,21 +10,17 @@
  *   | insert a before insert b, both unseen | a                |
  *   | an update                             | refused at the device, and again when it is merged |
  *
- * The version keeps the earliest insert as the unit's keeper, because an even earlier one may still
- * arrive. */
+ * The version keeps the earliest insert as the unit's candidate, because an even earlier one may
+ * still arrive. */
 #include "merge.h"
 
-static enum satchel_status decide(struct merge_decision *decision)
+static enum merge_admission admit(const struct merge_choice *choice,
+                                  const struct merge_head *incoming)
 {
-    const struct merge_head *incoming = decision->incoming;
-    if (decision->keeper &&
-        satchel_order_compare(&decision->keeper->order, &incoming->write->order) < 0) {
-        decision->decided = decision->present;
-    } else {
-        decision->keeper = incoming->write;
-        decision->decided = incoming->values;
-    }
-    return SATCHEL_OK;
+    return satchel_order_compare(&choice->heads[0].write->order, &incoming->write->order) < 0
+               ? MERGE_STAY_OUT
+               : MERGE_REPLACE;
 }
 
-const struct merge_rule merge_rule_immutable = {.is_final = true, .decide = decide};
+const struct merge_rule merge_rule_immutable = {
+    .is_final = true, .admit = admit, .pick = merge_pick_earliest};

@@ -13,20 +13,30 @@
  */
 #include "merge.h"
 
-enum satchel_status merge_decide_latest(struct merge_decision *decision)
+uint32_t merge_pick_latest(const struct merge_choice *choice)
 {
-    const struct merge_head *winner = &decision->heads[decision->head_count - 1];
-    decision->keeper = winner->write;
-    decision->decided = winner->values;
-    return SATCHEL_OK;
+    return choice->count - 1;
 }
 
-bool merge_conflict_notice(const struct merge_head *head, enum satchel_severity *severity)
+uint32_t merge_pick_earliest(const struct merge_choice *choice)
 {
-    (void)head;
+    (void)choice;
+    return 0;
+}
+
+bool merge_conflict_notice(const struct merge_choice *choice, enum satchel_severity *severity)
+{
+    (void)choice;
     *severity = SATCHEL_SEVERITY_NOTICE;
     return true;
 }
 
+bool merge_conflict_review(const struct merge_choice *choice, enum satchel_severity *severity)
+{
+    (void)choice;
+    *severity = SATCHEL_SEVERITY_REVIEW;
+    return true;
+}
+
 const struct merge_rule merge_rule_lww = {
-    .keeps_values = true, .decide = merge_decide_latest, .is_conflict = merge_conflict_notice};
+    .keeps_values = true, .pick = merge_pick_latest, .is_conflict = merge_conflict_notice};

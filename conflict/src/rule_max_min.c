@@ -15,27 +15,27 @@
  * 30 has 10. */
 #include "merge.h"
 
-static enum satchel_status decide(struct merge_decision *decision, int sign)
+static enum satchel_status combine(struct merge_combination *combination, int sign)
 {
-    const struct satchel_value *incoming = decision->incoming->values;
-    const struct satchel_value *present = decision->present;
+    const struct satchel_value *incoming = combination->operation;
+    const struct satchel_value *present = &combination->decided;
     bool wins =
-        !decision->was_touched || present->type == SATCHEL_NULL ||
+        !combination->work->was_touched || present->type == SATCHEL_NULL ||
         (incoming->type != SATCHEL_NULL && satchel_value_compare(incoming, present) * sign > 0);
-    decision->decided = wins ? incoming : present;
-    decision->keeper = NULL;
-    return SATCHEL_OK;
+    return wins ? satchel_value_copy(combination->work->state->arena, incoming,
+                                     &combination->decided)
+                : SATCHEL_OK;
 }
 
-static enum satchel_status decide_max(struct merge_decision *decision)
+static enum satchel_status combine_max(struct merge_combination *combination)
 {
-    return decide(decision, 1);
+    return combine(combination, 1);
 }
 
-static enum satchel_status decide_min(struct merge_decision *decision)
+static enum satchel_status combine_min(struct merge_combination *combination)
 {
-    return decide(decision, -1);
+    return combine(combination, -1);
 }
 
-const struct merge_rule merge_rule_max = {.decide = decide_max};
-const struct merge_rule merge_rule_min = {.decide = decide_min};
+const struct merge_rule merge_rule_max = {.combine = combine_max};
+const struct merge_rule merge_rule_min = {.combine = combine_min};

@@ -4,21 +4,11 @@
 const char *satchel_rule_name(enum satchel_rule rule)
 {
     static const char *const spellings[] = {
-#define SPELLING(name, spelling, built) spelling,
+#define SPELLING(name, spelling) spelling,
         SATCHEL_RULE_TABLE(SPELLING)
 #undef SPELLING
     };
     return (unsigned)rule < SATCHEL_RULE_COUNT ? spellings[rule] + 1 : "unknown";
-}
-
-bool satchel_rule_is_built(enum satchel_rule rule)
-{
-    static const bool built_rules[] = {
-#define BUILT(name, spelling, built) built,
-        SATCHEL_RULE_TABLE(BUILT)
-#undef BUILT
-    };
-    return (unsigned)rule < SATCHEL_RULE_COUNT && built_rules[rule];
 }
 
 const struct merge_rule *merge_rule_of(enum satchel_rule rule)
@@ -33,8 +23,19 @@ const struct merge_rule *merge_rule_of(enum satchel_rule rule)
     case SATCHEL_RULE_MIN: return &merge_rule_min;
     case SATCHEL_RULE_FIRST: return &merge_rule_first;
     case SATCHEL_RULE_COUNTER: return &merge_rule_counter;
-    default: return NULL;
+    case SATCHEL_RULE_SET: return &merge_rule_set;
+    case SATCHEL_RULE_MAP: return &merge_rule_map;
+    case SATCHEL_RULE_TEXT3: return &merge_rule_text3;
+    case SATCHEL_RULE_SERVER: return &merge_rule_server;
+    case SATCHEL_RULE_KEY:
+    case SATCHEL_RULE_KEY_WEAK: return &merge_rule_key;
+    case SATCHEL_RULE_FOLLOWS: return &merge_rule_follows;
+    case SATCHEL_RULE_STATE: return &merge_rule_state;
+    case SATCHEL_RULE_AUTHORITY: return &merge_rule_authority;
+    case SATCHEL_RULE_CLAIM: return &merge_rule_claim;
+    case SATCHEL_RULE_COUNT: break;
     }
+    return NULL;
 }
 
 const char *satchel_outcome_name(enum satchel_outcome outcome)

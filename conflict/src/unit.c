@@ -1,33 +1,8 @@
-/* Owns the merge of one live write into the units it writes: which heads remain, what the rule
- * decides, which values the version keeps. Knows neither deletes nor any particular rule. */
+/* Owns the merge of one live write into the units it writes: which heads and candidates remain,
+ * what the rule decides. Knows neither deletes nor any particular rule. */
 #include "merge.h"
 
-enum satchel_status merge_unit_columns(const struct satchel_table_rules *rules, uint32_t unit,
-                                       struct satchel_arena *arena, uint32_t *single,
-                                       const uint32_t **columns, uint32_t *count)
-{
-    if (rules->columns[unit].rule != SATCHEL_RULE_GROUP) {
-        *single = unit;
-        *columns = single;
-        *count = 1;
-        return SATCHEL_OK;
-    }
-    uint32_t found = 0;
-    for (uint32_t i = unit; i < rules->column_count; i++)
-        found += rules->columns[i].unit == unit;
-    uint32_t *list = SATCHEL_ARENA_ARRAY(arena, uint32_t, found);
-    if (!list)
-        return SATCHEL_NOMEM;
-    found = 0;
-    for (uint32_t i = unit; i < rules->column_count; i++)
-        if (rules->columns[i].unit == unit)
-            list[found++] = i;
-    *columns = list;
-    *count = found;
-    return SATCHEL_OK;
-}
-
-static const struct satchel_field *find_field(const struct satchel_write *write, uint32_t column)
+const struct satchel_field *merge_find_field(const struct satchel_write *write, uint32_t column)
 {
     uint32_t low = 0, high = write->field_count;
     while (low < high) {
@@ -39,13 +14,6 @@ static const struct satchel_field *find_field(const struct satchel_write *write,
     }
     return low < write->field_count && write->fields[low].column == column ? &write->fields[low]
                                                                            : NULL;
-}
-
-const struct satchel_value *merge_written_value(const struct satchel_table_rules *rules,
-                                                const struct satchel_write *write, uint32_t column)
-{
-    const struct satchel_field *field = find_field(write, column);
-    return field ? &field->value : &rules->columns[column].default_value;
 }
 
 bool merge_field_is_default(const struct satchel_table_rules *rules,
@@ -66,183 +34,194 @@ void merge_state_reset(struct merge_state *state)
             state->values[i] = state->rules->columns[i].default_value;
 }
 
-/* ---- one unit ---- */
-
-struct unit {
-    struct merge_state *state;
-    const struct merge_rule *rule;
-    uint32_t number;
-    uint32_t single;
-    const uint32_t *columns;
-    uint32_t column_count;
-    struct satchel_value *present;
-    struct merge_head *heads; /* room for one more */
-    uint32_t head_count;
-    const struct merge_write *keeper;
-    bool was_touched;
-};
-
-static bool values_equal(const struct satchel_value *a, const struct satchel_value *b,
-                         uint32_t count)
+const struct satchel_machine *merge_machine(const struct satchel_row_context *context,
+                                            const struct satchel_column_rules *column)
 {
-    for (uint32_t i = 0; i < count; i++)
-        if (!satchel_value_equal(&a[i], &b[i]))
-            return false;
-    return true;
+    if (column->rule != SATCHEL_RULE_STATE || !context || column->machine >= context->machine_count)
+        return NULL;
+    return &context->machines[column->machine];
 }
 
-static bool is_at_default(const struct unit *unit, const struct satchel_value *values)
-{
-    for (uint32_t i = 0; i < unit->column_count; i++)
-        if (!satchel_value_equal(&values[i],
-                                 &unit->state->rules->columns[unit->columns[i]].default_value))
-            return false;
-    return true;
-}
+/* ---- what a write says ---- */
 
-/* Gives a head its values in full: the row's present ones if it has none of its own, defaults for
- * columns that joined the unit after it was written. */
-static enum satchel_status fill_head(const struct unit *unit, struct merge_head *head)
+enum satchel_status merge_written_value(const struct merge_state *state,
+                                        const struct satchel_write *write, uint32_t column,
+                                        struct satchel_value *out)
 {
-    if (!head->values) {
-        head->values = unit->present;
-    } else if (head->value_count < unit->column_count) {
-        struct satchel_value *values =
-            SATCHEL_ARENA_ARRAY(unit->state->arena, struct satchel_value, unit->column_count);
-        if (!values)
-            return SATCHEL_NOMEM;
-        for (uint32_t i = 0; i < unit->column_count; i++)
-            values[i] = i < head->value_count
-                            ? head->values[i]
-                            : unit->state->rules->columns[unit->columns[i]].default_value;
-        head->values = values;
+    const struct satchel_column_rules *of = &state->rules->columns[column];
+    const struct satchel_field *field = merge_find_field(write, column);
+    const struct satchel_row_context *context = state->context;
+    *out = field ? field->value : of->default_value;
+    if (!field)
+        return SATCHEL_OK;
+    if (of->rule == SATCHEL_RULE_STATE) {
+        struct satchel_value before;
+        return merge_state_step(write->kind, &field->value, state->arena, &before, out);
     }
-    head->value_count = unit->column_count;
+    if (of->rule == SATCHEL_RULE_KEY && out->type == SATCHEL_BLOB)
+        out->type = SATCHEL_TEXT; /* set apart: the key stays what it says */
+    struct satchel_value resolved;
+    if (of->is_reference && context && context->resolve &&
+        context->resolve(context->resolve_context, column, out, &resolved))
+        *out = resolved;
     return SATCHEL_OK;
 }
 
-/* Reads a unit out of the state, by its record or by the convention for units without one. */
-static enum satchel_status load(struct unit *unit, struct merge_state *state, uint32_t number)
+bool merge_writes_leader(const struct satchel_table_rules *rules, const struct satchel_write *write,
+                         uint32_t unit)
 {
-    *unit = (struct unit){.state = state,
-                          .number = number,
-                          .rule = merge_rule_of(state->rules->columns[number].rule)};
-    enum satchel_status status = merge_unit_columns(
-        state->rules, number, state->arena, &unit->single, &unit->columns, &unit->column_count);
-    if (status != SATCHEL_OK)
-        return status;
-    unit->present = SATCHEL_ARENA_ARRAY(state->arena, struct satchel_value, unit->column_count);
-    if (!unit->present)
-        return SATCHEL_NOMEM;
-    for (uint32_t i = 0; i < unit->column_count; i++)
-        unit->present[i] = state->values[unit->columns[i]];
-
-    const struct merge_unit *record = merge_version_find(state->version, number);
-    const struct merge_head base = {.write = state->version->base};
-    const struct merge_head *heads = &base;
-    if (record) {
-        unit->was_touched = true;
-        unit->keeper = record->keeper;
-        unit->head_count = record->head_count;
-        heads = record->heads;
-    } else if (base.write && !is_at_default(unit, unit->present)) {
-        unit->was_touched = true;
-        unit->keeper = base.write;
-        unit->head_count = 1;
+    if (write->kind == SATCHEL_OP_INSERT || !rules->columns[unit].has_followers)
+        return true;
+    for (uint32_t i = 0; i < write->field_count; i++) {
+        const struct satchel_column_rules *column = &rules->columns[write->fields[i].column];
+        if (column->unit == unit && column->rule != SATCHEL_RULE_FOLLOWS)
+            return true;
     }
-    unit->heads = SATCHEL_ARENA_ARRAY(state->arena, struct merge_head, unit->head_count + 1);
-    if (!unit->heads)
+    return false;
+}
+
+/* ---- one unit ---- */
+
+static bool may_borrow(const struct satchel_value *value)
+{
+    return value->type == SATCHEL_TEXT || value->type == SATCHEL_BLOB;
+}
+
+/* The write as a head, its values in full and owned by the arena if they stay. */
+static enum satchel_status make_head(const struct merge_work *work,
+                                     const struct satchel_write *write,
+                                     const struct merge_write *kept, bool stays,
+                                     struct merge_head *out)
+{
+    struct merge_state *state = work->state;
+    struct satchel_value *values =
+        SATCHEL_ARENA_ARRAY(state->arena, struct satchel_value, work->column_count);
+    if (!values)
         return SATCHEL_NOMEM;
-    for (uint32_t i = 0; i < unit->head_count; i++) {
-        unit->heads[i] = heads[i];
-        if (unit->rule->keeps_values)
-            status = fill_head(unit, &unit->heads[i]);
+    for (uint32_t i = 0; i < work->column_count; i++) {
+        enum satchel_status status =
+            merge_written_value(state, write, work->columns[i], &values[i]);
+        if (status == SATCHEL_OK && stays && may_borrow(&values[i]))
+            status = satchel_value_copy(state->arena, &values[i], &values[i]);
         if (status != SATCHEL_OK)
             return status;
     }
+    *out = (struct merge_head){.write = kept, .values = values, .value_count = work->column_count};
     return SATCHEL_OK;
 }
 
-/* heads' = { h in heads : the write has not seen h } + { the write } */
-static uint32_t advance_heads(const struct merge_sight *sight, uint32_t number,
-                              struct merge_head *heads, uint32_t head_count,
-                              const struct satchel_write *write, const struct merge_head *incoming)
+/* From here on the candidates are not simply the heads. */
+static enum satchel_status part_candidates(struct merge_work *work)
 {
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < head_count; i++)
-        if (!merge_saw_unit(sight, write, number, merge_target_kept(heads[i].write)))
-            heads[kept++] = heads[i];
-    uint32_t place = kept;
-    while (place > 0 &&
-           satchel_order_compare(&heads[place - 1].write->order, &incoming->write->order) > 0)
-        place--;
-    memmove(heads + place + 1, heads + place, (kept - place) * sizeof *heads);
-    heads[place] = *incoming;
-    return kept + 1;
+    struct merge_unit *record = &work->record;
+    if (record->has_candidates)
+        return SATCHEL_OK;
+    record->candidates =
+        SATCHEL_ARENA_ARRAY(work->state->arena, struct merge_head, record->head_count + 1);
+    if (!record->candidates)
+        return SATCHEL_NOMEM;
+    if (record->head_count)
+        memcpy(record->candidates, record->heads, record->head_count * sizeof *record->heads);
+    record->candidate_count = record->head_count;
+    record->has_candidates = true;
+    return SATCHEL_OK;
 }
 
-/* Puts the unit back into the state: the decided values, and a record unless the convention holds.
- */
-static enum satchel_status store(struct unit *unit, const struct satchel_value *decided)
+static enum merge_admission admission(const struct merge_work *work,
+                                      const struct merge_head *incoming)
 {
-    struct merge_state *state = unit->state;
-    for (uint32_t i = 0; i < unit->column_count; i++)
-        state->values[unit->columns[i]] = decided[i];
-    for (uint32_t i = 0; i < unit->head_count; i++) {
-        struct merge_head *head = &unit->heads[i];
-        if (!unit->rule->keeps_values || values_equal(head->values, decided, unit->column_count)) {
-            head->values = NULL;
-            head->value_count = 0;
-        }
+    uint32_t count;
+    const struct merge_head *choices = merge_work_choices(work, &count);
+    if (count == 0 || !choices[0].write)
+        return MERGE_REPLACE;
+    if (!work->rule->admit)
+        return MERGE_JOIN;
+    const struct merge_choice choice = {.heads = choices,
+                                        .count = count,
+                                        .leader = work->leader,
+                                        .column = &work->state->rules->columns[work->number]};
+    return work->rule->admit(&choice, incoming);
+}
+
+/* The candidates after a write that counts; before the heads advance. */
+static enum satchel_status advance_candidates(struct merge_work *work,
+                                              const struct satchel_write *write,
+                                              const struct merge_head *incoming)
+{
+    struct merge_unit *record = &work->record;
+    enum merge_admission admitted = admission(work, incoming);
+    if (admitted == MERGE_JOIN && !record->has_candidates)
+        return SATCHEL_OK; /* as the heads */
+    enum satchel_status status = part_candidates(work);
+    if (status != SATCHEL_OK)
+        return status;
+    if (admitted == MERGE_REPLACE) {
+        record->candidates[0] = *incoming;
+        record->candidate_count = 1;
+    } else if (admitted == MERGE_JOIN) {
+        record->candidate_count =
+            merge_heads_advance(&work->state->sight, work->number, record->candidates,
+                                record->candidate_count, write, incoming);
     }
-    const struct merge_write *base = state->version->base;
-    bool is_plain = base && unit->head_count == 1 && unit->heads[0].write == base &&
-                    !unit->heads[0].values && (!unit->keeper || unit->keeper == base) &&
-                    !is_at_default(unit, decided);
-    if (is_plain) {
-        merge_version_drop(state->version, unit->number);
-        return SATCHEL_OK;
-    }
-    const struct merge_unit record = {unit->number, unit->head_count, unit->heads, unit->keeper};
-    return merge_version_put(state->version, state->arena, &record);
+    return SATCHEL_OK;
+}
+
+static enum satchel_status pick(struct merge_work *work, const struct satchel_write *write,
+                                const struct merge_head *incoming, bool counts)
+{
+    struct merge_unit *record = &work->record;
+    enum satchel_status status =
+        counts ? advance_candidates(work, write, incoming) : part_candidates(work);
+    if (status != SATCHEL_OK)
+        return status;
+    record->head_count = merge_heads_advance(&work->state->sight, work->number, record->heads,
+                                             record->head_count, write, incoming);
+    if (!counts)
+        return merge_work_store(work, work->present);
+    uint32_t count;
+    const struct merge_head *choices = merge_work_choices(work, &count);
+    if (work->rule->is_text && count > 1 && !work->state->history)
+        return SATCHEL_NEED_TIMELINE;
+    return merge_work_store(work, choices[merge_work_pick(work, choices, count)].values);
+}
+
+static enum satchel_status combine(struct merge_work *work, const struct satchel_write *write,
+                                   const struct merge_head *incoming, bool counts)
+{
+    struct merge_unit *record = &work->record;
+    struct merge_combination combination = {.work = work,
+                                            .write = write,
+                                            .kept = incoming->write,
+                                            .operation = incoming->values,
+                                            .decided = work->present[0]};
+    enum satchel_status status = counts ? work->rule->combine(&combination) : SATCHEL_OK;
+    if (status != SATCHEL_OK)
+        return status;
+    record->head_count = merge_heads_advance(&work->state->sight, work->number, record->heads,
+                                             record->head_count, write, incoming);
+    return merge_work_store(work, &combination.decided);
 }
 
 static enum satchel_status merge_unit(struct merge_state *state, const struct satchel_write *write,
-                                      const struct merge_write *kept, uint32_t number)
+                                      const struct merge_write *kept, uint32_t number, bool counts)
 {
-    struct unit unit;
-    enum satchel_status status = load(&unit, state, number);
+    struct merge_work work;
+    struct merge_head incoming;
+    enum satchel_status status = merge_work_load(&work, state, number);
     if (status != SATCHEL_OK)
         return status;
-    struct satchel_value *values =
-        SATCHEL_ARENA_ARRAY(state->arena, struct satchel_value, unit.column_count);
-    if (!values)
-        return SATCHEL_NOMEM;
-    for (uint32_t i = 0; i < unit.column_count; i++)
-        values[i] = *merge_written_value(state->rules, write, unit.columns[i]);
-    const struct merge_head incoming = {kept, values, unit.column_count};
-    unit.head_count =
-        advance_heads(&state->sight, number, unit.heads, unit.head_count, write, &incoming);
-
-    struct merge_decision decision = {.heads = unit.heads,
-                                      .head_count = unit.head_count,
-                                      .was_touched = unit.was_touched,
-                                      .present = unit.present,
-                                      .incoming = &incoming,
-                                      .arena = state->arena,
-                                      .keeper = unit.keeper};
-    status = unit.rule->decide(&decision);
+    if (!merge_writes_leader(state->rules, write, number))
+        return merge_followers(&work, write, kept, counts);
+    if (state->rules->columns[number].has_followers)
+        status = merge_followers_seen(&work, write);
+    if (status == SATCHEL_OK)
+        status = make_head(&work, write, kept, !counts || work.rule->pick || work.rule->has_items,
+                           &incoming);
     if (status != SATCHEL_OK)
         return status;
-    unit.keeper = decision.keeper;
-    /* The write's bytes are borrowed; what stays of them must not be. */
-    bool stays = unit.rule->keeps_values || decision.decided == values;
-    for (uint32_t i = 0; stays && i < unit.column_count; i++) {
-        status = satchel_value_copy(state->arena, &values[i], &values[i]);
-        if (status != SATCHEL_OK)
-            return status;
-    }
-    return store(&unit, decision.decided);
+    incoming.is_frozen = !counts;
+    return work.rule->pick ? pick(&work, write, &incoming, counts)
+                           : combine(&work, write, &incoming, counts);
 }
 
 /* ---- all units of a write ---- */
@@ -252,14 +231,25 @@ static enum satchel_status merge_unit(struct merge_state *state, const struct sa
 static bool is_unit_done(const struct satchel_table_rules *rules, const struct satchel_write *write,
                          uint32_t index)
 {
-    const struct satchel_column_rules *column = &rules->columns[write->fields[index].column];
-    if (column->rule != SATCHEL_RULE_GROUP)
+    uint32_t unit = rules->columns[write->fields[index].column].unit;
+    const struct satchel_column_rules *leader = &rules->columns[unit];
+    if (leader->rule != SATCHEL_RULE_GROUP && !leader->has_followers)
         return false;
     for (uint32_t i = 0; i < index; i++)
-        if (rules->columns[write->fields[i].column].unit == column->unit &&
+        if (rules->columns[write->fields[i].column].unit == unit &&
             !merge_field_is_default(rules, write, &write->fields[i]))
             return true;
     return false;
+}
+
+static enum satchel_status merge_into(struct merge_state *state, const struct satchel_write *write,
+                                      const struct merge_write *kept, uint32_t unit,
+                                      enum merge_pass pass)
+{
+    bool counts = pass == MERGE_ALL || merge_counts(state, write, unit);
+    if (pass != MERGE_ALL && counts != (pass == MERGE_COUNTING))
+        return SATCHEL_OK;
+    return merge_unit(state, write, kept, unit, counts);
 }
 
 /* An insert is also a head of the row itself: a delete must have seen it even if it wrote no field.
@@ -282,24 +272,47 @@ static enum satchel_status merge_existence(struct merge_state *state,
         return SATCHEL_NOMEM;
     memcpy(heads, before, count * sizeof *heads);
     const struct merge_head incoming = {.write = kept};
-    count = advance_heads(&state->sight, SATCHEL_COLUMN_ROW, heads, count, write, &incoming);
-    const struct merge_unit changed = {SATCHEL_COLUMN_ROW, count, heads, NULL};
+    count = merge_heads_advance(&state->sight, SATCHEL_COLUMN_ROW, heads, count, write, &incoming);
+    const struct merge_unit changed = {
+        .unit = SATCHEL_COLUMN_ROW, .head_count = count, .heads = heads};
     return merge_version_put(version, state->arena, &changed);
 }
 
-enum satchel_status merge_state_write(struct merge_state *state, const struct satchel_write *write)
+/* Sets and maps that an insert leaves out: it adds what the default holds. For the base that is
+ * what a unit without a record means. */
+static enum satchel_status merge_default_items(struct merge_state *state,
+                                               const struct satchel_write *write,
+                                               const struct merge_write *kept, enum merge_pass pass)
 {
-    const struct merge_write *kept = merge_write_keep(state->arena, write);
-    if (!kept)
-        return SATCHEL_NOMEM;
     enum satchel_status status = SATCHEL_OK;
-    if (write->kind == SATCHEL_OP_INSERT)
+    for (uint32_t i = 0; status == SATCHEL_OK && i < state->rules->column_count; i++) {
+        const struct satchel_column_rules *column = &state->rules->columns[i];
+        if (column->default_value.type != SATCHEL_TEXT || column->in_key ||
+            !merge_rule_of(column->rule)->has_items)
+            continue;
+        const struct satchel_field *field = merge_find_field(write, i);
+        bool is_written = field && !merge_field_is_default(state->rules, write, field);
+        bool is_implied = state->version->base == kept && !merge_version_find(state->version, i);
+        if (!is_written && !is_implied)
+            status = merge_into(state, write, kept, i, pass);
+    }
+    return status;
+}
+
+enum satchel_status merge_state_write(struct merge_state *state, const struct satchel_write *write,
+                                      const struct merge_write *kept, enum merge_pass pass)
+{
+    enum satchel_status status = SATCHEL_OK;
+    if (write->kind == SATCHEL_OP_INSERT && pass != MERGE_FROZEN)
         status = merge_existence(state, write, kept);
+    if (status == SATCHEL_OK && write->kind == SATCHEL_OP_INSERT)
+        status = merge_default_items(state, write, kept, pass);
     for (uint32_t i = 0; status == SATCHEL_OK && i < write->field_count; i++) {
         const struct satchel_field *field = &write->fields[i];
         if (!merge_field_is_default(state->rules, write, field) &&
             !is_unit_done(state->rules, write, i))
-            status = merge_unit(state, write, kept, state->rules->columns[field->column].unit);
+            status =
+                merge_into(state, write, kept, state->rules->columns[field->column].unit, pass);
     }
     return status;
 }

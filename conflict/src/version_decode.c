@@ -2,6 +2,8 @@
  * count is bounded by the bytes that are left, every index by its table, every order is checked. */
 #include "codec.h"
 
+#include <satchel/json_reader.h>
+
 #define STAMP_MS_LIMIT ((uint64_t)1 << 48)
 
 /* The first failure is kept; what follows reads zeros. */
@@ -172,6 +174,7 @@ static void take_write(struct decoder *decoder, struct merge_write *write, uint6
         fail(decoder, SATCHEL_CORRUPT);
     write->order.stamp = ms << 16 | counter;
     write->order.part = bits & CODEC_WRITE_PART ? take_bounded(decoder, UINT32_MAX) : 0;
+    write->member = bits & CODEC_WRITE_MEMBER ? take_bounded(decoder, UINT32_MAX) : 0;
     take_positions(decoder, bits >> CODEC_WRITE_POSITIONS_SHIFT, write);
     if (bits & CODEC_WRITE_ROLE)
         write->role = take_span(decoder);
@@ -212,63 +215,155 @@ static const struct merge_write *write_at(struct decoder *decoder, uint64_t inde
 
 /* ---- units and deletes ---- */
 
-/* `value_count` 0: heads without values and without the bit that announces them. */
-static void take_heads(struct decoder *decoder, struct merge_unit *unit, bool with_bit,
-                       uint32_t value_count)
+static struct satchel_value *take_values(struct decoder *decoder, uint32_t count)
 {
-    if (unit->head_count > decoder->left)
+    if (count == 0 || count > decoder->left) {
         fail(decoder, SATCHEL_CORRUPT);
-    if (decoder->status != SATCHEL_OK || unit->head_count == 0)
-        return;
-    unit->heads = allocate(decoder, unit->head_count, sizeof *unit->heads);
-    for (uint32_t i = 0; i < unit->head_count && decoder->status == SATCHEL_OK; i++) {
-        uint64_t bits = take_varint(decoder);
-        unit->heads[i].write = write_at(decoder, with_bit ? bits >> 1 : bits);
-        if (i > 0 && unit->heads[i].write <= unit->heads[i - 1].write)
-            fail(decoder, SATCHEL_CORRUPT);
-        if (!with_bit || !(bits & 1) || decoder->status != SATCHEL_OK)
-            continue;
-        if (value_count == 0 || value_count > decoder->left) {
-            fail(decoder, SATCHEL_CORRUPT);
-            return;
-        }
-        struct satchel_value *values = allocate(decoder, value_count, sizeof *values);
-        for (uint32_t j = 0; j < value_count && decoder->status == SATCHEL_OK; j++)
-            values[j] = take_value(decoder);
-        unit->heads[i].values = values;
-        unit->heads[i].value_count = value_count;
+        return NULL;
     }
+    struct satchel_value *values = allocate(decoder, count, sizeof *values);
+    for (uint32_t i = 0; values && i < count && decoder->status == SATCHEL_OK; i++)
+        values[i] = take_value(decoder);
+    return values;
+}
+
+static void take_tops(struct decoder *decoder, struct merge_head *head)
+{
+    uint32_t count = take_count(decoder, 2, UINT32_MAX);
+    if (count == 0)
+        fail(decoder, SATCHEL_CORRUPT);
+    if (decoder->status != SATCHEL_OK)
+        return;
+    struct merge_top *tops = allocate(decoder, count, sizeof *tops);
+    for (uint32_t i = 0; tops && i < count && decoder->status == SATCHEL_OK; i++) {
+        tops[i].column = take_bounded(decoder, SATCHEL_COLUMNS_MAX - 1);
+        uint64_t bits = take_varint(decoder);
+        tops[i].write = write_at(decoder, bits >> 1);
+        if (bits & 1)
+            tops[i].value = take_values(decoder, 1);
+        if (i > 0 && (tops[i].column < tops[i - 1].column ||
+                      (tops[i].column == tops[i - 1].column && tops[i].write <= tops[i - 1].write)))
+            fail(decoder, SATCHEL_CORRUPT);
+    }
+    head->tops = tops;
+    head->top_count = count;
+}
+
+static void take_head(struct decoder *decoder, struct merge_head *head, uint32_t value_count)
+{
+    uint64_t bits = take_varint(decoder);
+    uint32_t more =
+        bits & CODEC_HEAD_MORE ? take_bounded(decoder, CODEC_HEAD_FROZEN | CODEC_HEAD_TOPS) : 0;
+    uint64_t index = bits >> CODEC_HEAD_SHIFT;
+    if (index > 0)
+        head->write = write_at(decoder, index - 1);
+    head->is_frozen = more & CODEC_HEAD_FROZEN;
+    if (bits & CODEC_HEAD_VALUES) {
+        head->values = take_values(decoder, value_count);
+        head->value_count = value_count;
+    }
+    if (more & CODEC_HEAD_TOPS)
+        take_tops(decoder, head);
+}
+
+/* Ascending; only the first of the candidates may be the defaults. */
+static struct merge_head *take_heads(struct decoder *decoder, uint32_t count, uint32_t value_count,
+                                     bool are_candidates)
+{
+    if (count > decoder->left)
+        fail(decoder, SATCHEL_CORRUPT);
+    if (decoder->status != SATCHEL_OK || count == 0)
+        return NULL;
+    struct merge_head *heads = allocate(decoder, count, sizeof *heads);
+    for (uint32_t i = 0; heads && i < count && decoder->status == SATCHEL_OK; i++) {
+        take_head(decoder, &heads[i], value_count);
+        if ((!heads[i].write && !are_candidates) ||
+            (i > 0 && heads[i].write <= heads[i - 1].write) || (!heads[i].write && count > 1))
+            fail(decoder, SATCHEL_CORRUPT);
+    }
+    return heads;
+}
+
+static void take_item(struct decoder *decoder, struct merge_item *item)
+{
+    item->name = take_span(decoder);
+    item->entry_count = take_count(decoder, 1, decoder->write_count);
+    if (item->entry_count == 0 || item->name.size == 0)
+        fail(decoder, SATCHEL_CORRUPT);
+    if (decoder->status != SATCHEL_OK)
+        return;
+    item->entries = allocate(decoder, item->entry_count, sizeof *item->entries);
+    for (uint32_t i = 0; item->entries && i < item->entry_count && decoder->status == SATCHEL_OK;
+         i++) {
+        struct merge_entry *entry = &item->entries[i];
+        uint64_t bits = take_varint(decoder);
+        entry->write = write_at(decoder, bits >> CODEC_ENTRY_SHIFT);
+        entry->has_value = bits & CODEC_ENTRY_VALUE;
+        if (bits & CODEC_ENTRY_BYTES)
+            entry->value = take_span(decoder);
+        if (i > 0 && entry->write <= item->entries[i - 1].write)
+            fail(decoder, SATCHEL_CORRUPT);
+    }
+}
+
+static void take_items(struct decoder *decoder, struct merge_unit *unit)
+{
+    uint32_t count = take_count(decoder, 3, UINT32_MAX);
+    if (count == 0)
+        fail(decoder, SATCHEL_CORRUPT);
+    if (decoder->status != SATCHEL_OK)
+        return;
+    unit->items = allocate(decoder, count, sizeof *unit->items);
+    for (uint32_t i = 0; unit->items && i < count && decoder->status == SATCHEL_OK; i++) {
+        take_item(decoder, &unit->items[i]);
+        if (decoder->status == SATCHEL_OK && i > 0 &&
+            satchel_json_compare(unit->items[i - 1].name, unit->items[i].name) >= 0)
+            fail(decoder, SATCHEL_CORRUPT);
+    }
+    unit->item_count = count;
 }
 
 static void take_unit(struct decoder *decoder, struct merge_unit *unit)
 {
     uint64_t bits = take_varint(decoder);
-    uint64_t keeper = bits & CODEC_KEEPER_MASK;
     uint32_t value_count = 0;
-    if (keeper > CODEC_KEEPER_FOLLOWS || bits >> 3 > decoder->write_count ||
-        (keeper == CODEC_KEEPER_LAST && bits >> 3 == 0)) {
+    if (bits >> CODEC_UNIT_SHIFT > decoder->write_count) {
         fail(decoder, SATCHEL_CORRUPT);
         return;
     }
-    unit->head_count = (uint32_t)(bits >> 3);
-    if (keeper == CODEC_KEEPER_FOLLOWS)
-        unit->keeper = write_at(decoder, take_varint(decoder));
     if (bits & CODEC_UNIT_VALUES)
         value_count = take_bounded(decoder, SATCHEL_COLUMNS_MAX);
-    take_heads(decoder, unit, true, value_count);
-    if (keeper == CODEC_KEEPER_LAST && decoder->status == SATCHEL_OK)
-        unit->keeper = unit->heads[unit->head_count - 1].write;
+    unit->head_count = (uint32_t)(bits >> CODEC_UNIT_SHIFT);
+    unit->heads = take_heads(decoder, unit->head_count, value_count, false);
+    unit->has_candidates = bits & CODEC_UNIT_CANDIDATES;
+    if (unit->has_candidates) {
+        unit->candidate_count = take_bounded(decoder, (uint64_t)decoder->write_count + 1);
+        unit->candidates = take_heads(decoder, unit->candidate_count, value_count, true);
+    }
+    if (bits & CODEC_UNIT_ITEMS)
+        take_items(decoder, unit);
+}
+
+static void take_row(struct decoder *decoder, struct merge_unit *row)
+{
+    row->head_count = take_count(decoder, 1, decoder->write_count);
+    if (row->head_count == 0)
+        fail(decoder, SATCHEL_CORRUPT);
+    if (decoder->status != SATCHEL_OK)
+        return;
+    row->heads = allocate(decoder, row->head_count, sizeof *row->heads);
+    for (uint32_t i = 0; row->heads && i < row->head_count && decoder->status == SATCHEL_OK; i++) {
+        row->heads[i].write = write_at(decoder, take_varint(decoder));
+        if (i > 0 && row->heads[i].write <= row->heads[i - 1].write)
+            fail(decoder, SATCHEL_CORRUPT);
+    }
 }
 
 static void take_units(struct decoder *decoder, struct satchel_version *version, uint32_t flags)
 {
     struct merge_unit row = {.unit = SATCHEL_COLUMN_ROW};
-    if (flags & CODEC_ROW) {
-        row.head_count = take_count(decoder, 1, decoder->write_count);
-        if (row.head_count == 0)
-            fail(decoder, SATCHEL_CORRUPT);
-        take_heads(decoder, &row, false, 0);
-    }
+    if (flags & CODEC_ROW)
+        take_row(decoder, &row);
     uint32_t count = flags & CODEC_UNITS ? take_count(decoder, 2, SATCHEL_COLUMNS_MAX) : 0;
     if (decoder->status != SATCHEL_OK || (count == 0 && row.head_count == 0))
         return;
@@ -309,6 +404,65 @@ static void take_deletes(struct decoder *decoder, struct satchel_version *versio
         version->survivor = write_at(decoder, survivor - 1);
 }
 
+static void take_freeze(struct decoder *decoder, struct satchel_freeze *freeze)
+{
+    freeze->order.device = take_id(decoder);
+    freeze->order.number = take_varint(decoder);
+    freeze->order.stamp = take_varint(decoder);
+    freeze->order.part = take_bounded(decoder, UINT32_MAX);
+    uint32_t count = take_count(decoder, 2, SATCHEL_VECTOR_COUNT_MAX);
+    if (decoder->status != SATCHEL_OK || count == 0)
+        return;
+    struct satchel_position *items = allocate(decoder, count, sizeof *items);
+    for (uint32_t i = 0; items && i < count && decoder->status == SATCHEL_OK; i++) {
+        items[i].node = take_id(decoder);
+        items[i].seq = take_varint(decoder);
+        if (items[i].seq == 0 ||
+            (i > 0 && satchel_id_compare(&items[i - 1].node, &items[i].node) >= 0))
+            fail(decoder, SATCHEL_CORRUPT);
+    }
+    freeze->seen = (struct satchel_vector){items, count};
+}
+
+static void take_freezes(struct decoder *decoder, struct satchel_version *version)
+{
+    uint32_t count = take_bounded(decoder, MERGE_FREEZE_COUNT), next = 0;
+    if (count == 0)
+        fail(decoder, SATCHEL_CORRUPT);
+    if (decoder->status != SATCHEL_OK)
+        return;
+    const struct satchel_freeze **freezes = allocate(decoder, MERGE_FREEZE_COUNT, sizeof *freezes);
+    for (uint32_t i = 0; freezes && i < count && decoder->status == SATCHEL_OK; i++) {
+        uint32_t index = take_bounded(decoder, MERGE_FREEZE_COUNT - 1);
+        if (index < next)
+            fail(decoder, SATCHEL_CORRUPT);
+        struct satchel_freeze *freeze = allocate(decoder, 1, sizeof *freeze);
+        if (!freeze || decoder->status != SATCHEL_OK)
+            return;
+        take_freeze(decoder, freeze);
+        freezes[index] = freeze;
+        next = index + 1;
+    }
+    version->freezes = freezes;
+}
+
+static void take_duplicates(struct decoder *decoder, struct satchel_version *version)
+{
+    version->is_linked = true;
+    uint32_t count = take_count(decoder, 4, UINT32_MAX);
+    if (decoder->status != SATCHEL_OK || count == 0)
+        return;
+    struct merge_duplicate *duplicates = allocate(decoder, count, sizeof *duplicates);
+    for (uint32_t i = 0; duplicates && i < count && decoder->status == SATCHEL_OK; i++) {
+        duplicates[i].unit = take_bounded(decoder, SATCHEL_COLUMNS_MAX - 1);
+        duplicates[i].write = write_at(decoder, take_varint(decoder));
+        duplicates[i].winner = write_at(decoder, take_varint(decoder));
+        duplicates[i].lost = take_value(decoder);
+    }
+    version->duplicates = duplicates;
+    version->duplicate_count = count;
+}
+
 enum satchel_status satchel_version_decode(struct satchel_arena *arena, struct satchel_span bytes,
                                            const struct satchel_id_table *ids,
                                            struct satchel_version **out)
@@ -325,6 +479,10 @@ enum satchel_status satchel_version_decode(struct satchel_arena *arena, struct s
     take_units(&decoder, version, flags);
     if (flags & CODEC_DELETES)
         take_deletes(&decoder, version);
+    if (flags & CODEC_FREEZES)
+        take_freezes(&decoder, version);
+    if (flags & CODEC_LINKED)
+        take_duplicates(&decoder, version);
     if (decoder.left > 0)
         fail(&decoder, SATCHEL_CORRUPT);
     if (decoder.status == SATCHEL_OK)

@@ -31,7 +31,7 @@ enum { RULE_FORM_COUNT = sizeof rule_forms / sizeof rule_forms[0] };
 enum satchel_rule satchel_rule_of_spelling(const char *spelling)
 {
     static const char *const spellings[] = {
-#define SPELLING(name, text, built) text,
+#define SPELLING(name, text) text,
         SATCHEL_RULE_TABLE(SPELLING)
 #undef SPELLING
     };

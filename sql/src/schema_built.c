@@ -2,35 +2,11 @@
  * check, so that a schema whose mistakes are mended needs no second look. */
 #include "schema_build.h"
 
-static const char *meanwhile(enum satchel_rule rule)
-{
-    switch (rule) {
-    case SATCHEL_RULE_SET:
-    case SATCHEL_RULE_MAP:
-    case SATCHEL_RULE_TEXT3: return "use @lww, which keeps one writer's whole value";
-    case SATCHEL_RULE_SERVER: return "use @lww, and let one device at head office write it";
-    case SATCHEL_RULE_KEY:
-    case SATCHEL_RULE_KEY_WEAK:
-        return "use @lww; where two devices must make the same row, derive the primary key from "
-               "the value "
-               "with satchel_uuid5()";
-    case SATCHEL_RULE_FOLLOWS: return "put the column and its leader into one @group(name)";
-    case SATCHEL_RULE_CLAIM: return "use @lww, or @first if the earliest is to keep it";
-    default: return "use @lww";
-    }
-}
-
 static enum satchel_status refuse_modifier(struct satchel_build *build,
                                            const struct satchel_build_table *from,
                                            const struct satchel_column *column)
 {
     struct satchel_place place = satchel_build_place(from, column->name);
-    if (column->frozen)
-        return satchel_refuse(
-            build->error, place,
-            "frozen(%s) on %s.%s is not built yet; take it out and refuse late writes in "
-            "the application",
-            column->frozen, from->name, column->name);
     if (column->mask)
         return satchel_refuse(
             build->error, place,
@@ -50,12 +26,6 @@ static enum satchel_status refuse_table(struct satchel_build *build,
                                         const struct satchel_build_table *from)
 {
     const struct satchel_table *table = satchel_build_table_made(build, from);
-    enum satchel_delete_policy policy = table->rules.delete_policy;
-    if (policy == SATCHEL_DELETE_RESTRICT || policy == SATCHEL_DELETE_DELETE_WINS)
-        return satchel_refuse(build->error, from->annotation_place,
-                              "delete=%s of %s is not built yet; use delete=%s",
-                              from->annotation->policy, from->name,
-                              policy == SATCHEL_DELETE_RESTRICT ? "forbid" : "edit_wins");
     if (table->retain_days)
         return satchel_refuse(build->error, from->annotation_place,
                               "retain= of %s is not built yet; take it out, and everything is kept",
@@ -71,13 +41,7 @@ enum satchel_status satchel_build_refuse_unbuilt(struct satchel_build *build)
         enum satchel_status status = table->is_local ? SATCHEL_OK : refuse_table(build, from);
         for (uint32_t i = 0; status == SATCHEL_OK && !table->is_local && i < table->column_count;
              i++) {
-            const struct satchel_column *column = &table->columns[i];
-            if (!satchel_rule_is_built(column->rule))
-                return satchel_refuse(build->error, satchel_build_place(from, column->name),
-                                      "%s on %s.%s is not built yet; %s",
-                                      satchel_build_rule_text(build, column), from->name,
-                                      column->name, meanwhile(column->rule));
-            status = refuse_modifier(build, from, column);
+            status = refuse_modifier(build, from, &table->columns[i]);
         }
         if (status != SATCHEL_OK)
             return status;

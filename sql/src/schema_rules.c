@@ -14,7 +14,7 @@ struct satchel_place satchel_build_place(const struct satchel_build_table *table
 static const char *spelling(enum satchel_rule rule)
 {
     static const char *const spellings[] = {
-#define SPELLING(name, text, built) text,
+#define SPELLING(name, text) text,
         SATCHEL_RULE_TABLE(SPELLING)
 #undef SPELLING
     };

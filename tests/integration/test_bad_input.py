@@ -116,11 +116,11 @@ class BadInput(harness.SatchelTest):
                 ("CREATE TABLE t(id TEXT PRIMARY KEY);", "@table"),
                 ("-- @table scope=all delete=forbid\nCREATE TABLE t(id TEXT PRIMARY KEY, a TEXT -- @lwww\n);",
                  "001_bad.sql:2"),
-                ("-- @table scope=all delete=forbid\nCREATE TABLE t(id TEXT PRIMARY KEY,\n tags TEXT -- @set\n"
+                ("-- @table scope=all delete=forbid\nCREATE TABLE t(id TEXT PRIMARY KEY,\n tags TEXT -- @set @mask(hq)\n"
                  ");", "not built yet"),
                 ("-- @table scope=all delete=forbid\nCREATE TABLE t(id TEXT PRIMARY KEY, a TEXT UNIQUE);",
                  "UNIQUE"),
-                ("-- @table scope=all delete=restrict\nCREATE TABLE t(id TEXT PRIMARY KEY);", "restrict")):
+                ("-- @table scope=all delete=forbid retain=1y\nCREATE TABLE t(id TEXT PRIMARY KEY);", "retain")):
             with self.subTest(text=text):
                 (folder / "001_bad.sql").write_text(text)
                 message = self.refused("workspace", "create", "bad", "--schema", folder, "--server",

@@ -353,10 +353,6 @@ static void test_row__refuses_what_breaks_a_rule_and_stays_as_it_was(void **stat
     write = delete_of("B1", 20, "A1");
     write.field_count = 1;
     assert_int_equal(kit_merge(kit, &write), SATCHEL_REFUSED);
-    kit->columns[KIT_LWW].rule = SATCHEL_RULE_TEXT3;
-    write = update_of("B1", 20, "A1", KIT_LWW);
-    assert_int_equal(kit_merge(kit, &write), SATCHEL_REFUSED);
-    assert_non_null(strstr(kit->error.message, "@text3"));
     assert_ptr_equal(kit->row.version, version);
     assert_int_equal(kit->row.values[KIT_LWW].integer, 1);
 }

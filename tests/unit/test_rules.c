@@ -31,15 +31,12 @@ static void expect_of_two(uint32_t column, struct satchel_value early, struct sa
     }
 }
 
-static void test_rules__names_and_built_ones(void **state)
+static void test_rules__have_names(void **state)
 {
     (void)state;
     assert_string_equal(satchel_rule_name(SATCHEL_RULE_LWW), "lww");
     assert_string_equal(satchel_rule_name(SATCHEL_RULE_KEY_WEAK), "key(weak)");
     assert_string_equal(satchel_rule_name(SATCHEL_RULE_COUNT), "unknown");
-    assert_true(satchel_rule_is_built(SATCHEL_RULE_COUNTER));
-    assert_false(satchel_rule_is_built(SATCHEL_RULE_TEXT3));
-    assert_false(satchel_rule_is_built(SATCHEL_RULE_COUNT));
     assert_string_equal(satchel_outcome_name(SATCHEL_OUTCOME_MERGED), "merged");
 }
 
@@ -313,7 +310,7 @@ static void test_insert__a_default_that_varies_is_always_written(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rules__names_and_built_ones),
+        cmocka_unit_test(test_rules__have_names),
         cmocka_unit_test(test_lww__the_latest_unseen_write_wins),
         cmocka_unit_test(test_lww__equal_values_are_no_conflict),
         cmocka_unit_test(test_lww__a_write_made_knowing_the_other_wins_whatever_the_clocks_say),

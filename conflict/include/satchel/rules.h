@@ -8,30 +8,30 @@
 
 #include <satchel/value.h>
 
-/* name, spelling in the schema, built (1) or refused at deploy by name (0) */
-#define SATCHEL_RULE_TABLE(X)     \
-    X(ID, "@id", 1)               \
-    X(LWW, "@lww", 1)             \
-    X(IMMUTABLE, "@immutable", 1) \
-    X(APPEND, "@append", 1)       \
-    X(GROUP, "@group", 1)         \
-    X(MAX, "@max", 1)             \
-    X(MIN, "@min", 1)             \
-    X(FIRST, "@first", 1)         \
-    X(COUNTER, "@counter", 1)     \
-    X(SET, "@set", 0)             \
-    X(MAP, "@map", 0)             \
-    X(TEXT3, "@text3", 0)         \
-    X(SERVER, "@server", 0)       \
-    X(KEY, "@key", 0)             \
-    X(KEY_WEAK, "@key(weak)", 0)  \
-    X(FOLLOWS, "@follows", 0)     \
-    X(STATE, "@state", 0)         \
-    X(AUTHORITY, "@authority", 0) \
-    X(CLAIM, "@claim", 0)
+/* name, spelling in the schema */
+#define SATCHEL_RULE_TABLE(X)  \
+    X(ID, "@id")               \
+    X(LWW, "@lww")             \
+    X(IMMUTABLE, "@immutable") \
+    X(APPEND, "@append")       \
+    X(GROUP, "@group")         \
+    X(MAX, "@max")             \
+    X(MIN, "@min")             \
+    X(FIRST, "@first")         \
+    X(COUNTER, "@counter")     \
+    X(SET, "@set")             \
+    X(MAP, "@map")             \
+    X(TEXT3, "@text3")         \
+    X(SERVER, "@server")       \
+    X(KEY, "@key")             \
+    X(KEY_WEAK, "@key(weak)")  \
+    X(FOLLOWS, "@follows")     \
+    X(STATE, "@state")         \
+    X(AUTHORITY, "@authority") \
+    X(CLAIM, "@claim")
 
 enum satchel_rule {
-#define SATCHEL_RULE_ENUM(name, spelling, built) SATCHEL_RULE_##name,
+#define SATCHEL_RULE_ENUM(name, spelling) SATCHEL_RULE_##name,
     SATCHEL_RULE_TABLE(SATCHEL_RULE_ENUM)
 #undef SATCHEL_RULE_ENUM
         SATCHEL_RULE_COUNT
@@ -39,7 +39,6 @@ enum satchel_rule {
 
 /* "lww": the spelling without the sign. Borrowed. */
 const char *satchel_rule_name(enum satchel_rule rule);
-bool satchel_rule_is_built(enum satchel_rule rule);
 
 enum satchel_delete_policy {
     SATCHEL_DELETE_FORBID,   /* refused */
