@@ -68,7 +68,8 @@ static struct satchel_span trim(struct satchel_span text)
 
 static const char *value_refusal(const struct satchel_value *value)
 {
-    return value->type == SATCHEL_TEXT || value->type == SATCHEL_NULL ? NULL : "a @key takes text";
+    bool is_key = value->type == SATCHEL_TEXT || value->type == SATCHEL_INTEGER;
+    return is_key || value->type == SATCHEL_NULL ? NULL : "a @key takes text or an integer";
 }
 
 /* Trimmed, with wide letters and digits made narrow. */
@@ -133,7 +134,7 @@ static enum satchel_status check(const struct satchel_column_rules *column,
 {
     struct satchel_value text;
     enum satchel_status status = apply(column, operation, operation, arena, &text);
-    if (status != SATCHEL_OK || operation->type == SATCHEL_NULL)
+    if (status != SATCHEL_OK || text.type != SATCHEL_TEXT)
         return status;
     bool is_empty_blob = operation->type == SATCHEL_BLOB && operation->bytes.size == 0;
     return is_empty_blob || !satchel_span_equal(text.bytes, operation->bytes) ? SATCHEL_CORRUPT
@@ -145,7 +146,7 @@ const struct operation_rule operation_key = {
     .canonical = canonical,
     .apply = apply,
     .invert = invert,
-    .shape = "a @key takes text without spaces around it, letters and digits narrow",
+    .shape = "a @key takes an integer, or text without spaces around it, letters and digits narrow",
     .check = check};
 
 /* ---- matching ---- */
@@ -180,12 +181,29 @@ static enum satchel_status append_upper(struct satchel_span text, struct satchel
     return status;
 }
 
+static struct satchel_span write_integer(int64_t integer, char digits[24])
+{
+    uint64_t rest = integer < 0 ? 0 - (uint64_t)integer : (uint64_t)integer;
+    size_t first = 24;
+    do {
+        digits[--first] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    if (integer < 0)
+        digits[--first] = '-';
+    return satchel_span_of(digits + first, 24 - first);
+}
+
 enum satchel_status satchel_key_match(const struct satchel_value *value, struct satchel_buffer *out)
 {
-    struct satchel_span text =
-        value->type == SATCHEL_TEXT ? trim(value->bytes) : satchel_span_of("", 0);
+    char digits[24];
+    struct satchel_span text = satchel_span_of("", 0);
     size_t start = out->size;
     bool is_telephone;
+    if (value->type == SATCHEL_TEXT)
+        text = trim(value->bytes);
+    else if (value->type == SATCHEL_INTEGER)
+        text = write_integer(value->integer, digits);
     enum satchel_status status = append_upper(text, out, &is_telephone);
     if (status != SATCHEL_OK) {
         out->size = start;

@@ -353,7 +353,7 @@ static void test_value__is_refused_where_the_rule_cannot_take_it(void **state)
                  {SATCHEL_RULE_COUNTER, text(NULL)},
                  {SATCHEL_RULE_STATE, satchel_value_integer(1)},
                  {SATCHEL_RULE_STATE, text("\xff")},
-                 {SATCHEL_RULE_KEY, satchel_value_integer(1)},
+                 {SATCHEL_RULE_KEY, satchel_value_real(1)},
                  {SATCHEL_RULE_KEY, blob("x")},
                  {SATCHEL_RULE_KEY_WEAK, blob("x")}};
     const struct satchel_value old_value = satchel_value_null();
@@ -514,7 +514,8 @@ static void test_key__is_trimmed_and_narrow(void **state)
     made(SATCHEL_RULE_KEY, text("b"), text(" b "), &is_write);
     assert_false(is_write);
     assert_inverted(SATCHEL_RULE_KEY, text("a"), text("b"), text("a"));
-    assert_inverted(SATCHEL_RULE_KEY, satchel_value_integer(1), text("b"), text(NULL));
+    assert_inverted(SATCHEL_RULE_KEY, satchel_value_real(1), text("b"), text(NULL));
+    assert_value(canonical(SATCHEL_RULE_KEY, satchel_value_integer(7)), satchel_value_integer(7));
 }
 
 static void test_key__as_a_blob_sets_apart(void **state)
@@ -526,7 +527,9 @@ static void test_key__as_a_blob_sets_apart(void **state)
     assert_refused(SATCHEL_RULE_KEY, blob(" Acme"));
     assert_refused(SATCHEL_RULE_KEY, blob(""));
     assert_refused(SATCHEL_RULE_KEY, text(" Acme"));
-    assert_refused(SATCHEL_RULE_KEY, satchel_value_integer(3));
+    assert_refused(SATCHEL_RULE_KEY, satchel_value_real(3));
+    assert_null(refusal(SATCHEL_RULE_KEY, SATCHEL_OP_UPDATE, satchel_value_integer(3)));
+    assert_value(applied(SATCHEL_RULE_KEY, text(NULL), blob("3")), text("3"));
     assert_refused(SATCHEL_RULE_KEY_WEAK, blob("Acme"));
 }
 
@@ -558,7 +561,11 @@ static void test_key__matches_what_names_one_thing(void **state)
     assert_match(text(""), "");
     assert_match(text("  "), "");
     assert_match(text(NULL), "");
-    assert_match(satchel_value_integer(12345), "");
+    assert_match(satchel_value_integer(0), "0");
+    assert_match(satchel_value_integer(12345), "12345");
+    assert_match(satchel_value_integer(-12), "-12");
+    assert_match(satchel_value_integer(INT64_MIN), "9223372036854775808");
+    assert_match(satchel_value_real(12345), "");
     assert_match(blob("x"), "");
     assert_match(text("\xff"), "\xff");
     assert_match(text("\xef\xbc"), "\xef\xbc");

@@ -97,8 +97,9 @@ enum satchel_status satchel_value_canonical(const struct satchel_column_rules *c
 /* What two values of a @key have in common if they name one thing: the canonical value in upper
  * case (ASCII), full-width signs made narrow too, inner runs of spaces as one; if it consists of
  * digits and the signs of telephone numbers (+ - ( ) . / and spaces) only, with at least five
- * digits, the digits alone. Empty for NULL, for an empty text and for values that are no key.
- * Appended to `out`, which is unchanged on failure. LIMIT, NOMEM. */
+ * digits, the digits alone. Of an integer the same of its digits. Empty for NULL, for an empty text
+ * and for values that are no key. Appended to `out`, which is unchanged on failure. LIMIT, NOMEM.
+ */
 enum satchel_status satchel_key_match(const struct satchel_value *value,
                                       struct satchel_buffer *out) SATCHEL_MUST_USE;
 
