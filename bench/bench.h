@@ -1,0 +1,41 @@
+/* What the parts of the budget table share: rounds, medians, and how a line is printed. */
+#ifndef SATCHEL_BENCH_H
+#define SATCHEL_BENCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define ROUNDS_MAX 101
+
+struct bench {
+    uint32_t row_count;   /* of the local writes */
+    uint32_t round_count; /* what is compared is measured in turn, so often */
+    const char *folder;   /* where databases are made */
+    FILE *json;           /* NULL: only printed */
+    bool has_lines;       /* of `json` */
+};
+
+/* One line of the table. */
+struct bench_line {
+    const char *name, *variant, *text, *unit;
+    double ratio, budget; /* budget 0: shown, not judged */
+    double per_second;    /* of what the ratio compares with */
+    const char *per_second_of;
+};
+
+void bench_report(struct bench *bench, const struct bench_line *line);
+double bench_cpu_seconds(void);
+/* Sorts the numbers. */
+double bench_median(double *numbers, uint32_t count);
+/* A pseudo-random number below `count`. */
+uint32_t bench_draw(uint64_t *seed, uint32_t count);
+/* Ends the program. */
+_Noreturn void bench_fail(const char *what, const char *why);
+
+/* What capture costs a local write (bench_local.c). */
+void bench_local(struct bench *bench);
+/* What each rule costs a merge (bench_rules.c). */
+void bench_rules(struct bench *bench);
+
+#endif

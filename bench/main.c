@@ -1,0 +1,122 @@
+/* The budget table: ratios measured in one run on one machine, against their budgets.
+ *
+ *   bench [--rows N] [--rounds N] [--json FILE] [--folder DIR] [local] [rules] */
+#include "bench.h"
+
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+enum { ROWS_MIN = 1000, ROWS_MAX = 10000000 };
+
+void bench_fail(const char *what, const char *why)
+{
+    fprintf(stderr, "bench: %s: %s\n", what, why);
+    exit(1);
+}
+
+double bench_cpu_seconds(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+uint32_t bench_draw(uint64_t *seed, uint32_t count)
+{
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)((*seed >> 32) % count);
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+double bench_median(double *numbers, uint32_t count)
+{
+    qsort(numbers, count, sizeof *numbers, compare_numbers);
+    return count % 2 ? numbers[count / 2] : (numbers[count / 2 - 1] + numbers[count / 2]) / 2;
+}
+
+void bench_report(struct bench *bench, const struct bench_line *line)
+{
+    const char *verdict = line->budget == 0             ? "shown"
+                          : line->ratio <= line->budget ? "met"
+                                                        : "missed";
+    char budget[16] = "   -";
+    if (line->budget != 0)
+        snprintf(budget, sizeof budget, "%4.2f", line->budget);
+    printf("%-56s %-11s %5.2f x %-4s  budget %s  %-6s  (%s: %.0f per CPU second)\n", line->text,
+           line->variant, line->ratio, line->unit, budget, verdict, line->per_second_of,
+           line->per_second);
+    fflush(stdout);
+    if (!bench->json)
+        return;
+    fprintf(bench->json, "%s{\"name\":\"%s\",\"variant\":\"%s\",\"ratio\":%.4f",
+            bench->has_lines ? ",\n " : "[", line->name, line->variant, line->ratio);
+    if (line->budget != 0)
+        fprintf(bench->json, ",\"budget\":%.2f", line->budget);
+    fprintf(bench->json, ",\"verdict\":\"%s\"}", verdict);
+    bench->has_lines = true;
+}
+
+static bool read_options(int count, char **words, struct bench *bench, const char **json)
+{
+    static const struct option names[] = {{"rows", required_argument, NULL, 'n'},
+                                          {"rounds", required_argument, NULL, 'r'},
+                                          {"json", required_argument, NULL, 'j'},
+                                          {"folder", required_argument, NULL, 'f'},
+                                          {NULL, 0, NULL, 0}};
+    int found;
+    while ((found = getopt_long(count, words, "", names, NULL)) != -1) {
+        switch (found) {
+        case 'n': bench->row_count = (uint32_t)strtoul(optarg, NULL, 10); break;
+        case 'r': bench->round_count = (uint32_t)strtoul(optarg, NULL, 10); break;
+        case 'j': *json = optarg; break;
+        case 'f': bench->folder = optarg; break;
+        default: return false;
+        }
+    }
+    for (int i = optind; i < count; i++)
+        if (strcmp(words[i], "local") != 0 && strcmp(words[i], "rules") != 0)
+            return false;
+    return bench->row_count >= ROWS_MIN && bench->row_count <= ROWS_MAX &&
+           bench->round_count >= 1 && bench->round_count <= ROUNDS_MAX;
+}
+
+/* Whether the part is asked for by name, or none is. */
+static bool is_wanted(int count, char **words, const char *part)
+{
+    bool is_named = optind == count;
+    for (int i = optind; i < count; i++)
+        is_named = is_named || strcmp(words[i], part) == 0;
+    return is_named;
+}
+
+int main(int count, char **words)
+{
+    struct bench bench = {.row_count = 100000, .round_count = 5, .folder = "."};
+    const char *json = NULL;
+    if (!read_options(count, words, &bench, &json)) {
+        fputs("usage: bench [--rows N] [--rounds N] [--json FILE] [--folder DIR] [local] [rules]\n",
+              stderr);
+        return 2;
+    }
+    bench.json = json ? fopen(json, "we") : NULL;
+    if (json && !bench.json)
+        bench_fail(json, "cannot be written");
+    if (is_wanted(count, words, "local"))
+        bench_local(&bench);
+    if (is_wanted(count, words, "rules"))
+        bench_rules(&bench);
+    if (bench.json) {
+        fputs("]\n", bench.json);
+        if (fclose(bench.json) != 0)
+            bench_fail(json, "cannot be written");
+    }
+    return 0;
+}
