@@ -130,7 +130,7 @@ enum satchel_status satchel_sync_step(satchel_sync *sync, struct satchel_now now
                                       struct satchel_error *error) SATCHEL_MUST_USE;
 void satchel_sync_get_report(const satchel_sync *sync, struct satchel_sync_report *report);
 
-/* ---- verify, undo, administration ---- */
+/* ---- verify, undo, resolve, administration ---- */
 
 struct satchel_verify_table {
     char name[128];
@@ -150,6 +150,14 @@ void satchel_verify_free(struct satchel_verify_table *tables);
  * NOT_FOUND, REFUSED (the rule does not allow it, in words), SQL. */
 enum satchel_status satchel_undo(satchel_replica *replica, const char *history_id,
                                  struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* Settles an open conflict (`conflict_id` of satchel_conflicts) by a write that knows both sides:
+ * `take` is "winner" (what stands is written again), "loser" (what lost is), or a value as text. A
+ * lost delete: winner keeps the row, loser deletes it; two rows with one key: winner leaves them
+ * one, loser sets them apart. NOT_FOUND; STATE it is settled already, the row is gone, or the open
+ * transaction has written before; REFUSED such a write cannot win (in words), SQL. */
+enum satchel_status satchel_resolve(satchel_replica *replica, const char *conflict_id,
+                                    const char *take, struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* One administration request: `arguments[0]` is the verb. `result` gets the answer's bytes in
  * `arena`. */

@@ -225,6 +225,12 @@ void satchel_capture_finalize_pointing(struct satchel_capture *capture);
 enum satchel_status satchel_capture_begin(struct satchel_capture *capture) SATCHEL_MUST_USE;
 /* At the commit: writes the change set, if there is something to write. */
 enum satchel_status satchel_capture_flush(struct satchel_capture *capture) SATCHEL_MUST_USE;
+/* An update that no statement makes: fields written as they are, or of a row that is an alias. A
+ * change set of this one part, its fields operations, in the caller's transaction; `values` are the
+ * row's as it is shown. STATE: something is captured that is not yet committed. */
+enum satchel_status satchel_capture_write(struct satchel_capture *capture,
+                                          const struct satchel_part *part,
+                                          struct satchel_value *values) SATCHEL_MUST_USE;
 /* The row of satchel_base; empty if there is none. Borrowed until select_base is reset. */
 enum satchel_status satchel_capture_base_find(struct satchel_capture *capture,
                                               const struct satchel_table *table,

@@ -562,6 +562,55 @@ static enum satchel_status delete_change(struct satchel_capture *capture)
     return status;
 }
 
+/* ---- a write that no statement makes ---- */
+
+static enum satchel_status write_given(struct satchel_capture *capture,
+                                       const struct satchel_capture_row *row,
+                                       struct satchel_part *part)
+{
+    memset(capture->is_written, 0, row->table->column_count * sizeof *capture->is_written);
+    for (uint32_t i = 0; i < part->field_count; i++)
+        capture->is_written[part->fields[i].column] = true;
+    satchel_buffer_clear(&capture->parts);
+    satchel_buffer_clear(&capture->local);
+    satchel_arena_reset(&capture->arena);
+    enum satchel_status status = SATCHEL_OK;
+    if (capture->state.has_base)
+        status = make_exceptions(capture, row, part);
+    if (status == SATCHEL_OK)
+        status = satchel_changeset_write_part(&capture->parts, part);
+    if (status == SATCHEL_OK)
+        status = write_local(capture, row, part);
+    if (status == SATCHEL_OK)
+        status = write_body(capture, 1);
+    return status == SATCHEL_OK ? insert_change(capture) : status;
+}
+
+enum satchel_status satchel_capture_write(struct satchel_capture *capture,
+                                          const struct satchel_part *part,
+                                          struct satchel_value *values)
+{
+    struct satchel_part given = *part;
+    if (capture->op_count > 0)
+        return satchel_error_set(&capture->error, SATCHEL_STATE,
+                                 "the transaction has written already; commit it first");
+    enum satchel_status status = satchel_capture_begin(capture);
+    if (status != SATCHEL_OK)
+        return status;
+    struct satchel_capture_row row = {.table = capture->tables[part->table].table,
+                                      .existed = true,
+                                      .exists = true,
+                                      .old_values = values,
+                                      .new_values = values};
+    memcpy(row.key, part->key, part->key_count * sizeof *row.key);
+    status = write_given(capture, &row, &given);
+    /* What the transaction writes from here on is a change set of its own. */
+    capture->is_open = false;
+    capture->flushed_number = 0;
+    capture->state.is_known = false;
+    return status;
+}
+
 static void trim(struct satchel_buffer *buffer)
 {
     if (buffer->capacity > 4u << 20)

@@ -152,6 +152,16 @@ uint32_t satchel_replica_data_version(const struct satchel_replica *replica);
 enum satchel_status satchel_replica_execute(sqlite3 *db, const char *sql,
                                             struct satchel_error *error) SATCHEL_MUST_USE;
 
+/* ---- find_change.c ---- */
+/* The change set of a device, decoded in `arena`: from the log, or one of this replica's own that is
+ * not answered yet. */
+struct satchel_changeset;
+enum satchel_status satchel_replica_find_change(struct satchel_replica *replica,
+                                                const struct satchel_id *device, uint64_t number,
+                                                struct satchel_arena *arena,
+                                                struct satchel_changeset *out, bool *found,
+                                                struct satchel_error *error) SATCHEL_MUST_USE;
+
 /* ---- clock.c ---- */
 extern const struct satchel_clock satchel_clock_system;
 /* The boot of the replica's clock; the system's is read only once. */

@@ -2,23 +2,23 @@
  * other, so that every rule, right and merge holds for it. Reads satchel_history and the change
  * set; knows nothing of how either is made.
  *
- *   a field of an insert or update   its unit gets the values that were replaced; a counter goes
- *                                    back by the step
+ *   a field of an insert or update   its unit is taken back as its rule can (operation.h): the value
+ *                                    it replaced; a counter by the step, a set by what was added
+ *                                    and removed
+ *   a key that merged its row into   the row is set apart
+ *   another
  *   an insert without fields         the row is deleted
  *   a delete                         the row is inserted with the values its history says it had */
-#include "replica.h"
+#include "capture.h"
 
+#include <satchel/alias.h>
 #include <satchel/changeset.h>
-#include <satchel/cursor.h>
+#include <satchel/operation.h>
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char SELECT_BODY[] =
-    "SELECT body FROM main.satchel_entry WHERE device=?1 AND number=?2 AND length(body)>0"
-    " UNION ALL SELECT body FROM main.satchel_change WHERE number=?2"
-    " AND ?1=(SELECT device FROM main.satchel_replica)";
 static const char SELECT_OLD[] = "SELECT old FROM satchel_history WHERE id=?1";
 static const char SELECT_ROW_HISTORY[] =
     "SELECT id, field, new, outcome FROM satchel_history WHERE tbl=?1 AND key=?2";
@@ -33,13 +33,13 @@ struct undo {
     uint32_t part_index, column; /* SATCHEL_COLUMN_ROW: the row as a whole */
 
     struct satchel_arena arena;
-    struct satchel_buffer scratch;
     struct satchel_changeset changeset;
     const struct satchel_part *part;
     const struct satchel_table *table;
     struct satchel_row_io *io;
     struct satchel_value *values; /* of the row as it is */
     bool exists;
+    bool is_alias; /* it was merged into another */
 };
 
 static enum satchel_status not_found(const struct undo *undo)
@@ -85,36 +85,23 @@ static enum satchel_status sql_error(const struct undo *undo)
     return satchel_sql_error(undo->error, undo->replica->db, "cannot read the history");
 }
 
-/* The change set's body, decoded; its bytes are kept in the arena. */
 static enum satchel_status read_part(struct undo *undo)
 {
-    sqlite3_stmt *statement = NULL;
-    struct satchel_span stored, body;
-    enum satchel_status status = SATCHEL_OK;
-    if (sqlite3_prepare_v2(undo->replica->db, SELECT_BODY, -1, &statement, NULL) != SQLITE_OK)
-        return sql_error(undo);
-    sqlite3_bind_blob(statement, 1, undo->device.bytes, sizeof undo->device.bytes, SQLITE_STATIC);
-    sqlite3_bind_int64(statement, 2, (sqlite3_int64)undo->number);
-    int code = sqlite3_step(statement);
-    if (code == SQLITE_ROW) {
-        stored = satchel_arena_copy(&undo->arena,
-                                    satchel_span_of(sqlite3_column_blob(statement, 0),
-                                                    (size_t)sqlite3_column_bytes(statement, 0)));
-        status = stored.data ? satchel_body_load(stored, &undo->scratch, &body) : SATCHEL_NOMEM;
-        if (status == SATCHEL_OK)
-            status = satchel_changeset_decode(body, &undo->arena, &undo->changeset, undo->error);
-    } else {
-        status = code == SQLITE_DONE ? not_found(undo) : sql_error(undo);
-    }
-    sqlite3_finalize(statement);
+    bool found = false;
+    enum satchel_status status =
+        satchel_replica_find_change(undo->replica, &undo->device, undo->number, &undo->arena,
+                                    &undo->changeset, &found, undo->error);
     if (status != SATCHEL_OK)
         return status;
-    if (undo->part_index >= undo->changeset.header.part_count)
+    if (!found || undo->part_index >= undo->changeset.header.part_count)
         return not_found(undo);
     undo->part = &undo->changeset.parts[undo->part_index];
     undo->table = satchel_schema_table(undo->replica->schema, undo->part->table);
     if (!undo->table || undo->table->is_local || undo->table->key_count != undo->part->key_count)
         return refuse(undo, "its table is not in this replica's schema");
+    for (uint32_t i = 0; i < undo->part->field_count; i++)
+        if (undo->part->fields[i].column >= undo->table->column_count)
+            return refuse(undo, "it was written under a newer schema than this replica's");
     return SATCHEL_OK;
 }
 
@@ -151,17 +138,61 @@ static enum satchel_status read_old(struct undo *undo, uint32_t column, struct s
     return status;
 }
 
-static enum satchel_status undo_counter(const struct undo *undo,
-                                        const struct satchel_field *written,
-                                        struct satchel_value *out)
+/* An insert's operation as an update of the default. */
+static enum satchel_status as_update(struct undo *undo, const struct satchel_column_rules *rules,
+                                     const struct satchel_value *operation,
+                                     struct satchel_value *out)
 {
-    const struct satchel_value *now = &undo->values[written->column];
-    int64_t value;
-    if (now->type != SATCHEL_INTEGER || written->value.type != SATCHEL_INTEGER ||
-        __builtin_sub_overflow(now->integer, written->value.integer, &value))
-        return refuse(undo, "the counter does not go back that far");
-    *out = satchel_value_integer(value);
-    return SATCHEL_OK;
+    struct satchel_value value;
+    bool is_write;
+    enum satchel_status status = satchel_operation_apply(
+        rules, SATCHEL_OP_INSERT, &rules->default_value, operation, &undo->arena, &value);
+    return status == SATCHEL_OK
+               ? satchel_operation_make(rules, SATCHEL_OP_UPDATE, &rules->default_value, &value,
+                                        &undo->arena, out, &is_write)
+               : status;
+}
+
+/* The row's value without what the write did to it. */
+static enum satchel_status undo_operation(struct undo *undo, const struct satchel_field *written,
+                                          struct satchel_value *out)
+{
+    const struct satchel_column_rules *rules = &undo->table->rules.columns[written->column];
+    struct satchel_value old, operation = written->value, back;
+    enum satchel_status status = read_old(undo, written->column, &old);
+    if (status == SATCHEL_OK && undo->part->kind == SATCHEL_OP_INSERT)
+        status = as_update(undo, rules, &written->value, &operation);
+    if (status == SATCHEL_OK)
+        status = satchel_operation_invert(rules, &old, &operation, &undo->arena, &back);
+    if (status == SATCHEL_OK)
+        status = satchel_operation_apply(rules, SATCHEL_OP_UPDATE, &undo->values[written->column],
+                                         &back, &undo->arena, out);
+    return status == SATCHEL_CORRUPT || status == SATCHEL_REFUSED
+               ? refuse(undo, "what it replaced does not fit the column's rule")
+               : status;
+}
+
+/* The row was merged into another because of the key it was given: it is set apart again, with its
+ * key. Other writes to it are the other row's now. */
+static enum satchel_status undo_merge(struct undo *undo)
+{
+    const struct satchel_field *written = find_field(undo, undo->column);
+    struct satchel_field apart = {undo->column, satchel_value_blob(written->value.bytes)};
+    if (undo->table->rules.columns[undo->column].rule != SATCHEL_RULE_KEY ||
+        written->value.type != SATCHEL_TEXT)
+        return refuse(undo, "its row was merged into another with the same key; undo the write of "
+                            "the key, which sets the rows apart, or write to the other row");
+    const struct satchel_part part = {.kind = SATCHEL_OP_UPDATE,
+                                      .table = undo->table->number,
+                                      .key = undo->part->key,
+                                      .key_count = undo->part->key_count,
+                                      .fields = &apart,
+                                      .field_count = 1};
+    struct satchel_capture *capture = undo->replica->capture;
+    enum satchel_status status = satchel_capture_write(capture, &part, undo->values);
+    return status == SATCHEL_OK ? status
+                                : satchel_error_set(undo->error, status, "%s: %s", undo->history_id,
+                                                    capture->error.message);
 }
 
 static enum satchel_status undo_field(struct undo *undo)
@@ -175,6 +206,8 @@ static enum satchel_status undo_field(struct undo *undo)
         return SATCHEL_NOMEM;
     if (undo->column >= rules->column_count || !find_field(undo, undo->column))
         return not_found(undo);
+    if (undo->is_alias)
+        return undo_merge(undo);
     if (!undo->exists)
         return refuse(undo, "the row does not exist any more; undo its delete first");
     for (uint32_t i = 0; i < rules->column_count && status == SATCHEL_OK; i++) {
@@ -182,10 +215,7 @@ static enum satchel_status undo_field(struct undo *undo)
         if (!written || rules->columns[i].unit != rules->columns[undo->column].unit)
             continue;
         fields[count].column = i;
-        status = rules->columns[i].rule == SATCHEL_RULE_COUNTER
-                     ? undo_counter(undo, written, &fields[count].value)
-                     : read_old(undo, i, &fields[count].value);
-        count++;
+        status = undo_operation(undo, written, &fields[count++].value);
     }
     if (status == SATCHEL_OK)
         status =
@@ -290,6 +320,25 @@ static enum satchel_status undo_row(struct undo *undo)
     return satchel_row_delete(undo->io, undo->table, undo->part->key, undo->error);
 }
 
+static enum satchel_status find_alias(struct undo *undo)
+{
+    struct satchel_aliases *aliases;
+    struct satchel_buffer name;
+    struct satchel_span survivor = satchel_span_of(NULL, 0);
+    enum satchel_status status = satchel_aliases_new(&aliases, undo->replica->db);
+    if (status != SATCHEL_OK)
+        return sql_error(undo);
+    satchel_buffer_init(&name, SATCHEL_CHANGESET_BYTES_MAX, NULL);
+    status = satchel_row_name(&name, undo->table->number, undo->part->key, undo->part->key_count);
+    if (status == SATCHEL_OK)
+        status = satchel_alias_survivor(aliases, satchel_buffer_span(&name), &undo->arena,
+                                        &survivor, undo->error);
+    undo->is_alias = survivor.size > 0;
+    satchel_buffer_deinit(&name);
+    satchel_aliases_free(aliases);
+    return status;
+}
+
 static enum satchel_status undo_write(struct undo *undo)
 {
     enum satchel_status status = satchel_replica_refresh_schema(undo->replica, undo->error);
@@ -307,6 +356,8 @@ static enum satchel_status undo_write(struct undo *undo)
         return SATCHEL_NOMEM;
     status = satchel_row_read(undo->io, undo->table, undo->part->key, &undo->arena, &undo->exists,
                               undo->values, undo->error);
+    if (status == SATCHEL_OK && !undo->exists)
+        status = find_alias(undo);
     if (status != SATCHEL_OK)
         return status;
     return undo->column == SATCHEL_COLUMN_ROW ? undo_row(undo) : undo_field(undo);
@@ -318,7 +369,6 @@ enum satchel_status satchel_undo(satchel_replica *replica, const char *history_i
     struct satchel_error detail = {0};
     struct undo undo = {.replica = replica, .error = &detail, .history_id = history_id};
     satchel_arena_init(&undo.arena, (size_t)1 << 30, NULL);
-    satchel_buffer_init(&undo.scratch, SATCHEL_CHANGESET_BYTES_MAX, NULL);
     enum satchel_status status = parse_id(&undo) ? SATCHEL_OK : not_found(&undo);
     if (status == SATCHEL_OK)
         status = satchel_replica_execute(replica->db, "SAVEPOINT satchel_undo", &detail);
@@ -337,7 +387,6 @@ enum satchel_status satchel_undo(satchel_replica *replica, const char *history_i
     }
     if (status == SATCHEL_SQL && detail.native_code == SQLITE_CONSTRAINT_VTAB)
         status = detail.status = SATCHEL_REFUSED; /* capture's words name table, column and rule */
-    satchel_buffer_deinit(&undo.scratch);
     satchel_arena_deinit(&undo.arena);
     if (status != SATCHEL_OK)
         satchel_error_default(&detail, status, "%s: %s", history_id, satchel_status_text(status));

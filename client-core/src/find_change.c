@@ -1,0 +1,51 @@
+/* Owns finding a change set by who made it: in the log, or among this replica's own that no entry
+ * has answered yet. */
+#include "replica.h"
+
+#include <satchel/changeset.h>
+
+static const char SELECT_BODY[] =
+    "SELECT body FROM main.satchel_entry WHERE device=?1 AND number=?2 AND length(body)>0"
+    " UNION ALL SELECT body FROM main.satchel_change WHERE number=?2"
+    " AND ?1=(SELECT device FROM main.satchel_replica)";
+
+static enum satchel_status decode(struct satchel_span stored, struct satchel_buffer *scratch,
+                                  struct satchel_arena *arena, struct satchel_changeset *out,
+                                  struct satchel_error *error)
+{
+    struct satchel_span body;
+    enum satchel_status status = satchel_body_load(stored, scratch, &body);
+    if (status != SATCHEL_OK)
+        return status;
+    body = satchel_arena_copy(arena, body);
+    return body.data ? satchel_changeset_decode(body, arena, out, error) : SATCHEL_NOMEM;
+}
+
+enum satchel_status satchel_replica_find_change(struct satchel_replica *replica,
+                                                const struct satchel_id *device, uint64_t number,
+                                                struct satchel_arena *arena,
+                                                struct satchel_changeset *out, bool *found,
+                                                struct satchel_error *error)
+{
+    sqlite3_stmt *select = NULL;
+    struct satchel_buffer scratch;
+    enum satchel_status status = SATCHEL_OK;
+    *found = false;
+    if (sqlite3_prepare_v2(replica->db, SELECT_BODY, -1, &select, NULL) != SQLITE_OK)
+        return satchel_sql_error(error, replica->db, "cannot read the history");
+    satchel_buffer_init(&scratch, SATCHEL_CHANGESET_BYTES_MAX, NULL);
+    sqlite3_bind_blob(select, 1, device->bytes, sizeof device->bytes, SQLITE_STATIC);
+    sqlite3_bind_int64(select, 2, (sqlite3_int64)number);
+    int code = sqlite3_step(select);
+    if (code == SQLITE_ROW) {
+        struct satchel_span stored = satchel_span_of(sqlite3_column_blob(select, 0),
+                                                     (size_t)sqlite3_column_bytes(select, 0));
+        *found = true;
+        status = decode(stored, &scratch, arena, out, error);
+    } else if (code != SQLITE_DONE) {
+        status = satchel_sql_error(error, replica->db, "cannot read the history");
+    }
+    sqlite3_finalize(select);
+    satchel_buffer_deinit(&scratch);
+    return status;
+}
