@@ -147,6 +147,8 @@ static enum satchel_status field_of(struct collection *all, const struct satchel
 {
     const struct satchel_column_rules *rules = &table->rules.columns[column];
     out->column = column;
+    if (!rules->default_varies && satchel_value_equal(value, &rules->default_value))
+        return SATCHEL_OK; /* left out, whatever the rule takes */
     enum satchel_status status = satchel_operation_make(rules, SATCHEL_OP_INSERT, NULL, value,
                                                         &all->arena, &out->value, is_write);
     if (status == SATCHEL_REFUSED) {
