@@ -61,9 +61,11 @@ static enum satchel_status follow(struct satchel_build *build,
     const struct satchel_column *leader =
         satchel_table_find_column(satchel_build_table_made(build, from), column->rule_argument);
     enum satchel_status status = check_leader(build, from, column, leader);
-    if (status == SATCHEL_OK)
-        rules[column->number].unit = rules[leader->number].unit;
-    return status;
+    if (status != SATCHEL_OK)
+        return status;
+    rules[column->number].unit = rules[leader->number].unit;
+    rules[rules[column->number].unit].has_followers = true;
+    return SATCHEL_OK;
 }
 
 /* ---- @state ---- */
