@@ -61,7 +61,7 @@ enum satchel_status satchel_capture_check_update(struct satchel_capture *capture
         enum satchel_rule rule = schema->rules.columns[i].rule;
         if (!is_changed[i] || satchel_value_equal(&old_values[i], &new_values[i]))
             continue;
-        if (schema->is_append)
+        if (schema->is_append && rule == SATCHEL_RULE_APPEND)
             return satchel_error_set(
                 &capture->error, SATCHEL_REFUSED,
                 "table %s, column %s: an append table: rows cannot change after "

@@ -24,6 +24,10 @@ static const char SCHEMA[] =
     "CREATE TABLE kept (id TEXT PRIMARY KEY, v TEXT CHECK(v <> 'bad'));\n"
     "-- @table scope=all delete=forbid append\n"
     "CREATE TABLE log (id TEXT PRIMARY KEY, v TEXT);\n"
+    "-- @table scope=all delete=forbid append\n"
+    "CREATE TABLE paid (id TEXT PRIMARY KEY, amount,\n"
+    "  confirmed -- @max\n"
+    ");\n"
     "-- @table local\n"
     "CREATE TABLE private (id INTEGER PRIMARY KEY, v TEXT);\n"
     "-- @table scope=all delete=edit_wins\n"
@@ -381,6 +385,17 @@ CASE(a_refused_statement_leaves_the_transaction_usable)
 
 /* ---- rules at the write ---- */
 
+CASE(an_append_table_may_have_columns_of_other_rules)
+{
+    struct kit *kit = *state;
+    kit_run(kit, "INSERT INTO paid(id, amount) VALUES('p', 5)");
+    kit_refuse(kit, "UPDATE paid SET amount = 6, confirmed = 1",
+               "table paid, column amount: an append table");
+    kit_run(kit, "UPDATE paid SET confirmed = 1 WHERE id = 'p'");
+    kit_expect(kit, "insert paid('p') amount=5");
+    kit_expect(kit, "update paid('p') confirmed=1");
+}
+
 CASE(rules_refuse_at_the_statement)
 {
     struct kit *kit = *state;
@@ -629,6 +644,7 @@ int main(void)
         TEST(conflict_clauses_keep_their_meaning),
         TEST(update_or_replace_deletes_what_it_overwrites),
         TEST(a_refused_statement_leaves_the_transaction_usable),
+        TEST(an_append_table_may_have_columns_of_other_rules),
         TEST(rules_refuse_at_the_statement),
         TEST(foreign_key_actions_are_captured),
         TEST(writes_of_the_applications_triggers_are_captured_in_any_order),
