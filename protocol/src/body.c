@@ -1,7 +1,7 @@
 /* Owns the form in which a log's blob column holds a change set's body. */
 #include <satchel/changeset.h>
 
-#include "compress.h"
+#include <satchel/compress.h>
 
 enum { LEVEL = 1, BYTES_MIN = 1024 };
 

@@ -1,5 +1,5 @@
 /* Owns what is done with zstd. Knows nothing of what is compressed. */
-#include "compress.h"
+#include <satchel/compress.h>
 
 #include <zstd.h>
 #include <zstd_errors.h>

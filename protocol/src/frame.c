@@ -1,7 +1,7 @@
 /* Owns the frame around a message: one byte that says how it is compressed. */
 #include <satchel/message.h>
 
-#include "compress.h"
+#include <satchel/compress.h>
 
 enum { LEVEL = 3, BYTES_MIN = 200 };
 

@@ -125,10 +125,9 @@ static enum satchel_status read_groups(struct satchel_history_rows *rows, sqlite
     return status == SATCHEL_OK ? end_group(rows, &group) : status;
 }
 
-enum satchel_status satchel_history_rows_find(struct satchel_history_rows *rows,
-                                              const struct satchel_schema *schema,
-                                              const char *table, const char *key,
-                                              struct satchel_error *error)
+static enum satchel_status find_others(struct satchel_history_rows *rows,
+                                       const struct satchel_schema *schema, const char *table,
+                                       const char *key, struct satchel_error *error)
 {
     sqlite3_stmt *query = NULL;
     if (!rows->any)
@@ -157,6 +156,37 @@ bool satchel_history_rows_have(const struct satchel_history_rows *rows, uint32_t
         if (rows->others[i].table == table && satchel_span_equal(rows->others[i].key, key_text))
             return true;
     return false;
+}
+
+/* Marks name rows by their table's number. */
+static enum satchel_status make_marks(struct satchel_history_rows *rows,
+                                      const struct satchel_schema *schema, const char *table,
+                                      const char *key)
+{
+    const struct satchel_table *found = table ? satchel_schema_find(schema, table) : NULL;
+    if (!found || strcmp(found->name, table) != 0)
+        return SATCHEL_OK;
+    rows->marks = SATCHEL_ARENA_ARRAY(&rows->arena, satchel_log_mark, rows->other_count + 1);
+    if (!rows->marks)
+        return SATCHEL_NOMEM;
+    rows->marks[rows->mark_count++] = satchel_log_mark_row(found->number, satchel_span_text(key));
+    for (uint32_t i = 0; i < rows->other_count; i++)
+        rows->marks[rows->mark_count++] =
+            satchel_log_mark_row(rows->others[i].table, rows->others[i].key);
+    return SATCHEL_OK;
+}
+
+enum satchel_status satchel_history_rows_find(struct satchel_history_rows *rows,
+                                              const struct satchel_schema *schema,
+                                              const char *table, const char *key,
+                                              struct satchel_error *error)
+{
+    enum satchel_status status = find_others(rows, schema, table, key, error);
+    if (status != SATCHEL_OK)
+        return status;
+    status = make_marks(rows, schema, table, key);
+    return status == SATCHEL_OK ? status
+                                : satchel_error_set(error, status, "no memory to read the history");
 }
 
 /* ---- the key shown ---- */

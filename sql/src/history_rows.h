@@ -4,6 +4,7 @@
 #define SATCHEL_HISTORY_ROWS_H
 
 #include <satchel/alias.h>
+#include <satchel/log_reader.h>
 
 struct sqlite3;
 struct satchel_history_rows {
@@ -18,7 +19,9 @@ struct satchel_history_rows {
         struct satchel_span key; /* as shown */
     } * others;
     uint32_t other_count, other_capacity;
-    const char *asked; /* NULL: all rows */
+    const char *asked;       /* NULL: all rows */
+    satchel_log_mark *marks; /* of the row asked for and the others; none if not all are known */
+    uint32_t mark_count;
 };
 
 /* `asked`: the key that the reader asks for, borrowed; NULL: none. */
@@ -26,7 +29,7 @@ enum satchel_status satchel_history_rows_init(struct satchel_history_rows *rows,
                                               const char *asked,
                                               struct satchel_error *error) SATCHEL_MUST_USE;
 void satchel_history_rows_deinit(struct satchel_history_rows *rows);
-/* Finds the others of `key` (borrowed) in `table`, NULL: in every table. */
+/* Finds the others of `key` (borrowed) in `table`, NULL: in every table; and the marks. */
 enum satchel_status satchel_history_rows_find(struct satchel_history_rows *rows,
                                               const struct satchel_schema *schema,
                                               const char *table, const char *key,

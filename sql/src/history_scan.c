@@ -565,7 +565,10 @@ enum satchel_status satchel_history_scan_next(struct satchel_history_scan *scan,
 static enum satchel_status resolve_target(struct satchel_history_scan *scan,
                                           struct satchel_error *error)
 {
+    const satchel_log_mark mark =
+        satchel_log_mark_change(&scan->target.device, scan->target.number);
     enum satchel_status status;
+    satchel_history_source_rewind(&scan->source, &mark, 1);
     do {
         status = satchel_history_source_next(&scan->source, &scan->has_entry, &scan->entry, error);
     } while (status == SATCHEL_OK && scan->has_entry &&
@@ -599,7 +602,7 @@ static enum satchel_status resolve_target(struct satchel_history_scan *scan,
     scan->filter.table = (const char *)table_copy.data;
     scan->filter.key = memchr(key_copy.data, 0, key_copy.size) ? NULL : (const char *)key_copy.data;
     scan->has_entry = false;
-    satchel_history_source_rewind(&scan->source);
+    satchel_history_source_rewind(&scan->source, NULL, 0);
     return SATCHEL_OK;
 }
 
@@ -663,6 +666,7 @@ enum satchel_status satchel_history_scan_new(struct satchel_history_scan **out, 
         if (status == SATCHEL_OK && scan->filter.key)
             status = satchel_history_rows_find(&scan->rows, schema(context), scan->filter.table,
                                                scan->filter.key, error);
+        satchel_history_source_rewind(&scan->source, scan->rows.marks, scan->rows.mark_count);
         if (status == SATCHEL_OK && (scan->filter.needs_old || scan->filter.needs_outcome))
             status = satchel_history_state_new(&scan->state, error);
     }

@@ -1,5 +1,5 @@
-/* Owns the two statements behind a history: over satchel_entry, and over a replica's
- * satchel_change. Knows nothing of what the change sets say. */
+/* Owns what is behind a history: the log, and a replica's satchel_change. Knows nothing of what the
+ * change sets say. */
 #include "history_source.h"
 
 #include <satchel/sql_error.h>
@@ -7,12 +7,10 @@
 #include <satchel/row_io.h>
 #include <satchel/sqlite.h>
 
-static const char select_entries[] =
-    "SELECT seq, device, number, stamp, user, body, notes FROM main.satchel_entry ORDER BY cursor";
 /* Own change sets leave satchel_change when their entry is applied. */
 static const char select_pending[] =
-    "SELECT 0, (SELECT device FROM main.satchel_replica), number, stamp,"
-    " (SELECT user FROM main.satchel_replica), body, x'' FROM main.satchel_change ORDER BY number";
+    "SELECT (SELECT device FROM main.satchel_replica), number, stamp,"
+    " (SELECT user FROM main.satchel_replica), body FROM main.satchel_change ORDER BY number";
 static const char select_is_replica[] =
     "SELECT count(*) = 2 FROM main.sqlite_schema"
     " WHERE type = 'table' AND name IN('satchel_change', 'satchel_replica')";
@@ -37,25 +35,28 @@ enum satchel_status satchel_history_source_init(struct satchel_history_source *s
     satchel_buffer_init(&source->scratch, SATCHEL_CHANGESET_BYTES_MAX, NULL);
     bool has_pending = false;
     int code = is_replica(db, &has_pending);
-    if (code == SQLITE_OK)
-        code = sqlite3_prepare_v2(db, select_entries, -1, &source->entries, NULL);
     if (code == SQLITE_OK && has_pending)
         code = sqlite3_prepare_v2(db, select_pending, -1, &source->pending, NULL);
     if (code != SQLITE_OK)
         return satchel_sql_error(error, db, "cannot read the history");
-    return SATCHEL_OK;
+    return satchel_log_reader_new(&source->entries, db) == SATCHEL_OK
+               ? SATCHEL_OK
+               : satchel_error_set(error, SATCHEL_NOMEM, "no memory to read the history");
 }
 
 void satchel_history_source_deinit(struct satchel_history_source *source)
 {
-    sqlite3_finalize(source->entries);
+    satchel_log_reader_free(source->entries);
     sqlite3_finalize(source->pending);
     satchel_buffer_deinit(&source->scratch);
 }
 
-void satchel_history_source_rewind(struct satchel_history_source *source)
+void satchel_history_source_rewind(struct satchel_history_source *source,
+                                   const satchel_log_mark *marks, uint32_t mark_count)
 {
-    sqlite3_reset(source->entries);
+    source->marks = marks;
+    source->mark_count = mark_count;
+    source->is_walking = false;
     if (source->pending)
         sqlite3_reset(source->pending);
     source->is_in_pending = false;
@@ -80,20 +81,10 @@ static struct satchel_span column_bytes(sqlite3_stmt *statement, int index)
     return is_bytes ? value.bytes : satchel_span_of(NULL, 0);
 }
 
-static enum satchel_status read_row(struct satchel_history_source *source, sqlite3_stmt *row,
-                                    struct satchel_history_entry *out, struct satchel_error *error)
+static enum satchel_status load_body(struct satchel_history_source *source,
+                                     struct satchel_span stored, struct satchel_history_entry *out,
+                                     struct satchel_error *error)
 {
-    memset(out, 0, sizeof *out);
-    out->seq = (uint64_t)sqlite3_column_int64(row, 0);
-    struct satchel_span device = column_bytes(row, 1);
-    if (device.size == sizeof out->device.bytes)
-        memcpy(out->device.bytes, device.data, device.size);
-    out->number = (uint64_t)sqlite3_column_int64(row, 2);
-    out->stamp = (satchel_stamp)sqlite3_column_int64(row, 3);
-    out->user = column_bytes(row, 4);
-    out->notes = column_bytes(row, 6);
-    out->is_pending = row == source->pending;
-    struct satchel_span stored = column_bytes(row, 5);
     if (stored.size == 0)
         return SATCHEL_OK;
     enum satchel_status status = satchel_body_load(stored, &source->scratch, &out->body);
@@ -105,22 +96,65 @@ static enum satchel_status read_row(struct satchel_history_source *source, sqlit
     return SATCHEL_OK;
 }
 
+static enum satchel_status next_entry(struct satchel_history_source *source, bool *found,
+                                      struct satchel_history_entry *out,
+                                      struct satchel_error *error)
+{
+    struct satchel_log_entry read;
+    enum satchel_status status = SATCHEL_OK;
+    if (!source->is_walking)
+        status =
+            satchel_log_read_from(source->entries, 0, source->marks, source->mark_count, error);
+    source->is_walking = true;
+    if (status == SATCHEL_OK)
+        status = satchel_log_read_next(source->entries, found, &read, error);
+    if (status != SATCHEL_OK || !*found)
+        return status;
+    const struct satchel_entry *entry = &read.entry;
+    *out = (struct satchel_history_entry){.seq = entry->seq,
+                                          .device = entry->device,
+                                          .number = entry->number,
+                                          .stamp = entry->stamp,
+                                          .user = entry->user,
+                                          .notes = entry->notes};
+    return load_body(source, entry->body, out, error);
+}
+
+static enum satchel_status next_pending(struct satchel_history_source *source, bool *found,
+                                        struct satchel_history_entry *out,
+                                        struct satchel_error *error)
+{
+    sqlite3_stmt *row = source->pending;
+    int code = row ? sqlite3_step(row) : SQLITE_DONE;
+    *found = code == SQLITE_ROW;
+    if (code == SQLITE_DONE)
+        return SATCHEL_OK;
+    if (code != SQLITE_ROW)
+        return satchel_sql_error(error, source->db, "cannot read the history");
+    memset(out, 0, sizeof *out);
+    struct satchel_span device = column_bytes(row, 0);
+    if (device.size == sizeof out->device.bytes)
+        memcpy(out->device.bytes, device.data, device.size);
+    out->number = (uint64_t)sqlite3_column_int64(row, 1);
+    out->stamp = (satchel_stamp)sqlite3_column_int64(row, 2);
+    out->user = column_bytes(row, 3);
+    out->is_pending = true;
+    return load_body(source, column_bytes(row, 4), out, error);
+}
+
 enum satchel_status satchel_history_source_next(struct satchel_history_source *source, bool *found,
                                                 struct satchel_history_entry *out,
                                                 struct satchel_error *error)
 {
+    enum satchel_status status = SATCHEL_OK;
     *found = false;
-    while (!source->is_at_end) {
-        sqlite3_stmt *row = source->is_in_pending ? source->pending : source->entries;
-        int code = row ? sqlite3_step(row) : SQLITE_DONE;
-        if (code == SQLITE_ROW) {
-            *found = true;
-            return read_row(source, row, out, error);
-        }
-        if (code != SQLITE_DONE)
-            return satchel_sql_error(error, source->db, "cannot read the history");
+    while (status == SATCHEL_OK && !source->is_at_end && !*found) {
+        status = source->is_in_pending ? next_pending(source, found, out, error)
+                                       : next_entry(source, found, out, error);
+        if (status != SATCHEL_OK || *found)
+            continue;
         source->is_at_end = source->is_in_pending;
         source->is_in_pending = true;
     }
-    return SATCHEL_OK;
+    return status;
 }

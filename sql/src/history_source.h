@@ -3,16 +3,18 @@
 #ifndef SATCHEL_HISTORY_SOURCE_H
 #define SATCHEL_HISTORY_SOURCE_H
 
-#include <satchel/entry.h>
+#include <satchel/log_reader.h>
 
 struct sqlite3;
 struct sqlite3_stmt;
 
 struct satchel_history_source {
     struct sqlite3 *db;
-    struct sqlite3_stmt *entries;
+    struct satchel_log_reader *entries;
     struct sqlite3_stmt *pending; /* NULL: the file is no replica */
-    bool is_in_pending, is_at_end;
+    bool is_walking, is_in_pending, is_at_end;
+    const satchel_log_mark *marks; /* what the log is searched for; none: everything */
+    uint32_t mark_count;
     struct satchel_buffer scratch; /* a decompressed body */
 };
 
@@ -36,8 +38,10 @@ void satchel_history_source_deinit(struct satchel_history_source *source);
 enum satchel_status satchel_history_source_next(struct satchel_history_source *source, bool *found,
                                                 struct satchel_history_entry *out,
                                                 struct satchel_error *error) SATCHEL_MUST_USE;
-/* Back to the beginning. */
-void satchel_history_source_rewind(struct satchel_history_source *source);
+/* Back to the beginning, from now on passing over what has none of the marks, where it costs
+ * nothing to know. Borrowed. */
+void satchel_history_source_rewind(struct satchel_history_source *source,
+                                   const satchel_log_mark *marks, uint32_t mark_count);
 
 /* Who and what a malformed change set is, for messages. */
 enum satchel_status satchel_history_source_corrupt(const struct satchel_history_entry *entry,

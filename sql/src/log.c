@@ -4,6 +4,7 @@
 #include <satchel/alias.h>
 #include <satchel/log.h>
 
+#include "log_internal.h"
 #include "migration_table.h"
 #include "row_name.h"
 #include <satchel/sql_error.h>
@@ -83,7 +84,8 @@ enum satchel_status satchel_log_create(struct sqlite3 *db, struct satchel_error 
     for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++)
         if (sqlite3_exec(db, statements[i], NULL, NULL, NULL) != SQLITE_OK)
             return satchel_sql_error(error, db, "cannot create the log's tables");
-    return satchel_alias_create(db, error);
+    enum satchel_status status = satchel_alias_create(db, error);
+    return status == SATCHEL_OK ? satchel_segment_create(db, error) : status;
 }
 
 static int prepare(sqlite3 *db, const char *sql, sqlite3_stmt **out)

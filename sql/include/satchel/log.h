@@ -3,9 +3,10 @@
  *
  *   satchel_entry(cursor PRIMARY KEY, seq, device, number, stamp, user, secret, body, notes,
  *                 timeline)
- *       one row per entry of the node's stream; body in its stored form (changeset.h), notes as
- *       in entry.h;
+ *       one row per entry of the node's stream, read through log_reader.h; body in its stored
+ *       form (changeset.h), notes as in entry.h;
  *       timeline: only in a central store, see server/src/store.h
+ *   satchel_segment(...)       older entries, many to a row: log_pack.h
  *   satchel_conflict(...)      every conflict ever opened, by id
  *   satchel_conflicts          for people: id, at, tbl, key, field, rule, severity, mine, theirs,
  *                              kept, by_user, resolved
@@ -58,8 +59,11 @@ enum satchel_status satchel_log_conflict_find(struct satchel_log *log, const str
  * a sign ("+3"), what a set gained and lost ("+vip -cold"), the keys of a map as an object, null
  * where one was removed, the state a row went to; else the value. A write to a row that was merged
  * into another is shown under that one's key, or under whichever of their keys is asked for. A
- * follower written with its leader has the leader's outcome. Reads the log from its beginning;
- * values it must remember go to a private temporary database.
+ * follower written with its leader has the leader's outcome.
+ *
+ * Reads the log from its beginning; where one row (tbl and key) or one id is asked for, it passes
+ * over the segments of a packed log that hold nothing of it (log_pack.h). Values it must remember go
+ * to a private temporary database.
  *
  * `schema` gives the present schema at each use (it may change when a migration arrives); NULL from
  * it means no rows. On a replica the change sets not yet in satchel_entry are read from

@@ -1,4 +1,4 @@
-/* One byte that says how, then the bytes: raw, or zstd in one shot. Internal to protocol/. */
+/* One byte that says how, then the bytes: raw, or zstd in one shot. */
 #ifndef SATCHEL_COMPRESS_H
 #define SATCHEL_COMPRESS_H
 
