@@ -37,7 +37,7 @@ static enum satchel_status read_written(struct change *change)
     return SATCHEL_OK;
 }
 
-/* An element or key that the base alone wrote. */
+/* An element or key that the base alone wrote; before it writes, the default says nothing. */
 static enum satchel_status implied_item(const struct change *change,
                                         const struct satchel_json_item *element,
                                         struct merge_item *out)
@@ -47,7 +47,8 @@ static enum satchel_status implied_item(const struct change *change,
     if (!entry)
         return SATCHEL_NOMEM;
     *entry = (struct merge_entry){base, change->is_map, element->value};
-    *out = (struct merge_item){element->name, entry, base ? 1 : 0};
+    bool is_written = base && base != change->combination->kept;
+    *out = (struct merge_item){element->name, entry, is_written ? 1 : 0};
     return SATCHEL_OK;
 }
 
