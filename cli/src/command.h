@@ -74,8 +74,9 @@ int run_workspace_branch(const struct command *command, const struct arguments *
 int run_resolve(const struct command *command, const struct arguments *arguments);
 int run_unbuilt(const struct command *command, const struct arguments *arguments);
 
-/* history and conflicts of a server: the same commands with --workspace. */
+/* history, conflicts and resolve of a server: the same commands with --workspace. */
 int server_history(const struct arguments *arguments);
 int server_conflicts(const struct arguments *arguments);
+int server_resolve(const struct arguments *arguments);
 
 #endif

@@ -92,10 +92,15 @@ static const struct command commands[] = {
      "Gives up what was set aside. It stays in the list, as dropped, and in the log.\n" SERVER_HELP,
      OPTION_SERVER | OPTION_WORKSPACE, 1, POSITIONALS_MAX, run_quarantine_settle},
     {"device revoke", "ID --workspace W", "", OPTION_SERVER | OPTION_WORKSPACE, 0, 8, run_unbuilt},
-    {"resolve", "ID --take winner|loser|VALUE --workspace W",
-     "Closes a conflict: writes what won again, or what lost, or another value, knowing "
-     "both.\n" SERVER_HELP,
-     OPTION_SERVER | OPTION_WORKSPACE | OPTION_TAKE, 1, 1, run_resolve},
+    {"resolve",
+     "REPLICA ID --take winner|loser|VALUE  |  resolve ID --take winner|loser|VALUE --workspace W",
+     "Closes a conflict: writes what won again, or what lost, or another value, knowing both. A "
+     "lost\n"
+     "delete: winner keeps the row, loser deletes it. Two rows with one key: winner leaves them "
+     "one,\n"
+     "loser sets them apart. On a replica the write is the user's own; with --workspace the "
+     "server's.\n" SERVER_HELP,
+     OPTION_SERVER | OPTION_WORKSPACE | OPTION_TAKE, 1, 2, run_resolve},
     {"backup", "W FILE", "", OPTION_SERVER, 0, 8, run_unbuilt},
     {"restore", "W FILE", "", OPTION_SERVER, 0, 8, run_unbuilt},
     {"pack export", "REPLICA FILE", "", 0, 0, 8, run_unbuilt},

@@ -1,4 +1,5 @@
-/* status, history, conflicts, undo: what a replica tells of itself. */
+/* status, history, conflicts, resolve, undo: what a replica tells of itself, and what is made good
+ * there. */
 #include "output.h"
 
 #include <satchel/sqlite.h>
@@ -137,6 +138,27 @@ int run_conflicts(const struct command *command, const struct arguments *argumen
                                                      " ORDER BY at, id",
                                           .style = arguments->json ? OUTPUT_JSON : OUTPUT_ALIGNED,
                                           .shown = conflicts_shown});
+}
+
+int run_resolve(const struct command *command, const struct arguments *arguments)
+{
+    struct satchel_error error = {0};
+    satchel_replica *replica = NULL;
+    if (!arguments->take)
+        return command_usage(command, "--take winner|loser|VALUE is missing");
+    if (arguments->workspace && arguments->positional_count == 1)
+        return server_resolve(arguments);
+    if (arguments->workspace || arguments->positional_count != 2)
+        return command_usage(command, "either REPLICA and ID, or ID and --workspace are needed");
+    enum satchel_status status =
+        satchel_replica_open(&replica, arguments->positional[0], NULL, &error);
+    if (status == SATCHEL_OK)
+        status = satchel_resolve(replica, arguments->positional[1], arguments->take, &error);
+    satchel_replica_close(replica);
+    if (status != SATCHEL_OK)
+        return command_fail(&error);
+    puts("resolved here; sync to share it");
+    return EXIT_DONE;
 }
 
 int run_undo(const struct command *command, const struct arguments *arguments)

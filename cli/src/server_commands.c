@@ -180,12 +180,8 @@ int run_quarantine_settle(const struct command *command, const struct arguments 
                           arguments->workspace, 0);
 }
 
-int run_resolve(const struct command *command, const struct arguments *arguments)
+int server_resolve(const struct arguments *arguments)
 {
-    if (!arguments->take)
-        return command_usage(command, "--take winner|loser|VALUE is missing");
-    if (!arguments->workspace)
-        return command_usage(command, "--workspace is missing");
     const struct satchel_value words[] = {word("resolve"), word(arguments->workspace),
                                           word(arguments->positional[0]), word(arguments->take)};
     return ask(arguments, words, 4, OUTPUT_ALIGNED, NULL);
