@@ -158,10 +158,10 @@ static enum satchel_status undo_operation(struct undo *undo, const struct satche
                                           struct satchel_value *out)
 {
     const struct satchel_column_rules *rules = &undo->table->rules.columns[written->column];
-    struct satchel_value old, operation = written->value, back;
-    enum satchel_status status = read_old(undo, written->column, &old);
-    if (status == SATCHEL_OK && undo->part->kind == SATCHEL_OP_INSERT)
-        status = as_update(undo, rules, &written->value, &operation);
+    struct satchel_value old = rules->default_value, operation = written->value, back;
+    enum satchel_status status = undo->part->kind == SATCHEL_OP_INSERT
+                                     ? as_update(undo, rules, &written->value, &operation)
+                                     : read_old(undo, written->column, &old);
     if (status == SATCHEL_OK)
         status = satchel_operation_invert(rules, &old, &operation, &undo->arena, &back);
     if (status == SATCHEL_OK)
