@@ -57,14 +57,14 @@ class Arguments(harness.SatchelTest):
                       ["sync", "a", "--bogus"], ["sync", "a", "--json=1"], ["sql", "a", "-x"],
                       ["history", "a", "note"], ["history", "--workspace", "w", "note"], ["conflicts"],
                       ["join", "a", "--server", "ws://h:1"], ["invite", "--workspace", "w", "--user"],
-                      ["workspace", "create", "w"], ["workspace", "list"], ["help", "frob"]):
+                      ["workspace", "create", "w"], ["workspace", "list"], ["help", "frob"],
+                      ["resolve", "1", "--take", "winner"], ["resolve", "a", "1"], ["quarantine", "retry", "1"]):
             with self.subTest(words=words):
                 self.refused(*words, status=2)
 
     def test_what_is_not_built_yet_answers_so(self):
-        for words in (["backup", "w", "f"], ["restore", "w", "f"], ["resolve", "1", "--take", "winner"],
-                      ["device", "revoke", "1", "--workspace", "w"], ["quarantine", "retry", "1"],
-                      ["quarantine", "drop", "1"], ["pack", "export", "a", "f"], ["pack", "import", "a", "f"]):
+        for words in (["backup", "w", "f"], ["restore", "w", "f"], ["device", "revoke", "1", "--workspace", "w"],
+                      ["pack", "export", "a", "f"], ["pack", "import", "a", "f"]):
             with self.subTest(words=words):
                 self.assertIn("not built yet", self.refused(*words, status=2))
 
