@@ -2,6 +2,8 @@
  * Knows nothing of entries. */
 #include "sync.h"
 
+#include <satchel/log_reader.h>
+
 #include <inttypes.h>
 
 enum {
@@ -16,8 +18,6 @@ static const char SELECT_LAST[] =
 static const char SELECT_UNSENT[] =
     "SELECT number, utc_ms, monotonic_ms, boot, floor, body FROM satchel_change WHERE number > ?1"
     " ORDER BY number";
-static const char SELECT_ANSWERED[] =
-    "SELECT stamp, body FROM satchel_entry WHERE cursor > ?1 AND device = ?2 AND number = ?3";
 static const char WRITE_ACK[] = "UPDATE satchel_replica SET acked_number = max(acked_number, ?1),"
                                 " last_stamp = max(last_stamp, ?2)";
 
@@ -158,26 +158,22 @@ static enum satchel_status make_answered(struct satchel_sync *sync, uint64_t num
                                          struct satchel_push_item *item,
                                          struct satchel_error *error)
 {
-    sqlite3_stmt *select = NULL;
-    enum satchel_status status = SATCHEL_OK;
-    if (sqlite3_prepare_v2(sync->replica->db, SELECT_ANSWERED, -1, &select, NULL) != SQLITE_OK)
-        return satchel_apply_sql_error(sync->apply, "read satchel_entry", error);
-    sqlite3_bind_int64(select, 1, (sqlite3_int64)sync->hello_cursor);
-    sqlite3_bind_blob(select, 2, sync->replica->device.bytes, sizeof sync->replica->device.bytes,
-                      SQLITE_STATIC);
-    sqlite3_bind_int64(select, 3, (sqlite3_int64)number);
-    int code = sqlite3_step(select);
-    if (code == SQLITE_ROW) {
-        item->stamp = (satchel_stamp)sqlite3_column_int64(select, 0);
-        status = make_item(sync, number, column_bytes(select, 1), item, error);
-    } else if (code == SQLITE_DONE) {
+    struct satchel_log_reader *reader;
+    struct satchel_log_entry entry;
+    bool found;
+    enum satchel_status status = satchel_log_reader_new(&reader, sync->replica->db);
+    if (status != SATCHEL_OK)
+        return satchel_error_set(error, status, "no memory to read the log");
+    status = satchel_log_read_change(reader, &sync->replica->device, number, &found, &entry, error);
+    if (status == SATCHEL_OK && found && entry.entry.cursor > sync->hello_cursor) {
+        item->stamp = entry.entry.stamp;
+        status = make_item(sync, number, entry.entry.body, item, error);
+    } else if (status == SATCHEL_OK) {
         status = satchel_error_set(
             error, SATCHEL_CORRUPT,
             "satchel_change lacks change set %" PRIu64 "; the replica was tampered with", number);
-    } else {
-        status = satchel_apply_sql_error(sync->apply, "read satchel_entry", error);
     }
-    sqlite3_finalize(select);
+    satchel_log_reader_free(reader);
     return status;
 }
 

@@ -3,9 +3,6 @@
 #include "workspace_internal.h"
 
 #define SQL_PARTS "SELECT cursor, part, state FROM satchel_quarantine ORDER BY cursor, part"
-#define SQL_ENTRY                                                        \
-    "SELECT device, number, stamp, user, body, notes FROM satchel_entry" \
-    " WHERE cursor=?1"
 #define SCRATCH_BYTES_MAX ((size_t)256 << 20)
 
 struct scan {
@@ -30,22 +27,19 @@ static enum satchel_status damaged(struct scan *scan)
                              (unsigned long long)scan->cursor);
 }
 
-static enum satchel_status load_entry(struct scan *scan, sqlite3_stmt *row)
+static enum satchel_status load_entry(struct scan *scan, const struct satchel_entry *entry)
 {
-    struct satchel_id id;
     struct satchel_span body;
-    if (!satchel_column_id(row, 0, &id))
-        return damaged(scan);
-    satchel_id_text(&id, scan->device);
-    scan->number = sqlite3_column_int64(row, 1);
-    scan->at_ms = satchel_stamp_ms((satchel_stamp)sqlite3_column_int64(row, 2));
-    scan->user = satchel_column_copy(row, 3, &scan->arena);
-    struct satchel_span notes = satchel_column_copy(row, 5, &scan->arena);
+    satchel_id_text(&entry->device, scan->device);
+    scan->number = (int64_t)entry->number;
+    scan->at_ms = satchel_stamp_ms(entry->stamp);
+    scan->user = satchel_arena_copy(&scan->arena, entry->user);
+    struct satchel_span notes = satchel_arena_copy(&scan->arena, entry->notes);
     if (!scan->user.data || !notes.data)
         return SATCHEL_NOMEM;
     enum satchel_status status = satchel_notes_read(notes, &scan->arena, &scan->notes);
     if (status == SATCHEL_OK)
-        status = satchel_body_load(satchel_column_bytes(row, 4), &scan->reader->scratch, &body);
+        status = satchel_body_load(entry->body, &scan->reader->scratch, &body);
     if (status == SATCHEL_OK) {
         body = satchel_arena_copy(&scan->arena, body);
         status = body.data ? satchel_changeset_decode(body, &scan->arena, &scan->changeset,
@@ -57,21 +51,17 @@ static enum satchel_status load_entry(struct scan *scan, sqlite3_stmt *row)
 
 static enum satchel_status find_entry(struct scan *scan, uint64_t cursor)
 {
-    struct satchel_query query;
-    bool has_row = false;
+    struct satchel_log_reader *log = scan->reader->log;
+    struct satchel_log_entry read;
+    bool found = false;
     if (scan->cursor == cursor)
         return SATCHEL_OK;
     satchel_arena_reset(&scan->arena);
     scan->cursor = cursor;
-    enum satchel_status status =
-        satchel_query_open(&query, scan->reader->db, SQL_ENTRY, &scan->job->error);
-    if (status != SATCHEL_OK)
-        return status;
-    satchel_query_integer(&query, (int64_t)cursor);
-    status = satchel_query_step(&query, &has_row, &scan->job->error);
+    enum satchel_status status = satchel_log_read_at(log, cursor, &found, &read, &scan->job->error);
     if (status == SATCHEL_OK)
-        status = has_row ? load_entry(scan, query.statement) : damaged(scan);
-    satchel_query_close(&query);
+        status = found ? load_entry(scan, &read.entry) : damaged(scan);
+    satchel_log_read_end(log);
     return status;
 }
 

@@ -24,7 +24,9 @@
 #define SQL_STATUS                                                                         \
     "SELECT w.name, (SELECT count(*) FROM satchel_migration) AS schema, w.cursor AS head," \
     " (SELECT count(*) FROM satchel_device d WHERE d.id<>w.node) AS devices,"              \
-    " (SELECT count(*) FROM satchel_entry) AS entries, lower(hex(w.node)) AS node,"        \
+    " (SELECT count(*) FROM satchel_entry)"                                                \
+    " + (SELECT ifnull(sum(entries), 0) FROM satchel_segment) AS entries,"                 \
+    " lower(hex(w.node)) AS node,"                                                         \
     " sqlite_version() AS sqlite FROM satchel_workspace w"
 
 /* ---- results ---- */

@@ -4,12 +4,7 @@
 
 #include <satchel/digest.h>
 
-#define SQL_ENTRIES                                                                           \
-    "SELECT cursor, seq, device, number, stamp, secret, user, body, notes FROM satchel_entry" \
-    " WHERE cursor>?1 ORDER BY cursor"
 #define SQL_HEAD "SELECT node, cursor FROM satchel_workspace"
-#define SQL_SEQ \
-    "SELECT seq FROM satchel_entry WHERE cursor<=?1 AND seq>0 ORDER BY cursor DESC LIMIT 1"
 #define SQL_COUNT "SELECT count(*) FROM satchel_migration"
 #define ENTRIES_MAX 8192
 
@@ -49,8 +44,8 @@ enum satchel_status reader_open(struct workspace_reader *reader, const char *pat
     if (status == SATCHEL_OK &&
         satchel_history_register(reader->db, present_schema, reader) != SQLITE_OK)
         status = satchel_db_error(error, reader->db, "registering satchel_history");
-    if (status == SATCHEL_OK)
-        status = satchel_db_prepare(reader->db, SQL_ENTRIES, &reader->entries, error);
+    if (status == SATCHEL_OK && satchel_log_reader_new(&reader->log, reader->db) != SATCHEL_OK)
+        status = satchel_error_set(error, SATCHEL_NOMEM, "no memory to read the log");
     if (status == SATCHEL_OK)
         status = satchel_db_prepare(reader->db, SQL_HEAD, &reader->head, error);
     if (status == SATCHEL_OK)
@@ -60,7 +55,7 @@ enum satchel_status reader_open(struct workspace_reader *reader, const char *pat
 
 void reader_close(struct workspace_reader *reader)
 {
-    sqlite3_finalize(reader->entries);
+    satchel_log_reader_free(reader->log);
     sqlite3_finalize(reader->head);
     sqlite3_finalize(reader->count);
     sqlite3_close_v2(reader->db);
@@ -108,74 +103,75 @@ static enum satchel_status load_head(struct workspace_reader *reader, struct sat
 
 /* ---- ENTRIES ---- */
 
-static enum satchel_status read_body(struct workspace_reader *reader, struct satchel_job *job,
-                                     struct satchel_span *body)
+static bool copy_span(struct satchel_job *job, struct satchel_span *span)
 {
-    struct satchel_span stored = satchel_column_bytes(reader->entries, 7);
-    enum satchel_status status = satchel_body_load(stored, &reader->scratch, body);
-    if (status != SATCHEL_OK)
-        return satchel_error_set(&job->error, status, "entry %lld of the log is damaged",
-                                 (long long)sqlite3_column_int64(reader->entries, 0));
-    *body = satchel_arena_copy(&job->arena, *body);
-    return body->data ? SATCHEL_OK : SATCHEL_NOMEM;
+    *span = satchel_arena_copy(&job->arena, *span);
+    return span->data != NULL;
 }
 
-static enum satchel_status read_entry(struct workspace_reader *reader, struct satchel_job *job,
-                                      struct satchel_entry *entry)
+/* The entry as it is sent, in the job's arena. */
+static enum satchel_status copy_entry(struct workspace_reader *reader, struct satchel_job *job,
+                                      const struct satchel_entry *from, struct satchel_entry *entry)
 {
-    sqlite3_stmt *row = reader->entries;
-    entry->cursor = (uint64_t)sqlite3_column_int64(row, 0);
-    entry->seq = (uint64_t)sqlite3_column_int64(row, 1);
-    entry->number = (uint64_t)sqlite3_column_int64(row, 3);
-    entry->stamp = (satchel_stamp)sqlite3_column_int64(row, 4);
-    struct satchel_span secret = satchel_column_copy(row, 5, &job->arena);
-    if (!satchel_column_id(row, 2, &entry->device) || secret.size != SATCHEL_SECRET_BYTES)
+    *entry = *from;
+    if (!from->secret)
         return satchel_error_set(&job->error, SATCHEL_CORRUPT, "entry %llu of the log is damaged",
                                  (unsigned long long)entry->cursor);
-    entry->secret = secret.data;
-    entry->user = satchel_column_copy(row, 6, &job->arena);
-    entry->notes = satchel_column_copy(row, 8, &job->arena);
-    if (!entry->user.data || !entry->notes.data)
+    struct satchel_span secret = satchel_span_of(from->secret, SATCHEL_SECRET_BYTES);
+    entry->body = satchel_span_of(NULL, 0);
+    if (!copy_span(job, &secret) || !copy_span(job, &entry->user) || !copy_span(job, &entry->notes))
         return SATCHEL_NOMEM;
+    entry->secret = secret.data;
     if (satchel_id_equal(&entry->device, &job->device))
         return SATCHEL_OK; /* its author has the body */
-    return read_body(reader, job, &entry->body);
+    enum satchel_status status = satchel_body_load(from->body, &reader->scratch, &entry->body);
+    if (status != SATCHEL_OK)
+        return satchel_error_set(&job->error, status, "entry %llu of the log is damaged",
+                                 (unsigned long long)entry->cursor);
+    return copy_span(job, &entry->body) ? SATCHEL_OK : SATCHEL_NOMEM;
+}
+
+static enum satchel_status add_entry(struct workspace_reader *reader, struct satchel_job *job,
+                                     const struct satchel_entry *read,
+                                     struct satchel_message_entries *batch, uint32_t *capacity)
+{
+    if (batch->entry_count == *capacity) {
+        *capacity = *capacity ? *capacity * 2 : 16;
+        struct satchel_entry *entries =
+            SATCHEL_ARENA_ARRAY(&job->arena, struct satchel_entry, *capacity);
+        if (!entries)
+            return SATCHEL_NOMEM;
+        if (batch->entry_count)
+            memcpy(entries, batch->entries, batch->entry_count * sizeof *entries);
+        batch->entries = entries;
+    }
+    enum satchel_status status = copy_entry(reader, job, read, &batch->entries[batch->entry_count]);
+    batch->entry_count += status == SATCHEL_OK;
+    return status;
 }
 
 static enum satchel_status read_batch(struct workspace_reader *reader, struct satchel_job *job,
                                       struct satchel_message_entries *batch)
 {
-    struct satchel_query query;
+    struct satchel_log_entry read;
     uint32_t capacity = 0;
     size_t bytes = 0;
-    bool has_row = false;
-    satchel_query_begin(&query, reader->db, reader->entries);
-    satchel_query_integer(&query, (int64_t)job->after);
-    enum satchel_status status = satchel_query_step(&query, &has_row, &job->error);
-    while (status == SATCHEL_OK && has_row && bytes < SATCHEL_BATCH_BYTES &&
+    bool found = false;
+    enum satchel_status status =
+        satchel_log_read_from(reader->log, job->after, NULL, 0, &job->error);
+    if (status == SATCHEL_OK)
+        status = satchel_log_read_next(reader->log, &found, &read, &job->error);
+    while (status == SATCHEL_OK && found && bytes < SATCHEL_BATCH_BYTES &&
            batch->entry_count < ENTRIES_MAX) {
-        if (batch->entry_count == capacity) {
-            capacity = capacity ? capacity * 2 : 16;
-            struct satchel_entry *entries =
-                SATCHEL_ARENA_ARRAY(&job->arena, struct satchel_entry, capacity);
-            if (!entries) {
-                status = SATCHEL_NOMEM;
-                break;
-            }
-            if (batch->entry_count)
-                memcpy(entries, batch->entries, batch->entry_count * sizeof *entries);
-            batch->entries = entries;
-        }
-        struct satchel_entry *entry = &batch->entries[batch->entry_count];
-        status = read_entry(reader, job, entry);
+        status = add_entry(reader, job, &read.entry, batch, &capacity);
         if (status != SATCHEL_OK)
             break;
-        batch->entry_count++;
+        const struct satchel_entry *entry = &batch->entries[batch->entry_count - 1];
         bytes += 64 + entry->user.size + entry->body.size + entry->notes.size;
-        status = satchel_query_step(&query, &has_row, &job->error);
+        status = satchel_log_read_next(reader->log, &found, &read, &job->error);
     }
-    job->reached_end = !has_row;
-    satchel_query_end(&query);
+    job->reached_end = !found;
+    satchel_log_read_end(reader->log);
     return status;
 }
 
@@ -184,16 +180,9 @@ static enum satchel_status read_batch(struct workspace_reader *reader, struct sa
 static enum satchel_status vector_at(struct workspace_reader *reader, struct satchel_job *job,
                                      const struct satchel_id *node, uint64_t cursor)
 {
-    struct satchel_query query;
     struct satchel_vector none = {NULL, 0};
-    bool has_row;
-    enum satchel_status status = satchel_query_open(&query, reader->db, SQL_SEQ, &job->error);
-    if (status != SATCHEL_OK)
-        return status;
-    satchel_query_integer(&query, (int64_t)cursor);
-    status = satchel_query_step(&query, &has_row, &job->error);
-    uint64_t seq = has_row ? (uint64_t)sqlite3_column_int64(query.statement, 0) : 0;
-    satchel_query_close(&query);
+    uint64_t seq = 0;
+    enum satchel_status status = satchel_log_read_seq(reader->log, cursor, &seq, &job->error);
     job->vector = none;
     if (status == SATCHEL_OK && seq > 0)
         status = satchel_vector_raise(&job->arena, &none, node, seq, &job->vector);

@@ -4,6 +4,7 @@
 
 #include "store_sqlite.h"
 
+#include <satchel/log_reader.h>
 #include <satchel/map.h>
 
 #define SATCHEL_STORE_FORMAT 1
@@ -22,7 +23,6 @@ enum store_statement {
     STORE_SET_ROW,
     STORE_DEVICE,
     STORE_SET_DEVICE,
-    STORE_ENTRY,
     STORE_HASH,
     STORE_ADD_HASH,
     STORE_ADD_ID,
@@ -39,6 +39,7 @@ struct satchel_store_sqlite {
     sqlite3 *db;
     sqlite3_stmt *statements[STORE_STATEMENT_COUNT];
     struct satchel_log *log;
+    struct satchel_log_reader *log_reader;
     struct satchel_row_io *rows;
     struct satchel_schema *schema;
     struct satchel_identity identity;

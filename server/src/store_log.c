@@ -1,41 +1,36 @@
 /* Owns the log's side of the SQLite store: entries, hashes of change sets, conflicts, devices. */
 #include "store_internal.h"
 
+static bool copy_span(struct satchel_arena *arena, struct satchel_span *span)
+{
+    *span = satchel_arena_copy(arena, *span);
+    return span->data != NULL;
+}
+
 static enum satchel_status load_entry(struct satchel_store_sqlite *store, uint64_t cursor,
                                       struct satchel_entry *entry, struct satchel_span *timeline,
                                       struct satchel_arena *arena, struct satchel_error *error)
 {
-    struct satchel_query query;
-    bool has_row = false;
-    satchel_query_begin(&query, store->db, store->statements[STORE_ENTRY]);
-    satchel_query_integer(&query, (int64_t)cursor);
-    enum satchel_status status = satchel_query_step(&query, &has_row, error);
-    if (status != SATCHEL_OK)
-        goto cleanup;
-    sqlite3_stmt *row = query.statement;
-    struct satchel_span secret =
-        has_row ? satchel_column_copy(row, 4, arena) : satchel_span_of(NULL, 0);
-    if (!has_row || !satchel_column_id(row, 1, &entry->device) ||
-        secret.size != SATCHEL_SECRET_BYTES) {
+    struct satchel_log_entry read;
+    bool found;
+    enum satchel_status status =
+        satchel_log_read_at(store->log_reader, cursor, &found, &read, error);
+    if (status == SATCHEL_OK && (!found || !read.entry.secret))
         status = satchel_error_set(error, SATCHEL_CORRUPT,
                                    "entry %llu of the log is missing or damaged; restore a backup",
                                    (unsigned long long)cursor);
-        goto cleanup;
+    if (status == SATCHEL_OK) {
+        struct satchel_span secret = satchel_span_of(read.entry.secret, SATCHEL_SECRET_BYTES);
+        *entry = read.entry;
+        *timeline = read.timeline;
+        if (!copy_span(arena, &secret) || !copy_span(arena, &entry->user) ||
+            !copy_span(arena, &entry->body) || !copy_span(arena, &entry->notes) ||
+            !copy_span(arena, timeline))
+            status = satchel_error_set(error, SATCHEL_NOMEM, "no memory for entry %llu",
+                                       (unsigned long long)cursor);
+        entry->secret = secret.data;
     }
-    entry->cursor = cursor;
-    entry->seq = (uint64_t)sqlite3_column_int64(row, 0);
-    entry->number = (uint64_t)sqlite3_column_int64(row, 2);
-    entry->stamp = (satchel_stamp)sqlite3_column_int64(row, 3);
-    entry->secret = secret.data;
-    entry->user = satchel_column_copy(row, 5, arena);
-    entry->body = satchel_column_copy(row, 6, arena);
-    entry->notes = satchel_column_copy(row, 7, arena);
-    *timeline = satchel_column_copy(row, 8, arena);
-    if (!entry->user.data || !entry->body.data || !entry->notes.data || !timeline->data)
-        status = satchel_error_set(error, SATCHEL_NOMEM, "no memory for entry %llu",
-                                   (unsigned long long)cursor);
-cleanup:
-    satchel_query_end(&query);
+    satchel_log_read_end(store->log_reader);
     return status;
 }
 

@@ -69,8 +69,6 @@ static const char *const statement_sql[STORE_STATEMENT_COUNT] = {
         "SELECT user, last_number, last_hash, last_stamp FROM satchel_device WHERE id=?1",
     [STORE_SET_DEVICE] = "UPDATE satchel_device SET last_number=?1, last_hash=?2, last_stamp=?3"
                          " WHERE id=?4",
-    [STORE_ENTRY] = "SELECT seq, device, number, stamp, secret, user, body, notes, timeline"
-                    " FROM satchel_entry WHERE cursor=?1",
     [STORE_HASH] = "SELECT hash FROM satchel_hash WHERE device=?1 AND number=?2",
     [STORE_ADD_HASH] = "INSERT INTO satchel_hash(device,number,hash,cursor) VALUES(?1,?2,?3,?4)",
     [STORE_ADD_ID] = "INSERT INTO satchel_id(number,id) VALUES(?1,?2)",
@@ -159,6 +157,7 @@ static void store_close(struct satchel_store *base)
     struct satchel_store_sqlite *store = store_of(base);
     satchel_row_io_free(store->rows);
     satchel_log_free(store->log);
+    satchel_log_reader_free(store->log_reader);
     for (int i = 0; i < STORE_STATEMENT_COUNT; i++)
         sqlite3_finalize(store->statements[i]);
     sqlite3_close_v2(store->db);
@@ -309,6 +308,8 @@ static enum satchel_status make_ready(struct satchel_store_sqlite *store,
         status = satchel_db_prepare(store->db, statement_sql[i], &store->statements[i], error);
     if (status == SATCHEL_OK)
         status = satchel_log_new(&store->log, store->db);
+    if (status == SATCHEL_OK)
+        status = satchel_log_reader_new(&store->log_reader, store->db);
     if (status == SATCHEL_OK)
         status = store_ids_load(store, error);
     if (status == SATCHEL_OK)

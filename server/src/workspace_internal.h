@@ -7,6 +7,7 @@
 #include "workspace.h"
 
 #include <pthread.h>
+#include <satchel/log_reader.h>
 #include <satchel/map.h>
 
 #define WORKSPACE_QUEUE_JOBS_MAX 8192
@@ -42,7 +43,8 @@ struct workspace_reader {
     struct satchel_identity identity;
     struct satchel_schema *schema;
     uint32_t migration_count;
-    sqlite3_stmt *entries, *head, *count;
+    sqlite3_stmt *head, *count;
+    struct satchel_log_reader *log;
     struct satchel_buffer scratch;
 };
 

@@ -258,8 +258,10 @@ enum satchel_status satchel_log_read_next(struct satchel_log_reader *reader, boo
 
 void satchel_log_read_end(struct satchel_log_reader *reader)
 {
-    if (reader->statements[WALK])
-        sqlite3_reset(reader->statements[WALK]);
+    static const enum query held[] = {WALK, AT, CHANGE};
+    for (size_t i = 0; i < sizeof held / sizeof held[0]; i++)
+        if (reader->statements[held[i]])
+            sqlite3_reset(reader->statements[held[i]]);
     reader->is_in_segment = false;
 }
 

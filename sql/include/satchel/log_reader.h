@@ -46,9 +46,10 @@ enum satchel_status satchel_log_read_from(struct satchel_log_reader *reader, uin
 enum satchel_status satchel_log_read_next(struct satchel_log_reader *reader, bool *found,
                                           struct satchel_log_entry *out,
                                           struct satchel_error *error) SATCHEL_MUST_USE;
+/* Ends a walk and lets go of a single entry: until then the connection's read transaction lasts. */
 void satchel_log_read_end(struct satchel_log_reader *reader);
 
-/* Single entries; each ends a walk. */
+/* Single entries, to be let go of by satchel_log_read_end; each ends a walk. */
 enum satchel_status satchel_log_read_at(struct satchel_log_reader *reader, uint64_t cursor,
                                         bool *found, struct satchel_log_entry *out,
                                         struct satchel_error *error) SATCHEL_MUST_USE;
