@@ -20,9 +20,6 @@
 #include <stdlib.h>
 
 static const char SELECT_OLD[] = "SELECT old FROM satchel_history WHERE id=?1";
-static const char SELECT_ROW_HISTORY[] =
-    "SELECT id, field, new, outcome FROM satchel_history WHERE tbl=?1 AND key=?2";
-
 struct undo {
     struct satchel_replica *replica;
     struct satchel_error *error;
@@ -225,87 +222,23 @@ static enum satchel_status undo_field(struct undo *undo)
 
 /* ---- a row ---- */
 
-static void reset_to_defaults(struct undo *undo)
-{
-    for (uint32_t i = 0; i < undo->table->column_count; i++)
-        undo->values[i] = undo->table->rules.columns[i].default_value;
-}
-
-/* One line of the row's history: its values after it. A line without a field is an insert or a
- * delete. */
-static enum satchel_status replay(struct undo *undo, sqlite3_stmt *line, bool *is_there)
-{
-    const char *field = (const char *)sqlite3_column_text(line, 1);
-    const char *outcome = (const char *)sqlite3_column_text(line, 3);
-    bool is_row = !field || field[0] == '\0';
-    if (!outcome || strcmp(outcome, "superseded") == 0 || strcmp(outcome, "quarantined") == 0)
-        return SATCHEL_OK;
-    if (!*is_there)
-        reset_to_defaults(undo);
-    *is_there = is_row ? !*is_there : true;
-    const struct satchel_column *column =
-        is_row ? NULL : satchel_table_find_column(undo->table, field);
-    if (!column)
-        return SATCHEL_OK;
-    struct satchel_value *value = &undo->values[column->number];
-    if (undo->table->rules.columns[column->number].rule != SATCHEL_RULE_COUNTER) {
-        struct satchel_value now = satchel_value_of_column(line, 2);
-        return satchel_value_copy(&undo->arena, &now, value);
-    }
-    int64_t before = value->type == SATCHEL_INTEGER ? value->integer : 0;
-    int64_t after;
-    if (__builtin_add_overflow(before, sqlite3_column_int64(line, 2), &after))
-        return refuse(undo, "a counter of the row is out of range");
-    *value = satchel_value_integer(after);
-    return SATCHEL_OK;
-}
-
-/* The row's values before the write, by everything its history says happened earlier. */
-static enum satchel_status replay_before(struct undo *undo)
-{
-    sqlite3_stmt *statement = NULL;
-    struct satchel_buffer key;
-    bool is_there = false;
-    int code = SQLITE_DONE;
-    satchel_buffer_init(&key, SATCHEL_CHANGESET_BYTES_MAX, NULL);
-    enum satchel_status status = satchel_key_text(&key, undo->part->key, undo->part->key_count);
-    if (status != SATCHEL_OK)
-        goto cleanup;
-    if (sqlite3_prepare_v2(undo->replica->db, SELECT_ROW_HISTORY, -1, &statement, NULL) !=
-        SQLITE_OK) {
-        status = sql_error(undo);
-        goto cleanup;
-    }
-    sqlite3_bind_text(statement, 1, undo->table->name, -1, SQLITE_STATIC);
-    sqlite3_bind_text64(statement, 2, (const char *)key.data, key.size, SQLITE_STATIC, SQLITE_UTF8);
-    reset_to_defaults(undo);
-    while (status == SATCHEL_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
-        const char *id = (const char *)sqlite3_column_text(statement, 0);
-        if (id && strcmp(id, undo->history_id) == 0)
-            break;
-        status = replay(undo, statement, &is_there);
-    }
-    if (status == SATCHEL_OK && code == SQLITE_DONE)
-        status = not_found(undo);
-    else if (status == SATCHEL_OK && code != SQLITE_ROW)
-        status = sql_error(undo);
-    else if (status == SATCHEL_OK && !is_there)
-        status = refuse(undo, "the history does not say what the row was");
-cleanup:
-    sqlite3_finalize(statement);
-    satchel_buffer_deinit(&key);
-    return status;
-}
-
 static enum satchel_status undo_delete(struct undo *undo)
 {
     if (undo->exists)
         return refuse(undo, "the row exists again");
-    enum satchel_status status = replay_before(undo);
+    bool existed = false;
+    enum satchel_status status =
+        satchel_history_before(undo->replica->db, undo->replica->schema, undo->table,
+                               undo->history_id, &undo->arena, &existed, undo->values, undo->error);
+    if (status == SATCHEL_OK && !existed)
+        status = refuse(undo, "the history does not say what the row was");
     if (status != SATCHEL_OK)
         return status;
     for (uint32_t i = 0; i < undo->table->key_count; i++)
         undo->values[undo->table->key_columns[i]] = undo->part->key[i];
+    for (uint32_t i = 0; i < undo->table->column_count; i++) /* the server fills it in again */
+        if (undo->table->rules.columns[i].rule == SATCHEL_RULE_SERVER)
+            undo->values[i] = undo->table->rules.columns[i].default_value;
     return satchel_row_insert(undo->io, undo->table, undo->values, undo->error);
 }
 

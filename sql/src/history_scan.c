@@ -559,6 +559,18 @@ enum satchel_status satchel_history_scan_next(struct satchel_history_scan *scan,
     return status;
 }
 
+enum satchel_status satchel_history_scan_before(struct satchel_history_scan *scan, uint32_t column,
+                                                const struct satchel_value *default_value,
+                                                struct satchel_value *out)
+{
+    return satchel_history_state_get(scan->state, column, default_value, out);
+}
+
+bool satchel_history_scan_existed(const struct satchel_history_scan *scan)
+{
+    return scan->row_existed;
+}
+
 /* ---- beginning and end ---- */
 
 /* Finds the row that the target is about, so that the scan visits that row alone. */

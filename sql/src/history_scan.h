@@ -43,6 +43,14 @@ enum satchel_status satchel_history_scan_next(struct satchel_history_scan *scan,
                                               const struct satchel_history_row **out,
                                               struct satchel_error *error) SATCHEL_MUST_USE;
 
+/* The value that a column of the row just returned had before the write, whatever the write's own
+ * columns; needs_old was asked for. Bytes are borrowed until the next call. */
+enum satchel_status satchel_history_scan_before(struct satchel_history_scan *scan, uint32_t column,
+                                                const struct satchel_value *default_value,
+                                                struct satchel_value *out) SATCHEL_MUST_USE;
+/* Whether the row existed then. */
+bool satchel_history_scan_existed(const struct satchel_history_scan *scan);
+
 /* Names as shown; a number the schema does not have shows as "table 7", "column 7" in `scratch`. */
 #define SATCHEL_HISTORY_NAME_BYTES 24
 const char *satchel_history_table_name(const struct satchel_schema *schema, uint32_t table,

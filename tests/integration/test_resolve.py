@@ -203,6 +203,24 @@ class Resolving(harness.SatchelTest):
         self.assertIn("column stage: @state: may not go back from 'won' to 'sent'",
                       self.refused("undo", self.ana, rows[-1]["id"]))
 
+    def test_undo_of_a_delete_brings_the_row_back_as_it_was(self):
+        self.make(title="'t'", tags="'[\"a\"]'", prefs="'{\"k\":1}'", hits=5, stage="'sent'")
+        self.sql(self.ben, "UPDATE deal SET tags = '[\"b\"]', prefs = '{\"l\":2}', hits = hits + 2, "
+                           "stage = 'won', why = 'w', notes = 'n'")
+        self.sync_all(self.ben, self.ana)
+        before = self.sql(self.ana, "SELECT * FROM deal")
+        self.sql(self.ana, "DELETE FROM deal")
+        for sync_first in (False, True):
+            with self.subTest(sync_first=sync_first):
+                if sync_first:
+                    self.sync_all(self.ana, self.ben)
+                rows = self.sql(self.ana, "SELECT id FROM satchel_history WHERE tbl='deal' AND field=''")
+                self.satchel("undo", self.ana, rows[-1]["id"])
+                self.sync_all(self.ana, self.ben)
+                self.assertEqual(self.sql(self.ben, "SELECT * FROM deal"), before)
+                self.assert_all_equal(self.ana, self.ben)
+                self.sql(self.ana, "DELETE FROM deal")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -72,4 +72,13 @@ enum satchel_status satchel_log_conflict_find(struct satchel_log *log, const str
 int satchel_history_register(struct sqlite3 *db,
                              const struct satchel_schema *(*schema)(void *context), void *context);
 
+/* What a row of `table` held before the write that satchel_history shows as `id`: all its columns,
+ * in `arena` (the key's as the write has them are left alone). `*existed` false: there was no row.
+ * NOT_FOUND: no such write of a row of this table. */
+enum satchel_status satchel_history_before(struct sqlite3 *db, const struct satchel_schema *schema,
+                                           const struct satchel_table *table, const char *id,
+                                           struct satchel_arena *arena, bool *existed,
+                                           struct satchel_value *values,
+                                           struct satchel_error *error) SATCHEL_MUST_USE;
+
 #endif
