@@ -131,7 +131,7 @@ enum satchel_status merge_work_load(struct merge_work *work, struct merge_state 
     const struct merge_head base = {.write = state->version->base};
     const struct merge_head *heads = &base;
     if (record) {
-        work->was_touched = true;
+        work->was_touched = !record->has_candidates || record->candidate_count > 0;
         work->record = *record;
         heads = record->heads;
     } else if (base.write && !is_at_default(work, work->present)) {

@@ -162,34 +162,12 @@ static enum satchel_status keep_deletes(const struct lives *lives, struct merge_
     return SATCHEL_OK;
 }
 
-static enum satchel_status write_live(const struct lives *lives, struct merge_state *state,
-                                      const struct merge_write **kept, enum merge_pass pass)
-{
-    for (size_t i = 0; i < lives->count; i++) {
-        if (!lives->live[i])
-            continue;
-        if (!kept[i])
-            kept[i] = merge_write_keep(state->arena, &lives->writes[i]);
-        enum satchel_status status =
-            kept[i] ? merge_state_write(state, &lives->writes[i], kept[i], pass) : SATCHEL_NOMEM;
-        if (status != SATCHEL_OK)
-            return status;
-    }
-    return SATCHEL_OK;
-}
-
-/* Of a frozen row first what counts, then what came too late: what counts had seen nothing of it. */
 static enum satchel_status write_fields(const struct lives *lives, struct merge_state *state)
 {
-    const struct merge_write **kept =
-        SATCHEL_ARENA_ARRAY(state->arena, const struct merge_write *, lives->count);
-    if (!kept)
-        return SATCHEL_NOMEM;
-    bool is_frozen = merge_is_frozen(state);
-    enum satchel_status status =
-        write_live(lives, state, kept, is_frozen ? MERGE_COUNTING : MERGE_ALL);
-    if (status == SATCHEL_OK && is_frozen)
-        status = write_live(lives, state, kept, MERGE_FROZEN);
+    enum satchel_status status = SATCHEL_OK;
+    for (size_t i = 0; status == SATCHEL_OK && i < lives->count; i++)
+        if (lives->live[i])
+            status = merge_state_write(state, &lives->writes[i]);
     if (status == SATCHEL_OK)
         status = merge_texts(state);
     return status == SATCHEL_OK ? merge_keep_freezes(state) : status;

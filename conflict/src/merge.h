@@ -52,7 +52,7 @@ struct merge_item {
 };
 
 /* Heads ascend by order, and so do candidates: the writes from which the value comes, where these
- * are not the heads. The heads of unit SATCHEL_COLUMN_ROW are inserts: what makes the row exist;
+ * are not the heads (of a rule that combines: none at all, where all came too late for a freeze). The heads of unit SATCHEL_COLUMN_ROW are inserts: what makes the row exist;
  * those of a follower's own number are writes to it alone that nobody has seen. A set's element or
  * a map's key without an item was written by the base alone. */
 struct merge_unit {
@@ -171,17 +171,10 @@ struct merge_state {
     const struct merge_history *history; /* NULL: one write is merged into a version */
 };
 
-enum merge_pass {
-    MERGE_ALL,      /* nothing of the row is frozen */
-    MERGE_COUNTING, /* into units where the write counts */
-    MERGE_FROZEN    /* into the other units */
-};
-
-/* A live insert or update into the units it writes; `kept` is merge_write_keep's. NOMEM, and
- * NEED_TIMELINE if the state has no history and a rule needs it. */
-enum satchel_status merge_state_write(struct merge_state *state, const struct satchel_write *write,
-                                      const struct merge_write *kept,
-                                      enum merge_pass pass) SATCHEL_MUST_USE;
+/* A live insert or update into every unit it writes. NOMEM, and NEED_TIMELINE if the state has no
+ * history and a rule needs it. */
+enum satchel_status merge_state_write(struct merge_state *state,
+                                      const struct satchel_write *write) SATCHEL_MUST_USE;
 /* All columns outside the key to their defaults. */
 void merge_state_reset(struct merge_state *state);
 /* The machine of a @state column; NULL: there is none. */

@@ -294,19 +294,6 @@ static enum satchel_status advance_deletes(struct merge_state *state,
     return SATCHEL_OK;
 }
 
-static enum satchel_status write_fields(struct merge_state *state,
-                                        const struct satchel_write *write)
-{
-    enum satchel_status status = merge_freeze_row(state, write);
-    const struct merge_write *kept = merge_write_keep(state->arena, write);
-    if (status != SATCHEL_OK || !kept)
-        return status != SATCHEL_OK ? status : SATCHEL_NOMEM;
-    if (!merge_is_frozen(state))
-        return merge_state_write(state, write, kept, MERGE_ALL);
-    status = merge_state_write(state, write, kept, MERGE_COUNTING);
-    return status == SATCHEL_OK ? merge_state_write(state, write, kept, MERGE_FROZEN) : status;
-}
-
 static enum satchel_status apply(struct merge_state *state, const struct satchel_row *row,
                                  const struct satchel_write *write)
 {
@@ -320,7 +307,9 @@ static enum satchel_status apply(struct merge_state *state, const struct satchel
         memcpy(state->values, row->values, state->rules->column_count * sizeof *state->values);
     else
         merge_state_reset(state);
-    enum satchel_status status = write_fields(state, write);
+    enum satchel_status status = merge_freeze_row(state, write);
+    if (status == SATCHEL_OK)
+        status = merge_state_write(state, write);
     return status == SATCHEL_OK ? advance_deletes(state, write) : status;
 }
 

@@ -106,11 +106,13 @@ static enum satchel_status lay_on_all(struct merge_work *work, struct merge_head
     return SATCHEL_OK;
 }
 
-/* Nobody wrote the leader yet: the followers lie on the defaults. */
+/* No write to the leader counts yet: the followers lie on the defaults. */
 static enum satchel_status stand_on_defaults(struct merge_work *work)
 {
     struct merge_unit *record = &work->record;
-    if (record->head_count > 0 || record->has_candidates)
+    uint32_t count;
+    merge_work_choices(work, &count);
+    if (count > 0)
         return SATCHEL_OK;
     record->candidates = SATCHEL_ARENA_ARRAY(work->state->arena, struct merge_head, 2);
     if (!record->candidates)

@@ -197,14 +197,16 @@ static enum satchel_status combine(struct merge_work *work, const struct satchel
     enum satchel_status status = counts ? work->rule->combine(&combination) : SATCHEL_OK;
     if (status != SATCHEL_OK)
         return status;
+    record->has_candidates = !counts && !work->was_touched; /* the value comes from no write */
     record->head_count = merge_heads_advance(&work->state->sight, work->number, record->heads,
                                              record->head_count, write, incoming);
     return merge_work_store(work, &combination.decided);
 }
 
 static enum satchel_status merge_unit(struct merge_state *state, const struct satchel_write *write,
-                                      const struct merge_write *kept, uint32_t number, bool counts)
+                                      const struct merge_write *kept, uint32_t number)
 {
+    bool counts = merge_counts(state, write, number);
     struct merge_work work;
     struct merge_head incoming;
     enum satchel_status status = merge_work_load(&work, state, number);
@@ -242,16 +244,6 @@ static bool is_unit_done(const struct satchel_table_rules *rules, const struct s
     return false;
 }
 
-static enum satchel_status merge_into(struct merge_state *state, const struct satchel_write *write,
-                                      const struct merge_write *kept, uint32_t unit,
-                                      enum merge_pass pass)
-{
-    bool counts = pass == MERGE_ALL || merge_counts(state, write, unit);
-    if (pass != MERGE_ALL && counts != (pass == MERGE_COUNTING))
-        return SATCHEL_OK;
-    return merge_unit(state, write, kept, unit, counts);
-}
-
 /* An insert is also a head of the row itself: a delete must have seen it even if it wrote no field.
  */
 static enum satchel_status merge_existence(struct merge_state *state,
@@ -282,7 +274,7 @@ static enum satchel_status merge_existence(struct merge_state *state,
  * what a unit without a record means. */
 static enum satchel_status merge_default_items(struct merge_state *state,
                                                const struct satchel_write *write,
-                                               const struct merge_write *kept, enum merge_pass pass)
+                                               const struct merge_write *kept)
 {
     enum satchel_status status = SATCHEL_OK;
     for (uint32_t i = 0; status == SATCHEL_OK && i < state->rules->column_count; i++) {
@@ -294,25 +286,26 @@ static enum satchel_status merge_default_items(struct merge_state *state,
         bool is_written = field && !merge_field_is_default(state->rules, write, field);
         bool is_implied = state->version->base == kept && !merge_version_find(state->version, i);
         if (!is_written && !is_implied)
-            status = merge_into(state, write, kept, i, pass);
+            status = merge_unit(state, write, kept, i);
     }
     return status;
 }
 
-enum satchel_status merge_state_write(struct merge_state *state, const struct satchel_write *write,
-                                      const struct merge_write *kept, enum merge_pass pass)
+enum satchel_status merge_state_write(struct merge_state *state, const struct satchel_write *write)
 {
+    const struct merge_write *kept = merge_write_keep(state->arena, write);
+    if (!kept)
+        return SATCHEL_NOMEM;
     enum satchel_status status = SATCHEL_OK;
-    if (write->kind == SATCHEL_OP_INSERT && pass != MERGE_FROZEN)
+    if (write->kind == SATCHEL_OP_INSERT)
         status = merge_existence(state, write, kept);
     if (status == SATCHEL_OK && write->kind == SATCHEL_OP_INSERT)
-        status = merge_default_items(state, write, kept, pass);
+        status = merge_default_items(state, write, kept);
     for (uint32_t i = 0; status == SATCHEL_OK && i < write->field_count; i++) {
         const struct satchel_field *field = &write->fields[i];
         if (!merge_field_is_default(state->rules, write, field) &&
             !is_unit_done(state->rules, write, i))
-            status =
-                merge_into(state, write, kept, state->rules->columns[field->column].unit, pass);
+            status = merge_unit(state, write, kept, state->rules->columns[field->column].unit);
     }
     return status;
 }
