@@ -37,5 +37,7 @@ _Noreturn void bench_fail(const char *what, const char *why);
 void bench_local(struct bench *bench);
 /* What each rule costs a merge (bench_rules.c). */
 void bench_rules(struct bench *bench);
+/* The same with a store beneath: what a server's writer thread does (bench_store.c). */
+void bench_store(struct bench *bench);
 
 #endif

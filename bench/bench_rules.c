@@ -6,7 +6,7 @@
  * A row lives through an insert and a series of writes, made beforehand: each by somebody who had
  * seen all before it, or two at a time that had not seen each other. All rules are measured in turn
  * in every round. */
-#include "bench.h"
+#include "bench_subjects.h"
 
 #include <satchel/operation.h>
 
@@ -28,116 +28,6 @@ enum scenario { APART, TOGETHER, SCENARIOS }; /* each write knowing all before i
 
 static const char *const SCENARIO_NAMES[] = {"knowing", "conflicting"};
 
-/* ---- values ---- */
-
-static const char *const STATE_CODES[] = {"a_new", "b_open", "c_quoted", "d_sent", "e_won"};
-enum { STATE_COUNT = 5, SENT = 3 };
-
-struct maker {
-    struct satchel_arena arena;
-    uint64_t seed;
-};
-
-static struct satchel_value make_text(struct maker *maker, const char *text)
-{
-    struct satchel_span copy = satchel_arena_copy(&maker->arena, satchel_span_text(text));
-    if (!copy.data)
-        bench_fail("rules", "out of memory");
-    return satchel_value_text(copy);
-}
-
-static struct satchel_value plain_value(struct maker *maker, uint32_t step)
-{
-    char text[48];
-    snprintf(text, sizeof text, "+86 28 %08u-%u", (unsigned)bench_draw(&maker->seed, 99999999),
-             (unsigned)step);
-    return make_text(maker, text);
-}
-
-static struct satchel_value integer_value(struct maker *maker, uint32_t step)
-{
-    return satchel_value_integer(1719800000000 + step * 1000 + bench_draw(&maker->seed, 5000));
-}
-
-/* Six tags, of which each step replaces one. */
-static struct satchel_value set_value(struct maker *maker, uint32_t step)
-{
-    static const char *const tags[] = {"export", "vip",    "pump",   "filter", "service",
-                                       "west",   "credit", "public", "fair",   "website"};
-    char text[128];
-    size_t size = 0;
-    for (uint32_t i = 0; i < 6; i++)
-        size += (size_t)snprintf(text + size, sizeof text - size, "%s\"%s\"", i ? "," : "[",
-                                 tags[(i + step) % 10]);
-    snprintf(text + size, sizeof text - size, "]");
-    return make_text(maker, text);
-}
-
-/* Eight keys, of which each step changes one. */
-static struct satchel_value map_value(struct maker *maker, uint32_t step)
-{
-    char text[256];
-    size_t size = 0;
-    for (uint32_t i = 0; i < 8; i++)
-        size += (size_t)snprintf(text + size, sizeof text - size, "%s\"field_%u\":\"value %u\"",
-                                 i ? "," : "{", (unsigned)i,
-                                 (unsigned)(step < i ? 0 : (step - i) / 8 + 1));
-    snprintf(text + size, sizeof text - size, "}");
-    return make_text(maker, text);
-}
-
-/* Twelve lines, of which each step changes one. */
-static struct satchel_value lines_value(struct maker *maker, uint32_t step)
-{
-    char text[800];
-    size_t size = 0;
-    for (uint32_t i = 0; i < 12; i++)
-        size += (size_t)snprintf(text + size, sizeof text - size,
-                                 "line %u: visited, wants an offer, as of %u\n", (unsigned)i,
-                                 (unsigned)(step < i ? 0 : (step - i) / 12 + 1));
-    return make_text(maker, text);
-}
-
-static struct satchel_value state_value(struct maker *maker, uint32_t step)
-{
-    return make_text(maker, STATE_CODES[step % STATE_COUNT]);
-}
-
-/* ---- rules ---- */
-
-enum traits { GROUPED = 1, FOLLOWED = 2, FREEZES = 4, INSERTS = 8, UNJUDGED_TOGETHER = 16 };
-
-static const struct subject {
-    enum satchel_rule rule;
-    const char *name;
-    struct satchel_value (*value)(struct maker *maker, uint32_t step);
-    unsigned traits;
-} SUBJECTS[] = {
-    {SATCHEL_RULE_LWW, "lww", plain_value, 0}, /* what the others are compared with */
-    {SATCHEL_RULE_GROUP, "group", integer_value, GROUPED},
-    {SATCHEL_RULE_MAX, "max", integer_value, 0},
-    {SATCHEL_RULE_MIN, "min", integer_value, 0},
-    {SATCHEL_RULE_FIRST, "first", plain_value, 0},
-    {SATCHEL_RULE_COUNTER, "counter", integer_value, 0},
-    {SATCHEL_RULE_SET, "set", set_value, 0},
-    {SATCHEL_RULE_MAP, "map", map_value, 0},
-    {SATCHEL_RULE_TEXT3, "text3", lines_value, UNJUDGED_TOGETHER},
-    {SATCHEL_RULE_SERVER, "server", plain_value, 0},
-    {SATCHEL_RULE_KEY, "key", plain_value, 0},
-    {SATCHEL_RULE_KEY_WEAK, "key_weak", plain_value, 0},
-    {SATCHEL_RULE_LWW, "follows", plain_value, FOLLOWED},
-    {SATCHEL_RULE_STATE, "state", state_value, 0},
-    {SATCHEL_RULE_AUTHORITY, "authority", plain_value, 0},
-    {SATCHEL_RULE_CLAIM, "claim", plain_value, 0},
-    {SATCHEL_RULE_LWW, "frozen", plain_value, FREEZES},
-    {SATCHEL_RULE_LWW, "lww_insert", plain_value, INSERTS}, /* the same, for those below */
-    {SATCHEL_RULE_IMMUTABLE, "immutable", plain_value, INSERTS},
-    {SATCHEL_RULE_APPEND, "append", plain_value, INSERTS},
-};
-enum { SUBJECT_COUNT = sizeof SUBJECTS / sizeof *SUBJECTS, LWW = 0, LWW_INSERT = 17 };
-
-#define BUDGET 4.0
-
 static struct satchel_span span_of(const char *text)
 {
     return satchel_span_text(text);
@@ -146,15 +36,15 @@ static struct satchel_span span_of(const char *text)
 struct table {
     struct satchel_column_rules columns[COLUMNS];
     struct satchel_table_rules rules;
-    struct satchel_state states[STATE_COUNT];
+    struct satchel_state states[BENCH_STATE_COUNT];
     struct satchel_machine machine;
     struct satchel_row_context context;
     struct satchel_span roles[DEVICES];
     struct satchel_span freezing_state;
-    struct satchel_span codes[STATE_COUNT];
+    struct satchel_span codes[BENCH_STATE_COUNT];
 };
 
-static void make_table(struct table *table, const struct subject *subject)
+static void make_table(struct table *table, const struct bench_subject *subject)
 {
     memset(table, 0, sizeof *table);
     for (uint32_t i = 0; i < COLUMNS; i++)
@@ -169,31 +59,31 @@ static void make_table(struct table *table, const struct subject *subject)
     tested->rule = subject->rule;
     tested->roles = table->roles;
     tested->role_count = DEVICES;
-    if (subject->traits & (GROUPED | FOLLOWED)) {
+    if (subject->traits & (BENCH_GROUPED | BENCH_FOLLOWED)) {
         table->columns[COMPANION].rule =
-            subject->traits & GROUPED ? SATCHEL_RULE_GROUP : SATCHEL_RULE_FOLLOWS;
+            subject->traits & BENCH_GROUPED ? SATCHEL_RULE_GROUP : SATCHEL_RULE_FOLLOWS;
         table->columns[COMPANION].unit = TESTED;
-        tested->has_followers = (subject->traits & FOLLOWED) != 0;
+        tested->has_followers = (subject->traits & BENCH_FOLLOWED) != 0;
     }
     table->rules = (struct satchel_table_rules){.columns = table->columns,
                                                 .column_count = COLUMNS,
                                                 .delete_policy = SATCHEL_DELETE_EDIT_WINS,
                                                 .state_column = STATE,
                                                 .has_keys = subject->rule == SATCHEL_RULE_KEY};
-    table->freezing_state = span_of(STATE_CODES[SENT]);
-    if (subject->traits & FREEZES) {
+    table->freezing_state = span_of(BENCH_STATES[BENCH_STATE_SENT]);
+    if (subject->traits & BENCH_FREEZES) {
         table->rules.freezing_states = &table->freezing_state;
         table->rules.freezing_state_count = 1;
         tested->frozen = 1;
     }
-    for (uint32_t i = 0; i < STATE_COUNT; i++)
-        table->codes[i] = span_of(STATE_CODES[i]);
-    for (uint32_t i = 0; i < STATE_COUNT; i++)
+    for (uint32_t i = 0; i < BENCH_STATE_COUNT; i++)
+        table->codes[i] = span_of(BENCH_STATES[i]);
+    for (uint32_t i = 0; i < BENCH_STATE_COUNT; i++)
         table->states[i] = (struct satchel_state){.code = table->codes[i],
                                                   .rank = 10 * (int64_t)i,
                                                   .back_to = table->codes,
-                                                  .back_to_count = STATE_COUNT};
-    table->machine = (struct satchel_machine){table->states, STATE_COUNT};
+                                                  .back_to_count = BENCH_STATE_COUNT};
+    table->machine = (struct satchel_machine){table->states, BENCH_STATE_COUNT};
     table->context = (struct satchel_row_context){.machines = &table->machine, .machine_count = 1};
 }
 
@@ -270,7 +160,7 @@ struct life {
     size_t count;
 };
 
-static struct satchel_vector make_positions(struct maker *maker, uint64_t seq)
+static struct satchel_vector make_positions(struct bench_maker *maker, uint64_t seq)
 {
     struct satchel_id node;
     struct satchel_vector vector = {NULL, 0};
@@ -279,7 +169,7 @@ static struct satchel_vector make_positions(struct maker *maker, uint64_t seq)
     return vector;
 }
 
-static void start_write(struct maker *maker, const struct table *table, struct life *life,
+static void start_write(struct bench_maker *maker, const struct table *table, struct life *life,
                         uint64_t seen, enum satchel_op_kind kind)
 {
     struct satchel_write *write = &life->writes[life->count];
@@ -301,9 +191,9 @@ static void start_write(struct maker *maker, const struct table *table, struct l
     must(id_of(NULL, device + 1, &write->order.device), "id", NULL);
 }
 
-static void add_field(struct maker *maker, const struct table *table, struct satchel_write *write,
-                      uint32_t column, const struct satchel_value *shown,
-                      struct satchel_value value)
+static void add_field(struct bench_maker *maker, const struct table *table,
+                      struct satchel_write *write, uint32_t column,
+                      const struct satchel_value *shown, struct satchel_value value)
 {
     struct satchel_field *field = (struct satchel_field *)&write->fields[write->field_count++];
     bool is_write;
@@ -313,8 +203,8 @@ static void add_field(struct maker *maker, const struct table *table, struct sat
          "operation", NULL);
 }
 
-static void make_insert(struct maker *maker, const struct table *table,
-                        const struct subject *subject, struct life *life)
+static void make_insert(struct bench_maker *maker, const struct table *table,
+                        const struct bench_subject *subject, struct life *life)
 {
     const struct satchel_value null = satchel_value_null();
     struct satchel_write *write = &life->writes[life->count];
@@ -322,42 +212,44 @@ static void make_insert(struct maker *maker, const struct table *table,
     for (uint32_t i = FILLER_FIRST; i < COLUMNS; i++)
         add_field(maker, table, write, i, &null,
                   i == TESTED      ? subject->value(maker, (uint32_t)life->count)
-                  : i == COMPANION ? integer_value(maker, 0)
-                  : i == STATE     ? state_value(maker, 0)
-                                   : plain_value(maker, i));
+                  : i == COMPANION ? bench_integer_value(maker, 0)
+                  : i == STATE     ? bench_state_value(maker, 0)
+                                   : bench_plain_value(maker, i));
     life->count++;
 }
 
 /* Half way through its life the row that can freeze does. */
-static void make_update(struct maker *maker, const struct table *table,
-                        const struct subject *subject, struct life *life, uint64_t seen,
+static void make_update(struct bench_maker *maker, const struct table *table,
+                        const struct bench_subject *subject, struct life *life, uint64_t seen,
                         const struct satchel_value *shown)
 {
     struct satchel_write *write = &life->writes[life->count];
     uint32_t step = (uint32_t)life->count;
     start_write(maker, table, life, seen, SATCHEL_OP_UPDATE);
-    if ((subject->traits & FREEZES) && step == WRITES / 2) {
-        add_field(maker, table, write, STATE, &shown[STATE], state_value(maker, SENT));
+    if ((subject->traits & BENCH_FREEZES) && step == WRITES / 2) {
+        add_field(maker, table, write, STATE, &shown[STATE],
+                  bench_state_value(maker, BENCH_STATE_SENT));
     } else {
         add_field(maker, table, write, TESTED, &shown[TESTED], subject->value(maker, step));
-        if (subject->traits & (GROUPED | FOLLOWED))
+        if (subject->traits & (BENCH_GROUPED | BENCH_FOLLOWED))
             add_field(maker, table, write, COMPANION, &shown[COMPANION],
-                      integer_value(maker, step));
+                      bench_integer_value(maker, step));
     }
     life->count++;
 }
 
 /* Merges once without the clock, because what an author does depends on what he was shown. */
-static void make_life(struct maker *maker, const struct table *table, const struct subject *subject,
-                      enum scenario scenario, struct life *life)
+static void make_life(struct bench_maker *maker, const struct table *table,
+                      const struct bench_subject *subject, enum scenario scenario,
+                      struct life *life)
 {
     struct stored_row stored = {.exists = false};
     struct satchel_value shown[COLUMNS] = {{0}};
     uint64_t seen = 0;
     satchel_buffer_init(&stored.version, 1u << 20, NULL);
     life->count = 0;
-    size_t inserts = subject->traits & INSERTS ? (scenario == TOGETHER ? 2 : 1) : 1;
-    while (life->count < (subject->traits & INSERTS ? inserts : WRITES + 1)) {
+    size_t inserts = subject->traits & BENCH_INSERTS ? (scenario == TOGETHER ? 2 : 1) : 1;
+    while (life->count < (subject->traits & BENCH_INSERTS ? inserts : WRITES + 1)) {
         bool is_alone = scenario == APART || life->count % 2 == 1;
         if (is_alone && life->count > 0) {
             memcpy(shown, stored.values, sizeof shown);
@@ -379,8 +271,8 @@ struct measurement {
     struct life life;
 };
 
-static struct measurement measurements[SUBJECT_COUNT][SCENARIOS];
-static double ratios[SUBJECT_COUNT][SCENARIOS][ROUNDS_MAX];
+static struct measurement measurements[BENCH_SUBJECT_COUNT][SCENARIOS];
+static double ratios[BENCH_SUBJECT_COUNT][SCENARIOS][ROUNDS_MAX];
 static double rates[SCENARIOS][2][ROUNDS_MAX]; /* of @lww: updates, inserts */
 
 /* CPU seconds per write. */
@@ -406,22 +298,23 @@ static double measure(const struct measurement *measured)
 
 static void measure_round(uint32_t round, enum scenario scenario)
 {
-    double seconds[SUBJECT_COUNT];
-    for (int i = 0; i < SUBJECT_COUNT; i++)
+    double seconds[BENCH_SUBJECT_COUNT];
+    for (int i = 0; i < BENCH_SUBJECT_COUNT; i++)
         seconds[i] = measure(&measurements[i][scenario]);
-    for (int i = 0; i < SUBJECT_COUNT; i++)
+    for (int i = 0; i < BENCH_SUBJECT_COUNT; i++)
         ratios[i][scenario][round] =
-            seconds[i] / seconds[SUBJECTS[i].traits & INSERTS ? LWW_INSERT : LWW];
-    rates[scenario][0][round] = 1 / seconds[LWW];
-    rates[scenario][1][round] = 1 / seconds[LWW_INSERT];
+            seconds[i] /
+            seconds[BENCH_SUBJECTS[i].traits & BENCH_INSERTS ? BENCH_LWW_INSERT : BENCH_LWW];
+    rates[scenario][0][round] = 1 / seconds[BENCH_LWW];
+    rates[scenario][1][round] = 1 / seconds[BENCH_LWW_INSERT];
 }
 
 static void report(struct bench *bench, int number, enum scenario scenario)
 {
-    const struct subject *subject = &SUBJECTS[number];
+    const struct bench_subject *subject = &BENCH_SUBJECTS[number];
     char name[40], text[80];
-    bool is_insert = (subject->traits & INSERTS) != 0;
-    bool is_judged = !(scenario == TOGETHER && (subject->traits & UNJUDGED_TOGETHER));
+    bool is_insert = (subject->traits & BENCH_INSERTS) != 0;
+    bool is_judged = !(scenario == TOGETHER && (subject->traits & BENCH_UNJUDGED_TOGETHER));
     snprintf(name, sizeof name, "merge_%s", subject->name);
     snprintf(text, sizeof text, "merge of %s, %s", is_insert ? "inserts" : "updates",
              subject->name);
@@ -432,19 +325,19 @@ static void report(struct bench *bench, int number, enum scenario scenario)
                      .text = text,
                      .unit = "lww",
                      .ratio = bench_median(ratios[number][scenario], bench->round_count),
-                     .budget = is_judged ? BUDGET : 0,
+                     .budget = is_judged ? BENCH_RULE_BUDGET : 0,
                      .per_second = bench_median(rates[scenario][is_insert], bench->round_count),
                      .per_second_of = "@lww writes"});
 }
 
 void bench_rules(struct bench *bench)
 {
-    struct maker maker = {.seed = 7};
+    struct bench_maker maker = {.seed = 7};
     satchel_arena_init(&maker.arena, 256u << 20, NULL);
-    for (int i = 0; i < SUBJECT_COUNT; i++) {
+    for (int i = 0; i < BENCH_SUBJECT_COUNT; i++) {
         for (int s = 0; s < SCENARIOS; s++) {
-            make_table(&measurements[i][s].table, &SUBJECTS[i]);
-            make_life(&maker, &measurements[i][s].table, &SUBJECTS[i], (enum scenario)s,
+            make_table(&measurements[i][s].table, &BENCH_SUBJECTS[i]);
+            make_life(&maker, &measurements[i][s].table, &BENCH_SUBJECTS[i], (enum scenario)s,
                       &measurements[i][s].life);
         }
     }
@@ -454,8 +347,8 @@ void bench_rules(struct bench *bench)
         for (int s = 0; s < SCENARIOS; s++)
             measure_round(round, (enum scenario)s);
     for (int s = 0; s < SCENARIOS; s++)
-        for (int i = 0; i < SUBJECT_COUNT; i++)
-            if (i != LWW && i != LWW_INSERT)
+        for (int i = 0; i < BENCH_SUBJECT_COUNT; i++)
+            if (i != BENCH_LWW && i != BENCH_LWW_INSERT)
                 report(bench, i, (enum scenario)s);
     satchel_arena_deinit(&maker.arena);
 }

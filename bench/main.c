@@ -1,6 +1,6 @@
 /* The budget table: ratios measured in one run on one machine, against their budgets.
  *
- *   bench [--rows N] [--rounds N] [--json FILE] [--folder DIR] [local] [rules] */
+ *   bench [--rows N] [--rounds N] [--json FILE] [--folder DIR] [local] [rules] [store] */
 #include "bench.h"
 
 #include <getopt.h>
@@ -82,7 +82,8 @@ static bool read_options(int count, char **words, struct bench *bench, const cha
         }
     }
     for (int i = optind; i < count; i++)
-        if (strcmp(words[i], "local") != 0 && strcmp(words[i], "rules") != 0)
+        if (strcmp(words[i], "local") != 0 && strcmp(words[i], "rules") != 0 &&
+            strcmp(words[i], "store") != 0)
             return false;
     return bench->row_count >= ROWS_MIN && bench->row_count <= ROWS_MAX &&
            bench->round_count >= 1 && bench->round_count <= ROUNDS_MAX;
@@ -102,7 +103,8 @@ int main(int count, char **words)
     struct bench bench = {.row_count = 100000, .round_count = 5, .folder = "."};
     const char *json = NULL;
     if (!read_options(count, words, &bench, &json)) {
-        fputs("usage: bench [--rows N] [--rounds N] [--json FILE] [--folder DIR] [local] [rules]\n",
+        fputs("usage: bench [--rows N] [--rounds N] [--json FILE] [--folder DIR]"
+              " [local] [rules] [store]\n",
               stderr);
         return 2;
     }
@@ -113,6 +115,8 @@ int main(int count, char **words)
         bench_local(&bench);
     if (is_wanted(count, words, "rules"))
         bench_rules(&bench);
+    if (is_wanted(count, words, "store"))
+        bench_store(&bench);
     if (bench.json) {
         fputs("]\n", bench.json);
         if (fclose(bench.json) != 0)
