@@ -2,7 +2,7 @@
 add_library(satchel_server_core STATIC
     src/db.c src/store_sqlite.c src/store_rows.c src/store_log.c src/store_ids.c src/store_numbers.c
     src/merge.c src/merge_batch.c src/merge_checks.c src/merge_timeline.c src/merge_notes.c src/affinity.c
-    src/merge_numbers.c src/own_changes.c
+    src/merge_numbers.c src/pack_log.c src/own_changes.c
     src/workspace.c src/job.c src/write_jobs.c src/users.c src/roles.c src/enrol.c src/deploy.c src/create.c
     src/first_rows.c src/admin_rows.c src/admin_set.c src/admin_resolve.c
     src/admin_quarantine.c src/read_jobs.c src/query.c src/quarantine.c)

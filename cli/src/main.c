@@ -70,6 +70,10 @@ static const struct command commands[] = {
      "The short name of this server in document numbers ({branch}); HQ until it is "
      "given.\n" SERVER_HELP,
      OPTION_SERVER, 2, 2, run_workspace_branch},
+    {"workspace pack", "NAME",
+     "Packs the workspace's history now. The server does so by itself with what is no longer "
+     "new.\n" SERVER_HELP,
+     OPTION_SERVER, 1, 1, run_workspace_pack},
     {"user add", "LOGIN --workspace W [--role R] [--grant VALUE]...",
      "Adds a user where the schema defines no satchel_users view.\n" SERVER_HELP,
      OPTION_SERVER | OPTION_WORKSPACE | OPTION_ROLE | OPTION_GRANT, 1, 1, run_user_add},

@@ -165,6 +165,12 @@ int run_workspace_set(const struct command *command, const struct arguments *arg
     return ask_with_words(arguments, "workspace.set", arguments->positional[0], 1);
 }
 
+int run_workspace_pack(const struct command *command, const struct arguments *arguments)
+{
+    (void)command;
+    return ask_with_words(arguments, "workspace.pack", arguments->positional[0], 1);
+}
+
 int run_workspace_branch(const struct command *command, const struct arguments *arguments)
 {
     (void)command;

@@ -50,6 +50,7 @@ struct satchel_sync {
     int64_t held_ms, released_ms;
 
     bool is_done;
+    uint64_t pack_cursor; /* below it there is nothing to pack (pack.c) */
     int64_t began_ms, now_ms; /* monotonic, the caller's clock */
     uint64_t pushed_count, bytes_sent, bytes_received;
 
@@ -87,6 +88,11 @@ enum satchel_status satchel_sync_connect(struct satchel_sync *sync,
                                          struct satchel_error *error) SATCHEL_MUST_USE;
 /* Frees what verify has kept of an exchange of digests. */
 void satchel_sync_forget_digests(struct satchel_sync *sync);
+
+/* ---- pack.c ---- */
+
+/* Packs what is old of the replica's log, a bounded piece of it. */
+void satchel_sync_pack(struct satchel_sync *sync);
 
 /* ---- sync_push.c ---- */
 

@@ -41,6 +41,8 @@ static enum satchel_status step(void *context, struct satchel_now now, bool *is_
     struct satchel_sync *sync = context;
     bool is_equal = false;
     enum satchel_status status = satchel_sync_step(sync, now, &is_equal, error);
+    if (status == SATCHEL_OK && is_equal)
+        satchel_sync_pack(sync);
     *is_done = is_equal && !sync->options.watch;
     return status;
 }

@@ -131,7 +131,8 @@ bool satchel_verb_is_writing(struct satchel_span verb)
 {
     static const char *const writing[] = {"workspace.deploy", "workspace.set",   "workspace.branch",
                                           "user.add",         "invite",          "resolve",
-                                          "quarantine.retry", "quarantine.drop", "device.revoke"};
+                                          "quarantine.retry", "quarantine.drop", "device.revoke",
+                                          "workspace.pack"};
     for (size_t i = 0; i < sizeof writing / sizeof *writing; i++)
         if (satchel_span_equal(verb, satchel_span_text(writing[i])))
             return true;

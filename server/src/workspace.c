@@ -128,7 +128,22 @@ static struct satchel_job *queue_take(struct workspace_queue *queue)
     return jobs;
 }
 
+static bool queue_is_idle(struct workspace_queue *queue)
+{
+    pthread_mutex_lock(&queue->mutex);
+    bool is_idle = !queue->first && !queue->is_closing;
+    pthread_mutex_unlock(&queue->mutex);
+    return is_idle;
+}
+
 /* ---- threads ---- */
+
+/* What the writer does while nobody waits for it. */
+static void tidy(struct satchel_workspace *workspace, struct workspace_queue *queue)
+{
+    while (queue_is_idle(queue) && pack_when_idle(workspace))
+        continue;
+}
 
 static void *work(void *argument)
 {
@@ -136,11 +151,15 @@ static void *work(void *argument)
     struct satchel_workspace *workspace = worker->workspace;
     size_t which = (size_t)(worker - workspace->workers);
     struct satchel_job *jobs;
+    if (which == THREAD_WRITER)
+        tidy(workspace, &worker->queue);
     while ((jobs = queue_take(&worker->queue)) != NULL) {
-        if (which == THREAD_WRITER)
-            workspace_write(workspace, jobs);
-        else
+        if (which != THREAD_WRITER) {
             workspace_read(workspace, &workspace->readers[which], jobs);
+            continue;
+        }
+        workspace_write(workspace, jobs);
+        tidy(workspace, &worker->queue);
     }
     while (worker->queue.first) {
         struct satchel_job *job = unlink_first(&worker->queue);

@@ -64,6 +64,7 @@ struct satchel_workspace {
     pthread_mutex_t progress_mutex;
     struct satchel_map progress; /* device -> struct workspace_progress */
     struct satchel_arena progress_arena;
+    uint64_t pack_cursor; /* below it there is nothing to pack (pack_log.c); the writer thread's */
 };
 
 int64_t workspace_now_ms(void);
@@ -156,6 +157,12 @@ enum satchel_status reader_open(struct workspace_reader *reader, const char *pat
 void reader_close(struct workspace_reader *reader);
 void workspace_read(struct satchel_workspace *workspace, struct workspace_reader *reader,
                     struct satchel_job *job);
+
+/* ---- pack_log.c: on the writer thread ---- */
+/* A step of packing the log; false if there is nothing to pack for now. */
+bool pack_when_idle(struct satchel_workspace *workspace);
+enum satchel_status pack_job(struct satchel_workspace *workspace,
+                             struct satchel_job *job) SATCHEL_MUST_USE;
 
 /* ---- query.c ---- */
 enum satchel_status query_verb(struct satchel_workspace *workspace, struct workspace_reader *reader,

@@ -149,6 +149,7 @@ static const struct {
     {"workspace.deploy", deploy_job},
     {"workspace.set", set_job},
     {"workspace.branch", branch_job},
+    {"workspace.pack", pack_job},
     {"user.add", user_add},
     {"invite", user_invite},
     {"resolve", resolve_job},
