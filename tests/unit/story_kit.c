@@ -15,8 +15,8 @@
 
 static const struct satchel_span back_to_draft[] = {SPAN("draft")};
 static const struct satchel_state states[] = {
-    {SPAN("cancelled"), 90, true, NULL, 0}, {SPAN("draft"), 10, false, NULL, 0},
-    {SPAN("lost"), 40, true, NULL, 0},      {SPAN("sent"), 20, false, back_to_draft, 1},
+    {SPAN("cancelled"), 90, true, NULL, 0},    {SPAN("draft"), 10, false, NULL, 0},
+    {SPAN("lost"), 40, true, NULL, 0},         {SPAN("sent"), 20, false, back_to_draft, 1},
     {SPAN("won"), 50, true, back_to_draft, 1},
 };
 const struct satchel_machine story_machine = {states, 5};
@@ -384,5 +384,83 @@ void story_check_refused(const struct story *story, const char *part)
     assert_int_equal(deliver(&play, play.count - 1), SATCHEL_REFUSED);
     if (!strstr(play.error.message, part))
         fail_msg("refused with \"%s\", expected \"%s\"", play.error.message, part);
+    satchel_arena_deinit(&play.arena);
+}
+
+/* ---- damage ---- */
+
+/* Decodes into memory that ends where the bytes end, so that a sanitizer sees a read too far; a
+ * version that decodes must be usable. */
+static enum satchel_status decode_and_use(struct play *play, const uint8_t *bytes, size_t size)
+{
+    const struct satchel_id_table ids = {number_of, id_of, play};
+    const struct satchel_arena whole = play->arena;
+    const struct satchel_row before = play->row;
+    struct satchel_value values[STORY_COLUMNS];
+    struct satchel_conflict_list list;
+    struct satchel_buffer out;
+    satchel_arena_init(&play->arena, 1 << 20, NULL);
+    satchel_buffer_init(&out, 1 << 20, NULL);
+    memcpy(values, play->values, sizeof values);
+    uint8_t *exact = satchel_alloc(NULL, size);
+    assert_non_null(exact);
+    memcpy(exact, bytes, size);
+    enum satchel_status status = satchel_version_decode(&play->arena, satchel_span_of(exact, size),
+                                                        &ids, &play->row.version);
+    satchel_free(NULL, exact);
+    if (status == SATCHEL_OK) {
+        assert_int_equal(satchel_row_conflicts(&play->rules, &play->row, &play->arena, &list),
+                         SATCHEL_OK);
+        enum satchel_status merged =
+            satchel_row_merge(&play->rules, &play->row, &play->made[play->count - 1], &play->arena,
+                              &play->result, &play->error);
+        assert_true(merged == SATCHEL_OK || merged == SATCHEL_NEED_TIMELINE);
+        assert_int_equal(satchel_row_conflicts(&play->rules, &play->row, &play->arena, &list),
+                         SATCHEL_OK);
+        assert_int_equal(satchel_version_encode(play->row.version, &ids, &out), SATCHEL_OK);
+    } else {
+        assert_int_equal(status, SATCHEL_CORRUPT);
+    }
+    satchel_buffer_deinit(&out);
+    satchel_arena_deinit(&play->arena);
+    play->arena = whole;
+    play->row = before;
+    memcpy(play->values, values, sizeof values);
+    return status;
+}
+
+static uint64_t next_random(uint64_t *random)
+{
+    *random = *random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return *random >> 33;
+}
+
+void story_check_damage(const struct story *story)
+{
+    struct play play = {0};
+    struct satchel_buffer bytes;
+    uint64_t random = 20261122;
+    size_t decoded = 0;
+    play_in_order(&play, story, 1);
+    const struct satchel_id_table ids = {number_of, id_of, &play};
+    satchel_buffer_init(&bytes, 100000, NULL);
+    assert_int_equal(satchel_version_encode(play.row.version, &ids, &bytes), SATCHEL_OK);
+    for (size_t size = 0; size < bytes.size; size++)
+        assert_int_equal(decode_and_use(&play, bytes.data, size), SATCHEL_CORRUPT);
+    for (size_t bit = 0; bit < bytes.size * 8; bit++) {
+        bytes.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        decoded += decode_and_use(&play, bytes.data, bytes.size) == SATCHEL_OK;
+        bytes.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    for (int round = 0; round < 3000; round++) {
+        uint8_t copy[2000];
+        assert_true(bytes.size <= sizeof copy);
+        memcpy(copy, bytes.data, bytes.size);
+        for (uint64_t flips = 1 + next_random(&random) % 6; flips > 0; flips--)
+            copy[next_random(&random) % bytes.size] = (uint8_t)next_random(&random);
+        decoded += decode_and_use(&play, copy, bytes.size) == SATCHEL_OK;
+    }
+    assert_true(decoded > 0);
+    satchel_buffer_deinit(&bytes);
     satchel_arena_deinit(&play.arena);
 }

@@ -247,6 +247,21 @@ static void test_policy__restrict_merges_as_edit_wins(void **state)
         .expected = "2=2 | delete row:D1<A1!"});
 }
 
+static void test_freeze__a_damaged_version_is_corrupt_or_another(void **state)
+{
+    (void)state;
+    story_check_damage(&(struct story){
+        FREEZING, .columns[2] = {.frozen = 1},
+        .columns[3] = {.rule = SATCHEL_RULE_FOLLOWS, .unit = 2, .frozen = 1},
+        .writes = {
+            DRAFT,
+            SEND("F1", 20, "Z1"),
+            {.name = "A1", .ms = 10, .kind = U, .seen = "Z1", .fields = {{3, "why"}}},
+            {.name = "B1", .ms = 11, .kind = U, .seen = "Z1", .fields = {{2, "9"}, {3, "b"}}},
+            {.name = "D1", .ms = 12, .kind = D, .seen = "Z1"},
+            SAY("C1", 30, "2", "Z1 F1")}});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +271,7 @@ int main(void)
         cmocka_unit_test(test_freeze__every_rule_keeps_what_it_made_of_what_counts),
         cmocka_unit_test(test_freeze__followers_are_frozen_with_their_leader),
         cmocka_unit_test(test_freeze__a_frozen_row_stays_when_a_delete_comes_too_late),
+        cmocka_unit_test(test_freeze__a_damaged_version_is_corrupt_or_another),
         cmocka_unit_test(test_frozen_by_parent__what_its_freeze_had_not_seen_does_not_count),
         cmocka_unit_test(test_frozen_by_parent__a_line_added_too_late_counts_for_nothing),
         cmocka_unit_test(test_policy__delete_wins_takes_what_it_had_not_seen),

@@ -161,6 +161,21 @@ static void test_map__inserts_set_their_keys(void **state)
                         .expected = "1={\"a\":1,\"b\":2,\"x\":2} | 1:A1<B1([{\"x\":1},[]])"});
 }
 
+static void test_items__a_damaged_version_is_corrupt_or_another(void **state)
+{
+    (void)state;
+    struct story story = {SET, .writes = {INSERT_OF("Z1", 1, "[\"a\",\"b\"]"),
+                                          DO("A1", 10, "[[\"c\"],[\"a\"]]", "Z1"),
+                                          DO("B1", 20, "[[\"a\",\"c\"],[]]", "Z1"),
+                                          DO("C1", 30, "[[\"d\"],[\"c\"]]", "Z1 A1")}};
+    story_check_damage(&story);
+    story = (struct story){MAP, .writes = {INSERT_OF("Z1", 1, "{\"a\":0,\"b\":0}"),
+                                           DO("A1", 10, "[{\"a\":1,\"c\":1},[\"b\"]]", "Z1"),
+                                           DO("B1", 20, "[{\"a\":2,\"b\":2},[]]", "Z1"),
+                                           DO("C1", 30, "[{\"b\":3},[\"a\"]]", "Z1 A1")}};
+    story_check_damage(&story);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,6 +188,7 @@ int main(void)
         cmocka_unit_test(test_map__a_write_that_loses_keys_is_one_notice),
         cmocka_unit_test(test_map__a_removal_is_a_write_like_any),
         cmocka_unit_test(test_map__inserts_set_their_keys),
+        cmocka_unit_test(test_items__a_damaged_version_is_corrupt_or_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

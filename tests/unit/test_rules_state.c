@@ -242,6 +242,23 @@ static void test_follows__outcomes(void **state)
     story_check_outcomes(&story, "superseded superseded superseded");
 }
 
+static void test_follows__a_damaged_version_is_corrupt_or_another(void **state)
+{
+    (void)state;
+    story_check_damage(&(struct story){
+        FOLLOWED,
+        .writes = {DRAFT, STEP_WITH("A1", 30, "[\"draft\",\"lost\"]", "dear", NULL, "Z1"),
+                   STEP_WITH("C1", 20, "[\"draft\",\"won\"]", "good", "2", "Z1"),
+                   FOLLOWER("B1", 50, 1, "a", "Z1 A1"), FOLLOWER("D1", 40, 1, "b", "Z1 A1"),
+                   FOLLOWER("E1", 40, 3, "b", "Z1 C1"),
+                   STEP_WITH("F1", 25, "[\"draft\",\"sent\"]", "x", "y", "Z1 C1")}});
+    story_check_damage(
+        &(struct story){FOLLOWED, .writes = {{.name = "Z1", .ms = 1, .kind = SATCHEL_OP_INSERT},
+                                             FOLLOWER("A1", 30, 1, "a", "Z1"),
+                                             FOLLOWER("B1", 30, 1, "b", "Z1"),
+                                             FOLLOWER("C1", 30, 1, "c", "Z1")}});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +274,7 @@ int main(void)
         cmocka_unit_test(test_follows__a_losing_write_to_the_leader_brings_nothing),
         cmocka_unit_test(test_follows__of_a_group_moves_with_it),
         cmocka_unit_test(test_follows__outcomes),
+        cmocka_unit_test(test_follows__a_damaged_version_is_corrupt_or_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

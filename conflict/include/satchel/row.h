@@ -13,16 +13,19 @@
  *
  *     heads' = { h in heads : w has not seen h } + { w }
  *
- * and each rule derives value and conflicts from heads' and the value before. A conflict is a head
- * that did not win and whose value differs; it closes when its loser stops being a head. Both are
- * functions of the *set* of writes and their views, whatever the order of arrival.
+ * and each rule derives value and conflicts from heads' and the value before. Where the value comes
+ * from other writes than the heads (the earliest claim, the highest role's heads, what counts of a
+ * frozen unit), the version keeps these *candidates* beside them. A conflict is a head that did not
+ * win and whose value differs; it closes when its loser stops being a head. Both are functions of
+ * the *set* of writes and their views, whatever the order of arrival.
  *
  * ## What an insert writes
  *
  * An insert writes only what differs from the declared defaults (a field equal to its default is no
  * write): a unit that nobody wrote has its default and no heads, and a unit that one of two
  * concurrent inserts wrote has one head. A column whose default varies is always written. A column
- * of a group that a write of the group leaves out has its default.
+ * of a group, or of a leader and its followers, that a write of the unit leaves out has its default.
+ * A set or map that an insert leaves out gets from it the elements or keys of the default.
  *
  * ## Deletes and lives
  *
@@ -36,13 +39,20 @@
  *   ended   = deletes that some insert has seen, and deletes those had seen, and so on
  *   live    = inserts and updates that no ended delete has seen
  *   deletes = deletes not ended
- *   the row exists iff live has an insert and (deletes is empty, or the policy is edit_wins and
- *       some live write was seen by no delete)
+ *   the row exists iff live has an insert and (deletes is empty, or some live write was seen by
+ *       no delete and the policy is not delete_wins)
  *   delete conflicts: each of `deletes` that no other write of the row has seen, if it exists
  *   fields: the live writes merged one by one, in order of arrival
  *
  * A delete saw a write iff it saw all its fields, or the row if it wrote none; an update saw a
  * delete iff it saw it through every field that it writes itself.
+ *
+ * ## Freezing
+ *
+ * Units can be frozen in a state, of the row itself or of its parent: see conflict/src/freeze.c.
+ * Deletes that the freezing write had not seen are none of `ended` and `deletes` then, but conflicts
+ * all the same. Whatever the version alone cannot answer needs the timeline, as do several heads of
+ * a @text3 unit.
  *
  * A row that does not exist has no open conflicts on its fields. An insert saw deletes of its row
  * and what those had seen, and its own device's writes; nothing else of the row, whatever its
@@ -184,8 +194,10 @@ struct satchel_conflict {
     enum satchel_rule rule;         /* of the unit; meaningless for a delete */
     enum satchel_severity severity; /* a lost delete is REVIEW */
     struct satchel_order loser;
-    struct satchel_order winner;      /* for a delete: the latest write that kept the row */
-    const struct satchel_value *lost; /* per column of the unit, ascending; NULL for a delete */
+    struct satchel_order winner; /* for a delete: the latest write that kept the row */
+    /* Per column of the unit, ascending; NULL for a delete. Of a @map the operation, with the keys
+     * that lost; of another rule that combines (into a frozen unit) the operation as written. */
+    const struct satchel_value *lost;
     const struct satchel_value *kept; /* what the row has there now; NULL for a delete */
     uint32_t column_count;
 };
@@ -203,7 +215,7 @@ enum satchel_status satchel_row_conflicts(const struct satchel_table_rules *rule
 
 struct satchel_merge_result {
     /* One per field of the write. A delete has one for the row: applied if it is gone, superseded
-     * if it survives. Writes to a row that stays deleted are superseded. */
+     * if it survives. Writes to a row that stays deleted are superseded. NULL if none was merged. */
     enum satchel_outcome *outcomes;
     /* Per column, key columns never: the row's value is another than before the merge. For a row
      * that appears or disappears: the value it has now, or had, is not the declared default. */
@@ -216,10 +228,11 @@ struct satchel_merge_result {
  *   NEED_TIMELINE  see above; call satchel_row_rebuild
  *   NOMEM          arena exhausted
  *   REFUSED        the write breaks a rule that devices enforce at the write: an update of an
- *                  immutable or append column, a delete under `forbid`, a counter delta that is no
- *                  integer, an update without fields, a column number out of range, in the key or
- *                  out of order; or it updates or deletes a row never inserted here; `error` says
- *                  which */
+ *                  immutable or append column, a delete under `forbid`, bytes that are no operation
+ *                  of the rule, a step that the machine does not allow from the state the write
+ *                  itself names, an update without fields, a column number out of range, in the
+ *                  key or out of order; or it updates or deletes a row never inserted here; `error`
+ *                  says which. Never for what other writes did meanwhile */
 enum satchel_status satchel_row_merge(const struct satchel_table_rules *rules,
                                       struct satchel_row *row, const struct satchel_write *write,
                                       struct satchel_arena *arena,

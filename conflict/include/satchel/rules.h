@@ -1,8 +1,9 @@
 /* The rules of a table: what the schema says happens when two people change a thing apart.
  *
  * Columns are numbered as SQLite numbers them (PRAGMA table_xinfo cid): ADD COLUMN appends, so a
- * number never changes its meaning. A *unit* is what wins or loses together: a column alone, or the
- * columns of a group. A unit is named by its lowest column number. */
+ * number never changes its meaning. A *unit* is what wins or loses together: a column alone, the
+ * columns of a group, or either with its followers. A unit is named by the lowest number of its
+ * columns, followers not counted. */
 #ifndef SATCHEL_RULES_H
 #define SATCHEL_RULES_H
 
