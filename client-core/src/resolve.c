@@ -167,6 +167,65 @@ static enum satchel_status check_change(struct resolution *resolution)
     return SATCHEL_OK;
 }
 
+/* ---- what was lost ---- */
+
+static bool is_loser(const struct resolution *resolution, const struct satchel_part *part)
+{
+    const struct satchel_conflict_note *note = &resolution->note;
+    const struct satchel_value *key = note->alias_key ? note->alias_key : note->key;
+    bool is_same = part->table == note->table && part->key_count == note->key_count;
+    for (uint32_t i = 0; is_same && i < part->key_count; i++)
+        is_same = satchel_value_equal(&part->key[i], &key[i]);
+    return is_same;
+}
+
+/* The value that the losing change set gave the column, `*value` as it was if it gave none. */
+static enum satchel_status read_written(struct resolution *resolution,
+                                        const struct satchel_changeset *changeset, uint32_t column,
+                                        struct satchel_value *value)
+{
+    const struct satchel_column_rules *rules = &resolution->table->rules.columns[column];
+    for (uint32_t i = 0; i < changeset->header.part_count; i++) {
+        const struct satchel_part *part = &changeset->parts[i];
+        if (!is_loser(resolution, part))
+            continue;
+        for (uint32_t j = 0; j < part->field_count; j++)
+            if (part->fields[j].column == column)
+                return satchel_operation_apply(rules, part->kind, &resolution->values[column],
+                                               &part->fields[j].value, &resolution->arena, value);
+    }
+    return SATCHEL_OK;
+}
+
+/* A value that is too long for a conflict's record is NULL there; the write itself has it. */
+static enum satchel_status find_long(struct resolution *resolution, struct satchel_field *lost)
+{
+    const struct satchel_order *loser = &resolution->note.loser;
+    struct satchel_changeset changeset;
+    bool found = false;
+    enum satchel_status status =
+        satchel_replica_find_change(resolution->replica, &loser->device, loser->number,
+                                    &resolution->arena, &changeset, &found, resolution->error);
+    if (status != SATCHEL_OK)
+        return status;
+    if (!found)
+        return refuse(resolution,
+                      "what was lost is not in this replica's log: write it as a value");
+    return read_written(resolution, &changeset, lost->column, &lost->value);
+}
+
+/* What the field shall hold: of a map, with what the write did to the keys that it lost. */
+static enum satchel_status find_lost(struct resolution *resolution, struct satchel_field *lost)
+{
+    const struct satchel_column_rules *rules = &resolution->table->rules.columns[lost->column];
+    if (lost->value.type == SATCHEL_NULL)
+        return find_long(resolution, lost);
+    if (rules->rule != SATCHEL_RULE_MAP)
+        return SATCHEL_OK;
+    return satchel_operation_apply(rules, SATCHEL_OP_UPDATE, &resolution->values[lost->column],
+                                   &lost->value, &resolution->arena, &lost->value);
+}
+
 static enum satchel_status take_loser(struct resolution *resolution)
 {
     const struct satchel_conflict_note *note = &resolution->note;
@@ -174,13 +233,8 @@ static enum satchel_status take_loser(struct resolution *resolution)
         SATCHEL_ARENA_ARRAY(&resolution->arena, struct satchel_field, note->column_count);
     enum satchel_status status = fields ? SATCHEL_OK : SATCHEL_NOMEM;
     for (uint32_t i = 0; i < note->column_count && status == SATCHEL_OK; i++) {
-        const struct satchel_column_rules *rules =
-            &resolution->table->rules.columns[note->lost[i].column];
         fields[i] = note->lost[i];
-        if (rules->rule == SATCHEL_RULE_MAP) /* what the write did to the keys that it lost */
-            status = satchel_operation_apply(
-                rules, SATCHEL_OP_UPDATE, &resolution->values[fields[i].column],
-                &note->lost[i].value, &resolution->arena, &fields[i].value);
+        status = find_lost(resolution, &fields[i]);
     }
     return status == SATCHEL_OK ? set_fields(resolution, fields, note->column_count) : status;
 }
