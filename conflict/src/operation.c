@@ -103,6 +103,8 @@ static enum satchel_status check_value(const struct satchel_column_rules *column
     return status == SATCHEL_OK && !satchel_value_equal(&same, value) ? SATCHEL_CORRUPT : status;
 }
 
+const char satchel_operation_no_memory[] = "an operation does not fit into memory";
+
 const char *satchel_operation_refusal(const struct satchel_column_rules *column,
                                       enum satchel_op_kind kind,
                                       const struct satchel_value *operation,
@@ -115,7 +117,7 @@ const char *satchel_operation_refusal(const struct satchel_column_rules *column,
     if (status == SATCHEL_OK)
         return NULL;
     if (status == SATCHEL_NOMEM)
-        return "an operation does not fit into memory";
+        return satchel_operation_no_memory;
     const char *refusal = is_shaped ? rule->shape : satchel_value_refusal(column, operation);
     return refusal ? refusal : "a value is not in canonical form";
 }

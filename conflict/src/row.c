@@ -59,8 +59,9 @@ static enum satchel_status check_field(const struct checking *checking,
     const char *refusal =
         satchel_operation_refusal(of, write->kind, &write->fields[index].value, checking->arena);
     if (refusal)
-        return satchel_error_set(error, SATCHEL_REFUSED, "column %u: %s", (unsigned)column,
-                                 refusal);
+        return satchel_error_set(
+            error, refusal == satchel_operation_no_memory ? SATCHEL_NOMEM : SATCHEL_REFUSED,
+            "column %u: %s", (unsigned)column, refusal);
     return of->rule == SATCHEL_RULE_STATE ? check_step(checking, write, index, error) : SATCHEL_OK;
 }
 

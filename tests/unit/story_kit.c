@@ -464,3 +464,45 @@ void story_check_damage(const struct story *story)
     satchel_buffer_deinit(&bytes);
     satchel_arena_deinit(&play.arena);
 }
+
+/* ---- no memory ---- */
+
+static enum satchel_status merge_within(struct play *play, bool rebuilds, size_t bytes)
+{
+    struct satchel_arena arena;
+    struct satchel_conflict_list list;
+    const struct satchel_row before = play->row;
+    struct satchel_value values[STORY_COLUMNS];
+    memcpy(values, play->values, sizeof values);
+    satchel_arena_init(&arena, bytes, NULL);
+    enum satchel_status status =
+        rebuilds ? satchel_row_rebuild(&play->rules, &play->row, play->made, play->count, &arena,
+                                       &play->result, &play->error)
+                 : satchel_row_merge(&play->rules, &play->row, &play->made[play->count - 1], &arena,
+                                     &play->result, &play->error);
+    if (status != SATCHEL_OK) {
+        assert_ptr_equal(play->row.version, before.version);
+        assert_memory_equal(values, play->values, sizeof values);
+    } else {
+        status = satchel_row_conflicts(&play->rules, &play->row, &arena, &list);
+        if (status == SATCHEL_OK)
+            expect(play, "with just enough memory");
+    }
+    play->row = before;
+    memcpy(play->values, values, sizeof values);
+    satchel_arena_deinit(&arena);
+    return status;
+}
+
+void story_check_memory(const struct story *story)
+{
+    struct play play = {0};
+    play_in_order(&play, story, 1);
+    for (int rebuilds = 0; rebuilds < 2; rebuilds++) {
+        enum satchel_status status = SATCHEL_NOMEM;
+        for (size_t bytes = 0; status == SATCHEL_NOMEM; bytes += 16)
+            status = merge_within(&play, rebuilds, bytes);
+        assert_true(status == SATCHEL_OK || (!rebuilds && status == SATCHEL_NEED_TIMELINE));
+    }
+    satchel_arena_deinit(&play.arena);
+}

@@ -52,6 +52,10 @@ void story_check_refused(const struct story *story, const char *part);
  * with bits flipped corrupt or one into which the last write can be merged. */
 void story_check_damage(const struct story *story);
 
+/* The last write with ever more memory, merged and by rebuilding the row: until it succeeds it says
+ * that there is none, and the row stays as it was. So does the list of conflicts. */
+void story_check_memory(const struct story *story);
+
 /* The order and positions of a write of a story: what a parent's freeze is made of. */
 struct satchel_order story_order(const char *name, int64_t ms);
 struct satchel_position story_position(const char *name);

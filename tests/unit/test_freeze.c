@@ -124,6 +124,9 @@ static void test_freeze__every_rule_keeps_what_it_made_of_what_counts(void **sta
     story.writes[3].fields[0].value = "[[\"c\"],[\"z\"]]"; /* would change nothing */
     story.expected = "1=sent 2=[\"a\",\"b\",\"c\"] |";
     story_check(&story);
+    story.writes[3].fields[0].value = "[[\"d\"],[\"a\"]]";
+    story.expected = "1=sent 2=[\"a\",\"b\",\"c\"] | frozen 2:A1<F1!([[\"d\"],[\"a\"]])";
+    story_check_memory(&story);
     story.columns[2].rule = SATCHEL_RULE_TEXT3;
     story.writes[0].fields[1].value = "a\nb\nc\n";
     story.writes[1].fields[0].value = "A\nb\nc\n";

@@ -151,6 +151,17 @@ static void test_map__a_removal_is_a_write_like_any(void **state)
         .expected = "1={\"b\":1} |"});
 }
 
+static void test_map__without_memory_nothing_happens(void **state)
+{
+    (void)state;
+    story_check_memory(&(struct story){
+        MAP,
+        .writes = {INSERT_OF("Z1", 1, "{\"a\":0,\"b\":0,\"c\":0}"),
+                   DO("A1", 10, "[{\"a\":1,\"b\":1,\"d\":1},[\"c\"]]", "Z1"),
+                   DO("B1", 20, "[{\"a\":2,\"c\":5,\"d\":1},[\"b\"]]", "Z1")},
+        .expected = "1={\"a\":2,\"c\":5,\"d\":1} | 1:A1<B1([{\"a\":1,\"b\":1},[\"c\"]])"});
+}
+
 static void test_map__inserts_set_their_keys(void **state)
 {
     (void)state;
@@ -187,6 +198,7 @@ int main(void)
         cmocka_unit_test(test_map__each_key_is_lww_by_itself),
         cmocka_unit_test(test_map__a_write_that_loses_keys_is_one_notice),
         cmocka_unit_test(test_map__a_removal_is_a_write_like_any),
+        cmocka_unit_test(test_map__without_memory_nothing_happens),
         cmocka_unit_test(test_map__inserts_set_their_keys),
         cmocka_unit_test(test_items__a_damaged_version_is_corrupt_or_another),
     };

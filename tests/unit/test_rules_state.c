@@ -203,6 +203,19 @@ static void test_follows__a_losing_write_to_the_leader_brings_nothing(void **sta
         .expected = "1=A 2=huge | 1:B1<A1(C)(small)"});
 }
 
+static void test_follows__without_memory_nothing_happens(void **state)
+{
+    (void)state;
+    const struct story story = {
+        FOLLOWED,
+        .writes = {DRAFT, STEP_WITH("A1", 30, "[\"draft\",\"lost\"]", "dear", "1", "Z1"),
+                   STEP_WITH("C1", 20, "[\"draft\",\"won\"]", "good", "2", "Z1"),
+                   FOLLOWER("B1", 50, 1, "too dear", "Z1 A1"),
+                   FOLLOWER("D1", 60, 3, "3", "Z1 A1 C1")},
+        .expected = "1=good 2=won 3=3 | 2:A1<C1!(too dear)(lost)(3)"};
+    story_check_memory(&story);
+}
+
 static void test_follows__of_a_group_moves_with_it(void **state)
 {
     (void)state;
@@ -274,6 +287,7 @@ int main(void)
         cmocka_unit_test(test_follows__a_losing_write_to_the_leader_brings_nothing),
         cmocka_unit_test(test_follows__of_a_group_moves_with_it),
         cmocka_unit_test(test_follows__outcomes),
+        cmocka_unit_test(test_follows__without_memory_nothing_happens),
         cmocka_unit_test(test_follows__a_damaged_version_is_corrupt_or_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

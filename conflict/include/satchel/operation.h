@@ -79,7 +79,9 @@ enum satchel_status satchel_state_step(const struct satchel_value *operation,
                                        struct satchel_value *new_value) SATCHEL_MUST_USE;
 
 /* Why bytes from elsewhere are no operation of the rule ("an operation on a @set is
- * [[added],[removed]]"), or NULL. Allocates nothing but in `arena`; no memory is a reason too. */
+ * [[added],[removed]]"), or NULL. Allocates nothing but in `arena`;
+ * that there is no memory is satchel_operation_no_memory, which says nothing of the bytes. */
+extern const char satchel_operation_no_memory[];
 const char *satchel_operation_refusal(const struct satchel_column_rules *column,
                                       enum satchel_op_kind kind,
                                       const struct satchel_value *operation,
