@@ -20,7 +20,7 @@ struct text3 {
     struct satchel_arena *arena;
     struct lines base;
     struct hunks standing; /* ascending, apart from each other */
-    struct hunks lost;
+    struct hunks lost;     /* if what is the same as they does not stand in the end */
 };
 
 /* ---- hunks ---- */
@@ -81,6 +81,10 @@ static enum satchel_status add_hunks(struct text3 *text3, size_t side,
         const struct owned_hunk *old = i < before.count ? &before.items[i] : NULL;
         const struct line_hunk *new = k < count ? &hunks[k] : NULL;
         if (old && new &&are_same(&old->hunk, new)) {
+            const struct owned_hunk also = {*new, side}; /* falls with the one that stands */
+            enum satchel_status status = keep_lost(text3, &also, lost_capacity);
+            if (status != SATCHEL_OK)
+                return status;
             k++;
         } else if (old && new &&overlap(&old->hunk, new)) {
             enum satchel_status status = keep_lost(text3, old, lost_capacity);

@@ -122,6 +122,20 @@ static void test_text3__of_three_writers_has_the_last_say_and_all_losers(void **
     assert_false(lost[2]);
 }
 
+static void test_text3__who_said_the_same_loses_with_him(void **state)
+{
+    (void)state;
+    const struct satchel_span sides[] = {satchel_span_text("1\n"), satchel_span_text("1\n"),
+                                         satchel_span_text("2\n")};
+    struct satchel_span merged;
+    bool lost[3];
+    assert_ok(satchel_text3_merge(satchel_span_text("a\n"), sides, 3, &arena, &merged, lost));
+    assert_true(satchel_span_equal(merged, satchel_span_text("2\n")));
+    assert_true(lost[0]);
+    assert_true(lost[1]);
+    assert_false(lost[2]);
+}
+
 static void test_text3__takes_any_bytes(void **state)
 {
     (void)state;
@@ -346,8 +360,8 @@ static void naive_merge(uint32_t base_count, const struct edited *sides, size_t 
             for (size_t i = 0; i < kept_count && !is_known; i++)
                 if (kept[i].side != s && naive_overlap(&kept[i], hunk))
                     kept[i].is_gone = true;
-            if (!is_known)
-                kept[kept_count++] = *hunk;
+            kept[kept_count] = *hunk;
+            kept[kept_count++].is_gone = is_known; /* said by the one that is there */
         }
     }
     for (size_t i = 0; i < kept_count; i++) {
@@ -432,6 +446,7 @@ int main(void)
         cmocka_unit_test(test_text3__keeps_both_of_changes_beside_each_other),
         cmocka_unit_test(test_text3__never_joins_two_lines_into_one),
         cmocka_unit_test(test_text3__of_three_writers_has_the_last_say_and_all_losers),
+        cmocka_unit_test(test_text3__who_said_the_same_loses_with_him),
         cmocka_unit_test(test_text3__takes_any_bytes),
         cmocka_unit_test(test_line_diff__changes_as_few_lines_as_possible),
         cmocka_unit_test(test_line_diff__has_bounded_work_on_long_texts),
