@@ -8,11 +8,16 @@
 struct history {
     struct satchel_column_rules columns[REFERENCE_COLUMNS];
     struct satchel_table_rules rules;
+    struct reference_context context;
+    struct reference_freeze parent_freeze; /* meaningful if the context has it */
+    satchel_stamp parent_freeze_stamp;
     struct reference_op ops[REFERENCE_OPS_MAX];
     unsigned op_count;
     unsigned device_count;
     /* op fields equal to the default, which an insert may carry and which are no writes */
     bool carries_default[REFERENCE_OPS_MAX][REFERENCE_COLUMNS];
+    char texts[65536]; /* of values that were made */
+    size_t text_bytes;
 };
 
 struct history_random {

@@ -184,7 +184,7 @@ static size_t check_row(struct system_world *world, const struct satchel_table *
 {
     static struct reference_row expected;
     const struct system_row *stored = system_snapshot_find(store, name);
-    reference_compute(&row->rules, row->ops, row->count,
+    reference_compute(&row->rules, NULL, row->ops, row->count,
                       (uint32_t)((UINT64_C(1) << row->count) - 1), &expected);
     if (expected.exists != (stored != NULL)) {
         describe_case(world, row);

@@ -68,6 +68,8 @@ struct writes {
     struct satchel_position seen[REFERENCE_OPS_MAX][REFERENCE_COLUMNS + 1][REFERENCE_OPS_MAX];
     struct satchel_field fields[REFERENCE_OPS_MAX][REFERENCE_COLUMNS];
     struct satchel_exception exceptions[REFERENCE_OPS_MAX][REFERENCE_COLUMNS];
+    struct satchel_freeze parent_freeze;
+    struct satchel_position parent_seen[REFERENCE_OPS_MAX];
 };
 
 static struct satchel_vector vector_of(uint32_t set, struct satchel_position *storage)
@@ -88,7 +90,7 @@ static void make_write(const struct history *history, unsigned index, struct wri
         (struct satchel_write){.order = {op->stamp, id_with(0xd0, op->device), op->number, 0},
                                .positions = {&writes->positions[index], 1},
                                .seen = vector_of(op->seen, writes->seen[index][REFERENCE_COLUMNS]),
-                               .role = satchel_span_text(op->device % 2 ? "rep" : ""),
+                               .role = satchel_span_text(op->role),
                                .kind = op->kind,
                                .fields = writes->fields[index],
                                .exceptions = writes->exceptions[index],
@@ -106,6 +108,16 @@ static void make_write(const struct history *history, unsigned index, struct wri
             {op->exceptions[e].kind, vector_of(op->exceptions[e].seen, writes->seen[index][e])}};
 }
 
+enum { PARENT_PART = 7 }; /* of the change set that freezes the parent row */
+
+static void make_parent_freeze(const struct history *history, struct writes *writes)
+{
+    const struct reference_freeze *freeze = &history->parent_freeze;
+    writes->parent_freeze =
+        (struct satchel_freeze){{1, id_with(0xd0, freeze->device), freeze->number, PARENT_PART},
+                                vector_of(freeze->seen, writes->parent_seen)};
+}
+
 /* ---- one node ---- */
 
 struct node {
@@ -116,6 +128,8 @@ struct node {
     struct satchel_arena *arena;
     struct numbers *numbers;
     struct satchel_buffer *record;
+    struct satchel_row_context context;
+    unsigned parent_freezes_at; /* after so many arrivals */
     struct satchel_row row;
     struct satchel_value values[REFERENCE_COLUMNS];
     struct satchel_write arrived[REFERENCE_OPS_MAX];
@@ -126,7 +140,7 @@ static struct {
     unsigned long histories, orders, merges, rebuilds, refused;
     unsigned long met[SATCHEL_RULE_COUNT];
     unsigned long conflicts[SATCHEL_RULE_COUNT];
-    unsigned long lost_deletes, survived, revived, gone;
+    unsigned long lost_deletes, survived, revived, gone, frozen, frozen_by_parent;
     size_t record_bytes_max;
 } totals;
 
@@ -165,13 +179,37 @@ static void deliver(struct node *node, unsigned op)
     satchel_version_set_timeline(node->row.version, history_next(node->random) >> 40);
 }
 
+/* All writes again, none of them new. */
+static void recompute(struct node *node)
+{
+    struct satchel_merge_result result;
+    assert_int_equal(satchel_row_recompute(&node->history->rules, &node->row, node->arrived,
+                                           node->arrived_count, node->arena, &result, NULL),
+                     SATCHEL_OK);
+    assert_null(result.outcomes);
+}
+
+/* It becomes known that the parent row was frozen: what it concerns is computed again. */
+static void freeze_parent(struct node *node)
+{
+    if (!node->history->context.parent_freeze)
+        return;
+    node->context.parent_freeze = &node->writes->parent_freeze;
+    if (node->arrived_count > 0)
+        recompute(node);
+}
+
 static void start_node(struct node *node)
 {
     satchel_arena_reset(node->arena);
     node->numbers->count = 0;
     node->arrived_count = 0;
-    node->row =
-        (struct satchel_row){.values = node->values, .version = satchel_version_new(node->arena)};
+    node->context = (struct satchel_row_context){.machines = node->history->context.machines,
+                                                 .machine_count = 1};
+    node->parent_freezes_at = history_below(node->random, node->history->op_count + 1);
+    node->row = (struct satchel_row){.values = node->values,
+                                     .version = satchel_version_new(node->arena),
+                                     .context = &node->context};
     assert_non_null(node->row.version);
     for (unsigned c = 0; c < REFERENCE_COLUMNS; c++)
         node->values[c] = satchel_value_integer(-77);
@@ -181,6 +219,8 @@ static void start_node(struct node *node)
 
 static unsigned op_of(const struct history *history, const struct satchel_order *order)
 {
+    if (order->part == PARENT_PART)
+        return REFERENCE_PARENT;
     for (unsigned i = 0; i < history->op_count; i++)
         if (history->ops[i].device == order->device.bytes[15] &&
             history->ops[i].number == order->number)
@@ -191,11 +231,13 @@ static unsigned op_of(const struct history *history, const struct satchel_order 
 static bool same_conflict(const struct history *history, const struct satchel_conflict *got,
                           const struct reference_conflict *expected)
 {
-    if (got->unit != expected->unit || got->column_count != expected->lost_count ||
+    if (got->kind != expected->kind || got->severity != expected->severity ||
+        got->unit != expected->unit ||
+        (expected->lost_count && got->column_count != expected->lost_count) ||
         op_of(history, &got->loser) != expected->loser ||
         op_of(history, &got->winner) != expected->winner)
         return false;
-    for (uint32_t i = 0; i < got->column_count; i++)
+    for (uint32_t i = 0; i < expected->lost_count; i++)
         if (!satchel_value_equal(&got->lost[i], &expected->lost[i]))
             return false;
     return true;
@@ -230,12 +272,60 @@ static const char *difference(const struct node *node, const struct satchel_row 
     return NULL;
 }
 
+static void print_value(const struct satchel_value *value)
+{
+    if (value->type == SATCHEL_TEXT)
+        printf(" '%.*s'", (int)value->bytes.size, (const char *)value->bytes.data);
+    else
+        printf(" %d:%lld", (int)value->type,
+               value->type == SATCHEL_INTEGER ? (long long)value->integer : 0);
+}
+
+static void print_difference(const struct node *node, const struct satchel_row *row,
+                             const struct reference_row *expected)
+{
+    struct satchel_conflict_list conflicts;
+    printf("exists: expected %d, found %d\n", expected->exists, row->exists);
+    for (unsigned c = 1; row->exists && c < REFERENCE_COLUMNS; c++)
+        if (!satchel_value_equal(&row->values[c], &expected->values[c])) {
+            printf("c%u (@%s): expected", c, satchel_rule_name(node->history->columns[c].rule));
+            print_value(&expected->values[c]);
+            printf(", found");
+            print_value(&row->values[c]);
+            printf("\n");
+        }
+    assert_int_equal(satchel_row_conflicts(&node->history->rules, row, node->arena, &conflicts),
+                     SATCHEL_OK);
+    for (unsigned i = 0; i < expected->conflict_count; i++) {
+        const struct reference_conflict *conflict = &expected->conflicts[i];
+        bool is_found = false;
+        for (size_t j = 0; !is_found && j < conflicts.count; j++)
+            is_found = same_conflict(node->history, &conflicts.items[j], conflict);
+        if (!is_found)
+            printf("expected: kind %d severity %d c%d, %u lost to %u\n", (int)conflict->kind,
+                   (int)conflict->severity, (int)conflict->unit, conflict->loser, conflict->winner);
+    }
+    for (size_t j = 0; j < conflicts.count; j++) {
+        const struct satchel_conflict *conflict = &conflicts.items[j];
+        bool is_expected = false;
+        for (unsigned i = 0; !is_expected && i < expected->conflict_count; i++)
+            is_expected = same_conflict(node->history, conflict, &expected->conflicts[i]);
+        if (!is_expected)
+            printf("found: kind %d severity %d c%d, %u lost to %u\n", (int)conflict->kind,
+                   (int)conflict->severity, (int)conflict->unit,
+                   op_of(node->history, &conflict->loser), op_of(node->history, &conflict->winner));
+    }
+}
+
 static void check(const struct node *node, const struct satchel_row *row, uint32_t set,
                   const char *what)
 {
     static struct reference_row expected;
-    reference_compute(&node->history->rules, node->history->ops, node->history->op_count, set,
-                      &expected);
+    struct reference_context context = node->history->context;
+    if (!node->context.parent_freeze)
+        context.parent_freeze = NULL;
+    reference_compute(&node->history->rules, &context, node->history->ops, node->history->op_count,
+                      set, &expected);
     const char *differing = difference(node, row, &expected);
     if (!differing)
         return;
@@ -244,7 +334,10 @@ static void check(const struct node *node, const struct satchel_row *row, uint32
            (unsigned long long)node->seed);
     for (size_t i = 0; i < node->arrived_count; i++)
         printf(" %u", op_of(node->history, &node->arrived[i].order));
+    if (node->context.parent_freeze)
+        printf(", the parent frozen after %u", node->parent_freezes_at);
     printf("\n");
+    print_difference(node, row, &expected);
     fail_msg("%s differs from the reference in %s", what, differing);
 }
 
@@ -254,13 +347,20 @@ static void check_order(struct node *node, const unsigned *order, bool check_eve
     totals.orders++;
     start_node(node);
     for (unsigned i = 0; i < node->history->op_count; i++) {
+        if (i == node->parent_freezes_at)
+            freeze_parent(node);
         deliver(node, order[i]);
         set |= 1u << order[i];
         if (check_every_step || i + 1 == node->history->op_count)
             check(node, &node->row, set, "the merge");
     }
+    if (node->parent_freezes_at == node->history->op_count)
+        freeze_parent(node);
+    recompute(node);
+    check(node, &node->row, set, "what is computed again");
     struct satchel_value values[REFERENCE_COLUMNS] = {{SATCHEL_NULL, {0}}};
-    struct satchel_row rebuilt = {.values = values, .version = satchel_version_new(node->arena)};
+    struct satchel_row rebuilt = {
+        .values = values, .version = satchel_version_new(node->arena), .context = &node->context};
     struct satchel_merge_result result;
     assert_int_equal(satchel_row_rebuild(&node->history->rules, &rebuilt, node->arrived,
                                          node->arrived_count, node->arena, &result, NULL),
@@ -314,12 +414,16 @@ static void count_conflicts(const struct history *history)
     static struct reference_row row;
     uint32_t all = (uint32_t)((UINT64_C(1) << history->op_count) - 1);
     bool has_delete = false, open[SATCHEL_RULE_COUNT] = {false}, lost_delete = false;
-    reference_compute(&history->rules, history->ops, history->op_count, all, &row);
+    bool frozen_own = false, frozen_parent = false;
+    reference_compute(&history->rules, &history->context, history->ops, history->op_count, all,
+                      &row);
     for (unsigned i = 0; i < history->op_count; i++)
         has_delete = has_delete || history->ops[i].kind == SATCHEL_OP_DELETE;
     for (unsigned i = 0; i < row.conflict_count; i++) {
         if (row.conflicts[i].unit == SATCHEL_COLUMN_ROW)
             lost_delete = true;
+        else if (row.conflicts[i].kind == SATCHEL_CONFLICT_FROZEN)
+            *(row.conflicts[i].winner == REFERENCE_PARENT ? &frozen_parent : &frozen_own) = true;
         else
             open[history->columns[row.conflicts[i].unit].rule] = true;
     }
@@ -327,6 +431,8 @@ static void count_conflicts(const struct history *history)
         totals.met[rule] += row.met[rule];
         totals.conflicts[rule] += open[rule];
     }
+    totals.frozen += frozen_own;
+    totals.frozen_by_parent += frozen_parent;
     totals.lost_deletes += lost_delete;
     totals.survived += has_delete && row.exists;
     totals.gone += !row.exists;
@@ -334,26 +440,39 @@ static void count_conflicts(const struct history *history)
 
 static void report(uint64_t seed)
 {
-    static const enum satchel_rule rules[] = {
-        SATCHEL_RULE_LWW, SATCHEL_RULE_GROUP,     SATCHEL_RULE_FIRST,  SATCHEL_RULE_MAX,
-        SATCHEL_RULE_MIN, SATCHEL_RULE_IMMUTABLE, SATCHEL_RULE_APPEND, SATCHEL_RULE_COUNTER};
+    static const struct {
+        enum satchel_rule rule;
+        bool conflicts;
+    } rules[] = {{SATCHEL_RULE_LWW, true},       {SATCHEL_RULE_GROUP, true},
+                 {SATCHEL_RULE_FIRST, true},     {SATCHEL_RULE_MAX, false},
+                 {SATCHEL_RULE_MIN, false},      {SATCHEL_RULE_IMMUTABLE, false},
+                 {SATCHEL_RULE_APPEND, false},   {SATCHEL_RULE_COUNTER, false},
+                 {SATCHEL_RULE_AUTHORITY, true}, {SATCHEL_RULE_CLAIM, true},
+                 {SATCHEL_RULE_SERVER, true},    {SATCHEL_RULE_KEY, true},
+                 {SATCHEL_RULE_KEY_WEAK, true},  {SATCHEL_RULE_STATE, true},
+                 {SATCHEL_RULE_SET, false},      {SATCHEL_RULE_MAP, true},
+                 {SATCHEL_RULE_TEXT3, true}};
     printf("seed %llu: %lu histories, %lu orders, %lu merges, %lu of them by timeline, "
            "largest record %zu bytes\n",
            (unsigned long long)seed, totals.histories, totals.orders, totals.merges,
            totals.rebuilds, totals.record_bytes_max);
     printf("rows gone %lu, alive after a delete %lu, with a lost delete %lu\n", totals.gone,
            totals.survived, totals.lost_deletes);
+    printf("writes that came too late for a freeze in %lu histories, for the parent's in %lu\n",
+           totals.frozen, totals.frozen_by_parent);
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
         printf("@%-9s unseen different values in %lu histories, open conflicts in %lu\n",
-               satchel_rule_name(rules[i]), totals.met[rules[i]], totals.conflicts[rules[i]]);
+               satchel_rule_name(rules[i].rule), totals.met[rules[i].rule],
+               totals.conflicts[rules[i].rule]);
     if (totals.histories < HISTORIES_TO_MEET_ALL)
         return;
-    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
-        assert_true(totals.met[rules[i]] > 0);
-    assert_true(totals.conflicts[SATCHEL_RULE_LWW] > 0);
-    assert_true(totals.conflicts[SATCHEL_RULE_GROUP] > 0);
-    assert_true(totals.conflicts[SATCHEL_RULE_FIRST] > 0);
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        assert_true(totals.met[rules[i].rule] > 0);
+        assert_true((totals.conflicts[rules[i].rule] > 0) == rules[i].conflicts);
+    }
     assert_true(totals.lost_deletes > 0);
+    assert_true(totals.frozen > 0);
+    assert_true(totals.frozen_by_parent > 0);
 }
 
 static uint64_t from_environment(const char *name, uint64_t otherwise)
@@ -383,6 +502,7 @@ static void test_convergence__every_order_of_arrival_gives_the_reference(void **
         history_generate(&history, &random);
         for (unsigned op = 0; op < history.op_count; op++)
             make_write(&history, op, &writes);
+        make_parent_freeze(&history, &writes);
         node = (struct node){.history = &history,
                              .writes = &writes,
                              .random = &random,
