@@ -206,6 +206,20 @@ static enum satchel_status meets_again(struct merge_changeset *changeset,
     return SATCHEL_OK;
 }
 
+bool merge_feeds_machines(const struct merge_batch *batch, const struct merge_part *part)
+{
+    return part->table && !part->reason.data && batch->feeds_machines[part->table->number - 1];
+}
+
+/* What a change set does to the machines is judged before the next one is merged. */
+static bool is_for_itself(const struct merge_batch *batch, const struct merge_changeset *changeset)
+{
+    for (uint32_t p = 0; p < changeset->content.header.part_count; p++)
+        if (merge_feeds_machines(batch, &changeset->parts[p]))
+            return true;
+    return false;
+}
+
 /* How many change sets from `first` on may share a run. SQLite judges a row when the run writes it,
  * and a replica after every entry: so each row that SQLite may refuse is written by one change set
  * of a run, or a value that a later one mends would be in an entry that no replica can apply. */
@@ -218,13 +232,42 @@ static enum satchel_status stretch_of(struct merge_batch *batch, size_t first, s
     satchel_buffer_init(&name, SATCHEL_CHANGESET_BYTES_MAX, NULL);
     satchel_map_init(&rows, MERGE_ROWS_MAX, NULL);
     *count = 0;
+    if (is_for_itself(batch, &batch->changesets[first]))
+        *count = 1;
+    meets = *count == 1;
     while (status == SATCHEL_OK && !meets && first + *count < batch->changeset_count) {
+        if (is_for_itself(batch, &batch->changesets[first + *count]))
+            break;
         status = meets_again(&batch->changesets[first + *count], &name, &rows, &meets);
         *count += !meets;
     }
     satchel_map_deinit(&rows);
     satchel_buffer_deinit(&name);
     return status;
+}
+
+/* What the schema says about rows that depend on others. */
+static enum satchel_status learn_schema(struct merge_batch *batch)
+{
+    const struct satchel_schema *schema = batch->store->schema;
+    uint32_t count = schema ? schema->table_count : 0;
+    batch->freezes_others = SATCHEL_ARENA_ARRAY(&batch->arena, bool, count + 1);
+    batch->feeds_machines = SATCHEL_ARENA_ARRAY(&batch->arena, bool, count + 1);
+    if (!batch->freezes_others || !batch->feeds_machines)
+        return SATCHEL_NOMEM;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct satchel_table *table = &schema->tables[i];
+        batch->has_keys = batch->has_keys || table->rules.has_keys;
+        if (!table->rules.is_frozen_by_parent || table->parent == SATCHEL_NO_REFERENCE)
+            continue;
+        uint32_t target = schema->references[table->parent].target;
+        for (uint32_t t = 0; t < count; t++) /* 0: any table, by the row's own word */
+            if (target == 0 || target == t + 1)
+                batch->freezes_others[t] = true;
+    }
+    if (!schema || schema->machine_count == 0)
+        return SATCHEL_OK;
+    return batch->store->ops->machine_tables(batch->store, batch->feeds_machines, batch->error);
 }
 
 static enum satchel_status run_all(struct merge_batch *batch)
@@ -262,6 +305,8 @@ enum satchel_status merge_batch_run(struct satchel_store *store,
     batch.seq_before = batch.head.seq;
     batch.changesets = SATCHEL_ARENA_ARRAY(&batch.arena, struct merge_changeset, count);
     status = batch.changesets ? find_devices(&batch, incoming, count) : SATCHEL_NOMEM;
+    if (status == SATCHEL_OK)
+        status = learn_schema(&batch);
     for (size_t i = 0; status == SATCHEL_OK && i < count; i++)
         status = admit(&batch, &incoming[i], &outcomes[i]);
     if (status == SATCHEL_OK)

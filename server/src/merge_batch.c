@@ -2,28 +2,7 @@
  * written at once. */
 #include "merge_internal.h"
 
-#include <stdlib.h>
-
-/* The run's row of a part, made when the first part names it. NULL: no memory. */
-static struct merge_row *row_of(struct merge_run *run, const struct satchel_part *part,
-                                const struct satchel_table *table)
-{
-    satchel_buffer_clear(&run->scratch);
-    if (satchel_row_name(&run->scratch, part->table, part->key, part->key_count) != SATCHEL_OK)
-        return NULL;
-    struct satchel_span name = satchel_buffer_span(&run->scratch);
-    struct merge_row *row = satchel_map_get(&run->row_by_name, name);
-    if (row)
-        return row;
-    row = &run->rows[run->row_count];
-    struct satchel_store_row *stored = &run->stored_rows[run->row_count++];
-    stored->table = table;
-    stored->key = part->key;
-    stored->name = satchel_arena_copy(&run->arena, name);
-    if (!stored->name.data || satchel_map_put(&run->row_by_name, stored->name, row) != SATCHEL_OK)
-        return NULL;
-    return row;
-}
+/* ---- the rows of the parts ---- */
 
 static enum satchel_status name_rows_of(struct merge_run *run, struct merge_changeset *changeset)
 {
@@ -36,7 +15,7 @@ static enum satchel_status name_rows_of(struct merge_run *run, struct merge_chan
         struct merge_part *part = &changeset->parts[p];
         if (!part->table)
             continue;
-        struct merge_row *row = row_of(run, &changeset->content.parts[p], part->table);
+        struct merge_row *row = merge_row_name(run, part->table, changeset->content.parts[p].key);
         if (!row)
             return SATCHEL_NOMEM;
         changeset->rows[p] = row;
@@ -53,68 +32,9 @@ static enum satchel_status name_rows_of(struct merge_run *run, struct merge_chan
 
 static enum satchel_status name_rows(struct merge_run *run)
 {
-    size_t part_total = 0;
-    for (size_t i = 0; i < run->changeset_count; i++)
-        part_total += run->changesets[i].content.header.part_count;
-    run->rows = SATCHEL_ARENA_ARRAY(&run->arena, struct merge_row, part_total);
-    run->stored_rows = SATCHEL_ARENA_ARRAY(&run->arena, struct satchel_store_row, part_total);
-    if (!run->rows || !run->stored_rows)
-        return SATCHEL_NOMEM;
-    for (size_t i = 0; i < run->changeset_count; i++) {
-        enum satchel_status status = name_rows_of(run, &run->changesets[i]);
-        if (status != SATCHEL_OK)
-            return status;
-    }
-    return SATCHEL_OK;
-}
-
-static enum satchel_status open_row(struct merge_run *run, struct merge_row *row,
-                                    const struct satchel_store_row *stored)
-{
-    const struct satchel_table *table = stored->table;
     enum satchel_status status = SATCHEL_OK;
-    row->stored = *stored;
-    row->is_known = stored->version.size > 0;
-    row->row.exists = stored->exists;
-    row->row.values = stored->values;
-    row->changed = SATCHEL_ARENA_ARRAY(&run->arena, bool, table->column_count);
-    if (!row->changed)
-        return SATCHEL_NOMEM;
-    if (!stored->exists)
-        for (uint32_t i = 0; i < table->key_count; i++)
-            row->row.values[table->key_columns[i]] = stored->key[i];
-    if (row->is_known)
-        status = satchel_version_decode(&run->arena, stored->version, &run->store->ids,
-                                        &row->row.version);
-    else
-        row->row.version = satchel_version_new(&run->arena);
-    if (status == SATCHEL_CORRUPT)
-        return satchel_error_set(run->batch->error, status,
-                                 "the version of a row of %s is damaged; restore a backup",
-                                 table->name);
-    return status == SATCHEL_OK && !row->row.version ? SATCHEL_NOMEM : status;
-}
-
-static int compare_names(const void *left, const void *right)
-{
-    const struct satchel_store_row *a = left, *b = right;
-    return satchel_span_compare(a->name, b->name);
-}
-
-/* In order of names, which is nearly the order of keys in each table: a store that keeps rows in
- * trees then walks along them instead of jumping about. */
-static enum satchel_status load_rows(struct merge_run *run)
-{
-    run->sorted_rows = SATCHEL_ARENA_ARRAY(&run->arena, struct merge_row *, run->row_count);
-    if (!run->sorted_rows)
-        return SATCHEL_NOMEM;
-    qsort(run->stored_rows, run->row_count, sizeof *run->stored_rows, compare_names);
-    enum satchel_status status = run->store->ops->load_rows(
-        run->store, run->stored_rows, run->row_count, &run->arena, run->batch->error);
-    for (size_t i = 0; status == SATCHEL_OK && i < run->row_count; i++) {
-        run->sorted_rows[i] = satchel_map_get(&run->row_by_name, run->stored_rows[i].name);
-        status = open_row(run, run->sorted_rows[i], &run->stored_rows[i]);
-    }
+    for (size_t i = 0; status == SATCHEL_OK && i < run->changeset_count; i++)
+        status = name_rows_of(run, &run->changesets[i]);
     return status;
 }
 
@@ -151,18 +71,20 @@ static enum satchel_status merge_write(struct merge_run *run, struct merge_row *
     return status;
 }
 
-/* What the part did to its row does not fit the entry's notes: the run is redone without it. */
-static enum satchel_status take_back(struct merge_run *run, struct merge_part *part)
+enum satchel_status merge_take_back(struct merge_run *run, struct merge_changeset *changeset,
+                                    uint32_t part, const char *reason)
 {
+    struct merge_part *fault = &changeset->parts[part];
     if (run->changeset_count > 1)
         return SATCHEL_REFUSED;
     run->is_to_be_redone = true;
-    part->reason = merge_reason(&run->batch->arena,
-                                "what it changes is too large for one entry: write less at a time");
-    return part->reason.data ? SATCHEL_OK : SATCHEL_NOMEM;
+    if (fault->reason.data)
+        return SATCHEL_OK;
+    fault->reason = merge_reason(&run->batch->arena, reason);
+    return fault->reason.data ? SATCHEL_OK : SATCHEL_NOMEM;
 }
 
-static bool lacks_value(const struct merge_row *row)
+bool merge_lacks_value(const struct merge_row *row)
 {
     const struct satchel_table *table = row->stored.table;
     for (uint32_t i = 0; row->row.exists && i < table->column_count; i++)
@@ -172,60 +94,128 @@ static bool lacks_value(const struct merge_row *row)
     return false;
 }
 
+static enum satchel_status keep_gone(struct merge_run *run, const struct merge_row *row)
+{
+    enum satchel_status status =
+        MERGE_GROW(&run->arena, run->gone, run->gone_count, run->gone_capacity);
+    if (status == SATCHEL_OK)
+        run->gone[run->gone_count++] =
+            (struct satchel_store_gone){row->last_parent->stored.name, row->stored.name};
+    return status;
+}
+
+enum satchel_status merge_row_settle(struct merge_run *run, struct merge_row *row,
+                                     const struct satchel_merge_result *result,
+                                     const struct satchel_freeze *freeze, uint32_t cause)
+{
+    const struct satchel_table *table = row->stored.table;
+    enum satchel_status status = SATCHEL_OK;
+    row->is_dirty = row->is_known = true;
+    row->cause = cause;
+    for (uint32_t column = 0; column < table->column_count; column++)
+        row->changed[column] |= result->changed[column];
+    /* What a later change set of the run may mend: alone, SQLite refuses it (merge.c). */
+    if (run->changeset_count > 1 && merge_lacks_value(row))
+        return SATCHEL_REFUSED;
+    if (run->batch->freezes_others[table->number - 1] &&
+        !merge_freeze_equal(freeze, merge_freeze_of(row)))
+        status = merge_touch_add(run, row, true, cause);
+    if (status == SATCHEL_OK && !row->row.exists && result->existed_before && row->last_parent)
+        status = keep_gone(run, row);
+    if (status == SATCHEL_OK && run->batch->unnumbered)
+        status = merge_unnumbered_add(run->batch->unnumbered, row);
+    return status;
+}
+
+/* The row by itself. REFUSED with `refusal`: by its rules, and nothing has happened. */
+static enum satchel_status merge_alone(struct merge_run *run, struct merge_changeset *changeset,
+                                       uint32_t index, struct merge_notes *notes,
+                                       const struct satchel_write *write,
+                                       struct satchel_error *refusal)
+{
+    const struct satchel_part *part = &changeset->content.parts[index];
+    struct merge_row *row = changeset->rows[index];
+    struct satchel_merge_result result = {0};
+    enum satchel_status status = row->has_conflicts ? SATCHEL_OK : merge_conflicts_list(run, row);
+    struct satchel_conflict_list before = row->conflicts;
+    const struct satchel_freeze *freeze = merge_freeze_of(row);
+    if (status == SATCHEL_OK)
+        status = merge_context_set(row, part->kind == SATCHEL_OP_INSERT ? part : NULL);
+    if (status == SATCHEL_OK)
+        status = merge_write(run, row, write, &result, refusal);
+    if (status == SATCHEL_REFUSED && !refusal->message[0])
+        satchel_error_set(refusal, status, "a rule of the schema refuses the write");
+    if (status != SATCHEL_OK)
+        return status;
+    satchel_version_set_timeline(row->row.version, changeset->cursor);
+    status = merge_row_settle(run, row, &result, freeze, index);
+    if (status == SATCHEL_OK)
+        status = merge_note_effect(run, notes, part, index, row, &result);
+    if (status == SATCHEL_LIMIT)
+        status = merge_take_back(run, changeset, index, MERGE_TOO_LARGE);
+    if (status == SATCHEL_OK)
+        status = merge_conflicts_list(run, row);
+    if (status == SATCHEL_OK)
+        status = merge_note_conflicts(run, row, &before, changeset->stamp);
+    return status;
+}
+
+/* The row, and those that may be one with it. As merge_alone. */
+static enum satchel_status merge_together(struct merge_run *run, struct merge_changeset *changeset,
+                                          uint32_t index, struct merge_notes *notes,
+                                          const struct satchel_write *write,
+                                          struct satchel_error *refusal)
+{
+    struct merge_row *row = changeset->rows[index], **members;
+    uint32_t member_count = 0;
+    enum satchel_status status =
+        merge_keys_meet(run, row, &changeset->content.parts[index], &members, &member_count);
+    if (status == SATCHEL_LIMIT)
+        return satchel_error_set(refusal, SATCHEL_REFUSED,
+                                 "too many rows have the same keys as this one");
+    if (status != SATCHEL_OK)
+        return status;
+    if (member_count == 1)
+        return merge_alone(run, changeset, index, notes, write, refusal);
+    status = merge_cluster(run, changeset, notes, members, member_count, write, index, refusal);
+    if (status == SATCHEL_OK)
+        satchel_version_set_timeline(row->row.version, changeset->cursor);
+    return status;
+}
+
 static enum satchel_status merge_part(struct merge_run *run, struct merge_changeset *changeset,
                                       uint32_t index, struct merge_notes *notes)
 {
     const struct satchel_part *part = &changeset->content.parts[index];
     struct merge_row *row = changeset->rows[index];
     struct satchel_span reason = changeset->parts[index].reason;
-    struct satchel_merge_result result = {0};
-    struct satchel_conflict_list before = {0};
     struct satchel_error refusal = {0};
     struct satchel_write write;
-    enum satchel_status status = SATCHEL_OK;
-    uint64_t previous = 0;
-
-    const char *text = reason.data ? NULL : obstacle(part, row);
-    if (!reason.data && !text) {
-        if (!row->has_conflicts)
-            status = merge_conflicts_list(run, row);
-        if (status != SATCHEL_OK)
-            return status;
-        before = row->conflicts;
-        previous = satchel_version_timeline(row->row.version);
+    bool is_stale;
+    if (!reason.data && obstacle(part, row))
+        satchel_error_set(&refusal, SATCHEL_REFUSED, "%s", obstacle(part, row));
+    if (!reason.data && !refusal.message[0]) {
+        uint64_t previous = satchel_version_timeline(row->row.version);
         merge_write_of(changeset, index, &write);
-        status = merge_write(run, row, &write, &result, &refusal);
-        if (status == SATCHEL_REFUSED)
-            text = refusal.message[0] ? refusal.message : "a rule of the schema refuses the write";
-        else if (status != SATCHEL_OK)
+        enum satchel_status status =
+            row->stored.table->rules.has_keys
+                ? merge_together(run, changeset, index, notes, &write, &refusal)
+                : merge_alone(run, changeset, index, notes, &write, &refusal);
+        if (status == SATCHEL_OK) {
+            changeset->timeline[index] = previous;
+            status = merge_context_is_stale(row, &is_stale);
+            return status == SATCHEL_OK && is_stale
+                       ? merge_recompute(run, changeset, notes, row, index)
+                       : status;
+        }
+        if (status != SATCHEL_REFUSED || !refusal.message[0])
             return status;
-        /* What a later change set of the run may mend: alone, SQLite refuses it (merge.c). */
-        if (!text && run->changeset_count > 1 && lacks_value(row))
-            return SATCHEL_REFUSED;
     }
-    if (text) {
-        reason = merge_reason(&run->arena, text);
-        if (!reason.data)
-            return SATCHEL_NOMEM;
-    }
-    if (reason.data)
-        return merge_note_quarantine(run, notes, part, index, row, reason);
-
-    changeset->timeline[index] = previous;
-    satchel_version_set_timeline(row->row.version, changeset->cursor);
-    row->is_dirty = row->is_known = true;
-    for (uint32_t column = 0; column < row->stored.table->column_count; column++)
-        row->changed[column] |= result.changed[column];
-    status = merge_note_effect(run, notes, part, index, row, &result);
-    if (status == SATCHEL_LIMIT)
-        status = take_back(run, &changeset->parts[index]);
-    if (status == SATCHEL_OK)
-        status = merge_conflicts_list(run, row);
-    if (status == SATCHEL_OK)
-        status = merge_note_conflicts(run, row, &before, changeset->stamp);
-    if (status == SATCHEL_OK && run->batch->unnumbered)
-        status = merge_unnumbered_add(run->batch->unnumbered, row);
-    return status;
+    if (!reason.data)
+        reason = merge_reason(&run->arena, refusal.message);
+    if (!reason.data)
+        return SATCHEL_NOMEM;
+    return merge_note_quarantine(run, notes, part, index, row, reason);
 }
 
 /* ---- one change set ---- */
@@ -272,6 +262,15 @@ static enum satchel_status fill_entry(struct merge_run *run,
     return status;
 }
 
+/* Whether it has written what a view of the machines is read from. */
+static bool feeds_machines(struct merge_run *run, const struct merge_changeset *changeset)
+{
+    for (uint32_t p = 0; p < changeset->content.header.part_count; p++)
+        if (merge_feeds_machines(run->batch, &changeset->parts[p]))
+            return true;
+    return false;
+}
+
 static enum satchel_status merge_changeset(struct merge_run *run, size_t index)
 {
     struct merge_changeset *changeset = &run->changesets[index];
@@ -284,6 +283,10 @@ static enum satchel_status merge_changeset(struct merge_run *run, size_t index)
     enum satchel_status status = merge_notes_begin(run, changeset->cursor, part_count, &notes);
     for (uint32_t p = 0; status == SATCHEL_OK && p < part_count; p++)
         status = merge_part(run, changeset, p, &notes);
+    if (status == SATCHEL_OK)
+        status = merge_spread(run, changeset, &notes);
+    if (status == SATCHEL_OK && !run->is_to_be_redone && feeds_machines(run, changeset))
+        status = merge_machines_changed(run, changeset, &notes);
     if (status == SATCHEL_OK && run->is_to_be_redone)
         status = SATCHEL_REFUSED;
     if (status == SATCHEL_OK)
@@ -295,76 +298,17 @@ static enum satchel_status merge_changeset(struct merge_run *run, size_t index)
 
 /* ---- writing ---- */
 
-/* REFUSED: the version of some rows is too large. */
-static enum satchel_status encode_dirty(struct merge_run *run, struct satchel_store_row *dirty,
-                                        struct satchel_span *refusals, size_t *dirty_count)
+static enum satchel_status write_index(struct merge_run *run)
 {
-    bool is_refused = false;
-    *dirty_count = 0;
-    for (size_t i = 0; i < run->row_count; i++) {
-        const struct merge_row *row = run->sorted_rows[i];
-        if (!row->is_dirty)
-            continue;
-        struct satchel_store_row *out = &dirty[(*dirty_count)++];
-        satchel_buffer_clear(&run->scratch);
-        enum satchel_status status =
-            satchel_version_encode(row->row.version, &run->store->ids, &run->scratch);
-        if (status != SATCHEL_OK && status != SATCHEL_LIMIT)
-            return status;
-        *out = row->stored;
-        if (status == SATCHEL_LIMIT) {
-            is_refused = true;
-            refusals[*dirty_count - 1] = satchel_span_text(
-                "the values in conflict on this row are too large together: resolve some first");
-            continue;
-        }
-        out->version = satchel_arena_copy(&run->arena, satchel_buffer_span(&run->scratch));
-        if (!out->version.data)
-            return SATCHEL_NOMEM;
-        out->existed = row->stored.exists;
-        out->exists = row->row.exists;
-        out->values = row->row.values;
-        out->changed = row->changed;
-    }
-    return is_refused ? SATCHEL_REFUSED : SATCHEL_OK;
-}
-
-/* The parts of a lone change set whose rows the schema refuses are set aside for its next run. */
-static enum satchel_status set_aside(struct merge_run *run, const struct satchel_store_row *dirty,
-                                     const struct satchel_span *refusals, size_t dirty_count)
-{
-    struct merge_changeset *changeset = &run->changesets[0];
-    for (size_t i = 0; i < dirty_count; i++) {
-        if (!refusals[i].data)
-            continue;
-        const struct merge_row *row = satchel_map_get(&run->row_by_name, dirty[i].name);
-        for (uint32_t p = 0; p < changeset->content.header.part_count; p++) {
-            struct merge_part *part = &changeset->parts[p];
-            if (changeset->rows[p] != row || part->reason.data)
-                continue;
-            part->reason = merge_reason(&run->batch->arena, (const char *)refusals[i].data);
-            if (!part->reason.data)
-                return SATCHEL_NOMEM;
-        }
-    }
-    return SATCHEL_REFUSED;
-}
-
-static enum satchel_status write_rows(struct merge_run *run)
-{
-    size_t dirty_count;
-    struct satchel_store_row *dirty =
-        SATCHEL_ARENA_ARRAY(&run->arena, struct satchel_store_row, run->row_count);
-    struct satchel_span *refusals =
-        SATCHEL_ARENA_ARRAY(&run->arena, struct satchel_span, run->row_count);
-    if (!dirty || !refusals)
-        return SATCHEL_NOMEM;
-    enum satchel_status status = encode_dirty(run, dirty, refusals, &dirty_count);
-    if (status == SATCHEL_OK)
-        status = run->store->ops->write_rows(run->store, dirty, dirty_count, refusals, &run->arena,
-                                             run->batch->error);
-    if (status == SATCHEL_REFUSED && run->changeset_count == 1)
-        status = set_aside(run, dirty, refusals, dirty_count);
+    const struct satchel_store_ops *ops = run->store->ops;
+    struct satchel_error *error = run->batch->error;
+    enum satchel_status status = SATCHEL_OK;
+    if (run->new_key_count > 0)
+        status = ops->write_keys(run->store, run->new_keys, run->new_key_count, error);
+    if (status == SATCHEL_OK && run->new_alias_count > 0)
+        status = ops->write_aliases(run->store, run->new_aliases, run->new_alias_count, error);
+    if (status == SATCHEL_OK && run->gone_count > 0)
+        status = ops->write_gone(run->store, run->gone, run->gone_count, error);
     return status;
 }
 
@@ -380,6 +324,8 @@ static enum satchel_status write_log(struct merge_run *run)
     enum satchel_status status = ops->append_entries(run->store, run->entries, run->timelines,
                                                      (const uint8_t(*)[SATCHEL_HASH_BYTES])hashes,
                                                      run->changeset_count, run->batch->error);
+    if (status == SATCHEL_OK)
+        status = write_index(run);
     if (status == SATCHEL_OK && run->quarantined_count > 0)
         status = ops->write_quarantine(run->store, run->quarantined, run->quarantined_count,
                                        run->batch->error);
@@ -395,16 +341,33 @@ static enum satchel_status run_stretch(struct merge_run *run)
     run->timelines = SATCHEL_ARENA_ARRAY(&run->arena, struct satchel_span, run->changeset_count);
     if (!run->entries || !run->timelines)
         return SATCHEL_NOMEM;
-    enum satchel_status status = name_rows(run);
+    enum satchel_status status = merge_context_begin(run);
     if (status == SATCHEL_OK)
-        status = load_rows(run);
+        status = name_rows(run);
+    if (status == SATCHEL_OK)
+        status = merge_rows_load(run);
     for (size_t i = 0; status == SATCHEL_OK && i < run->changeset_count; i++)
         status = merge_changeset(run, i);
     if (status == SATCHEL_OK)
-        status = write_rows(run);
+        status = merge_rows_write(run);
     if (status == SATCHEL_OK)
         status = write_log(run);
     return status;
+}
+
+/* A run that writes before it knows whether it stands (machines) can be taken back. */
+static enum satchel_status run_marked(struct merge_run *run)
+{
+    const struct satchel_store_ops *ops = run->store->ops;
+    if (run->changeset_count > 1 || !feeds_machines(run, &run->changesets[0]))
+        return run_stretch(run);
+    enum satchel_status status = ops->mark(run->store, run->batch->error);
+    if (status != SATCHEL_OK)
+        return status;
+    status = run_stretch(run);
+    enum satchel_status ended =
+        ops->release_mark(run->store, status == SATCHEL_OK, run->batch->error);
+    return ended == SATCHEL_OK ? status : ended;
 }
 
 enum satchel_status merge_run_stretch(struct merge_batch *batch, size_t first, size_t count)
@@ -419,11 +382,17 @@ enum satchel_status merge_run_stretch(struct merge_batch *batch, size_t first, s
     satchel_map_init(&run.row_by_name, MERGE_ROWS_MAX, NULL);
     satchel_map_init(&run.write_by_name, MERGE_ROWS_MAX, NULL);
     satchel_map_init(&run.loaded_entries, MERGE_ROWS_MAX, NULL);
-    enum satchel_status status = run_stretch(&run);
+    satchel_map_init(&run.alias_by_name, MERGE_ROWS_MAX, NULL);
+    satchel_map_init(&run.rows_by_key, MERGE_ROWS_MAX, NULL);
+    satchel_buffer_init(&run.name, SATCHEL_CHANGESET_BYTES_MAX, NULL);
+    enum satchel_status status = run_marked(&run);
     if (status == SATCHEL_OK) {
         batch->head.cursor += count;
         batch->head.seq += count;
     }
+    satchel_buffer_deinit(&run.name);
+    satchel_map_deinit(&run.rows_by_key);
+    satchel_map_deinit(&run.alias_by_name);
     satchel_map_deinit(&run.loaded_entries);
     satchel_map_deinit(&run.write_by_name);
     satchel_map_deinit(&run.row_by_name);

@@ -36,10 +36,9 @@ enum satchel_status merge_notes_begin(struct merge_run *run, uint64_t cursor, ui
     notes->effect_bytes_max =
         SATCHEL_NOTES_BYTES_MAX - NOTES_HEAD_BYTES - (size_t)part_count * PART_BYTES;
     notes->unlike = SATCHEL_ARENA_ARRAY(&run->arena, uint32_t, part_count);
-    notes->effects = SATCHEL_ARENA_ARRAY(&run->arena, struct satchel_effect, part_count);
     notes->quarantined =
         SATCHEL_ARENA_ARRAY(&run->arena, struct satchel_quarantine_note, part_count);
-    return notes->unlike && notes->effects && notes->quarantined ? SATCHEL_OK : SATCHEL_NOMEM;
+    return notes->unlike && notes->quarantined ? SATCHEL_OK : SATCHEL_NOMEM;
 }
 
 /* ---- sizes ---- */
@@ -157,9 +156,11 @@ static enum satchel_status make_effect(struct merge_run *run, enum satchel_effec
                                        struct satchel_effect *out)
 {
     uint32_t column_count = row->stored.table->column_count, count = 0;
-    *out = (struct satchel_effect){
-        .kind = kind, .table = part->table, .key = part->key, .key_count = part->key_count};
-    if (kind == SATCHEL_EFFECT_GONE)
+    *out = (struct satchel_effect){.kind = kind,
+                                   .table = row->stored.table->number,
+                                   .key = row->stored.key,
+                                   .key_count = row->stored.table->key_count};
+    if (kind == SATCHEL_EFFECT_GONE || kind == SATCHEL_EFFECT_ALIAS)
         return SATCHEL_OK;
     for (uint32_t column = 0; column < column_count; column++)
         count += is_in_effect(kind, changes_only, part, row, result, column);
@@ -173,15 +174,22 @@ static enum satchel_status make_effect(struct merge_run *run, enum satchel_effec
     return SATCHEL_OK;
 }
 
-static bool add_effect(struct merge_notes *notes, const struct satchel_effect *effect)
+/* LIMIT: it does not fit any more. */
+static enum satchel_status add_effect(struct merge_run *run, struct merge_notes *notes,
+                                      const struct satchel_effect *effect)
 {
     size_t bytes = EFFECT_BYTES + key_bytes(effect->key, effect->key_count) +
-                   fields_bytes(effect->fields, effect->field_count);
+                   fields_bytes(effect->fields, effect->field_count) +
+                   (effect->into ? key_bytes(effect->into, effect->key_count) : 0);
     if (bytes > notes->effect_bytes_max - notes->effect_bytes)
-        return false;
+        return SATCHEL_LIMIT;
+    enum satchel_status status =
+        MERGE_GROW(&run->arena, notes->effects, notes->effect_count, notes->effect_capacity);
+    if (status != SATCHEL_OK)
+        return status;
     notes->effect_bytes += bytes;
     notes->effects[notes->effect_count++] = *effect;
-    return true;
+    return SATCHEL_OK;
 }
 
 static bool has_changed(const struct merge_row *row, const struct satchel_merge_result *result)
@@ -209,14 +217,44 @@ enum satchel_status merge_note_effect(struct merge_run *run, struct merge_notes 
     struct satchel_effect effect;
     notes->unlike[notes->unlike_count++] = part_index;
     enum satchel_status status = make_effect(run, kind, false, part, row, result, &effect);
-    if (status != SATCHEL_OK || add_effect(notes, &effect) || !has_changed(row, result))
-        return status;
+    if (status == SATCHEL_OK)
+        status = add_effect(run, notes, &effect);
+    if (status != SATCHEL_LIMIT || !has_changed(row, result))
+        return status == SATCHEL_LIMIT ? SATCHEL_OK : status;
     if (!is_there_still)
         return SATCHEL_LIMIT;
     status = make_effect(run, SATCHEL_EFFECT_DELTA, true, part, row, result, &effect);
-    if (status == SATCHEL_OK && !add_effect(notes, &effect))
-        status = SATCHEL_LIMIT;
-    return status;
+    return status == SATCHEL_OK ? add_effect(run, notes, &effect) : status;
+}
+
+void merge_note_unlike(struct merge_notes *notes, uint32_t part_index)
+{
+    notes->unlike[notes->unlike_count++] = part_index;
+}
+
+enum satchel_status merge_note_change(struct merge_run *run, struct merge_notes *notes,
+                                      const struct satchel_part *part, const struct merge_row *row,
+                                      const struct satchel_merge_result *result)
+{
+    struct satchel_effect effect;
+    if (!part && !has_changed(row, result))
+        return SATCHEL_OK;
+    enum satchel_effect_kind kind = !row->row.exists         ? SATCHEL_EFFECT_GONE
+                                    : result->existed_before ? SATCHEL_EFFECT_DELTA
+                                                             : SATCHEL_EFFECT_WHOLE;
+    enum satchel_status status = make_effect(run, kind, part == NULL, part, row, result, &effect);
+    return status == SATCHEL_OK ? add_effect(run, notes, &effect) : status;
+}
+
+enum satchel_status merge_note_alias(struct merge_run *run, struct merge_notes *notes,
+                                     const struct merge_row *row, const struct merge_row *into)
+{
+    struct satchel_effect effect = {.kind = SATCHEL_EFFECT_ALIAS,
+                                    .table = row->stored.table->number,
+                                    .key = row->stored.key,
+                                    .key_count = row->stored.table->key_count,
+                                    .into = into->stored.key};
+    return add_effect(run, notes, &effect);
 }
 
 static enum satchel_status keep_quarantined(struct merge_run *run, uint64_t cursor, uint32_t part,
@@ -254,22 +292,19 @@ enum satchel_status merge_note_quarantine(struct merge_run *run, struct merge_no
     enum satchel_effect_kind kind = row->row.exists ? SATCHEL_EFFECT_WHOLE : SATCHEL_EFFECT_GONE;
     status = make_effect(run, kind, false, part, row, NULL, &effect);
     if (status == SATCHEL_OK)
-        (void)add_effect(notes, &effect);
-    return status;
+        status = add_effect(run, notes, &effect);
+    return status == SATCHEL_LIMIT ? SATCHEL_OK : status;
 }
 
 /* ---- conflicts ---- */
 
 /* The list points to the row's present values, which the next merge replaces: keep copies. */
-enum satchel_status merge_conflicts_list(struct merge_run *run, struct merge_row *row)
+enum satchel_status merge_conflicts_of(struct merge_run *run, const struct satchel_table *table,
+                                       const struct satchel_row *row,
+                                       struct satchel_conflict_list *list)
 {
-    struct satchel_conflict_list *list = &row->conflicts;
-    row->has_conflicts = true;
     memset(list, 0, sizeof *list);
-    if (!row->is_known)
-        return SATCHEL_OK;
-    enum satchel_status status =
-        satchel_row_conflicts(&row->stored.table->rules, &row->row, &run->arena, list);
+    enum satchel_status status = satchel_row_conflicts(&table->rules, row, &run->arena, list);
     for (size_t i = 0; status == SATCHEL_OK && i < list->count; i++) {
         struct satchel_conflict *conflict = &list->items[i];
         if (conflict->column_count == 0)
@@ -282,6 +317,15 @@ enum satchel_status merge_conflicts_list(struct merge_run *run, struct merge_row
         conflict->kept = kept;
     }
     return status;
+}
+
+enum satchel_status merge_conflicts_list(struct merge_run *run, struct merge_row *row)
+{
+    row->has_conflicts = true;
+    memset(&row->conflicts, 0, sizeof row->conflicts);
+    if (!row->is_known)
+        return SATCHEL_OK;
+    return merge_conflicts_of(run, row->stored.table, &row->row, &row->conflicts);
 }
 
 /* The login of a device: of the batch, met before, or loaded. Empty if nobody knows it. */
@@ -353,8 +397,8 @@ static struct satchel_conflict_note *next_note(struct merge_run *run)
     return note;
 }
 
-/* `resolved`: 0 for a conflict that is open. */
-static enum satchel_status add_conflict(struct merge_run *run, const struct merge_row *row,
+enum satchel_status merge_note_conflict(struct merge_run *run, const struct merge_row *row,
+                                        const struct merge_row *wrote,
                                         const struct satchel_conflict *conflict,
                                         satchel_stamp resolved)
 {
@@ -362,8 +406,9 @@ static enum satchel_status add_conflict(struct merge_run *run, const struct merg
     struct satchel_conflict_note *note = next_note(run);
     if (!note)
         return SATCHEL_NOMEM;
-    note->id = satchel_conflict_id(table->number, row->stored.key, table->key_count, conflict->unit,
-                                   &conflict->loser.device, conflict->loser.number);
+    note->id = satchel_conflict_id(table->number, wrote->stored.key, table->key_count,
+                                   conflict->unit, &conflict->loser.device, conflict->loser.number);
+    note->alias_key = wrote == row ? NULL : wrote->stored.key;
     note->is_open = resolved == 0;
     note->table = table->number;
     note->key = row->stored.key;
@@ -383,7 +428,8 @@ static enum satchel_status add_conflict(struct merge_run *run, const struct merg
     if (status == SATCHEL_OK)
         status = copy_fields(run, table, conflict, conflict->kept, &note->kept);
     /* What the row has now, if it is there; else what it had last. */
-    for (uint32_t i = 0; status == SATCHEL_OK && row->row.exists && i < note->column_count; i++)
+    bool is_there = row->row.exists && conflict->kind != SATCHEL_CONFLICT_DUPLICATE;
+    for (uint32_t i = 0; status == SATCHEL_OK && is_there && i < note->column_count; i++)
         note->kept[i].value = row->row.values[note->kept[i].column];
     return status;
 }
@@ -395,9 +441,10 @@ static int compare(const struct satchel_conflict *a, const struct satchel_confli
     return satchel_order_compare(&a->loser, &b->loser);
 }
 
-static bool is_same(const struct satchel_conflict *a, const struct satchel_conflict *b)
+bool merge_conflict_is_same(const struct satchel_conflict *a, const struct satchel_conflict *b)
 {
-    if (a->severity != b->severity || satchel_order_compare(&a->winner, &b->winner) != 0)
+    if (a->kind != b->kind || a->severity != b->severity ||
+        satchel_order_compare(&a->winner, &b->winner) != 0)
         return false;
     for (uint32_t i = 0; i < a->column_count; i++)
         if (!satchel_value_equal(&a->kept[i], &b->kept[i]))
@@ -417,13 +464,13 @@ enum satchel_status merge_note_conflicts(struct merge_run *run, const struct mer
                     : new == after->count ? -1
                                           : compare(&before->items[old], &after->items[new]);
         if (order < 0)
-            status = add_conflict(run, row, &before->items[old++], stamp);
+            status = merge_note_conflict(run, row, row, &before->items[old++], stamp);
         else if (order > 0)
-            status = add_conflict(run, row, &after->items[new ++], 0);
-        else if (is_same(&before->items[old++], &after->items[new ++]))
+            status = merge_note_conflict(run, row, row, &after->items[new ++], 0);
+        else if (merge_conflict_is_same(&before->items[old++], &after->items[new ++]))
             continue;
         else
-            status = add_conflict(run, row, &after->items[new - 1], 0);
+            status = merge_note_conflict(run, row, row, &after->items[new - 1], 0);
     }
     return status;
 }
@@ -470,6 +517,7 @@ static enum satchel_status fit_conflicts(struct merge_run *run, size_t first, si
         if (status != SATCHEL_OK)
             return status;
         size_t size = CONFLICT_BYTES + key_bytes(note->key, note->key_count) +
+                      (note->alias_key ? key_bytes(note->alias_key, note->key_count) : 0) +
                       note->loser_user.size + note->winner_user.size +
                       fields_bytes(note->lost, note->column_count) +
                       fields_bytes(note->kept, note->column_count);
@@ -488,7 +536,7 @@ enum satchel_status merge_notes_end(struct merge_run *run, const struct merge_no
         .unlike = notes->unlike,
         .unlike_count = notes->unlike_count,
         .effects = notes->effects,
-        .effect_count = notes->effect_count,
+        .effect_count = (uint32_t)notes->effect_count,
         .quarantined = notes->quarantined,
         .quarantined_count = notes->quarantined_count,
     };

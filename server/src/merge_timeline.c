@@ -32,6 +32,7 @@ void merge_write_of(const struct merge_changeset *changeset, uint32_t index,
     out->field_count = part->field_count;
     out->exceptions = part->exceptions;
     out->exception_count = part->exception_count;
+    out->arrival = changeset->cursor;
 }
 
 /* The name of a row behind the cursor of an entry, in the run's scratch. */
@@ -114,6 +115,7 @@ static enum satchel_status index_stored(struct merge_run *run, uint64_t cursor)
     incoming.number = entry.number;
     changeset.incoming = &incoming;
     changeset.stamp = entry.stamp;
+    changeset.cursor = cursor;
 
     struct satchel_cursor chain = satchel_cursor_of(timeline);
     uint32_t part_count = changeset.content.header.part_count;
@@ -165,7 +167,13 @@ static enum satchel_status find_item(struct merge_run *run, const struct merge_r
     if (status != SATCHEL_OK)
         return status;
     *out = satchel_map_get(&run->write_by_name, name);
-    return *out ? SATCHEL_OK : damaged(run, cursor);
+    if (!*out)
+        return damaged(run, cursor);
+    /* An entry of this run may be read before all its parts are in their chains. */
+    if (cursor > run->batch->head.cursor)
+        (*out)->previous = run->changesets[cursor - run->batch->head.cursor - 1]
+                               .timeline[(*out)->write.order.part];
+    return SATCHEL_OK;
 }
 
 static void forget(struct merge_run *run)
@@ -177,7 +185,7 @@ static void forget(struct merge_run *run)
 
 void merge_timeline_trim(struct merge_run *run)
 {
-    if (run->timeline_arena.used_bytes > MERGE_TIMELINE_BYTES_KEPT)
+    if (!run->keeps_timelines && run->timeline_arena.used_bytes > MERGE_TIMELINE_BYTES_KEPT)
         forget(run);
 }
 
@@ -187,7 +195,7 @@ static enum satchel_status collect(struct merge_run *run, const struct merge_row
 {
     struct timeline_item *item = NULL;
     enum satchel_status status;
-    size_t count = 1;
+    size_t count = last != NULL;
     uint64_t start = satchel_version_timeline(row->row.version);
     for (uint64_t cursor = start; cursor; cursor = item->previous, count++) {
         status = find_item(run, row, cursor, &item);
@@ -197,12 +205,13 @@ static enum satchel_status collect(struct merge_run *run, const struct merge_row
             return damaged(run, cursor);
     }
     struct satchel_write *writes =
-        SATCHEL_ARENA_ARRAY(&run->timeline_arena, struct satchel_write, count);
+        SATCHEL_ARENA_ARRAY(&run->timeline_arena, struct satchel_write, count + 1);
     if (!writes)
         return no_room(run);
     *out = writes;
     *out_count = count;
-    writes[--count] = *last;
+    if (last)
+        writes[--count] = *last;
     for (uint64_t cursor = start; cursor; cursor = item->previous) {
         status = find_item(run, row, cursor, &item);
         if (status != SATCHEL_OK)
@@ -216,7 +225,7 @@ enum satchel_status merge_timeline(struct merge_run *run, const struct merge_row
                                    const struct satchel_write *last, struct satchel_write **out,
                                    size_t *out_count)
 {
-    bool has_others = run->timeline_arena.used_bytes > 0;
+    bool has_others = run->timeline_arena.used_bytes > 0 && !run->keeps_timelines;
     enum satchel_status status = collect(run, row, last, out, out_count);
     if (status != SATCHEL_LIMIT || !has_others)
         return status;

@@ -13,6 +13,8 @@
  *   satchel_row         version of every row ever seen, by satchel_row_name; deleted rows included
  *   satchel_device      id, user, token hash, last number and its hash, cursor, clock error, ...
  *   satchel_hash        hash of every change set by device and number
+ *   satchel_key         every key that a row was ever written with (cluster.h)
+ *   satchel_gone        rows deleted while they belonged to a row that may freeze them
  *   satchel_number      the last number given of every series, branch and year
  *   satchel_branch      one row: the short name of this node in document numbers
  *   satchel_device_role the roles a device has been told, and when it was told another (ms)
@@ -52,6 +54,24 @@ struct satchel_store_device {
     uint64_t last_number;                  /* held; 0: none yet */
     uint8_t last_hash[SATCHEL_HASH_BYTES]; /* chained over all its change sets: H(previous, hash) */
     satchel_stamp last_stamp;
+};
+
+/* A key by which a row was written: its canonical form (satchel_key_match). */
+struct satchel_store_key {
+    uint32_t table, column;
+    struct satchel_span match;
+    struct satchel_span name; /* of the row */
+};
+
+/* A row that another one stands for. */
+struct satchel_store_alias {
+    struct satchel_span name;
+    struct satchel_span survivor; /* empty: a row of its own again */
+};
+
+/* A row that was deleted while it belonged to another. */
+struct satchel_store_gone {
+    struct satchel_span parent, name;
 };
 
 /* A part that was set aside. */
@@ -133,6 +153,51 @@ struct satchel_store_ops {
     enum satchel_status (*take_numbers)(struct satchel_store *, struct satchel_span series,
                                         struct satchel_span branch, int year, uint64_t count,
                                         uint64_t *first, struct satchel_error *);
+
+    /* ---- rows that depend on others ---- */
+    enum satchel_status (*any_alias)(struct satchel_store *, bool *, struct satchel_error *);
+    /* The row that stands for the one of that name; empty: itself. */
+    enum satchel_status (*find_alias)(struct satchel_store *, struct satchel_span name,
+                                      struct satchel_arena *, struct satchel_span *survivor,
+                                      struct satchel_error *);
+    enum satchel_status (*write_aliases)(struct satchel_store *, const struct satchel_store_alias *,
+                                         size_t count, struct satchel_error *);
+    enum satchel_status (*keys_of_row)(struct satchel_store *, struct satchel_span name,
+                                       struct satchel_arena *, struct satchel_store_key **,
+                                       size_t *count, struct satchel_error *);
+    /* Names of rows, at most `limit`. */
+    enum satchel_status (*rows_of_key)(struct satchel_store *, uint32_t table, uint32_t column,
+                                       struct satchel_span match, size_t limit,
+                                       struct satchel_arena *, struct satchel_span **,
+                                       size_t *count, struct satchel_error *);
+    /* Keys held already are no failure. */
+    enum satchel_status (*write_keys)(struct satchel_store *, const struct satchel_store_key *,
+                                      size_t count, struct satchel_error *);
+    /* The keys of the rows that have `value` in the column. */
+    enum satchel_status (*find_references)(struct satchel_store *, const struct satchel_table *,
+                                           uint32_t column, const struct satchel_value *value,
+                                           struct satchel_arena *, const struct satchel_value ***,
+                                           size_t *count, struct satchel_error *);
+    enum satchel_status (*find_gone)(struct satchel_store *, struct satchel_span parent,
+                                     struct satchel_arena *, struct satchel_span **, size_t *count,
+                                     struct satchel_error *);
+    enum satchel_status (*write_gone)(struct satchel_store *, const struct satchel_store_gone *,
+                                      size_t count, struct satchel_error *);
+    /* Names of all rows ever seen of a table, ascending behind `after` (empty: from the first). */
+    enum satchel_status (*list_rows)(struct satchel_store *, uint32_t table,
+                                     struct satchel_span after, size_t limit,
+                                     struct satchel_arena *, struct satchel_span **, size_t *count,
+                                     struct satchel_error *);
+    /* The machines of the schema, by number; the store's, until they are loaded `again` twice. */
+    enum satchel_status (*load_machines)(struct satchel_store *, bool again,
+                                         const struct satchel_machine **, struct satchel_error *);
+    /* Which tables they are read from, by number - 1. */
+    enum satchel_status (*machine_tables)(struct satchel_store *, bool *is_read,
+                                          struct satchel_error *);
+    /* A mark inside the transaction; what was written since is kept, or taken back. */
+    enum satchel_status (*mark)(struct satchel_store *, struct satchel_error *);
+    enum satchel_status (*release_mark)(struct satchel_store *, bool keep, struct satchel_error *);
+
     enum satchel_status (*write_head)(struct satchel_store *, const struct satchel_store_head *,
                                       struct satchel_error *);
     void (*close)(struct satchel_store *);

@@ -5,6 +5,7 @@
 #include "store_sqlite.h"
 
 #include <satchel/log_reader.h>
+#include <satchel/alias.h>
 #include <satchel/map.h>
 
 #define SATCHEL_STORE_FORMAT 1
@@ -26,6 +27,15 @@ enum store_statement {
     STORE_HASH,
     STORE_ADD_HASH,
     STORE_ADD_ID,
+    STORE_KEYS_OF_ROW,
+    STORE_ROWS_OF_KEY,
+    STORE_ADD_KEY,
+    STORE_FIND_GONE,
+    STORE_ADD_GONE,
+    STORE_LIST_ROWS,
+    STORE_MARK,
+    STORE_MARK_RELEASE,
+    STORE_MARK_BACK,
     STORE_FIND_ENTRY,
     STORE_QUARANTINE,
     STORE_ADD_DEVICE,
@@ -49,6 +59,16 @@ struct satchel_store_sqlite {
     struct satchel_id *ids;
     size_t id_count, id_capacity, id_committed;
     struct satchel_map id_numbers;
+
+    struct satchel_aliases *aliases;
+
+    /* the machines of the schema as last read, and those before, which a run may still look at */
+    struct satchel_arena machine_arenas[2];
+    struct satchel_machine *machines;
+    int machine_turn;
+    bool has_machines;   /* they are as the file has them */
+    bool *machine_feeds; /* per table; NULL: not asked yet */
+    struct satchel_arena feeds_arena;
 };
 
 static inline struct satchel_store_sqlite *store_of(struct satchel_store *store)
@@ -111,6 +131,56 @@ enum satchel_status store_add_device(struct satchel_store *base, const struct sa
 enum satchel_status store_write_devices(struct satchel_store *base,
                                         const struct satchel_store_device *devices, size_t count,
                                         struct satchel_error *error);
+
+/* ---- store_links.c ---- */
+enum satchel_status store_any_alias(struct satchel_store *base, bool *any,
+                                    struct satchel_error *error);
+enum satchel_status store_find_alias(struct satchel_store *base, struct satchel_span name,
+                                     struct satchel_arena *arena, struct satchel_span *survivor,
+                                     struct satchel_error *error);
+enum satchel_status store_write_aliases(struct satchel_store *base,
+                                        const struct satchel_store_alias *aliases, size_t count,
+                                        struct satchel_error *error);
+enum satchel_status store_keys_of_row(struct satchel_store *base, struct satchel_span name,
+                                      struct satchel_arena *arena, struct satchel_store_key **keys,
+                                      size_t *count, struct satchel_error *error);
+enum satchel_status store_rows_of_key(struct satchel_store *base, uint32_t table, uint32_t column,
+                                      struct satchel_span match, size_t limit,
+                                      struct satchel_arena *arena, struct satchel_span **names,
+                                      size_t *count, struct satchel_error *error);
+enum satchel_status store_write_keys(struct satchel_store *base,
+                                     const struct satchel_store_key *keys, size_t count,
+                                     struct satchel_error *error);
+enum satchel_status store_find_references(struct satchel_store *base,
+                                          const struct satchel_table *table, uint32_t column,
+                                          const struct satchel_value *value,
+                                          struct satchel_arena *arena,
+                                          const struct satchel_value ***keys, size_t *count,
+                                          struct satchel_error *error);
+enum satchel_status store_find_gone(struct satchel_store *base, struct satchel_span parent,
+                                    struct satchel_arena *arena, struct satchel_span **names,
+                                    size_t *count, struct satchel_error *error);
+enum satchel_status store_write_gone(struct satchel_store *base,
+                                     const struct satchel_store_gone *gone, size_t count,
+                                     struct satchel_error *error);
+enum satchel_status store_list_rows(struct satchel_store *base, uint32_t table,
+                                    struct satchel_span after, size_t limit,
+                                    struct satchel_arena *arena, struct satchel_span **names,
+                                    size_t *count, struct satchel_error *error);
+/* Indexes for what the merge looks up by reference; idempotent. */
+enum satchel_status store_index_references(struct satchel_store_sqlite *store,
+                                           struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* ---- store_machines.c ---- */
+enum satchel_status store_load_machines(struct satchel_store *base, bool again,
+                                        const struct satchel_machine **machines,
+                                        struct satchel_error *error);
+enum satchel_status store_machine_tables(struct satchel_store *base, bool *is_read,
+                                         struct satchel_error *error);
+void store_machines_init(struct satchel_store_sqlite *store);
+/* They may not be as the file has them any more; after a change of schema, their tables neither. */
+void store_machines_forget(struct satchel_store_sqlite *store, bool with_schema);
+void store_machines_deinit(struct satchel_store_sqlite *store);
 
 /* ---- store_numbers.c ---- */
 enum satchel_status store_load_numbering(struct satchel_store *base,

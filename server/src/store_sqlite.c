@@ -46,6 +46,12 @@
     " WITHOUT ROWID;"                                                                       \
     "CREATE TABLE IF NOT EXISTS satchel_device_role(device BLOB NOT NULL,"                  \
     " role TEXT NOT NULL, superseded INTEGER, PRIMARY KEY(device, role)) WITHOUT ROWID;"    \
+    "CREATE TABLE IF NOT EXISTS satchel_key(tbl INTEGER NOT NULL, col INTEGER NOT NULL,"    \
+    " match BLOB NOT NULL, name BLOB NOT NULL, PRIMARY KEY(tbl, col, match, name))"         \
+    " WITHOUT ROWID;"                                                                       \
+    "CREATE INDEX IF NOT EXISTS satchel_key_name ON satchel_key(name);"                     \
+    "CREATE TABLE IF NOT EXISTS satchel_gone(parent BLOB NOT NULL, name BLOB NOT NULL,"     \
+    " PRIMARY KEY(parent, name)) WITHOUT ROWID;"                                            \
     "CREATE TABLE IF NOT EXISTS satchel_quarantine(cursor INTEGER NOT NULL,"                \
     " part INTEGER NOT NULL, name BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'waiting',"    \
     " at INTEGER, entry INTEGER, PRIMARY KEY(cursor, part)) WITHOUT ROWID;"                 \
@@ -72,6 +78,17 @@ static const char *const statement_sql[STORE_STATEMENT_COUNT] = {
     [STORE_HASH] = "SELECT hash FROM satchel_hash WHERE device=?1 AND number=?2",
     [STORE_ADD_HASH] = "INSERT INTO satchel_hash(device,number,hash,cursor) VALUES(?1,?2,?3,?4)",
     [STORE_ADD_ID] = "INSERT INTO satchel_id(number,id) VALUES(?1,?2)",
+    [STORE_KEYS_OF_ROW] = "SELECT tbl, col, match FROM satchel_key WHERE name=?1",
+    [STORE_ROWS_OF_KEY] = "SELECT name FROM satchel_key WHERE tbl=?1 AND col=?2 AND match=?3"
+                          " LIMIT ?4",
+    [STORE_ADD_KEY] = "INSERT OR IGNORE INTO satchel_key(tbl,col,match,name) VALUES(?1,?2,?3,?4)",
+    [STORE_FIND_GONE] = "SELECT name FROM satchel_gone WHERE parent=?1",
+    [STORE_ADD_GONE] = "INSERT OR IGNORE INTO satchel_gone(parent,name) VALUES(?1,?2)",
+    [STORE_LIST_ROWS] = "SELECT name FROM satchel_row WHERE name>?1 AND name<?2 ORDER BY name"
+                        " LIMIT ?3",
+    [STORE_MARK] = "SAVEPOINT satchel_run",
+    [STORE_MARK_RELEASE] = "RELEASE satchel_run",
+    [STORE_MARK_BACK] = "ROLLBACK TO satchel_run",
     [STORE_FIND_ENTRY] = "SELECT cursor FROM satchel_hash WHERE device=?1 AND number=?2",
     [STORE_QUARANTINE] = "INSERT INTO satchel_quarantine(cursor,part,name) VALUES(?1,?2,?3)",
     [STORE_ADD_DEVICE] = "INSERT OR IGNORE INTO satchel_device(id, user, joined) VALUES(?1,?2,?3)",
@@ -104,6 +121,24 @@ static void store_rollback(struct satchel_store *base)
     if (!sqlite3_get_autocommit(store->db) && run(store, STORE_ROLLBACK, NULL) != SATCHEL_OK)
         sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
     store_ids_forget_uncommitted(store);
+    store_machines_forget(store, false);
+}
+
+static enum satchel_status store_mark(struct satchel_store *base, struct satchel_error *error)
+{
+    return run(store_of(base), STORE_MARK, error);
+}
+
+static enum satchel_status store_release_mark(struct satchel_store *base, bool keep,
+                                              struct satchel_error *error)
+{
+    struct satchel_store_sqlite *store = store_of(base);
+    enum satchel_status status = SATCHEL_OK;
+    if (!keep) {
+        status = run(store, STORE_MARK_BACK, error);
+        store_machines_forget(store, false);
+    }
+    return status == SATCHEL_OK ? run(store, STORE_MARK_RELEASE, error) : status;
 }
 
 static enum satchel_status store_commit(struct satchel_store *base, struct satchel_error *error)
@@ -158,11 +193,13 @@ static void store_close(struct satchel_store *base)
     satchel_row_io_free(store->rows);
     satchel_log_free(store->log);
     satchel_log_reader_free(store->log_reader);
+    satchel_aliases_free(store->aliases);
     for (int i = 0; i < STORE_STATEMENT_COUNT; i++)
         sqlite3_finalize(store->statements[i]);
     sqlite3_close_v2(store->db);
     satchel_schema_free(store->schema);
     store_ids_deinit(store);
+    store_machines_deinit(store);
     satchel_free(NULL, store);
 }
 
@@ -182,6 +219,20 @@ static const struct satchel_store_ops sqlite_ops = {
     .find_entry = store_find_entry,
     .find_conflict = store_find_conflict,
     .write_devices = store_write_devices,
+    .any_alias = store_any_alias,
+    .find_alias = store_find_alias,
+    .write_aliases = store_write_aliases,
+    .keys_of_row = store_keys_of_row,
+    .rows_of_key = store_rows_of_key,
+    .write_keys = store_write_keys,
+    .find_references = store_find_references,
+    .find_gone = store_find_gone,
+    .write_gone = store_write_gone,
+    .list_rows = store_list_rows,
+    .load_machines = store_load_machines,
+    .machine_tables = store_machine_tables,
+    .mark = store_mark,
+    .release_mark = store_release_mark,
     .add_device = store_add_device,
     .load_numbering = store_load_numbering,
     .take_numbers = store_take_numbers,
@@ -285,6 +336,7 @@ static struct satchel_store_sqlite *store_new(void)
     store->base.ids.id_of = store_ids_id_of;
     store->base.ids.context = store;
     store->identity.context = store;
+    store_machines_init(store);
     store->identity.applying = writer_applying;
     store->identity.now_ms = wall_now;
     store->identity.device = writer_device;
@@ -310,6 +362,7 @@ static enum satchel_status make_ready(struct satchel_store_sqlite *store,
         status = satchel_log_new(&store->log, store->db);
     if (status == SATCHEL_OK)
         status = satchel_log_reader_new(&store->log_reader, store->db);
+        status = satchel_aliases_new(&store->aliases, store->db);
     if (status == SATCHEL_OK)
         status = store_ids_load(store, error);
     if (status == SATCHEL_OK)
@@ -406,12 +459,13 @@ enum satchel_status satchel_store_sqlite_take_schema(struct satchel_store *base,
     satchel_schema_free(store->schema);
     store->schema = schema;
     base->schema = schema;
+    store_machines_forget(store, true);
     if (!schema)
         return SATCHEL_OK;
     enum satchel_status status = satchel_row_io_new(&store->rows, store->db, schema);
     if (status != SATCHEL_OK)
-        satchel_error_set(error, status, "no memory for the statements of the schema");
-    return status;
+        return satchel_error_set(error, status, "no memory for the statements of the schema");
+    return store_index_references(store, error);
 }
 
 /* ---- readers ---- */

@@ -1,0 +1,312 @@
+/* Owns what a change of one row means for others: rows frozen by the row they belong to, rows that
+ * point at one that was merged into another, rows judged by a machine that has changed. They are
+ * evaluated again from their timelines, and what comes of it is an effect of the entry at hand. */
+#include "merge_internal.h"
+
+/* Of one row by one change set: references that go in a circle end here. */
+#define RECOMPUTED_MAX 8
+/* Of a machine that changed: looked at together. */
+#define JUDGED_ROWS 1000
+
+/* ---- one row again ---- */
+
+static enum satchel_status recompute_alone(struct merge_run *run, struct merge_notes *notes,
+                                           struct merge_row *row, satchel_stamp stamp,
+                                           uint32_t cause, struct satchel_error *refusal)
+{
+    const struct satchel_freeze *freeze = merge_freeze_of(row);
+    struct satchel_conflict_list before;
+    struct satchel_merge_result result = {0};
+    struct satchel_write *writes;
+    size_t write_count;
+    enum satchel_status status = row->has_conflicts ? SATCHEL_OK : merge_conflicts_list(run, row);
+    before = row->conflicts;
+    if (status == SATCHEL_OK)
+        status = merge_context_set(row, NULL);
+    if (status == SATCHEL_OK)
+        status = merge_timeline(run, row, NULL, &writes, &write_count);
+    if (status == SATCHEL_OK && write_count > 0)
+        status = satchel_row_recompute(&row->stored.table->rules, &row->row, writes, write_count,
+                                       &run->arena, &result, refusal);
+    merge_timeline_trim(run);
+    if (status != SATCHEL_OK || write_count == 0)
+        return status;
+    status = merge_note_change(run, notes, NULL, row, &result);
+    if (status == SATCHEL_OK)
+        status = merge_conflicts_list(run, row);
+    if (status == SATCHEL_OK)
+        status = merge_note_conflicts(run, row, &before, stamp);
+    return status == SATCHEL_OK ? merge_row_settle(run, row, &result, freeze, cause) : status;
+}
+
+static enum satchel_status recompute_once(struct merge_run *run, struct merge_changeset *changeset,
+                                          struct merge_notes *notes, struct merge_row *row,
+                                          uint32_t cause, struct satchel_error *refusal)
+{
+    struct merge_row **members;
+    uint32_t member_count = 1;
+    enum satchel_status status = SATCHEL_OK;
+    /* What a later change set of the run may mend: see merge.c. */
+    if (run->changeset_count > 1 && row->stored.table->may_refuse)
+        return SATCHEL_REFUSED;
+    if (row->stored.table->rules.has_keys)
+        status = merge_keys_meet(run, row, NULL, &members, &member_count);
+    if (status != SATCHEL_OK)
+        return status;
+    if (member_count > 1)
+        return merge_cluster(run, changeset, notes, members, member_count, NULL, cause, refusal);
+    return recompute_alone(run, notes, row, changeset->stamp, cause, refusal);
+}
+
+enum satchel_status merge_recompute(struct merge_run *run, struct merge_changeset *changeset,
+                                    struct merge_notes *notes, struct merge_row *row,
+                                    uint32_t cause)
+{
+    struct satchel_error refusal = {0};
+    bool is_stale = true;
+    enum satchel_status status = SATCHEL_OK;
+    if (row->recomputed_by != changeset)
+        row->recomputed_count = 0;
+    row->recomputed_by = changeset;
+    while (status == SATCHEL_OK && is_stale && row->recomputed_count++ < RECOMPUTED_MAX) {
+        status = recompute_once(run, changeset, notes, row, cause, &refusal);
+        if (status == SATCHEL_OK)
+            status = merge_context_is_stale(row, &is_stale);
+    }
+    if (status == SATCHEL_LIMIT)
+        return merge_take_back(run, changeset, cause,
+                               "what follows from it for other rows is too much for one entry: "
+                               "write less at a time");
+    if (status == SATCHEL_REFUSED && refusal.message[0])
+        return merge_take_back(run, changeset, cause, refusal.message);
+    return status;
+}
+
+/* ---- the rows that point at one ---- */
+
+enum satchel_status merge_touch_add(struct merge_run *run, const struct merge_row *row,
+                                    bool only_frozen, uint32_t cause)
+{
+    enum satchel_status status =
+        MERGE_GROW(&run->arena, run->touches, run->touch_count, run->touch_capacity);
+    if (status == SATCHEL_OK)
+        run->touches[run->touch_count++] = (struct merge_touch){
+            row->stored.table, row->stored.key, row->stored.name, only_frozen, cause};
+    return status;
+}
+
+/* Whether the row, as it is in this run, points there. */
+static bool points_at(const struct merge_row *row, const struct satchel_reference *reference,
+                      const struct merge_touch *touch)
+{
+    const struct satchel_value *values = row->row.values;
+    const struct satchel_schema *schema = row->run->store->schema;
+    if (row->stored.table->number != reference->table || !row->row.exists)
+        return false;
+    const struct satchel_value *type =
+        reference->target == 0 ? &values[reference->type_column] : NULL;
+    return merge_reference_target(schema, reference, type) == touch->table &&
+           satchel_value_equal(&values[reference->column], &touch->key[0]);
+}
+
+/* Names the rows of the store; those of the run are all there already. */
+static enum satchel_status name_pointing(struct merge_run *run,
+                                         const struct satchel_reference *reference,
+                                         const struct merge_touch *touch)
+{
+    const struct satchel_table *table = satchel_schema_table(run->store->schema, reference->table);
+    const struct satchel_value **keys;
+    size_t count = 0;
+    enum satchel_status status =
+        run->store->ops->find_references(run->store, table, reference->column, &touch->key[0],
+                                         &run->arena, &keys, &count, run->batch->error);
+    for (size_t i = 0; status == SATCHEL_OK && i < count; i++)
+        if (!merge_row_name(run, table, keys[i]))
+            status = SATCHEL_NOMEM;
+    return status;
+}
+
+/* Rows that were deleted while they belonged to it: a freeze may keep them after all. */
+static enum satchel_status touch_gone(struct merge_run *run, struct merge_changeset *changeset,
+                                      struct merge_notes *notes, const struct merge_touch *touch,
+                                      uint64_t number)
+{
+    struct satchel_span *names;
+    struct merge_row *parent, *row;
+    size_t count = 0;
+    enum satchel_status status = merge_row_get_named(run, touch->name, &parent);
+    if (status == SATCHEL_OK)
+        status = run->store->ops->find_gone(run->store, touch->name, &run->arena, &names, &count,
+                                            run->batch->error);
+    for (size_t i = 0; status == SATCHEL_OK && i < count; i++) {
+        status = merge_row_get_named(run, names[i], &row);
+        if (status != SATCHEL_OK || row->row.exists || row->touched_in == number)
+            continue;
+        row->touched_in = number;
+        row->last_parent = parent;
+        status = merge_recompute(run, changeset, notes, row, touch->cause);
+    }
+    return status;
+}
+
+/* Those that a change set of this run has deleted. */
+static enum satchel_status touch_gone_here(struct merge_run *run, struct merge_changeset *changeset,
+                                           struct merge_notes *notes,
+                                           const struct merge_touch *touch, uint64_t number)
+{
+    enum satchel_status status = SATCHEL_OK;
+    size_t count = run->row_count;
+    for (size_t i = 0; status == SATCHEL_OK && i < count; i++) {
+        struct merge_row *row = run->rows[i];
+        if (row->row.exists || !row->last_parent || row->touched_in == number ||
+            !row->stored.table->rules.is_frozen_by_parent ||
+            !satchel_span_equal(row->last_parent->stored.name, touch->name))
+            continue;
+        row->touched_in = number;
+        status = merge_recompute(run, changeset, notes, row, touch->cause);
+    }
+    return status;
+}
+
+static enum satchel_status touch_reference(struct merge_run *run, struct merge_changeset *changeset,
+                                           struct merge_notes *notes,
+                                           const struct satchel_reference *reference,
+                                           const struct merge_touch *touch, uint64_t number)
+{
+    enum satchel_status status = name_pointing(run, reference, touch);
+    if (status == SATCHEL_OK)
+        status = merge_rows_load(run);
+    size_t count = run->row_count; /* what is named from here on does not point there */
+    for (size_t i = 0; status == SATCHEL_OK && i < count; i++) {
+        struct merge_row *row = run->rows[i];
+        if (row->touched_in == number || !points_at(row, reference, touch))
+            continue;
+        row->touched_in = number;
+        status = merge_recompute(run, changeset, notes, row, touch->cause);
+    }
+    return status;
+}
+
+static bool is_concerned(const struct satchel_schema *schema, uint32_t index,
+                         const struct merge_touch *touch)
+{
+    const struct satchel_reference *reference = &schema->references[index];
+    const struct satchel_table *table = satchel_schema_table(schema, reference->table);
+    if (table->is_local || (reference->target != 0 && reference->target != touch->table->number))
+        return false;
+    return !touch->only_frozen || (table->rules.is_frozen_by_parent && table->parent == index);
+}
+
+static enum satchel_status touch_all(struct merge_run *run, struct merge_changeset *changeset,
+                                     struct merge_notes *notes, const struct merge_touch *touch)
+{
+    const struct satchel_schema *schema = run->store->schema;
+    uint64_t number = ++run->touch_number;
+    enum satchel_status status = SATCHEL_OK;
+    if (touch->table->key_count != 1)
+        return SATCHEL_OK;
+    for (uint32_t i = 0; status == SATCHEL_OK && i < schema->reference_count; i++)
+        if (is_concerned(schema, i, touch))
+            status = touch_reference(run, changeset, notes, &schema->references[i], touch, number);
+    if (status == SATCHEL_OK && run->batch->freezes_others[touch->table->number - 1])
+        status = touch_gone(run, changeset, notes, touch, number);
+    if (status == SATCHEL_OK && run->batch->freezes_others[touch->table->number - 1])
+        status = touch_gone_here(run, changeset, notes, touch, number);
+    return status;
+}
+
+enum satchel_status merge_spread(struct merge_run *run, struct merge_changeset *changeset,
+                                 struct merge_notes *notes)
+{
+    enum satchel_status status = SATCHEL_OK;
+    while (status == SATCHEL_OK && run->touch_next < run->touch_count && !run->is_to_be_redone) {
+        struct merge_touch touch = run->touches[run->touch_next++];
+        status = touch_all(run, changeset, notes, &touch);
+    }
+    if (run->touch_next == run->touch_count)
+        run->touch_next = run->touch_count = 0;
+    return status;
+}
+
+/* ---- machines ---- */
+
+static bool is_judged(const struct satchel_table *table)
+{
+    for (uint32_t i = 0; !table->is_local && i < table->column_count; i++)
+        if (table->columns[i].rule == SATCHEL_RULE_STATE)
+            return true;
+    return false;
+}
+
+/* Whether another machine could make another row of it. */
+static enum satchel_status may_differ(struct merge_run *run, struct merge_row *row, bool *may)
+{
+    *may = row->stored.table->rules.freezing_state_count > 0;
+    if (*may || !row->is_known)
+        return SATCHEL_OK;
+    enum satchel_status status = row->has_conflicts ? SATCHEL_OK : merge_conflicts_list(run, row);
+    *may = status == SATCHEL_OK && row->conflicts.count > 0;
+    return status;
+}
+
+/* The first part that fed the machines: if what follows is too much, it is set aside. */
+static uint32_t cause_of(const struct merge_run *run, const struct merge_changeset *changeset)
+{
+    uint32_t part = 0;
+    while (!merge_feeds_machines(run->batch, &changeset->parts[part]))
+        part++;
+    return part;
+}
+
+static enum satchel_status judge(struct merge_run *run, struct merge_changeset *changeset,
+                                 struct merge_notes *notes, const struct satchel_span *names,
+                                 size_t count)
+{
+    uint32_t cause = cause_of(run, changeset);
+    enum satchel_status status = SATCHEL_OK;
+    for (size_t i = 0; status == SATCHEL_OK && i < count && !run->is_to_be_redone; i++) {
+        struct merge_row *row;
+        bool may = false;
+        status = merge_row_get_named(run, names[i], &row);
+        if (status == SATCHEL_OK)
+            status = may_differ(run, row, &may);
+        if (status == SATCHEL_OK && may)
+            status = merge_recompute(run, changeset, notes, row, cause);
+    }
+    return status;
+}
+
+static enum satchel_status judge_table(struct merge_run *run, struct merge_changeset *changeset,
+                                       struct merge_notes *notes, const struct satchel_table *table)
+{
+    struct satchel_span after = satchel_span_of(NULL, 0), *names;
+    size_t count = JUDGED_ROWS;
+    enum satchel_status status = SATCHEL_OK;
+    while (status == SATCHEL_OK && count == JUDGED_ROWS && !run->is_to_be_redone) {
+        status = run->store->ops->list_rows(run->store, table->number, after, JUDGED_ROWS,
+                                            &run->arena, &names, &count, run->batch->error);
+        if (status == SATCHEL_OK)
+            status = judge(run, changeset, notes, names, count);
+        if (count > 0)
+            after = names[count - 1];
+    }
+    return status;
+}
+
+enum satchel_status merge_machines_changed(struct merge_run *run, struct merge_changeset *changeset,
+                                           struct merge_notes *notes)
+{
+    const struct satchel_schema *schema = run->store->schema;
+    const struct satchel_machine *before = run->machines;
+    enum satchel_status status = merge_rows_write(run);
+    if (status == SATCHEL_OK)
+        status =
+            run->store->ops->load_machines(run->store, true, &run->machines, run->batch->error);
+    if (status != SATCHEL_OK ||
+        satchel_machines_equal(before, run->machines, schema->machine_count))
+        return status;
+    for (uint32_t i = 0; status == SATCHEL_OK && i < schema->table_count; i++)
+        if (is_judged(&schema->tables[i]))
+            status = judge_table(run, changeset, notes, &schema->tables[i]);
+    return status == SATCHEL_OK ? merge_spread(run, changeset, notes) : status;
+}
