@@ -362,6 +362,7 @@ static enum satchel_status make_ready(struct satchel_store_sqlite *store,
         status = satchel_log_new(&store->log, store->db);
     if (status == SATCHEL_OK)
         status = satchel_log_reader_new(&store->log_reader, store->db);
+    if (status == SATCHEL_OK)
         status = satchel_aliases_new(&store->aliases, store->db);
     if (status == SATCHEL_OK)
         status = store_ids_load(store, error);

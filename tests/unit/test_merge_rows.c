@@ -1,0 +1,364 @@
+/* The merge where one row depends on others: document numbers, state machines that are data, lines
+ * frozen by their document, rows with one key, and the rows that point at them. */
+#include "merge_kit.h"
+
+#include <stdlib.h>
+
+#define INSERT SATCHEL_OP_INSERT
+#define UPDATE SATCHEL_OP_UPDATE
+#define DELETE SATCHEL_OP_DELETE
+
+/* stage: 0 id, 1 code, 2 rank, 3 closed, 4 back_to
+ * account: 0 id, 1 name, 2 phone, 3 notes
+ * quote: 0 id, 1 number, 2 stage, 3 total, 4 account
+ * line: 0 id, 1 quote, 2 amount */
+static const char schema_sql[] =
+    "-- @table scope=all delete=edit_wins\n"
+    "CREATE TABLE stage (id TEXT PRIMARY KEY, code TEXT, rank INTEGER, closed INTEGER,"
+    " back_to TEXT);\n"
+    "-- @table scope=all delete=edit_wins\n"
+    "CREATE TABLE account (\n"
+    "  id TEXT PRIMARY KEY,\n"
+    "  name TEXT, -- @lww\n"
+    "  phone TEXT, -- @key\n"
+    "  notes TEXT -- @lww\n"
+    ");\n"
+    "-- @table scope=all delete=edit_wins\n"
+    "CREATE TABLE quote (\n"
+    "  id TEXT PRIMARY KEY,\n"
+    "  number TEXT, -- @server\n"
+    "  stage TEXT DEFAULT 'draft', -- @state(quote)\n"
+    "  total INTEGER, -- @lww frozen(sent)\n"
+    "  account TEXT REFERENCES account(id) -- @lww\n"
+    ");\n"
+    "-- @table scope=all delete=edit_wins\n"
+    "CREATE TABLE line (\n"
+    "  id TEXT PRIMARY KEY,\n"
+    "  quote TEXT REFERENCES quote(id), -- @lww\n"
+    "  amount INTEGER -- @lww frozen(parent)\n"
+    ");\n"
+    "CREATE VIEW satchel_states(machine, code, rank, closed, back_to) AS\n"
+    " SELECT 'quote', code, rank, closed, back_to FROM stage;\n"
+    "CREATE VIEW satchel_numbers(tbl, col, series, format) AS\n"
+    " SELECT 'quote', 'number', 'Q', 'Q-{branch}-{year}-{n:03}';\n"
+    "INSERT INTO stage VALUES ('d', 'draft', 10, 0, '[]'), ('r', 'review', 20, 0, '[\"draft\"]'),"
+    " ('s', 'sent', 40, 0, '[]'), ('x', 'lost', 90, 1, '[]');\n";
+
+static const char open_conflicts[] =
+    "SELECT tbl, key, field, rule, mine, kept, by_user FROM satchel_conflicts"
+    " WHERE resolved IS NULL ORDER BY 1,2,3,5,7";
+
+static uint64_t head_of(struct kit *kit)
+{
+    struct satchel_store_head head;
+    assert_ok(kit->store->ops->load_head(kit->store, &head, &kit->error));
+    return head.seq;
+}
+
+/* ---- document numbers ---- */
+
+static void test_numbers__every_new_row_gets_the_next_one(void **state)
+{
+    (void)state;
+    struct kit kit;
+    struct satchel_incoming_outcome outcome;
+    kit_open(&kit, schema_sql);
+    struct satchel_part parts[] = {kit_part(&kit, INSERT, "quote", "b", 3, integer(1), -1),
+                                   kit_part(&kit, INSERT, "quote", "a", 3, integer(2), -1)};
+    struct satchel_incoming incoming = kit_changeset(&kit, 1, 1, 0, 1, parts, 2);
+    kit_merge(&kit, &incoming, 1, &outcome);
+    /* in the order in which they came */
+    assert_string_equal(kit_rows(&kit, "SELECT id, number FROM quote ORDER BY number"),
+                        "b|Q-HQ-2023-001\na|Q-HQ-2023-002");
+    kit_merge(&kit, &incoming, 1, &outcome); /* the same again */
+    assert_int_equal(outcome.result, SATCHEL_INCOMING_DUPLICATE);
+    kit_reopen(&kit);
+    kit_push(&kit, 2, 1, 10, 1, kit_part(&kit, INSERT, "quote", "c", -1));
+    kit_push(&kit, 1, 2, 20, head_of(&kit),
+             kit_part(&kit, UPDATE, "quote", "b", 3, integer(5), -1));
+    assert_string_equal(kit_rows(&kit, "SELECT id, number FROM quote ORDER BY number"),
+                        "b|Q-HQ-2023-001\na|Q-HQ-2023-002\nc|Q-HQ-2023-003");
+    assert_string_equal(kit_rows(&kit, "SELECT count(*) FROM satchel_conflicts"), "0");
+    kit_close(&kit);
+}
+
+static void test_numbers__what_is_rolled_back_leaves_no_gap(void **state)
+{
+    (void)state;
+    struct kit kit;
+    struct satchel_incoming_outcome outcome;
+    kit_open(&kit, schema_sql);
+    struct satchel_part part = kit_part(&kit, INSERT, "quote", "a", -1);
+    struct satchel_incoming incoming = kit_changeset(&kit, 1, 1, 0, 1, &part, 1);
+    assert_ok(kit.store->ops->begin(kit.store, &kit.error));
+    assert_ok(satchel_merge_batch(kit.store, &incoming, 1, KIT_NOW_MS, &outcome, &kit.error));
+    kit.store->ops->rollback(kit.store);
+    assert_string_equal(kit_rows(&kit, "SELECT count(*) FROM quote"), "0");
+    kit_push(&kit, 2, 1, 0, 1, kit_part(&kit, INSERT, "quote", "z", -1));
+    kit_push(&kit, 1, 1, 0, 1, part);
+    kit_push(&kit, 1, 2, 5, head_of(&kit), kit_part(&kit, DELETE, "quote", "a", -1));
+    kit_push(&kit, 2, 2, 9, 1, kit_part(&kit, INSERT, "quote", "y", -1));
+    assert_string_equal(kit_rows(&kit, "SELECT id, number FROM quote ORDER BY number"),
+                        "z|Q-HQ-2023-001\ny|Q-HQ-2023-003");
+    kit_close(&kit);
+}
+
+static void test_numbers__only_the_server_writes_them(void **state)
+{
+    (void)state;
+    struct kit kit;
+    kit_open(&kit, schema_sql);
+    assert_int_equal(kit_push(&kit, 1, 1, 0, 1,
+                              kit_part(&kit, INSERT, "quote", "a", 1, text("Q-HQ-2023-999"), -1)),
+                     1);
+    struct satchel_notes notes = kit_notes(&kit, 2);
+    assert_string_equal(
+        (const char *)satchel_arena_copy(&kit.arena, notes.quarantined[0].reason).data,
+        "quote.number is @server: only the server writes it");
+    kit_close(&kit);
+}
+
+/* ---- machines ---- */
+
+static void test_machines__a_changed_machine_judges_open_conflicts_again(void **state)
+{
+    (void)state;
+    struct kit kit;
+    kit_open(&kit, schema_sql);
+    kit_push(&kit, 1, 1, 0, 1, kit_part(&kit, INSERT, "quote", "a", -1));
+    uint64_t seen = head_of(&kit);
+    kit_push(&kit, 2, 1, 1000, seen,
+             kit_part(&kit, UPDATE, "quote", "a", 2, text("[\"draft\",\"review\"]"), -1));
+    kit_push(&kit, 3, 1, 2000, seen,
+             kit_part(&kit, UPDATE, "quote", "a", 2, text("[\"draft\",\"sent\"]"), -1));
+    assert_string_equal(kit_rows(&kit, "SELECT stage FROM quote"), "sent");
+    assert_string_equal(kit_rows(&kit, open_conflicts), "quote|a|stage|state|review|sent|user2");
+    /* review now ranks above sent: another head is the highest */
+    kit_push(&kit, 4, 1, 3000, seen, kit_part(&kit, UPDATE, "stage", "r", 2, integer(60), -1));
+    assert_string_equal(kit_rows(&kit, "SELECT stage FROM quote"), "review");
+    assert_string_equal(kit_rows(&kit, open_conflicts), "quote|a|stage|state|sent|review|user3");
+    struct satchel_notes notes = kit_notes(&kit, head_of(&kit));
+    assert_int_equal(notes.effect_count, 1);
+    assert_int_equal(notes.conflict_count, 2);
+    /* and back */
+    kit_push(&kit, 4, 2, 4000, head_of(&kit),
+             kit_part(&kit, UPDATE, "stage", "r", 2, integer(20), -1));
+    assert_string_equal(kit_rows(&kit, "SELECT stage FROM quote"), "sent");
+    kit_close(&kit);
+}
+
+/* ---- frozen by the row above ---- */
+
+/* Quote 'q' with line 'l' of 100, both known to everybody. The seq up to there. */
+static uint64_t open_with_quote(struct kit *kit)
+{
+    kit_open(kit, schema_sql);
+    kit_push(kit, 1, 1, 0, 1, kit_part(kit, INSERT, "quote", "q", 3, integer(100), -1));
+    kit_push(kit, 1, 2, 10, head_of(kit),
+             kit_part(kit, INSERT, "line", "l", 1, text("q"), 2, integer(100), -1));
+    return head_of(kit);
+}
+
+static void send_quote(struct kit *kit, uint8_t device, uint64_t seen)
+{
+    kit_push(kit, device, 1, 5000, seen,
+             kit_part(kit, UPDATE, "quote", "q", 2, text("[\"draft\",\"sent\"]"), -1));
+}
+
+static void test_frozen__a_line_keeps_what_the_sender_of_its_document_saw(void **state)
+{
+    (void)state;
+    for (int is_sent_first = 0; is_sent_first < 2; is_sent_first++) {
+        struct kit kit;
+        uint64_t seen = open_with_quote(&kit);
+        struct satchel_part edit = kit_part(&kit, UPDATE, "line", "l", 2, integer(90), -1);
+        if (is_sent_first)
+            send_quote(&kit, 2, seen);
+        kit_push(&kit, 3, 1, 1000, seen, edit);
+        if (!is_sent_first) {
+            assert_string_equal(kit_rows(&kit, "SELECT amount FROM line"), "90");
+            send_quote(&kit, 2, seen);
+        }
+        assert_string_equal(kit_rows(&kit, "SELECT amount FROM line"), "100");
+        assert_string_equal(kit_rows(&kit, open_conflicts), "line|l|amount|frozen|90|100|user3");
+        struct satchel_notes notes = kit_notes(&kit, head_of(&kit));
+        /* the line, in whichever entry came last; of the sent document the new state */
+        assert_int_equal(notes.effect_count, is_sent_first ? 1 : 2);
+        kit_close(&kit);
+    }
+}
+
+static void test_frozen__a_line_deleted_unseen_comes_back_in_any_order(void **state)
+{
+    (void)state;
+    for (int is_sent_first = 0; is_sent_first < 2; is_sent_first++) {
+        struct kit kit;
+        uint64_t seen = open_with_quote(&kit);
+        if (is_sent_first)
+            send_quote(&kit, 2, seen);
+        kit_push(&kit, 3, 1, 1000, seen, kit_part(&kit, DELETE, "line", "l", -1));
+        if (!is_sent_first) {
+            assert_string_equal(kit_rows(&kit, "SELECT count(*) FROM line"), "0");
+            kit_reopen(&kit);
+            send_quote(&kit, 2, seen);
+        }
+        assert_string_equal(kit_rows(&kit, "SELECT amount FROM line"), "100");
+        kit_close(&kit);
+    }
+}
+
+static void test_frozen__a_line_moved_under_a_sent_document_is_judged_there(void **state)
+{
+    (void)state;
+    struct kit kit;
+    uint64_t seen = open_with_quote(&kit);
+    kit_push(&kit, 4, 1, 20, seen, kit_part(&kit, INSERT, "quote", "p", -1));
+    kit_push(&kit, 4, 2, 30, head_of(&kit),
+             kit_part(&kit, UPDATE, "quote", "p", 2, text("[\"draft\",\"sent\"]"), -1));
+    kit_push(&kit, 3, 1, 1000, seen, kit_part(&kit, UPDATE, "line", "l", 2, integer(90), -1));
+    assert_string_equal(kit_rows(&kit, "SELECT amount FROM line"), "90");
+    kit_push(&kit, 3, 2, 2000, head_of(&kit),
+             kit_part(&kit, UPDATE, "line", "l", 1, text("p"), -1));
+    assert_string_equal(kit_rows(&kit, "SELECT quote, amount FROM line"), "p|100");
+    kit_close(&kit);
+}
+
+/* ---- rows with one key ---- */
+
+static const char accounts[] = "SELECT id, name, phone, notes FROM account ORDER BY id";
+static const char aliases[] = "SELECT key FROM satchel_alias ORDER BY key";
+
+/* Devices 1 and 2 register one customer, apart; the second has an order for it. */
+static uint64_t open_with_twins(struct kit *kit, bool is_second_first)
+{
+    kit_open(kit, schema_sql);
+    struct satchel_part a =
+        kit_part(kit, INSERT, "account", "a", 1, text("Acme"), 2, text("0755-123456"), -1);
+    struct satchel_part b = kit_part(kit, INSERT, "account", "b", 1, text("ACME Ltd"), 2,
+                                     text("0755 123456"), 3, text("hello"), -1);
+    struct satchel_part both[] = {b, kit_part(kit, INSERT, "quote", "q", 4, text("b"), -1)};
+    struct satchel_incoming incoming[] = {kit_changeset(kit, 1, 1, 0, 1, &a, 1),
+                                          kit_changeset(kit, 2, 1, 1000, 1, both, 2)};
+    struct satchel_incoming_outcome outcome;
+    kit_merge(kit, &incoming[is_second_first], 1, &outcome);
+    kit_merge(kit, &incoming[!is_second_first], 1, &outcome);
+    assert_int_equal(outcome.quarantined_count, 0);
+    return head_of(kit);
+}
+
+static void test_keys__two_rows_with_one_key_are_one_in_any_order(void **state)
+{
+    (void)state;
+    for (int order = 0; order < 2; order++) {
+        struct kit kit;
+        open_with_twins(&kit, order);
+        assert_string_equal(kit_rows(&kit, accounts), "a|ACME Ltd|0755 123456|hello");
+        assert_string_equal(kit_rows(&kit, aliases), "b");
+        assert_string_equal(kit_rows(&kit, "SELECT account FROM quote"), "a");
+        assert_string_equal(
+            kit_rows(&kit, "SELECT tbl, key, field, rule, mine, by_user, severity FROM"
+                           " satchel_conflicts WHERE resolved IS NULL AND rule='duplicate_key'"),
+            "account|a|phone|duplicate_key|b|user2|review");
+        kit_close(&kit);
+    }
+}
+
+static void test_keys__writes_and_references_to_the_alias_mean_the_survivor(void **state)
+{
+    (void)state;
+    struct kit kit;
+    uint64_t seen = open_with_twins(&kit, false);
+    kit_reopen(&kit);
+    kit_push(&kit, 2, 2, 2000, 1, kit_part(&kit, UPDATE, "account", "b", 3, text("more"), -1));
+    assert_string_equal(kit_rows(&kit, "SELECT id, notes FROM account"), "a|more");
+    kit_push(&kit, 2, 3, 3000, 1, kit_part(&kit, INSERT, "quote", "r", 4, text("b"), -1));
+    assert_string_equal(kit_rows(&kit, "SELECT DISTINCT account FROM quote"), "a");
+    kit_push(&kit, 3, 1, 4000, seen, kit_part(&kit, UPDATE, "account", "a", 3, text("last"), -1));
+    assert_string_equal(kit_rows(&kit, "SELECT id, notes FROM account"), "a|last");
+    kit_close(&kit);
+}
+
+static void test_keys__a_third_row_with_an_earlier_insert_becomes_the_survivor(void **state)
+{
+    (void)state;
+    struct kit kit;
+    open_with_twins(&kit, false);
+    kit_push(&kit, 3, 1, -1000, 1,
+             kit_part(&kit, INSERT, "account", "c", 1, text("A."), 2, text("(0755)123456"), -1));
+    assert_string_equal(kit_rows(&kit, "SELECT id FROM account"), "c");
+    assert_string_equal(kit_rows(&kit, aliases), "a\nb");
+    assert_string_equal(kit_rows(&kit, "SELECT account FROM quote"), "c");
+    kit_close(&kit);
+}
+
+static void test_keys__set_apart_they_are_two_again(void **state)
+{
+    (void)state;
+    struct kit kit;
+    uint64_t seen = open_with_twins(&kit, false);
+    struct satchel_part apart = kit_part(&kit, UPDATE, "account", "b", 2,
+                                         satchel_value_blob(satchel_span_text("0755 123456")), -1);
+    kit_push(&kit, 3, 1, 9000, seen, apart);
+    assert_string_equal(kit_rows(&kit, accounts),
+                        "a|Acme|0755-123456|NULL\nb|ACME Ltd|0755 123456|hello");
+    assert_string_equal(kit_rows(&kit, aliases), "");
+    assert_string_equal(kit_rows(&kit, "SELECT account FROM quote"), "b");
+    assert_string_equal(kit_rows(&kit, open_conflicts), "");
+    struct satchel_notes notes = kit_notes(&kit, head_of(&kit));
+    bool has_whole = false;
+    for (uint32_t i = 0; i < notes.effect_count; i++)
+        has_whole = has_whole || notes.effects[i].kind == SATCHEL_EFFECT_WHOLE;
+    assert_true(has_whole);
+    kit_close(&kit);
+}
+
+static void test_keys__another_key_written_in_ignorance_parts_them(void **state)
+{
+    (void)state;
+    struct kit kit;
+    open_with_twins(&kit, false);
+    /* the author of b corrects its phone before hearing of a */
+    kit_push(&kit, 2, 2, 2000, 1, kit_part(&kit, UPDATE, "account", "b", 2, text("99999999"), -1));
+    assert_string_equal(kit_rows(&kit, accounts),
+                        "a|Acme|0755-123456|NULL\nb|ACME Ltd|99999999|hello");
+    assert_string_equal(kit_rows(&kit, "SELECT account FROM quote"), "b");
+    kit_close(&kit);
+}
+
+static void test_keys__a_change_set_may_hold_both_rows(void **state)
+{
+    (void)state;
+    struct kit kit;
+    struct satchel_incoming_outcome outcome;
+    kit_open(&kit, schema_sql);
+    struct satchel_part parts[] = {
+        kit_part(&kit, INSERT, "account", "a", 2, text("12345678"), -1),
+        kit_part(&kit, INSERT, "quote", "q", 4, text("b"), -1),
+        kit_part(&kit, INSERT, "account", "b", 2, text("1234-5678"), -1)};
+    struct satchel_incoming incoming = kit_changeset(&kit, 1, 1, 0, 1, parts, 3);
+    kit_merge(&kit, &incoming, 1, &outcome);
+    assert_int_equal(outcome.quarantined_count, 0);
+    assert_string_equal(kit_rows(&kit, "SELECT count(*) FROM account"), "1");
+    assert_string_equal(kit_rows(&kit, "SELECT (SELECT id FROM account)=account FROM quote"), "1");
+    kit_close(&kit);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_numbers__every_new_row_gets_the_next_one),
+        cmocka_unit_test(test_numbers__what_is_rolled_back_leaves_no_gap),
+        cmocka_unit_test(test_numbers__only_the_server_writes_them),
+        cmocka_unit_test(test_machines__a_changed_machine_judges_open_conflicts_again),
+        cmocka_unit_test(test_frozen__a_line_keeps_what_the_sender_of_its_document_saw),
+        cmocka_unit_test(test_frozen__a_line_deleted_unseen_comes_back_in_any_order),
+        cmocka_unit_test(test_frozen__a_line_moved_under_a_sent_document_is_judged_there),
+        cmocka_unit_test(test_keys__two_rows_with_one_key_are_one_in_any_order),
+        cmocka_unit_test(test_keys__writes_and_references_to_the_alias_mean_the_survivor),
+        cmocka_unit_test(test_keys__a_third_row_with_an_earlier_insert_becomes_the_survivor),
+        cmocka_unit_test(test_keys__set_apart_they_are_two_again),
+        cmocka_unit_test(test_keys__another_key_written_in_ignorance_parts_them),
+        cmocka_unit_test(test_keys__a_change_set_may_hold_both_rows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
