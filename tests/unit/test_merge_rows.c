@@ -343,6 +343,123 @@ static void test_keys__a_change_set_may_hold_both_rows(void **state)
     kit_close(&kit);
 }
 
+/* ---- any order of arrival ---- */
+
+#define SETS 6
+
+/* What six devices did apart. */
+
+/* Twins, a third with another writing of the key, a corrected key, notes on each, a delete. */
+static struct satchel_part part_of_keys(struct kit *kit, int device)
+{
+    switch (device) {
+    case 0: return kit_part(kit, INSERT, "account", "b", 1, text("B"), 2, text("0755 1"), -1);
+    case 1: return kit_part(kit, INSERT, "account", "c", 2, text("K-1"), 3, text("c"), -1);
+    case 2: return kit_part(kit, UPDATE, "account", "a", 2, text("k-1"), -1);
+    case 3: return kit_part(kit, UPDATE, "account", "a", 1, text("A2"), 3, text("4"), -1);
+    case 4: return kit_part(kit, DELETE, "account", "a", -1);
+    default: return kit_part(kit, INSERT, "quote", "x", 3, integer(1), 4, text("c"), -1);
+    }
+}
+
+/* A document sent, sent again, set back by someone, its lines edited, deleted and moved. */
+static struct satchel_part part_of_lines(struct kit *kit, int device)
+{
+    switch (device) {
+    case 0: return kit_part(kit, UPDATE, "quote", "q", 2, text("[\"draft\",\"sent\"]"), -1);
+    case 1: return kit_part(kit, UPDATE, "line", "l", 2, integer(1), -1);
+    case 2: return kit_part(kit, DELETE, "line", "l", -1);
+    case 3: return kit_part(kit, UPDATE, "line", "m", 1, text("q"), 2, integer(3), -1);
+    case 4: return kit_part(kit, UPDATE, "quote", "p", 2, text("[\"draft\",\"sent\"]"), -1);
+    default: return kit_part(kit, INSERT, "account", "d", 2, text("zz"), -1);
+    }
+}
+
+static const char everything[] =
+    "SELECT 'a', id, name, phone, notes FROM account UNION ALL"
+    " SELECT 'q', id, stage, total, account FROM quote UNION ALL"
+    " SELECT 'l', id, quote, amount, '' FROM line UNION ALL"
+    " SELECT 'alias', key, hex(survivor), '', '' FROM satchel_alias UNION ALL"
+    " SELECT 'c', tbl||key, field||rule||severity, mine, kept FROM satchel_conflicts"
+    " WHERE resolved IS NULL ORDER BY 1, 2, 3, 4";
+
+static char *play(struct satchel_part (*part)(struct kit *, int), const int order[SETS], int split)
+{
+    struct kit kit;
+    struct satchel_incoming batch[SETS];
+    struct satchel_incoming_outcome outcomes[SETS];
+    kit_open(&kit, schema_sql);
+    kit_push(&kit, 9, 1, -9000, 1,
+             kit_part(&kit, INSERT, "account", "a", 1, text("A"), 2, text("0755-1"), -1));
+    kit_push(&kit, 9, 2, -8000, 1,
+             kit_part(&kit, INSERT, "quote", "q", 3, integer(9), 4, text("a"), -1));
+    kit_push(&kit, 9, 3, -7000, 1, kit_part(&kit, INSERT, "quote", "p", -1));
+    kit_push(&kit, 9, 4, -6000, 1, kit_part(&kit, INSERT, "line", "l", 1, text("q"), -1));
+    kit_push(&kit, 9, 5, -5000, 1, kit_part(&kit, INSERT, "line", "m", 1, text("p"), -1));
+    uint64_t seen = head_of(&kit);
+    for (int i = 0; i < SETS; i++) {
+        struct satchel_part one = part(&kit, order[i]);
+        batch[i] = kit_changeset(&kit, (uint8_t)(order[i] + 1), 1, 1000 * order[i], seen, &one, 1);
+    }
+    kit_merge(&kit, batch, (size_t)split, outcomes);
+    if (split < SETS)
+        kit_merge(&kit, batch + split, (size_t)(SETS - split), outcomes + split);
+    for (int i = 0; i < SETS; i++)
+        assert_int_equal(outcomes[i].quarantined_count, 0);
+    char *state = strdup(kit_rows(&kit, everything));
+    kit_close(&kit);
+    return state;
+}
+
+/* The next order, as permutations go; false after the last. */
+static bool next_order(int order[SETS])
+{
+    int i = SETS - 2, k = SETS - 1;
+    while (i >= 0 && order[i] > order[i + 1])
+        i--;
+    if (i < 0)
+        return false;
+    while (order[k] < order[i])
+        k--;
+    int kept = order[i];
+    order[i] = order[k];
+    order[k] = kept;
+    for (int a = i + 1, b = SETS - 1; a < b; a++, b--) {
+        kept = order[a];
+        order[a] = order[b];
+        order[b] = kept;
+    }
+    return true;
+}
+
+static void play_all(const char *name, struct satchel_part (*part)(struct kit *, int))
+{
+    int order[SETS] = {0, 1, 2, 3, 4, 5};
+    char *first = play(part, order, SETS);
+    for (int n = 1; next_order(order); n++) {
+        if (n % 31) /* a sample */
+            continue;
+        char *state = play(part, order, 1 + n % SETS);
+        if (strcmp(first, state) != 0)
+            fail_msg("%s, order %d%d%d%d%d%d:\n%s\ninstead of\n%s", name, order[0], order[1],
+                     order[2], order[3], order[4], order[5], state, first);
+        free(state);
+    }
+    free(first);
+}
+
+static void test_keys__no_order_of_arrival_shows(void **state)
+{
+    (void)state;
+    play_all("keys", part_of_keys);
+}
+
+static void test_frozen__no_order_of_arrival_shows(void **state)
+{
+    (void)state;
+    play_all("lines", part_of_lines);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -359,6 +476,8 @@ int main(void)
         cmocka_unit_test(test_keys__set_apart_they_are_two_again),
         cmocka_unit_test(test_keys__another_key_written_in_ignorance_parts_them),
         cmocka_unit_test(test_keys__a_change_set_may_hold_both_rows),
+        cmocka_unit_test(test_keys__no_order_of_arrival_shows),
+        cmocka_unit_test(test_frozen__no_order_of_arrival_shows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
