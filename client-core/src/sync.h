@@ -50,7 +50,7 @@ struct satchel_sync {
     int64_t held_ms, released_ms;
 
     bool is_done;
-    uint64_t pack_cursor; /* below it there is nothing to pack (pack.c) */
+    uint64_t pack_cursor;     /* below it there is nothing to pack (pack.c) */
     int64_t began_ms, now_ms; /* monotonic, the caller's clock */
     uint64_t pushed_count, bytes_sent, bytes_received;
 

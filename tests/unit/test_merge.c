@@ -411,7 +411,8 @@ static void test_merge__a_timeline_runs_through_entries_of_the_same_batch(void *
         batch[i] = kit_changeset(&kit, (uint8_t)(2 + i), 1, 100 * i, 1, &parts[i], 1);
     kit_merge(&kit, batch, 4, outcomes);
     assert_string_equal(kit_rows(&kit, "SELECT visits, phone FROM account"), "42|kept");
-    assert_string_equal(kit_rows(&kit, open_conflicts), "account|a||delete_vs_update|NULL|NULL|NULL|user3");
+    assert_string_equal(kit_rows(&kit, open_conflicts),
+                        "account|a||delete_vs_update|NULL|NULL|NULL|user3");
     kit_close(&kit);
 }
 
