@@ -1,5 +1,5 @@
-/* Owns packing a replica's log when a sync has nothing else to do. How it is packed is log_pack.h's.
- * A replica that is locked, or a disk that is full, packs another time. */
+/* Owns packing a replica's log when a sync has nothing else to do. How it is packed is
+ * log_pack.h's. A replica that is locked, or a disk that is full, packs another time. */
 #include "sync.h"
 
 #include <satchel/log_pack.h>

@@ -3,6 +3,7 @@
  * nothing. */
 #include <satchel/log.h>
 
+#include "history_names.h"
 #include "history_scan.h"
 
 #include <satchel/row_io.h>

@@ -81,19 +81,17 @@ static enum satchel_status find_loser(struct satchel_history_judge *judge,
 
 /* ---- a part ---- */
 
-static bool is_listed(const uint32_t *ascending, uint32_t count, uint32_t number)
+bool satchel_history_is_unlike(const struct satchel_notes *notes, uint32_t part_index)
 {
-    uint32_t low = 0;
-    while (low < count) {
-        uint32_t middle = low + (count - low) / 2;
-        if (ascending[middle] == number)
-            return true;
-        if (ascending[middle] < number)
+    uint32_t low = 0, high = notes->unlike_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (notes->unlike[middle] < part_index)
             low = middle + 1;
         else
-            count = middle;
+            high = middle;
     }
-    return false;
+    return low < notes->unlike_count && notes->unlike[low] == part_index;
 }
 
 static const struct satchel_quarantine_note *find_quarantine(const struct satchel_notes *notes,
@@ -139,7 +137,7 @@ void satchel_history_judge_part(struct satchel_history_judge *judge, uint32_t pa
     judge->part = part;
     judge->table = table;
     judge->key_text = key_text;
-    judge->is_unlike = is_listed(judge->notes->unlike, judge->notes->unlike_count, part_index);
+    judge->is_unlike = satchel_history_is_unlike(judge->notes, part_index);
     judge->quarantine = judge->is_unlike ? find_quarantine(judge->notes, part_index) : NULL;
     judge->effect = judge->is_unlike ? find_effect(judge, part->table, place) : NULL;
 }

@@ -31,6 +31,9 @@ struct satchel_history_judge {
     struct satchel_arena values;         /* what the written value comes to */
 };
 
+/* Whether the part did not take effect as it stands. */
+bool satchel_history_is_unlike(const struct satchel_notes *notes, uint32_t part_index);
+
 struct satchel_history_verdict {
     const char *outcome;
     struct satchel_span winner; /* empty data: NULL */

@@ -3,14 +3,14 @@
  * that was merged into another is shown as that one. */
 #include "history_scan.h"
 
+#include "history_names.h"
 #include "history_outcome.h"
+#include "history_replay.h"
 #include "history_rows.h"
 #include "history_source.h"
-#include "history_state.h"
 #include "history_words.h"
 
 #include <satchel/cursor.h>
-#include <satchel/operation.h>
 #include <satchel/row_io.h>
 #include <satchel/sqlite.h>
 
@@ -24,26 +24,19 @@ enum {
     KEY_BYTES_MAX = 1 << 30
 };
 
-/* A parsed history id: one field of one part of one change set. */
-struct target {
-    struct satchel_id device;
-    uint64_t number;
-    uint32_t part, column;
-};
-
 struct satchel_history_scan {
     const struct satchel_schema *(*schema)(void *context);
     void *context;
     struct satchel_arena texts; /* the filter's */
     struct satchel_history_filter filter;
-    struct satchel_id device; /* if filter.device */
-    struct target target;     /* if filter.id */
+    struct satchel_id device;         /* if filter.device */
+    struct satchel_history_id target; /* if filter.id */
     bool is_done;
 
     struct satchel_history_source source;
     struct satchel_history_judge judge;
-    struct satchel_history_state *state; /* NULL: neither old values nor outcomes are asked for */
-    struct satchel_history_rows rows;    /* what the row asked for is called, now and before */
+    struct satchel_history_replay replay; /* without a state: no old values or outcomes asked for */
+    struct satchel_history_rows rows;     /* what the row asked for is called, now and before */
 
     bool has_entry;
     struct satchel_history_entry entry;
@@ -61,36 +54,11 @@ struct satchel_history_scan {
     struct satchel_buffer key;          /* satchel_key_text of the part */
     struct satchel_span shown_key;      /* of the row that stands for it */
     struct satchel_history_place place; /* the row that it was written to */
-    struct satchel_arena place_arena;
 
     struct satchel_buffer effect_key;
-    struct satchel_arena values; /* of the row shown, or the value being applied */
+    struct satchel_arena values; /* of the row shown */
     struct satchel_history_row row;
 };
-
-/* ---- names ---- */
-
-const char *satchel_history_table_name(const struct satchel_schema *schema, uint32_t table,
-                                       char scratch[SATCHEL_HISTORY_NAME_BYTES])
-{
-    const struct satchel_table *found = schema ? satchel_schema_table(schema, table) : NULL;
-    if (found)
-        return found->name;
-    snprintf(scratch, SATCHEL_HISTORY_NAME_BYTES, "table %" PRIu32, table);
-    return scratch;
-}
-
-const char *satchel_history_field_name(const struct satchel_schema *schema, uint32_t table,
-                                       uint32_t column, char scratch[SATCHEL_HISTORY_NAME_BYTES])
-{
-    if (column == SATCHEL_COLUMN_ROW)
-        return "";
-    const struct satchel_table *found = schema ? satchel_schema_table(schema, table) : NULL;
-    if (found && column < found->column_count)
-        return found->columns[column].name;
-    snprintf(scratch, SATCHEL_HISTORY_NAME_BYTES, "column %" PRIu32, column);
-    return scratch;
-}
 
 /* ---- the filter ---- */
 
@@ -135,45 +103,6 @@ static bool is_field_shown(const struct satchel_history_scan *scan, uint32_t col
                   scan->filter.field) == 0;
 }
 
-/* A decimal number up to '.' or the end; false if it is none. */
-static bool read_number(const char **text, uint64_t max, uint64_t *out)
-{
-    const char *c = *text;
-    uint64_t number = 0;
-    if (*c < '0' || *c > '9')
-        return false;
-    for (; *c >= '0' && *c <= '9'; c++) {
-        uint64_t digit = (uint64_t)(*c - '0');
-        if (number > (max - digit) / 10)
-            return false;
-        number = number * 10 + digit;
-    }
-    *text = c;
-    *out = number;
-    return true;
-}
-
-/* "<device>.<number>.<part>.<column or ->" */
-static bool read_target(const char *id, struct target *out)
-{
-    const size_t device_size = SATCHEL_ID_TEXT_BYTES - 1;
-    uint64_t part, column = SATCHEL_COLUMN_ROW;
-    if (strlen(id) <= device_size || id[device_size] != '.' ||
-        satchel_id_parse(&out->device, satchel_span_of(id, device_size)) != SATCHEL_OK)
-        return false;
-    const char *at = id + device_size + 1;
-    if (!read_number(&at, UINT64_MAX, &out->number) || *at++ != '.' ||
-        !read_number(&at, UINT32_MAX, &part) || *at++ != '.')
-        return false;
-    if (*at == '-')
-        at++;
-    else if (!read_number(&at, SATCHEL_COLUMN_ROW - 1, &column))
-        return false;
-    out->part = (uint32_t)part;
-    out->column = (uint32_t)column;
-    return *at == '\0';
-}
-
 /* ---- entries ---- */
 
 static enum satchel_status corrupt(struct satchel_history_scan *scan, const char *what,
@@ -185,9 +114,9 @@ static enum satchel_status corrupt(struct satchel_history_scan *scan, const char
 static enum satchel_status failed(const struct satchel_history_scan *scan,
                                   enum satchel_status status, struct satchel_error *error)
 {
-    bool is_of_state = scan->state && (status == SATCHEL_SQL || status == SATCHEL_BUSY);
+    bool is_of_state = scan->replay.state && (status == SATCHEL_SQL || status == SATCHEL_BUSY);
     return satchel_error_set(error, status, "cannot read the history: %s",
-                             is_of_state ? satchel_history_state_message(scan->state)
+                             is_of_state ? satchel_history_state_message(scan->replay.state)
                                          : satchel_status_text(status));
 }
 
@@ -230,47 +159,6 @@ static enum satchel_status next_entry(struct satchel_history_scan *scan,
 
 /* ---- parts ---- */
 
-/* The effect that merges the row into another in this entry; NULL: none. */
-static const struct satchel_effect *alias_effect(const struct satchel_history_scan *scan,
-                                                 const struct satchel_part *part)
-{
-    for (uint32_t i = 0; i < scan->notes.effect_count; i++) {
-        const struct satchel_effect *effect = &scan->notes.effects[i];
-        bool is_same = effect->kind == SATCHEL_EFFECT_ALIAS && effect->table == part->table &&
-                       effect->key_count == part->key_count;
-        for (uint32_t k = 0; is_same && k < part->key_count; k++)
-            is_same = satchel_value_equal(&effect->key[k], &part->key[k]);
-        if (is_same)
-            return effect;
-    }
-    return NULL;
-}
-
-/* The row that the part was written to: its own, or the one which that is merged into. Chooses it
- * in the state. */
-static enum satchel_status find_place(struct satchel_history_scan *scan)
-{
-    const struct satchel_part *part = &scan->part;
-    const struct satchel_effect *merged = alias_effect(scan, part);
-    const struct satchel_value *key = merged ? merged->into : part->key;
-    uint32_t table;
-    bool is_merged = false;
-    scan->place = (struct satchel_history_place){key, part->key_count};
-    enum satchel_status status =
-        satchel_history_state_row(scan->state, part->table, key, part->key_count);
-    if (status == SATCHEL_OK)
-        status = satchel_history_state_follow(scan->state, &is_merged);
-    if (status != SATCHEL_OK || !is_merged)
-        return status;
-    satchel_arena_reset(&scan->place_arena);
-    struct satchel_span name =
-        satchel_arena_copy(&scan->place_arena, satchel_history_state_name(scan->state));
-    if (!name.data)
-        return SATCHEL_NOMEM;
-    return satchel_row_name_read(name, &scan->place_arena, &table, &scan->place.key,
-                                 &scan->place.key_count);
-}
-
 /* Reads the next part if its row is wanted: has_part; else passes over it. */
 static enum satchel_status next_part(struct satchel_history_scan *scan, struct satchel_error *error)
 {
@@ -282,7 +170,7 @@ static enum satchel_status next_part(struct satchel_history_scan *scan, struct s
     uint32_t table = (uint32_t)satchel_cursor_unsigned(&head, SATCHEL_TABLES_MAX);
     if (scan->body.failed || head.failed)
         return corrupt(scan, "a part cannot be read", error);
-    bool is_visited = scan->state || is_part_shown(scan, index);
+    bool is_visited = scan->replay.state || is_part_shown(scan, index);
     if (!is_visited || !is_table_wanted(scan, table))
         return SATCHEL_OK;
 
@@ -306,10 +194,11 @@ static enum satchel_status next_part(struct satchel_history_scan *scan, struct s
                                        satchel_buffer_span(&scan->key), &scan->shown_key, error);
     if (status != SATCHEL_OK)
         return status;
-    if (scan->state)
-        status = find_place(scan);
-    if (status == SATCHEL_OK && scan->state)
-        status = satchel_history_state_exists(scan->state, &scan->row_existed);
+    if (scan->replay.state)
+        status =
+            satchel_history_replay_place(&scan->replay, &scan->notes, &scan->part, &scan->place);
+    if (status == SATCHEL_OK && scan->replay.state)
+        status = satchel_history_state_exists(scan->replay.state, &scan->row_existed);
     if (status != SATCHEL_OK)
         return failed(scan, status, error);
     if (scan->filter.needs_outcome && !scan->entry.is_pending)
@@ -319,7 +208,42 @@ static enum satchel_status next_part(struct satchel_history_scan *scan, struct s
     return SATCHEL_OK;
 }
 
-/* ---- what the log has said of values so far ---- */
+static enum satchel_status finish_part(struct satchel_history_scan *scan,
+                                       struct satchel_error *error)
+{
+    scan->has_part = false;
+    if (!scan->replay.state || satchel_history_is_unlike(&scan->notes, scan->next_part - 1))
+        return SATCHEL_OK;
+    const struct satchel_table *table =
+        satchel_schema_table(scan->schema(scan->context), scan->part.table);
+    enum satchel_status status = satchel_history_replay_part(&scan->replay, table, &scan->part);
+    return status == SATCHEL_OK ? status : failed(scan, status, error);
+}
+
+static enum satchel_status note_effect(struct satchel_history_scan *scan,
+                                       const struct satchel_effect *effect)
+{
+    bool is_wanted;
+    if (!is_table_wanted(scan, effect->table))
+        return SATCHEL_OK;
+    enum satchel_status status = is_key_wanted(scan, effect->table, effect->key, effect->key_count,
+                                               &scan->effect_key, &is_wanted);
+    return status == SATCHEL_OK && is_wanted ? satchel_history_replay_effect(&scan->replay, effect)
+                                             : status;
+}
+
+static enum satchel_status finish_entry(struct satchel_history_scan *scan,
+                                        struct satchel_error *error)
+{
+    scan->has_entry = false;
+    enum satchel_status status = SATCHEL_OK;
+    for (uint32_t i = 0; i < scan->notes.effect_count && scan->replay.state && status == SATCHEL_OK;
+         i++)
+        status = note_effect(scan, &scan->notes.effects[i]);
+    return status == SATCHEL_OK ? status : failed(scan, status, error);
+}
+
+/* ---- rows ---- */
 
 static const struct satchel_column_rules *rules_of(const struct satchel_table *table,
                                                    uint32_t column)
@@ -332,121 +256,6 @@ static bool is_counter(const struct satchel_table *table, uint32_t column)
     const struct satchel_column_rules *rules = rules_of(table, column);
     return rules && rules->rule == SATCHEL_RULE_COUNTER;
 }
-
-static enum satchel_status set_fields(struct satchel_history_scan *scan,
-                                      const struct satchel_field *fields, uint32_t field_count)
-{
-    enum satchel_status status = SATCHEL_OK;
-    for (uint32_t i = 0; i < field_count && status == SATCHEL_OK; i++)
-        status = satchel_history_state_set(scan->state, fields[i].column, &fields[i].value);
-    return status;
-}
-
-/* Does what the part says to the value that the chosen row has. */
-static enum satchel_status apply_field(struct satchel_history_scan *scan,
-                                       const struct satchel_table *table,
-                                       const struct satchel_field *field)
-{
-    const struct satchel_column_rules *rules = rules_of(table, field->column);
-    struct satchel_value present, value = field->value;
-    if (!rules)
-        return satchel_history_state_set(scan->state, field->column, &value);
-    satchel_arena_reset(&scan->values);
-    enum satchel_status status =
-        satchel_history_state_get(scan->state, field->column, &rules->default_value, &present);
-    if (status == SATCHEL_OK)
-        status = satchel_value_copy(&scan->values, &present, &present);
-    if (status == SATCHEL_OK)
-        status = satchel_operation_apply(rules, scan->part.kind, &present, &field->value,
-                                         &scan->values, &value);
-    if (status == SATCHEL_CORRUPT) { /* no such operation: the rule is another today */
-        value = field->value;
-        status = SATCHEL_OK;
-    }
-    return status == SATCHEL_OK ? satchel_history_state_set(scan->state, field->column, &value)
-                                : status;
-}
-
-/* The part takes effect as it stands. */
-static enum satchel_status note_part(struct satchel_history_scan *scan)
-{
-    const struct satchel_part *part = &scan->part;
-    const struct satchel_table *table =
-        satchel_schema_table(scan->schema(scan->context), part->table);
-    enum satchel_status status =
-        satchel_history_state_row(scan->state, part->table, part->key, part->key_count);
-    if (status == SATCHEL_OK && part->kind != SATCHEL_OP_UPDATE)
-        status = satchel_history_state_reset(scan->state, part->kind == SATCHEL_OP_INSERT);
-    for (uint32_t i = 0; i < part->field_count && status == SATCHEL_OK; i++)
-        status = apply_field(scan, table, &part->fields[i]);
-    return status;
-}
-
-static enum satchel_status note_alias(struct satchel_history_scan *scan,
-                                      const struct satchel_effect *effect)
-{
-    satchel_buffer_clear(&scan->effect_key);
-    enum satchel_status status =
-        satchel_row_name(&scan->effect_key, effect->table, effect->into, effect->key_count);
-    return status == SATCHEL_OK
-               ? satchel_history_state_alias(scan->state, satchel_buffer_span(&scan->effect_key))
-               : status;
-}
-
-static enum satchel_status note_effect(struct satchel_history_scan *scan,
-                                       const struct satchel_effect *effect)
-{
-    if (!is_table_wanted(scan, effect->table))
-        return SATCHEL_OK;
-    bool is_wanted;
-    enum satchel_status status = is_key_wanted(scan, effect->table, effect->key, effect->key_count,
-                                               &scan->effect_key, &is_wanted);
-    if (status != SATCHEL_OK || !is_wanted)
-        return status;
-    status = satchel_history_state_row(scan->state, effect->table, effect->key, effect->key_count);
-    if (status == SATCHEL_OK && effect->kind == SATCHEL_EFFECT_ALIAS)
-        return note_alias(scan, effect);
-    if (status == SATCHEL_OK && effect->kind != SATCHEL_EFFECT_DELTA)
-        status = satchel_history_state_reset(scan->state, effect->kind == SATCHEL_EFFECT_WHOLE);
-    if (status == SATCHEL_OK)
-        status = set_fields(scan, effect->fields, effect->field_count);
-    return status;
-}
-
-static bool is_unlike(const struct satchel_notes *notes, uint32_t part_index)
-{
-    uint32_t low = 0, high = notes->unlike_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (notes->unlike[middle] < part_index)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < notes->unlike_count && notes->unlike[low] == part_index;
-}
-
-static enum satchel_status finish_part(struct satchel_history_scan *scan,
-                                       struct satchel_error *error)
-{
-    scan->has_part = false;
-    if (!scan->state || is_unlike(&scan->notes, scan->next_part - 1))
-        return SATCHEL_OK;
-    enum satchel_status status = note_part(scan);
-    return status == SATCHEL_OK ? status : failed(scan, status, error);
-}
-
-static enum satchel_status finish_entry(struct satchel_history_scan *scan,
-                                        struct satchel_error *error)
-{
-    scan->has_entry = false;
-    enum satchel_status status = SATCHEL_OK;
-    for (uint32_t i = 0; i < scan->notes.effect_count && scan->state && status == SATCHEL_OK; i++)
-        status = note_effect(scan, &scan->notes.effects[i]);
-    return status == SATCHEL_OK ? status : failed(scan, status, error);
-}
-
-/* ---- rows ---- */
 
 static enum satchel_status fill_values(struct satchel_history_scan *scan,
                                        const struct satchel_table *table,
@@ -462,8 +271,9 @@ static enum satchel_status fill_values(struct satchel_history_scan *scan,
     struct satchel_value default_value = rules ? rules->default_value : satchel_value_null();
     enum satchel_status status = SATCHEL_OK;
     satchel_arena_reset(&scan->values);
-    if (scan->state)
-        status = satchel_history_state_get(scan->state, field->column, &default_value, before);
+    if (scan->replay.state)
+        status =
+            satchel_history_state_get(scan->replay.state, field->column, &default_value, before);
     if (!is_counter(table, field->column))
         row->old_value = *before;
     row->new_value = field->value;
@@ -563,7 +373,7 @@ enum satchel_status satchel_history_scan_before(struct satchel_history_scan *sca
                                                 const struct satchel_value *default_value,
                                                 struct satchel_value *out)
 {
-    return satchel_history_state_get(scan->state, column, default_value, out);
+    return satchel_history_state_get(scan->replay.state, column, default_value, out);
 }
 
 bool satchel_history_scan_existed(const struct satchel_history_scan *scan)
@@ -638,7 +448,7 @@ static enum satchel_status copy_filter(struct satchel_history_scan *scan,
         return SATCHEL_NOMEM;
     if (filter->device && satchel_id_parse(&scan->device, satchel_span_text(filter->device)))
         scan->is_done = true; /* no device has such an id */
-    if (filter->id && !read_target(filter->id, &scan->target))
+    if (filter->id && !satchel_history_id_parse(filter->id, &scan->target))
         scan->is_done = true; /* no write has such an id */
     return SATCHEL_OK;
 }
@@ -660,7 +470,6 @@ enum satchel_status satchel_history_scan_new(struct satchel_history_scan **out, 
     satchel_arena_init(&scan->part_arena, ARENA_BYTES_MAX, NULL);
     satchel_buffer_init(&scan->key, KEY_BYTES_MAX, NULL);
     satchel_buffer_init(&scan->effect_key, KEY_BYTES_MAX, NULL);
-    satchel_arena_init(&scan->place_arena, ARENA_BYTES_MAX, NULL);
     satchel_arena_init(&scan->values, ARENA_BYTES_MAX, NULL);
     enum satchel_status status = copy_filter(scan, filter);
     if (status != SATCHEL_OK)
@@ -680,7 +489,7 @@ enum satchel_status satchel_history_scan_new(struct satchel_history_scan **out, 
                                                scan->filter.key, error);
         satchel_history_source_rewind(&scan->source, scan->rows.marks, scan->rows.mark_count);
         if (status == SATCHEL_OK && (scan->filter.needs_old || scan->filter.needs_outcome))
-            status = satchel_history_state_new(&scan->state, error);
+            status = satchel_history_replay_init(&scan->replay, error);
     }
     if (status != SATCHEL_OK) {
         satchel_history_scan_free(scan);
@@ -696,11 +505,10 @@ void satchel_history_scan_free(struct satchel_history_scan *scan)
         return;
     satchel_history_source_deinit(&scan->source);
     satchel_history_judge_deinit(&scan->judge);
-    satchel_history_state_free(scan->state);
+    satchel_history_replay_deinit(&scan->replay);
     satchel_arena_deinit(&scan->texts);
     satchel_arena_deinit(&scan->notes_arena);
     satchel_arena_deinit(&scan->part_arena);
-    satchel_arena_deinit(&scan->place_arena);
     satchel_arena_deinit(&scan->values);
     satchel_history_rows_deinit(&scan->rows);
     satchel_buffer_deinit(&scan->key);

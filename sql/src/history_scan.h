@@ -51,11 +51,4 @@ enum satchel_status satchel_history_scan_before(struct satchel_history_scan *sca
 /* Whether the row existed then. */
 bool satchel_history_scan_existed(const struct satchel_history_scan *scan);
 
-/* Names as shown; a number the schema does not have shows as "table 7", "column 7" in `scratch`. */
-#define SATCHEL_HISTORY_NAME_BYTES 24
-const char *satchel_history_table_name(const struct satchel_schema *schema, uint32_t table,
-                                       char scratch[SATCHEL_HISTORY_NAME_BYTES]);
-const char *satchel_history_field_name(const struct satchel_schema *schema, uint32_t table,
-                                       uint32_t column, char scratch[SATCHEL_HISTORY_NAME_BYTES]);
-
 #endif

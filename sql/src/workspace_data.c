@@ -364,57 +364,54 @@ enum satchel_status satchel_numbers_load(struct sqlite3 *db, const struct satche
 
 /* ---- what a view reads ---- */
 
-/* Whether the row of EXPLAIN opens a b-tree of the main database for reading; which. */
-static bool is_open_read(sqlite3_stmt *row, int64_t *root)
+/* Whose table or index begins on that page. */
+#define SQL_TABLE_AT "SELECT tbl_name FROM main.sqlite_schema WHERE rootpage = ?1"
+/* Columns of EXPLAIN: OpenRead has the page in p2 and the database in p3, 0 for main. */
+enum { EXPLAIN_OPCODE = 1, EXPLAIN_P2 = 3, EXPLAIN_P3 = 4 };
+
+static enum satchel_status note_page(const struct satchel_schema *schema, sqlite3_stmt *table_at,
+                                     int64_t page, bool *is_read)
 {
-    const char *opcode = (const char *)sqlite3_column_text(row, 1);
-    *root = sqlite3_column_int64(row, 3);
-    return opcode && (strcmp(opcode, "OpenRead") == 0 || strcmp(opcode, "ReopenIdx") == 0) &&
-           sqlite3_column_int(row, 4) == 0;
+    int code = sqlite3_bind_int64(table_at, 1, page);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(table_at);
+    if (code == SQLITE_ROW) {
+        const char *name = (const char *)sqlite3_column_text(table_at, 0);
+        const struct satchel_table *found = name ? satchel_schema_find(schema, name) : NULL;
+        if (found)
+            is_read[found->number - 1] = true;
+    }
+    sqlite3_reset(table_at);
+    return code == SQLITE_ROW || code == SQLITE_DONE ? SATCHEL_OK : satchel_sql_status(code);
 }
 
-static enum satchel_status find_root(struct sqlite3 *db, sqlite3_stmt *select,
-                                     const struct satchel_schema *schema, int64_t root,
-                                     bool *is_read, struct satchel_error *error)
-{
-    sqlite3_bind_int64(select, 1, root);
-    int code = sqlite3_step(select);
-    const char *name = code == SQLITE_ROW ? (const char *)sqlite3_column_text(select, 0) : NULL;
-    const struct satchel_table *table = name ? satchel_schema_find(schema, name) : NULL;
-    if (table)
-        is_read[table->number - 1] = true;
-    enum satchel_status status = code == SQLITE_ROW || code == SQLITE_DONE
-                                     ? SATCHEL_OK
-                                     : satchel_sql_error(error, db, "the schema cannot be read");
-    sqlite3_reset(select);
-    return status;
-}
-
-/* By what SQLite would open to answer, not by an authorizer, of which a connection has but one, its
- * application's perhaps. */
+/* Not by the authorizer, which is somebody else's, but by the program that SQLite makes. */
 enum satchel_status satchel_view_tables(struct sqlite3 *db, const struct satchel_schema *schema,
                                         const char *view, bool *is_read,
                                         struct satchel_error *error)
 {
-    static const char SELECT_ROOT[] = "SELECT tbl_name FROM main.sqlite_schema WHERE rootpage=?1";
-    sqlite3_stmt *explain = NULL, *select = NULL;
+    sqlite3_stmt *program = NULL, *table_at = NULL;
     int code = SQLITE_DONE;
     memset(is_read, 0, schema->table_count * sizeof *is_read);
     char *sql = sqlite3_mprintf("EXPLAIN SELECT * FROM main.\"%w\"", view);
     if (!sql)
         return no_memory(error);
-    enum satchel_status status = prepare(db, sql, &explain, view, error);
+    enum satchel_status status = prepare(db, sql, &program, view, error);
     if (status == SATCHEL_OK)
-        status = prepare(db, SELECT_ROOT, &select, view, error);
-    while (status == SATCHEL_OK && (code = sqlite3_step(explain)) == SQLITE_ROW) {
-        int64_t root;
-        if (is_open_read(explain, &root))
-            status = find_root(db, select, schema, root, is_read, error);
+        status = prepare(db, SQL_TABLE_AT, &table_at, view, error);
+    while (status == SATCHEL_OK && (code = sqlite3_step(program)) == SQLITE_ROW) {
+        const char *opcode = (const char *)sqlite3_column_text(program, EXPLAIN_OPCODE);
+        if (opcode && strcmp(opcode, "OpenRead") == 0 &&
+            sqlite3_column_int(program, EXPLAIN_P3) == 0)
+            status =
+                note_page(db, schema, table_at, sqlite3_column_int64(program, EXPLAIN_P2), is_read);
     }
     if (status == SATCHEL_OK)
         status = finish(db, code, view, error);
-    sqlite3_finalize(explain);
-    sqlite3_finalize(select);
+    else
+        satchel_error_default(error, status, "the view %s cannot be read", view);
+    sqlite3_finalize(program);
+    sqlite3_finalize(table_at);
     sqlite3_free(sql);
     return status;
 }

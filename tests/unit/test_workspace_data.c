@@ -299,6 +299,11 @@ static void test_view__tells_which_tables_it_reads(void **state)
     open_fixture(&f);
     assert_ok(satchel_view_tables(f.db, f.schema, "satchel_states", is_read, &f.error));
     assert_true(is_read[0] && !is_read[1] && !is_read[2]);
+    sql_run(
+        f.db,
+        "CREATE INDEX by_rank ON stage(rank); CREATE VIEW ranks AS SELECT max(rank) FROM stage");
+    assert_ok(satchel_view_tables(f.db, f.schema, "ranks", is_read, &f.error));
+    assert_true(is_read[0] && !is_read[1] && !is_read[2]); /* by its index alone */
     sql_run(f.db, "CREATE VIEW wider AS SELECT s.code, (SELECT count(*) FROM series) FROM "
                   "satchel_states AS s");
     assert_ok(satchel_view_tables(f.db, f.schema, "wider", is_read, &f.error));

@@ -42,8 +42,7 @@ enum satchel_status satchel_number_format(struct satchel_span format, struct sat
                                           struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* The tables that a view reads, also through other views: is_read[table number - 1] of
- * schema->table_count. For evaluating again only when one of them changes. Sets and clears the
- * connection's authorizer. SQL, NOMEM. */
+ * schema->table_count. For evaluating again only when one of them changes. SQL, NOMEM. */
 enum satchel_status satchel_view_tables(struct sqlite3 *db, const struct satchel_schema *schema,
                                         const char *view, bool *is_read,
                                         struct satchel_error *error) SATCHEL_MUST_USE;
