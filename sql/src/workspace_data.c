@@ -404,7 +404,7 @@ enum satchel_status satchel_view_tables(struct sqlite3 *db, const struct satchel
         if (opcode && strcmp(opcode, "OpenRead") == 0 &&
             sqlite3_column_int(program, EXPLAIN_P3) == 0)
             status =
-                note_page(db, schema, table_at, sqlite3_column_int64(program, EXPLAIN_P2), is_read);
+                note_page(schema, table_at, sqlite3_column_int64(program, EXPLAIN_P2), is_read);
     }
     if (status == SATCHEL_OK)
         status = finish(db, code, view, error);
