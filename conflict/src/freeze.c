@@ -97,7 +97,7 @@ static enum satchel_status keep_freeze(struct merge_state *state, uint32_t index
     if (!freezes || !freeze || !items)
         return SATCHEL_NOMEM;
     if (version->freezes)
-        memcpy(freezes, version->freezes, MERGE_FREEZE_COUNT * sizeof *freezes);
+        memcpy(freezes, version->freezes, MERGE_FREEZE_COUNT * sizeof(void *));
     if (seen->count)
         memcpy(items, seen->items, seen->count * sizeof *items);
     *freeze = (struct satchel_freeze){*order, {items, seen->count}};

@@ -52,9 +52,10 @@ struct merge_item {
 };
 
 /* Heads ascend by order, and so do candidates: the writes from which the value comes, where these
- * are not the heads (of a rule that combines: none at all, where all came too late for a freeze). The heads of unit SATCHEL_COLUMN_ROW are inserts: what makes the row exist;
- * those of a follower's own number are writes to it alone that nobody has seen. A set's element or
- * a map's key without an item was written by the base alone. */
+ * are not the heads (of a rule that combines: none at all, where all came too late for a freeze).
+ * The heads of unit SATCHEL_COLUMN_ROW are inserts: what makes the row exist; those of a follower's
+ * own number are writes to it alone that nobody has seen. A set's element or a map's key without an
+ * item was written by the base alone. */
 struct merge_unit {
     uint32_t unit;
     uint32_t head_count;
@@ -311,7 +312,8 @@ enum satchel_status merge_followers(struct merge_work *work, const struct satche
 /* A write to the unit itself had seen writes to its followers alone. NOMEM. */
 enum satchel_status merge_followers_seen(struct merge_work *work,
                                          const struct satchel_write *write) SATCHEL_MUST_USE;
-/* Several heads of a @text3 unit become one text (rule_text3.c); the state has its history. NOMEM. */
+/* Several heads of a @text3 unit become one text (rule_text3.c); the state has its history.
+ * NOMEM. */
 enum satchel_status merge_texts(struct merge_state *state) SATCHEL_MUST_USE;
 /* The step that a @state operation makes: the state before (NULL of an insert) and after, which is
  * all `after` that a plain value says. NOMEM. */
@@ -336,7 +338,7 @@ enum satchel_status merge_find_freezing(struct merge_state *state,
 enum satchel_status merge_keep_freezes(struct merge_state *state) SATCHEL_MUST_USE;
 /* Whether anything of the row is frozen. */
 bool merge_is_frozen(const struct merge_state *state);
-/* Whether the write counts in the unit: it is not frozen, or whatever froze it had seen the write. */
+/* Whether the write counts in the unit: it is not frozen, or what froze it had seen the write. */
 bool merge_counts(const struct merge_state *state, const struct satchel_write *write,
                   uint32_t unit);
 /* Whether the delete does nothing, because what froze the row had not seen it. */
@@ -356,7 +358,8 @@ enum satchel_status merge_check_write(const struct satchel_table_rules *rules,
                                       struct satchel_error *error) SATCHEL_MUST_USE;
 enum satchel_status merge_refuse_missing(const struct satchel_write *write,
                                          struct satchel_error *error) SATCHEL_MUST_USE;
-/* The result of `write` (NULL: outcomes are NULL), from the row before and the state after. NOMEM. */
+/* The result of `write` (NULL: without outcomes), from the row before and the state after.
+ * NOMEM. */
 enum satchel_status merge_result_fill(const struct satchel_row *before,
                                       const struct merge_state *after, bool exists,
                                       const struct satchel_write *write,

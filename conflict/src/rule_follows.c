@@ -32,59 +32,57 @@ static uint32_t place_of(const struct merge_work *work, uint32_t column)
     return place;
 }
 
-/* The column's tops of a head before `end` and from there on: [first, end). */
-static uint32_t tops_first(const struct merge_head *head, uint32_t column)
+static bool is_after(const struct merge_top *a, const struct merge_top *b)
 {
-    uint32_t first = 0;
-    while (first < head->top_count && head->tops[first].column < column)
-        first++;
-    return first;
+    if (a->column != b->column)
+        return a->column > b->column;
+    return satchel_order_compare(&a->write->order, &b->write->order) > 0;
 }
 
-static uint32_t tops_end(const struct merge_head *head, uint32_t column)
+/* The head's tops, without those of the follower that the write had seen, and the new one; all of
+ * the follower with their values. NULL: no memory. */
+static struct merge_top *make_tops(const struct merge_work *work, const struct merge_head *head,
+                                   const struct satchel_write *write, const struct merge_top *top,
+                                   uint32_t *count)
 {
-    uint32_t end = tops_first(head, column);
-    while (end < head->top_count && head->tops[end].column == column)
-        end++;
-    return end;
+    struct merge_top *tops =
+        SATCHEL_ARENA_ARRAY(work->state->arena, struct merge_top, head->top_count + 1);
+    *count = 0;
+    for (uint32_t i = 0; tops && i < head->top_count; i++) {
+        struct merge_top other = head->tops[i];
+        bool is_of_follower = other.column == top->column;
+        if (is_of_follower && merge_saw_unit(&work->state->sight, write, work->number,
+                                             merge_target_kept(other.write)))
+            continue;
+        if (is_of_follower && !other.value)
+            other.value = &head->values[place_of(work, top->column)];
+        tops[(*count)++] = other;
+    }
+    if (!tops)
+        return NULL;
+    uint32_t place = (*count)++;
+    for (; place > 0 && is_after(&tops[place - 1], top); place--)
+        tops[place] = tops[place - 1];
+    tops[place] = *top;
+    return tops;
 }
 
 /* Lays a write to one follower on top of a head that it had seen. */
 static enum satchel_status lay(struct merge_work *work, struct merge_head *head,
                                const struct satchel_write *write, const struct merge_top *top)
 {
-    struct satchel_arena *arena = work->state->arena;
-    uint32_t place = place_of(work, top->column);
-    uint32_t first = tops_first(head, top->column), end = tops_end(head, top->column);
-    struct merge_top *tops = SATCHEL_ARENA_ARRAY(arena, struct merge_top, head->top_count + 1);
+    uint32_t count;
+    struct merge_top *tops = make_tops(work, head, write, top, &count);
     struct satchel_value *values =
-        SATCHEL_ARENA_ARRAY(arena, struct satchel_value, work->column_count);
+        SATCHEL_ARENA_ARRAY(work->state->arena, struct satchel_value, work->column_count);
     if (!tops || !values)
         return SATCHEL_NOMEM;
+    uint32_t last = count;
+    while (tops[last - 1].column != top->column)
+        last--;
     memcpy(values, head->values, work->column_count * sizeof *values);
-    uint32_t count = 0, place_of_top = first;
-    for (uint32_t i = 0; i < first; i++)
-        tops[count++] = head->tops[i];
-    for (uint32_t i = first; i < end; i++) {
-        struct merge_top other = head->tops[i];
-        if (merge_saw_unit(&work->state->sight, write, work->number,
-                           merge_target_kept(other.write)))
-            continue;
-        if (!other.value)
-            other.value = &head->values[place];
-        tops[count++] = other;
-    }
-    place_of_top = count;
-    while (place_of_top > first &&
-           satchel_order_compare(&tops[place_of_top - 1].write->order, &top->write->order) > 0)
-        place_of_top--;
-    memmove(tops + place_of_top + 1, tops + place_of_top, (count - place_of_top) * sizeof *tops);
-    tops[place_of_top] = *top;
-    count++;
-    values[place] = *tops[count - 1].value;
-    tops[count - 1].value = NULL;
-    for (uint32_t i = end; i < head->top_count; i++)
-        tops[count++] = head->tops[i];
+    values[place_of(work, top->column)] = *tops[last - 1].value;
+    tops[last - 1].value = NULL;
     head->tops = tops;
     head->top_count = count;
     head->values = values;

@@ -13,7 +13,8 @@
  *   | remove k before k = 1, unseen       | k = 1        | the removal    |
  *   | k = 1, then k = 2 that saw it       | k = 2        | none           |
  *   | k = 1 before k = 1, unseen          | k = 1        | none           |
- *   | an insert                           | sets its keys; leaving the column out, the default's |
+ *   | an insert                           | its keys are set; if it leaves the column out, the
+ *   |                                     | default's |
  *
  * The version keeps, per key, the heads among the writes to it, removals too. */
 #include "items.h"

@@ -12,7 +12,8 @@
  *   | add x, then a remove that saw it           | -     |
  *   | add x; another adds x and is unseen by a remove of the first | x |
  *   | add x, remove x, add x again, each knowing the one before | x |
- *   | an insert                                  | adds its elements; leaving the column out, the default's |
+ *   | an insert                                  | its elements are added |
+ *   | an insert that leaves the column out       | the default's are added |
  *
  * The version keeps, per element, the additions that nobody who knows them has added again or
  * removed. */
