@@ -1,5 +1,5 @@
 /* Owns the list of open conflicts: read from a row's version and values, never stored. */
-#include "merge.h"
+#include "key_links.h"
 
 struct gathering {
     const struct satchel_table_rules *rules;
@@ -112,6 +112,24 @@ static bool differs(const struct contest *contest, const struct merge_head *head
     return false;
 }
 
+/* Whether the head is the row's key in another spelling: that is no other key. */
+static enum satchel_status is_spelling(const struct contest *contest, const struct merge_head *head,
+                                       bool *out)
+{
+    enum satchel_rule rule = ruling_column(contest)->rule;
+    struct satchel_arena *arena = contest->gathering->arena;
+    struct satchel_span said, kept;
+    *out = false;
+    if (rule != SATCHEL_RULE_KEY && rule != SATCHEL_RULE_KEY_WEAK)
+        return SATCHEL_OK;
+    enum satchel_status status = key_match_of(&head->values[contest->leader], arena, &said);
+    if (status == SATCHEL_OK)
+        status = key_match_of(&contest->kept[contest->leader], arena, &kept);
+    if (status == SATCHEL_OK)
+        *out = said.size > 0 && satchel_span_equal(said, kept);
+    return status;
+}
+
 /* ---- by rule ---- */
 
 static struct merge_choice choice_of(const struct contest *contest, const struct merge_head *heads,
@@ -177,13 +195,14 @@ static enum satchel_status gather_heads(const struct contest *contest,
         const struct merge_choice one = choice_of(contest, &filled[i], 1);
         const struct merge_duplicate *duplicate = find_duplicate(contest, filled[i].write);
         enum satchel_severity severity;
-        if (duplicate) {
+        bool is_same_key = false;
+        if (duplicate)
             status = add_duplicate(contest, duplicate, filled[i].values);
-            if (status != SATCHEL_OK)
-                return status;
-            continue;
-        }
-        if (filled[i].is_frozen || !differs(contest, &filled[i]) ||
+        else
+            status = is_spelling(contest, &filled[i], &is_same_key);
+        if (status != SATCHEL_OK)
+            return status;
+        if (duplicate || is_same_key || filled[i].is_frozen || !differs(contest, &filled[i]) ||
             !rule->is_conflict(&one, &severity))
             continue;
         struct satchel_conflict *conflict =

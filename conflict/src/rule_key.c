@@ -1,13 +1,14 @@
 /* @key and @key(weak): what a thing is known by (a customer's tax number, a telephone number).
  *
  *   value     as @lww: the head with the greatest order
- *   conflict  each other head whose value differs: a notice to its author
+ *   conflict  each other head that names another key: a notice to its author
  *
  *   | heads                          | value | open conflicts |
  *   | ---                            | ---   | ---            |
  *   | none                           | the declared default | none |
  *   | one                            | its value | none       |
- *   | a before b, values differ      | b's   | a              |
+ *   | a before b, keys differ        | b's   | a              |
+ *   | a before b, two spellings of one key | b's | none       |
  *   | one that sets the row apart    | the key it names | none |
  *
  * That two rows with equal @keys become one row is cluster.h; @key(weak) never merges rows. */

@@ -168,11 +168,14 @@ static enum satchel_status conflicts_before(struct gathering *all, struct open_c
     enum satchel_status status = SATCHEL_OK;
     for (uint32_t i = 0; status == SATCHEL_OK && i < all->before_count; i++) {
         struct merge_row *row = all->rows[i];
-        struct satchel_row copy = row->row;
         struct satchel_merge_result result = {0};
         size_t size = row->stored.table->column_count;
         if (all->was[i] != i || !all->is_concerned[i])
             continue;
+        status = merge_context_set(row, NULL);
+        if (status != SATCHEL_OK)
+            return status;
+        struct satchel_row copy = row->row;
         copy.values = SATCHEL_ARENA_ARRAY(&all->run->arena, struct satchel_value, size);
         if (!copy.values)
             return SATCHEL_NOMEM;

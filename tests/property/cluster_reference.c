@@ -244,7 +244,8 @@ static void compute_column(const struct cluster *k, unsigned c, unsigned survivo
             c == CLUSTER_NAME || m->ops[a].row == survivor ? -1 : duplicate_of(k, heads, a, c);
         if (original >= 0)
             add_conflict(row, SATCHEL_CONFLICT_DUPLICATE, c, a, (unsigned)original);
-        else if (!same_text(m->ops[a].texts[c], row->texts[c]))
+        else if (!same_text(m->ops[a].texts[c], row->texts[c]) &&
+                 (c == CLUSTER_NAME || !cluster_same_key(m->ops[a].texts[c], row->texts[c])))
             add_conflict(row, SATCHEL_CONFLICT_RULE, c, a, (unsigned)latest);
     }
 }

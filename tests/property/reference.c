@@ -591,6 +591,17 @@ static bool is_rule_conflict(const struct model *m, const struct unit *unit, uns
     }
 }
 
+/* "k" and "K" name one thing. */
+static bool is_spelling(const struct model *m, const struct unit *unit, unsigned head)
+{
+    struct satchel_value said = written(m, head, unit->number);
+    const struct satchel_value *kept = &m->row->values[unit->number];
+    bool is_key = unit->rule == SATCHEL_RULE_KEY || unit->rule == SATCHEL_RULE_KEY_WEAK;
+    return is_key && said.type == SATCHEL_TEXT && kept->type == SATCHEL_TEXT &&
+           said.bytes.size == 1 && kept->bytes.size == 1 &&
+           (said.bytes.data[0] | 0x20) == (kept->bytes.data[0] | 0x20);
+}
+
 static void find_conflicts(struct model *m, const struct unit *unit)
 {
     uint32_t frozen = m->rules->columns[unit->number].frozen;
@@ -601,7 +612,8 @@ static void find_conflicts(struct model *m, const struct unit *unit)
         bool is_counting = has(unit->counting, a), differs = !same_unit(m, a, unit->number);
         if (differs && is_counting && (unit->heads & (unit->heads - 1)))
             m->row->met[unit->rule] = true;
-        if (is_counting && differs && is_rule_conflict(m, unit, a, &severity)) {
+        if (is_counting && differs && !is_spelling(m, unit, a) &&
+            is_rule_conflict(m, unit, a, &severity)) {
             struct reference_conflict *conflict =
                 add_conflict(m, SATCHEL_CONFLICT_RULE, unit->number, a, (unsigned)unit->winner);
             conflict->severity = severity;
