@@ -102,6 +102,7 @@ struct satchel_capture {
     /* by the schema's references: whether a row points at a key; made when first needed */
     sqlite3_stmt **select_pointing;
     uint32_t pointing_count;
+    struct satchel_aliases *aliases;  /* made when first needed */
     struct satchel_machine *machines; /* the schema's; NULL: to be read */
     struct satchel_arena machines_arena;
 

@@ -1,6 +1,9 @@
 /* What capture writes, and what it refuses, for rules that take more than the new value. */
 #include "capture_support.h"
 
+#include <satchel/alias.h>
+#include <satchel/row_io.h>
+
 static const char SCHEMA[] =
     "-- @table scope=all delete=edit_wins\n"
     "CREATE TABLE stage(code TEXT PRIMARY KEY, rank INTEGER, closed INTEGER DEFAULT 0, back_to "
@@ -311,6 +314,60 @@ CASE(a_freezing_step_says_what_was_shown_of_the_fields_it_freezes)
     kit_expect(kit, "update deal('a') owner='o' was NULL");
 }
 
+/* ---- merged rows ---- */
+
+static struct satchel_span name_firm(struct kit *kit, const char *id, struct satchel_buffer *out)
+{
+    const struct satchel_value key = satchel_value_text(satchel_span_text(id));
+    const struct satchel_table *table = satchel_schema_find(kit->replica->schema, "firm");
+    satchel_buffer_init(out, 1000, NULL);
+    assert_int_equal(satchel_row_name(out, table->number, &key, 1), SATCHEL_OK);
+    return satchel_buffer_span(out);
+}
+
+/* What the node would say: firm `id` is the same as firm `into`. */
+static void make_alias(struct kit *kit, const char *id, const char *into)
+{
+    struct satchel_aliases *aliases;
+    struct satchel_buffer name, survivor;
+    struct satchel_error error;
+    assert_int_equal(satchel_aliases_new(&aliases, kit->db), SATCHEL_OK);
+    assert_int_equal(satchel_alias_put(aliases, name_firm(kit, id, &name),
+                                       name_firm(kit, into, &survivor), &error),
+                     SATCHEL_OK);
+    satchel_aliases_free(aliases);
+    satchel_buffer_deinit(&name);
+    satchel_buffer_deinit(&survivor);
+}
+
+CASE(the_key_of_a_merged_row_is_written_to_all_it_is_made_of)
+{
+    struct kit *kit = *state;
+    kit_run(kit, "INSERT INTO firm(id, phone) VALUES('a', '12345'), ('d', '99999')");
+    kit_skip(kit);
+    make_alias(kit, "b", "a");
+    make_alias(kit, "c", "a");
+    kit_run(kit, "UPDATE firm SET phone = '54321', boss = 'd' WHERE id = 'a'");
+    kit_expect(kit, "update firm('a') phone='54321' boss='d' was '12345',NULL\n"
+                    "update firm('b') phone='54321' was '12345'\n"
+                    "update firm('c') phone='54321' was '12345'");
+    kit_run(kit, "UPDATE firm SET boss = NULL WHERE id = 'a'");
+    kit_expect(kit, "update firm('a') boss=NULL was 'd'");
+    kit_run(kit, "UPDATE firm SET phone = '1111' WHERE id = 'd'");
+    kit_expect(kit, "update firm('d') phone='1111' was '99999'");
+}
+
+CASE(a_merged_row_is_deleted_with_all_it_is_made_of)
+{
+    struct kit *kit = *state;
+    kit_run(kit, "INSERT INTO firm(id, phone) VALUES('a', '12345')");
+    kit_skip(kit);
+    make_alias(kit, "b", "a");
+    kit_run(kit, "DELETE FROM firm");
+    kit_expect(kit, "delete firm('a') was 1:'12345',2:NULL,3:'{}',4:NULL\n"
+                    "delete firm('b') was 1:'12345',2:NULL,3:'{}',4:NULL");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_capture__##name, setup, kit_teardown)
@@ -331,6 +388,8 @@ int main(void)
         TEST(what_only_the_server_writes_is_refused),
         TEST(a_row_that_others_point_at_is_not_deleted),
         TEST(a_freezing_step_says_what_was_shown_of_the_fields_it_freezes),
+        TEST(the_key_of_a_merged_row_is_written_to_all_it_is_made_of),
+        TEST(a_merged_row_is_deleted_with_all_it_is_made_of),
     };
     return cmocka_run_group_tests_name("capture_rules", tests, NULL, NULL);
 }
