@@ -3,6 +3,8 @@
  * the design, from the cursor and the writes still pending. */
 #include "system_world.h"
 
+#include <satchel/operation.h>
+
 #include <stdlib.h>
 
 /* ---- snapshots ---- */
@@ -123,48 +125,52 @@ static const struct satchel_column_rules *rules_of(const struct system_op *op, u
     return &op->table->rules.columns[column];
 }
 
-int64_t system_op_step(const struct system_op *op, uint32_t column)
+/* The columns that the transaction gave another value, and those that are written with them: a
+ * group whole, a leader's followers. */
+static void find_written(const struct system_op *op, bool *is_changed, bool *is_written)
 {
-    const struct satchel_value *from = &rules_of(op, column)->default_value;
-    if (op->kind == SATCHEL_OP_UPDATE && op->before[column].type == SATCHEL_INTEGER)
-        from = &op->before[column];
-    return op->after[column].integer - (from->type == SATCHEL_INTEGER ? from->integer : 0);
+    uint32_t count = op->table->column_count;
+    for (uint32_t i = 0; i < count && op->kind != SATCHEL_OP_DELETE; i++) {
+        const struct satchel_column_rules *rules = rules_of(op, i);
+        is_changed[i] =
+            !rules->in_key && (op->kind == SATCHEL_OP_INSERT
+                                   ? rules->default_varies ||
+                                         !satchel_value_equal(&op->after[i], &rules->default_value)
+                                   : !satchel_value_equal(&op->before[i], &op->after[i]));
+        is_written[i] = is_written[i] || is_changed[i];
+        for (uint32_t j = 0; is_changed[i] && rules->rule != SATCHEL_RULE_FOLLOWS && j < count; j++)
+            is_written[j] = is_written[j] || rules_of(op, j)->unit == rules->unit;
+    }
 }
 
-/* What the change set must say of the row. */
-static uint32_t expected_fields(const struct system_op *op, struct satchel_field *fields)
+uint32_t system_op_fields(struct system_world *world, const struct system_op *op,
+                          struct satchel_field *fields)
 {
-    bool writes[SYSTEM_COLUMNS_MAX] = {false};
+    bool is_changed[SYSTEM_COLUMNS_MAX] = {false}, is_written[SYSTEM_COLUMNS_MAX] = {false};
+    const struct satchel_value null = satchel_value_null();
     uint32_t count = 0;
-    for (uint32_t i = 0; i < op->table->column_count && op->kind != SATCHEL_OP_DELETE; i++) {
-        const struct satchel_column_rules *rules = rules_of(op, i);
-        if (rules->in_key)
-            continue;
-        if (op->kind == SATCHEL_OP_INSERT
-                ? rules->default_varies ||
-                      !satchel_value_equal(&op->after[i], &rules->default_value)
-                : !satchel_value_equal(&op->before[i], &op->after[i]))
-            for (uint32_t j = 0; j < op->table->column_count; j++)
-                writes[j] = writes[j] || rules_of(op, j)->unit == rules->unit;
-    }
+    find_written(op, is_changed, is_written);
     for (uint32_t i = 0; i < op->table->column_count; i++) {
-        const struct satchel_column_rules *rules = rules_of(op, i);
-        if (!writes[i])
+        bool is_write;
+        if (!is_written[i])
             continue;
-        fields[count].column = i;
-        fields[count].value = op->after[i];
-        if (rules->rule == SATCHEL_RULE_COUNTER) {
-            fields[count].value = satchel_value_integer(system_op_step(op, i));
-        }
+        fields[count] = (struct satchel_field){i, op->after[i]};
+        if (is_changed[i])
+            system_ok(world,
+                      satchel_operation_make(rules_of(op, i), op->kind,
+                                             op->before ? &op->before[i] : &null, &op->after[i],
+                                             &world->arena, &fields[count].value, &is_write),
+                      "make an operation", NULL);
         count++;
     }
     return count;
 }
 
-static bool part_agrees(const struct system_op *op, const struct satchel_part *part)
+static bool part_agrees(struct system_world *world, const struct system_op *op,
+                        const struct satchel_part *part)
 {
     struct satchel_field fields[SYSTEM_COLUMNS_MAX];
-    uint32_t count = expected_fields(op, fields);
+    uint32_t count = system_op_fields(world, op, fields);
     if (part->kind != op->kind || part->field_count != count)
         return false;
     for (uint32_t i = 0; i < count; i++)
@@ -176,10 +182,10 @@ static bool part_agrees(const struct system_op *op, const struct satchel_part *p
 
 bool system_op_writes(const struct system_op *op, uint32_t unit)
 {
-    struct satchel_field fields[SYSTEM_COLUMNS_MAX];
-    uint32_t count = expected_fields(op, fields);
-    for (uint32_t i = 0; i < count; i++)
-        if (rules_of(op, fields[i].column)->unit == unit)
+    bool is_changed[SYSTEM_COLUMNS_MAX] = {false}, is_written[SYSTEM_COLUMNS_MAX] = {false};
+    find_written(op, is_changed, is_written);
+    for (uint32_t i = 0; i < op->table->column_count; i++)
+        if (is_written[i] && rules_of(op, i)->unit == unit)
             return true;
     return false;
 }
@@ -338,7 +344,7 @@ static void check_parts(struct system_device *device, const struct system_change
                                    satchel_buffer_span(&world->scratch)))
                 op = &world->ops[world->op_count + i];
         system_check(
-            world, op && part_agrees(op, part),
+            world, op && part_agrees(world, op, part),
             "device %u, change set %llu, part %u (table %u, kind %d, %u fields) is not what "
             "the transaction did",
             device->index, (unsigned long long)change->number, p, part->table, (int)part->kind,

@@ -66,9 +66,57 @@ static void put_any(struct system_world *world, struct sql *sql)
     }
 }
 
+static const char *some(struct system_world *world, const char *const *few, unsigned count)
+{
+    return few[system_below(world, count)];
+}
+
+/* A value of a rule that does not take any; false: the rule does. */
+static bool put_ruled(struct system_world *world, struct sql *sql,
+                      const struct satchel_column *column)
+{
+    static const char *const states[] = {"'new'", "'sent'", "'won'", "'lost'"};
+    static const char *const sets[] = {"'[\"a\"]'", "'[ \"b\", \"a\", \"b\" ]'", "'[]'",
+                                       "'[\"a\",\"c\",7,{\"x\":[]}]'", "'[\"c\"]'"};
+    static const char *const maps[] = {"'{}'", "'{\"k\":1}'", "'{ \"l\":[1, 2], \"k\":0 }'",
+                                       "'{\"l\":null}'"};
+    static const char *const keys[] = {"'5551'", "' 5552'", "'ï¼ï¼ï¼ï¼'",
+                                       "'(55)51-00'"};
+    unsigned long long value = (unsigned long long)++world->next_value;
+    switch (column->rule) {
+    case SATCHEL_RULE_STATE: put(sql, "%s", some(world, states, 4)); return true;
+    case SATCHEL_RULE_KEY:
+        if (system_one_in(world, 2))
+            put(sql, "'%llu'", value);
+        else
+            put(sql, "%s", some(world, keys, 4));
+        return true;
+    case SATCHEL_RULE_SET:
+        if (system_one_in(world, 2))
+            put(sql, "'[%llu,\"a\"]'", value);
+        else
+            put(sql, "%s", some(world, sets, 5));
+        return true;
+    case SATCHEL_RULE_MAP:
+        if (system_one_in(world, 2))
+            put(sql, "'{\"%s\":%llu,\"m\":%llu}'", system_one_in(world, 2) ? "k" : "l", value,
+                value % 2);
+        else
+            put(sql, "%s", some(world, maps, 4));
+        return true;
+    case SATCHEL_RULE_TEXT3:
+        put(sql, "'%s\nv%llu\n%s\n'", system_one_in(world, 2) ? "one" : "two", value,
+            system_one_in(world, 2) ? "three" : "four");
+        return true;
+    default: return false;
+    }
+}
+
 static void put_value(struct system_world *world, struct sql *sql,
                       const struct satchel_column *column)
 {
+    if (!system_one_in(world, 20) && put_ruled(world, sql, column))
+        return;
     if (column->rule == SATCHEL_RULE_COUNTER) {
         put(sql, "%d", (int)system_below(world, 12) - 3);
     } else if (system_one_in(world, column->not_null ? 40 : 8)) {
@@ -205,10 +253,13 @@ static const struct satchel_table *some_table(struct system_world *world,
 {
     if (world->has_stock && system_one_in(world, 3))
         return satchel_schema_find(schema, "stock");
+    if (world->has_rules && !system_one_in(world, 3))
+        return satchel_schema_find(schema, system_one_in(world, 3) ? "firm" : "deal");
     for (;;) {
         const struct satchel_table *table =
             &schema->tables[system_one_in(world, 2) ? 0 : system_below(world, schema->table_count)];
-        if (!table->is_local && (world->has_stock || strcmp(table->name, "stock") != 0))
+        if (!table->is_local && (world->has_stock || strcmp(table->name, "stock") != 0) &&
+            strcmp(table->name, "stage") != 0)
             return table;
     }
 }

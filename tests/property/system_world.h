@@ -156,6 +156,7 @@ struct system_world {
     struct system_op *ops;
     size_t change_count, op_count, change_capacity, op_capacity;
     uint64_t next_value, next_peer;
+    bool has_rules; /* the tables whose rules combine, and whose rows are merged, are much in use */
     bool has_stock; /* the table whose rows may be quarantined is in use */
 };
 
@@ -236,9 +237,13 @@ const struct system_row *system_snapshot_find(const struct system_snapshot *snap
 /* Compares what a transaction did to the tables with what was captured, and keeps both. */
 void system_ledger_commit(struct system_device *device, sqlite3 *db,
                           const struct system_snapshot *before);
-/* The columns an op writes, groups whole; and the step of a counter. */
+/* What the change set says of the row by what the transaction did: how many fields. */
+uint32_t system_op_fields(struct system_world *world, const struct system_op *op,
+                          struct satchel_field *fields);
+/* Whether an op writes a unit. */
 bool system_op_writes(const struct system_op *op, uint32_t unit);
-int64_t system_op_step(const struct system_op *op, uint32_t column);
+/* Whether the naive reference knows every rule of the table. */
+bool system_has_reference(const struct satchel_table *table);
 /* How many ops the busiest row has. */
 size_t system_ledger_busiest(const struct system_world *world);
 void system_describe_value(struct satchel_buffer *out, const struct satchel_value *value);
