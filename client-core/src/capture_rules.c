@@ -13,8 +13,7 @@ static enum satchel_status refuse(struct satchel_capture *capture,
                              satchel_rule_name(table->columns[column].rule), words);
 }
 
-/* A machine without states says nothing yet: its rows are on the way. `old_value` NULL: an insert.
- */
+/* `old_value` NULL: an insert. */
 static enum satchel_status check_state(struct satchel_capture *capture,
                                        const struct satchel_table *table, uint32_t column,
                                        const struct satchel_value *old_value,
@@ -24,7 +23,7 @@ static enum satchel_status check_state(struct satchel_capture *capture,
     char text[SATCHEL_REFUSAL_BYTES];
     enum satchel_status status =
         satchel_capture_machine(capture, table->rules.columns[column].machine, &machine);
-    if (status != SATCHEL_OK || machine->state_count == 0)
+    if (status != SATCHEL_OK)
         return status;
     const char *words = satchel_state_refusal(machine, old_value, new_value, text);
     return words ? refuse(capture, table, column, words) : SATCHEL_OK;

@@ -128,7 +128,7 @@ const char *satchel_state_refusal(const struct satchel_machine *machine,
 {
     const struct satchel_value null = satchel_value_null();
     struct sentence sentence = {.text = text};
-    if (satchel_value_equal(old_value ? old_value : &null, new_value))
+    if (machine->state_count == 0 || satchel_value_equal(old_value ? old_value : &null, new_value))
         return NULL;
     const struct satchel_state *from = find(machine, old_value);
     const struct satchel_state *to = find(machine, new_value);

@@ -447,7 +447,8 @@ bool merge_conflict_is_same(const struct satchel_conflict *a, const struct satch
         satchel_order_compare(&a->winner, &b->winner) != 0)
         return false;
     for (uint32_t i = 0; i < a->column_count; i++)
-        if (!satchel_value_equal(&a->kept[i], &b->kept[i]))
+        if (!satchel_value_equal(&a->kept[i], &b->kept[i]) ||
+            !satchel_value_equal(&a->lost[i], &b->lost[i])) /* a map's keys are lost one by one */
             return false;
     return true;
 }

@@ -58,7 +58,8 @@ static const char insert_entry[] =
 
 /* Again open: another write may have won meanwhile. */
 static const char open_conflict[] = INSERT_CONFLICT
-    " theirs = excluded.theirs, winner_user = excluded.winner_user, winner_at = excluded.winner_at,"
+    " mine = excluded.mine, theirs = excluded.theirs, winner_user = excluded.winner_user,"
+    " winner_at = excluded.winner_at,"
     " winner_device = excluded.winner_device,"
     " winner_number = excluded.winner_number, resolved = NULL";
 

@@ -346,11 +346,13 @@ static void undo(struct system_device *device, sqlite3 *db)
     struct satchel_error error = {0};
     sqlite3_stmt *select = NULL;
     char id[200] = "";
-    int64_t count = system_integer(world, db, "SELECT count(*) FROM satchel_history");
+    int64_t count =
+        system_integer(world, db, "SELECT count(*) FROM satchel_history WHERE tbl<>'stage'");
     if (count == 0)
         return;
-    if (sqlite3_prepare_v2(db, "SELECT id FROM satchel_history LIMIT 1 OFFSET ?1", -1, &select,
-                           NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(db,
+                           "SELECT id FROM satchel_history WHERE tbl<>'stage' LIMIT 1 OFFSET ?1",
+                           -1, &select, NULL) != SQLITE_OK)
         system_fail(world, "history: %s", sqlite3_errmsg(db));
     sqlite3_bind_int64(select, 1, (sqlite3_int64)system_below(world, (unsigned)count));
     if (sqlite3_step(select) == SQLITE_ROW)

@@ -32,7 +32,8 @@ const char *satchel_value_refusal(const struct satchel_column_rules *column,
 /* Why a row may not go from state `old_value` to `new_value` (an insert: `old_value` NULL), as a
  * sentence without the column's name, written into `text`; or NULL if it may. A step to a higher or
  * equal rank is always allowed; backwards only to a state in the old one's back_to. An old state
- * that the machine does not know may be left for any. */
+ * that the machine does not know may be left for any. A machine without states, whose rows are on
+ * the way perhaps, allows everything. */
 #define SATCHEL_REFUSAL_BYTES 200
 const char *satchel_state_refusal(const struct satchel_machine *machine,
                                   const struct satchel_value *old_value,
