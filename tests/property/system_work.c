@@ -115,7 +115,9 @@ static bool put_ruled(struct system_world *world, struct sql *sql,
 static void put_value(struct system_world *world, struct sql *sql,
                       const struct satchel_column *column)
 {
-    if (!system_one_in(world, 20) && put_ruled(world, sql, column))
+    /* What a machine refuses depends on when its states have come. */
+    bool is_state = column->rule == SATCHEL_RULE_STATE;
+    if ((is_state || !system_one_in(world, 20)) && put_ruled(world, sql, column))
         return;
     if (column->rule == SATCHEL_RULE_COUNTER) {
         put(sql, "%d", (int)system_below(world, 12) - 3);
