@@ -110,6 +110,27 @@ class Rules(harness.SatchelTest):
         self.assertEqual(len(self.sql(self.ana, "SELECT id FROM account")), 3)
         self.assert_all_equal(self.ana, self.ben)
 
+    def test_a_corrected_key_is_free_for_another_row(self):
+        self.make_twins()
+        self.sql(self.ana, "UPDATE account SET phone='0755-999999' WHERE id='a'")
+        self.sync_all(self.ana, self.ben)
+        self.sql(self.ben, "INSERT INTO account(id, name, phone) VALUES('e', 'Else', '0755-123456')")
+        self.sync_all(self.ben, self.ana)
+        for replica in (self.ana, self.ben):
+            self.assertEqual(self.sql(replica, "SELECT id, phone FROM account ORDER BY id"),
+                             [{"id": "a", "phone": "0755-999999"},
+                              {"id": "e", "phone": "0755-123456"}])
+        self.sql(self.ana, "DELETE FROM quote; DELETE FROM account WHERE id='a'")
+        self.sync_all(self.ana, self.ben)
+        self.sql(self.ben, "INSERT INTO account(id, phone) VALUES('f', '0755-999999')")
+        self.sync_all(self.ben, self.ana)
+        for replica in (self.ana, self.ben):
+            self.assertEqual(self.sql(replica, "SELECT id FROM account ORDER BY id"),
+                             [{"id": "e"}, {"id": "f"}])
+        self.assertEqual([c["rule"] for c in self.server_conflicts() if c["state"] == "open"], [])
+        self.assert_all_equal(self.ana, self.ben)
+        self.assertEqual(self.sync(self.ana)["pulled_entries"], 0)
+
     def test_lines_of_a_sent_quote_keep_what_was_sent(self):
         self.sql(self.ana, "INSERT INTO quote(id) VALUES('q');"
                            "INSERT INTO line VALUES('l', 'q', 100), ('m', 'q', 5)")
