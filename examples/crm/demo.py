@@ -11,6 +11,7 @@ an ordinary SQLite database.
 import argparse
 import json
 import pathlib
+import re
 import shutil
 import socket
 import sqlite3
@@ -169,7 +170,7 @@ class Demo:
                 reps.append(user)
         open_by_account = {}
         for opportunity in rows["opportunity"]:
-            if opportunity["account_id"] and opportunity["stage"] in ("engaging", "prospecting"):
+            if opportunity["account_id"] and opportunity["stage"] in ("qualification", "prospecting"):
                 open_by_account.setdefault(opportunity["account_id"], []).append(opportunity)
         accounts = sorted((a for a in rows["account"] if len(open_by_account.get(a["id"], [])) > 1),
                           key=lambda a: a["name"])
@@ -212,20 +213,47 @@ class Demo:
 
         def contacted(db, rep, kind, at, subject):
             db.execute("BEGIN")
-            db.execute("INSERT INTO activity(id,account_id,opportunity_id,kind,occurred_at,"
-                       "duration_min,subject,user_id) VALUES(?,?,?,?,?,?,?,?)",
+            db.execute("INSERT INTO activity(id,account_id,parent_type,parent_id,kind,occurred_at,"
+                       "duration_min,subject,user_id) VALUES(?,?,'opportunity',?,?,?,?,?,?)",
                        (uuid(db), account["id"], opportunity["id"], kind, hour(at), 45, subject,
                         rep["id"]))
-            db.execute("UPDATE account SET contact_count = contact_count + 1, last_contact_at = "
-                       "max(coalesce(last_contact_at, 0), ?) WHERE id = ?", (hour(at), account["id"]))
+            db.execute("UPDATE account SET last_contact_at = max(coalesce(last_contact_at, 0), ?) "
+                       "WHERE id = ?", (hour(at), account["id"]))
             db.execute("COMMIT")
+
+        def moved(db, rep, stage, at):
+            db.execute("BEGIN")
+            db.execute("INSERT INTO stage_history(id,parent_type,parent_id,account_id,from_stage,"
+                       "to_stage,occurred_at,user_id) VALUES(?,'opportunity',?,?,?,?,?,?)",
+                       (uuid(db), opportunity["id"], account["id"], opportunity["stage"], stage,
+                        hour(at), rep["id"]))
+            db.execute("UPDATE opportunity SET stage=?, probability=(SELECT probability FROM "
+                       "pipeline_stage WHERE machine='opportunity' AND code=?) WHERE id=?",
+                       (stage, stage, opportunity["id"]))
+            db.execute("COMMIT")
+
+        def registered(db, rep, name, **values):
+            key = uuid(db)
+            values.update(id=key, name=name, tax_no="NO 914 778 271", type="customer",
+                          owner_id=rep["id"], org_unit_id=rep["org_unit_id"])
+            db.execute("BEGIN")
+            db.execute(f"INSERT INTO account({','.join(values)}) "
+                       f"VALUES({','.join('?' * len(values))})", list(values.values()))
+            db.execute("INSERT INTO contact(id,account_id,name,created_at) VALUES(?,?,?,?)",
+                       (uuid(db), key, f"{rep['name']}'s friend there", hour(12)))
+            db.execute("COMMIT")
+            return key
 
         def change(db, table, key, **values):
             assignments = ",".join(f"{column}=?" for column in values)
             db.execute(f"UPDATE {table} SET {assignments} WHERE id=?", (*values.values(), key))
 
-        # The buyer whom one rep deletes while another one edits: made before the day, known to all.
+        # The buyer whom one rep deletes while another one edits, and the fair: made before the day,
+        # known to all.
         hq_db = self.open(hq)
+        fair = workspace_data.row_id("campaign", "Autumn fair")
+        hq_db.execute("INSERT INTO campaign(id,name,kind,created_at) VALUES(?,?,?,?)",
+                      (fair, "Autumn fair", "exhibition", workspace_data.BASE_MS))
         buyer = workspace_data.row_id("contact", account["name"], "Vera Holm")
         hq_db.execute("INSERT INTO contact(id,account_id,name,title,created_at) VALUES(?,?,?,?,?)",
                       (buyer, account["id"], "Vera Holm", "Buyer", workspace_data.BASE_MS))
@@ -238,12 +266,17 @@ class Demo:
         contacted(a, reps[0], "visit", 9, "Walked through the plant")
         change(a, "account", account["id"], phone="+49 40 2000")
         change(a, "opportunity", opportunity["id"], next_step="Send the offer")
-        say(f"  {names[0]:20} visit; new phone; next step “Send the offer”")
+        moved(a, reps[0], "negotiation", 9.5)
+        twin = registered(a, reps[0], "Fjord Optics", phone="+47 55 10 10 10")
+        say(f"  {names[0]:20} visit; new phone; next step “Send the offer”; the deal is in negotiation; "
+            "a new customer, Fjord Optics")
 
         contacted(b, reps[1], "call", 10, "Asked for a second plant")
-        change(b, "account", account["id"], industry="precision machinery", tier="A")
+        change(b, "account", account["id"], industry="precision machinery", employees=640)
         change(b, "account", account["id"], street="First road 1", postcode="10001", city="Oslo")
         change(b, "opportunity", opportunity["id"], next_step="Wait for the budget")
+        moved(b, reps[1], "proposal", 10.5)
+        b.execute("UPDATE campaign SET reached_count = reached_count + 120 WHERE id=?", (fair,))
         b.execute("BEGIN")
         for number in range(300):
             b.execute("INSERT INTO contact(id,account_id,name,title,email,created_at) "
@@ -251,14 +284,21 @@ class Demo:
                       (uuid(b), account["id"], f"Visitor {number}", "Met at the fair",
                        f"visitor.{number}.{uuid(b)[-8:]}@fair.example", hour(11)))
         b.execute("COMMIT")
-        say(f"  {names[1]:20} call; industry and tier; an address in Oslo; next step “Wait for the "
-            "budget”; 300 contacts from a fair")
+        say(f"  {names[1]:20} call; industry and employees; an address in Oslo; next step “Wait for "
+            "the budget”; the deal is a proposal; 300 contacts from a fair, 120 visitors tallied")
 
         contacted(c, reps[2], "visit", 14, "Complaint settled on site")
         contacted(c, reps[2], "call", 16, "Confirmed by phone")
         change(c, "account", account["id"], street="Second road 2", postcode="20002", city="Bergen")
         change(c, "contact", buyer, mobile="+47 900 00 000")
-        say(f"  {names[2]:20} visit and call; an address in Bergen; a mobile for Vera Holm")
+        other = registered(c, reps[2], "Fjord Optics AS", website="fjord.example")
+        c.execute("UPDATE campaign SET reached_count = reached_count + 80 WHERE id=?", (fair,))
+        quote = uuid(c)
+        c.execute("INSERT INTO quote(id,account_id,opportunity_id,owner_id,created_at) "
+                  "VALUES(?,?,?,?,?)", (quote, account["id"], opportunity["id"], reps[2]["id"],
+                                        hour(15)))
+        say(f"  {names[2]:20} visit and call; an address in Bergen; a mobile for Vera Holm; a new "
+            "customer, Fjord Optics AS; a quote; 80 visitors tallied")
         a.execute("DELETE FROM contact WHERE id=?", (buyer,))
         say(f"  {names[0]:20} deletes the contact Vera Holm")
         for db in (a, b, c):
@@ -284,22 +324,33 @@ class Demo:
         if moved:
             raise Failure("a second sync moved something")
 
-        self.tell(hq, account, opportunity, buyer, names)
+        self.tell(hq, account, opportunity, dict(buyer=buyer, fair=fair, twin=twin, other=other,
+                                                 quote=quote), names)
         self.compare(everyone)
         self.stop_server()
 
-    def tell(self, hq, account, opportunity, buyer, names):
+    def tell(self, hq, account, opportunity, keys, names):
         db = self.open(hq)
         one = lambda sql, *args: db.execute(sql, args).fetchone()
         row = one("SELECT * FROM account WHERE id=?", account["id"])
         deal = one("SELECT * FROM opportunity WHERE id=?", opportunity["id"])
-        vera = one("SELECT * FROM contact WHERE id=?", buyer)
+        vera = one("SELECT * FROM contact WHERE id=?", keys["buyer"])
+        tally = one("SELECT reached_count FROM campaign WHERE id=?", keys["fair"])[0]
+        number = one("SELECT number FROM quote WHERE id=?", keys["quote"])[0]
+        fjord = one("SELECT a.*, (SELECT count(*) FROM contact WHERE account_id=a.id) AS contacts "
+                    "FROM account a WHERE id=?", keys["twin"])
 
         title("What merged")
-        say(f"  phone {row['phone']} ({names[0]}), industry {row['industry']} and tier {row['tier']} "
-            f"({names[1]}): different fields of one row, all kept")
-        say(f"  {row['contact_count']} contacts counted, {len(self.activities(db, account))} visits and "
+        say(f"  phone {row['phone']} ({names[0]}), industry {row['industry']} and {row['employees']} "
+            f"employees ({names[1]}): different fields of one row, all kept")
+        say(f"  {tally} visitors counted at the fair, {len(self.activities(db, account))} visits and "
             "calls in the file: tallies add up, facts are all there")
+        say(f"  the deal is in {deal['stage']}, {deal['probability']} %: of two moves the one further "
+            "on, with the probability that belongs to it")
+        say(f"  one customer {fjord['name']}, {fjord['phone']}, {fjord['website']}, "
+            f"{fjord['contacts']} contacts: one tax number is one customer, and nothing points at the "
+            "other row")
+        say(f"  the quote is {number}: the server numbers, without gaps")
         say(f"  address {row['street']}, {row['postcode']} {row['city']}: one of the two, never mixed")
         say(f"  Vera Holm is {'alive with mobile ' + vera['mobile'] if vera else 'gone'}: "
             "an edit that did not know of a delete wins")
@@ -315,7 +366,8 @@ class Demo:
 
         title(f"The timeline of {account['name']}")
         for entry in db.execute("SELECT strftime('%Y-%m-%d %H:%M', occurred_at/1000, 'unixepoch') AS at,"
-                                " kind, who, text FROM v_account_timeline WHERE account_id=? "
+                                " kind, u.name AS who, text FROM v_account_timeline LEFT JOIN user u"
+                                " ON u.id = user_id WHERE account_id=? "
                                 "ORDER BY occurred_at DESC LIMIT 8", (account["id"],)):
             say(f"  {entry['at']}  {entry['kind']:10} {entry['who'] or '':20} {entry['text']}")
         say("  and every write to it, from its history:")
@@ -326,16 +378,24 @@ class Demo:
 
         wanted = {
             "phone": row["phone"] == "+49 40 2000",
-            "industry and tier": (row["industry"], row["tier"]) == ("precision machinery", "A"),
+            "industry and employees": (row["industry"], row["employees"])
+            == ("precision machinery", 640),
             "address": (row["street"], row["postcode"], row["city"])
             == ("Second road 2", "20002", "Bergen"),
-            "contact count": row["contact_count"] == 4,
+            "tally": tally == 200,
+            "stage": (deal["stage"], deal["probability"]) == ("negotiation", 80),
+            "one customer": (fjord["name"], fjord["phone"], fjord["website"], fjord["contacts"])
+            == ("Fjord Optics AS", "+47 55 10 10 10", "fjord.example", 2)
+            and one("SELECT count(*) FROM account WHERE id=?", keys["other"])[0] == 0,
+            "number of the quote": re.fullmatch(r"Q-HQ-\d{4}-000001", number or "") is not None,
             "activities of the day": len(self.activities(db, account)) == 4,
             "next step": deal["next_step"] == "Wait for the budget",
             "Vera Holm": vera is not None and vera["mobile"] == "+47 900 00 000",
             "fair contacts": one("SELECT count(*) FROM contact WHERE title='Met at the fair'")[0] == 300,
             "conflicts": [(c["tbl"], c["field"]) for c in conflicts]
-            == [("account", "address"), ("contact", ""), ("opportunity", "next_step")],
+            == [("account", "address"), ("account", "name"), ("account", "owner_id"),
+                ("account", "tax_no"), ("contact", ""), ("opportunity", "next_step"),
+                ("opportunity", "stage")],
         }
         db.close()
         wrong = [name for name, holds in wanted.items() if not holds]

@@ -26,7 +26,7 @@ def offices_and_people(teams):
     offices, users, manager_ids = [], [], {}
     for office in sorted({office for _, _, office in teams}):
         offices.append(dict(id=row_id("office", office), parent_id="head-office", kind="branch",
-                            name=office, created_at=BASE_MS))
+                            code=office, name=office, created_at=BASE_MS))
     for _, manager, office in teams:
         if manager not in manager_ids:
             manager_ids[manager] = row_id("user", manager)
@@ -44,8 +44,8 @@ def offices_and_people(teams):
 
 PRODUCT_SPELLINGS = {"GTXPro": "GTX Pro"}
 WORD_SPELLINGS = {"technolgy": "technology", "Philipines": "Philippines"}
-STAGES = {"Won": ("won", 100), "Lost": ("lost", 0), "Engaging": ("engaging", 50),
-          "Prospecting": ("prospecting", 10)}
+STAGES = {"Won": ("closed_won", 100), "Lost": ("closed_lost", 0),
+          "Engaging": ("qualification", 20), "Prospecting": ("prospecting", 10)}
 
 
 def read_csv(folder, name):
@@ -66,7 +66,8 @@ def from_csv(folder):
     office_of = {agent: row_id("office", office) for agent, _, office in teams}
     sales = read_csv(folder, "sales_pipeline.csv")
 
-    products = [dict(id=row_id("product", product_name(r["product"])), name=product_name(r["product"]),
+    products = [dict(id=row_id("product", product_name(r["product"])), code=product_name(r["product"]),
+                     name=product_name(r["product"]), currency="USD",
                      series=r["series"], price_minor=minor(r["sales_price"]), created_at=BASE_MS)
                 for r in read_csv(folder, "products.csv")]
 
@@ -97,8 +98,9 @@ def from_csv(folder):
             account_id=row_id("account", r["account"]) if r["account"] else None,
             product_id=row_id("product", product), name=f"{product} for {r['account'] or 'nobody yet'}",
             stage=stage, probability=probability, closed_on=r["close_date"] or None,
-            amount_minor=minor(r["close_value"]), currency="USD", engaged_on=r["engage_date"] or None,
-            owner_id=row_id("user", r["sales_agent"]), created_at=BASE_MS))
+            amount_minor=minor(r["close_value"]), currency="USD", opened_on=r["engage_date"] or None,
+            owner_id=row_id("user", r["sales_agent"]), org_unit_id=office_of[r["sales_agent"]],
+            created_at=BASE_MS))
     return dict(org_unit=offices, user=users, product=products, account=accounts,
                 opportunity=opportunities, contact=[], activity=[])
 
@@ -124,7 +126,7 @@ def generated(seed=20251009):
         teams += [(people.pop(), manager, office) for _ in range(4)]
     offices, users = offices_and_people(teams)
     reps = [u for u in users if u["role"] == "rep"]
-    products = [dict(id=row_id("product", name), name=name, series=name.split()[0],
+    products = [dict(id=row_id("product", name), code=name, name=name, currency="EUR", series=name.split()[0],
                      price_minor=price, created_at=BASE_MS)
                 for name, price in [("Pump S", 55000), ("Pump M", 109600), ("Pump L", 482100),
                                     ("Valve V2", 5500), ("Valve V8", 339300), ("Line 500", 2676800)]]
@@ -157,10 +159,10 @@ def generated(seed=20251009):
                 id=row_id("opportunity", name, str(number)), account_id=account["id"],
                 product_id=product["id"], name=f"{product['name']} for {name}", stage=stage,
                 probability=probability,
-                closed_on=str(day) if stage in ("won", "lost") else None,
+                closed_on=str(day) if stage.startswith("closed") else None,
                 amount_minor=product["price_minor"] * rng.randint(1, 20), currency="EUR",
-                engaged_on=str(day - datetime.timedelta(days=rng.randint(5, 60))),
-                owner_id=rep["id"], created_at=BASE_MS))
+                opened_on=str(day - datetime.timedelta(days=rng.randint(5, 60))),
+                owner_id=rep["id"], org_unit_id=rep["org_unit_id"], created_at=BASE_MS))
         for number in range(rng.randint(0, 4)):
             activities.append(dict(
                 id=row_id("activity", name, str(number)), account_id=account["id"],
