@@ -248,8 +248,7 @@ static enum satchel_status tell_loss(struct satchel_history_judge *judge,
     case LOST_TO_FREEZE:
         *out = verdict(SATCHEL_OUTCOME_FROZEN, NULL);
         status = satchel_buffer_format(
-            &judge->reason, "the row was frozen, which the author did not know: %s at %s", who,
-            when);
+            &judge->reason, "came too late for the write that froze the row: %s at %s", who, when);
         break;
     case MERGED_AWAY:
         *out = verdict(SATCHEL_OUTCOME_MERGED, NULL);

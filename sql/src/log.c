@@ -4,6 +4,7 @@
 #include <satchel/alias.h>
 #include <satchel/log.h>
 
+#include "history_words.h"
 #include "log_internal.h"
 #include "migration_table.h"
 #include "row_name.h"
@@ -73,6 +74,7 @@ struct satchel_log {
     sqlite3_stmt *insert_entry, *open_conflict, *close_conflict, *find_conflict;
     struct satchel_buffer key, loser_key, lost, kept; /* texts of the conflict being written */
     struct satchel_buffer note;
+    struct satchel_arena words;
 };
 
 /* A key or a group's values: at most a row's. */
@@ -104,6 +106,7 @@ enum satchel_status satchel_log_new(struct satchel_log **out, struct sqlite3 *db
     satchel_buffer_init(&log->key, TEXT_BYTES_MAX, NULL);
     satchel_buffer_init(&log->loser_key, TEXT_BYTES_MAX, NULL);
     satchel_buffer_init(&log->note, TEXT_BYTES_MAX, NULL);
+    satchel_arena_init(&log->words, TEXT_BYTES_MAX, NULL);
     satchel_buffer_init(&log->lost, TEXT_BYTES_MAX, NULL);
     satchel_buffer_init(&log->kept, TEXT_BYTES_MAX, NULL);
     int code = prepare(db, insert_entry, &log->insert_entry);
@@ -132,6 +135,7 @@ void satchel_log_free(struct satchel_log *log)
     satchel_buffer_deinit(&log->key);
     satchel_buffer_deinit(&log->loser_key);
     satchel_buffer_deinit(&log->note);
+    satchel_arena_deinit(&log->words);
     satchel_buffer_deinit(&log->lost);
     satchel_buffer_deinit(&log->kept);
     satchel_free(NULL, log);
@@ -278,6 +282,16 @@ static uint32_t leader_index(const struct satchel_conflict_note *note)
     return 0;
 }
 
+/* What a write to a map lost are keys of its operation. */
+static enum satchel_status lost_keys(struct satchel_log *log, const struct satchel_table *table,
+                                     uint32_t unit, struct satchel_value *lost)
+{
+    const struct satchel_value operation = *lost;
+    satchel_arena_reset(&log->words);
+    return satchel_history_words(&table->rules.columns[unit], SATCHEL_OP_UPDATE, &operation,
+                                 &log->words, lost);
+}
+
 /* Both values of the unit as people see them: of a leader its own, unless the writes differ only in
  * what follows it; then, and of a group, all of them as a JSON object. */
 static enum satchel_status unit_values(struct satchel_log *log, const struct satchel_table *table,
@@ -290,6 +304,8 @@ static enum satchel_status unit_values(struct satchel_log *log, const struct sat
     uint32_t leader = leader_index(note);
     *lost = note->lost[leader].value;
     *kept = note->kept[leader].value;
+    if (table->columns[note->unit].rule == SATCHEL_RULE_MAP)
+        return lost_keys(log, table, note->unit, lost);
     bool is_object = table->columns[note->unit].rule == SATCHEL_RULE_GROUP ||
                      (note->column_count > 1 && satchel_value_equal(lost, kept));
     if (!is_object)

@@ -520,7 +520,7 @@ static void test_history__a_loss_is_told_by_its_rule_and_a_follower_goes_with_it
         "stage|superseded|u2|the state further on wins, of one rank the later write" BY_U2 "\n"
         "chance|superseded|u2|the state further on wins, of one rank the later write" BY_U2 "\n"
         "custom|merged|u2|of a key that both wrote the later write wins" BY_U2 "\n"
-        "price|frozen|u2|the row was frozen, which the author did not know" BY_U2 "\n"
+        "price|frozen|u2|came too late for the write that froze the row" BY_U2 "\n"
         "owner|superseded|u2|the highest role keeps it, of one role the earlier claim" BY_U2);
     close_fixture(&fixture);
 }

@@ -163,7 +163,24 @@ static void test_log__a_group_is_one_object_and_a_delete_has_no_values(void **st
     close_fixture(&fixture);
 }
 
-/* The schema is none of @state and @follows, which sql_schema refuses: numbers are what counts. */
+static void test_log__of_a_map_the_keys_that_were_lost_are_shown(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    open_fixture(&fixture);
+    struct satchel_schema *maps = sql_schema("-- @table scope=all delete=edit_wins\n"
+                                             "CREATE TABLE deal(id TEXT PRIMARY KEY,\n"
+                                             "  custom TEXT DEFAULT '{}'); -- @map\n");
+    fixture.lost[0] = (struct satchel_field){1, text_value("[{\"p\":1},[\"q\"]]")};
+    fixture.kept[0] = (struct satchel_field){1, text_value("{\"p\":2,\"q\":0}")};
+    struct satchel_conflict_note note = note_on(&fixture, 1, 1);
+    assert_ok(satchel_log_conflict(fixture.log, maps, &note, &fixture.error));
+    assert_string_equal(sql_rows(fixture.db, "SELECT rule, mine, kept FROM satchel_conflicts"),
+                        "map|{\"p\":1,\"q\":null}|{\"p\":2,\"q\":0}");
+    satchel_schema_free(maps);
+    close_fixture(&fixture);
+}
+
 static void test_log__a_leader_has_its_own_value_unless_only_followers_differ(void **state)
 {
     (void)state;
@@ -289,6 +306,7 @@ int main(void)
         cmocka_unit_test(test_log__entries_are_kept_as_they_came),
         cmocka_unit_test(test_log__a_conflict_opens_changes_closes_and_opens_again),
         cmocka_unit_test(test_log__a_group_is_one_object_and_a_delete_has_no_values),
+        cmocka_unit_test(test_log__of_a_map_the_keys_that_were_lost_are_shown),
         cmocka_unit_test(test_log__a_leader_has_its_own_value_unless_only_followers_differ),
         cmocka_unit_test(test_log__a_frozen_field_and_a_duplicate_have_rules_of_their_own),
         cmocka_unit_test(test_log__a_conflict_is_found_again_in_full),
