@@ -1,4 +1,6 @@
 """A packed history answers like one that is not, on the server and on a replica."""
+import threading
+import time
 import unittest
 
 import harness
@@ -37,6 +39,32 @@ class Pack(harness.SatchelTest):
             self.assertEqual(self.server_sql(query), answer)
         self.assertEqual(self.server_sql(f"{HISTORY} WHERE id='{one}'"),
                          [row for row in before[HISTORY] if row["id"] == one])
+
+    def test_a_server_that_is_killed_while_it_packs_has_packed_a_part_or_nothing(self):
+        with harness.open_replica(self.ben) as db:
+            db.execute("PRAGMA synchronous=OFF")
+            for i in range(3000):
+                db.execute(f"UPDATE note SET body='c{i}' WHERE id='n{i % 6}'")
+        self.sync(self.ben)
+        query = "SELECT id, old, new, outcome FROM satchel_history WHERE tbl='note' AND key='n3'"
+        before = self.server_sql(query)
+        for delay in (0.005, 0.02, 0.04, 0.08):
+            packing = threading.Thread(target=self.run_command, args=(
+                "workspace", "pack", "w", "--server", self.server.url,
+                "--token-file", self.folder / "server" / "admin.token"))
+            packing.start()
+            time.sleep(delay)
+            self.server.kill()
+            packing.join()
+            self.server.start()
+            counts = self.server_sql(COUNTS)[0]
+            self.assertEqual(counts["entries"] + counts["packed"], 3121)
+            self.assertEqual(self.server_sql(query), before)
+        self.pack()
+        self.assertGreaterEqual(self.server_sql(COUNTS)[0]["packed"], 3 * 1024)
+        self.assertEqual(self.server_sql(query), before)
+        self.sync_all(self.ana, self.ben)
+        self.assert_all_equal(self.ana, self.ben)
 
     def test_devices_get_a_packed_log_and_merges_look_back_into_it(self):
         self.sql(self.ben, "DELETE FROM note WHERE id='n3'")
