@@ -354,17 +354,29 @@ static enum satchel_status gather_unit(const struct gathering *gathering,
     return status == SATCHEL_OK ? gather_frozen(&contest, unit) : status;
 }
 
+/* A change set that deletes a merged row deletes each row it is made of: one conflict. They follow
+ * each other. */
+static bool is_same_delete(const struct merge_write *a, const struct merge_write *b)
+{
+    return a->order.number == b->order.number &&
+           satchel_id_equal(&a->order.device, &b->order.device);
+}
+
 static void gather_deletes(const struct gathering *gathering)
 {
     const struct satchel_version *version = gathering->row->version;
-    for (uint32_t i = 0; version->survivor && i < version->delete_count; i++)
+    for (uint32_t i = 0; version->survivor && i < version->delete_count; i++) {
+        const struct merge_write *delete = version->deletes[i];
+        if (i > 0 && is_same_delete(version->deletes[i - 1], delete))
+            continue;
         gathering->list->items[gathering->list->count++] =
             (struct satchel_conflict){.kind = SATCHEL_CONFLICT_DELETE,
                                       .unit = SATCHEL_COLUMN_ROW,
-                                      .member = version->deletes[i]->member,
+                                      .member = delete->member,
                                       .severity = SATCHEL_SEVERITY_REVIEW,
-                                      .loser = version->deletes[i]->order,
+                                      .loser = delete->order,
                                       .winner = version->survivor->order};
+    }
 }
 
 static bool is_before(const struct satchel_conflict *a, const struct satchel_conflict *b)

@@ -310,11 +310,17 @@ static void compute_cluster(const struct model *m, unsigned first, struct cluste
     for (unsigned a = 0; a < m->count; a++)
         if (has(kept, a) && (keeper < 0 || order(m, a, (unsigned)keeper) > 0))
             keeper = (int)a;
+    for (unsigned d = 0; d < m->count; d++)
+        for (unsigned a = 0; a < m->count; a++)
+            if (has(k.members, a) && saw_delete(&k, a, d))
+                deletes &= ~(1u << d);
     for (unsigned d = 0; d < m->count; d++) {
-        bool is_open = has(deletes, d);
-        for (unsigned a = 0; is_open && a < m->count; a++)
-            is_open = !(has(k.members, a) && saw_delete(&k, a, d));
-        if (is_open)
+        bool is_said = !has(deletes, d);
+        /* One change set deletes every row that the merged one is made of: its first says it. */
+        for (unsigned e = 0; !is_said && e < m->count; e++)
+            is_said = has(deletes, e) && m->ops[e].device == m->ops[d].device &&
+                      m->ops[e].number == m->ops[d].number && m->ops[e].part < m->ops[d].part;
+        if (!is_said)
             add_conflict(row, SATCHEL_CONFLICT_DELETE, SATCHEL_COLUMN_ROW, d, (unsigned)keeper);
     }
 }
