@@ -281,17 +281,23 @@ static enum satchel_status rebuild(struct gathering *all, uint32_t member,
     const struct satchel_freeze *freeze = merge_freeze_of(row);
     struct satchel_merge_result result = {0};
     bool was_alias = all->was[member] != member;
-    enum satchel_status status = merge_context_set(row, all->insert);
+    /* First, so that who points at it points at itself again, it too. */
+    enum satchel_status status =
+        was_alias ? merge_alias_set(run, row->stored.name, satchel_span_of(NULL, 0)) : SATCHEL_OK;
+    if (status == SATCHEL_OK)
+        status = merge_context_set(row, all->insert);
     if (status == SATCHEL_OK)
         status = satchel_clusters_rebuild(all->after, member, &row->row, last, &run->arena, &result,
                                           all->error);
+    if (status == SATCHEL_REFUSED && was_alias &&
+        merge_alias_set(run, row->stored.name, all->rows[all->was[member]]->stored.name) !=
+            SATCHEL_OK)
+        return SATCHEL_NOMEM;
     if (status != SATCHEL_OK)
         return status;
     if (all->has_write && !all->has_begun)
         merge_note_unlike(all->notes, all->part);
     all->has_begun = true;
-    if (status == SATCHEL_OK && was_alias)
-        status = merge_alias_set(run, row->stored.name, satchel_span_of(NULL, 0));
     if (status == SATCHEL_OK)
         status = note_row(all, member, &result);
     row->has_conflicts = false;
