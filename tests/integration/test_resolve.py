@@ -26,6 +26,15 @@ CREATE TABLE deal (
   notes  TEXT,    -- @text3
   hits   INTEGER DEFAULT 0 -- @counter
 );
+-- @table scope=all delete=restrict
+CREATE TABLE firm (
+  id    TEXT PRIMARY KEY,
+  phone TEXT, -- @key
+  name  TEXT,
+  long  TEXT  -- @text3
+);
+-- @table scope=all delete=edit_wins
+CREATE TABLE visit (id TEXT PRIMARY KEY, firm TEXT REFERENCES firm(id), note TEXT);
 """
 
 
@@ -123,6 +132,82 @@ class Resolving(harness.SatchelTest):
                 self.assertEqual(len(self.sql(self.ana, "SELECT * FROM deal")), rows)
                 self.sql(self.ana, "DELETE FROM deal")
                 self.sync_all(self.ana, self.ben)
+
+    def test_what_was_too_long_for_the_conflict(self):
+        self.sql(self.ana, "INSERT INTO firm(id, long) VALUES('f', 'x')")
+        self.sync_all(self.ana, self.ben, rounds=1)
+        self.sql(self.ana, "UPDATE firm SET long = printf('%.100000c', 'a')")
+        self.sql(self.ben, "UPDATE firm SET long = printf('%.100000c', 'b')")
+        self.sync_all(self.ana, self.ben)
+        self.assertIsNone(self.the_conflict(self.ana)["mine"])
+        self.resolve(self.ana, "loser")
+        self.assertEqual(self.sql(self.ben, "SELECT substr(long, 1, 1) AS c, length(long) AS n FROM firm"),
+                         [{"c": "a", "n": 100000}])
+
+    # ---- rows with one key ----
+
+    def duplicate(self):
+        """One customer registered on two devices, each with a visit; who has the survivor, and the other."""
+        for replica, firm, phone in ((self.ana, "fa", "028-5551000"), (self.ben, "fb", "0285551000")):
+            self.sql(replica, f"INSERT INTO firm(id, phone, name) VALUES('{firm}', '{phone}', '{firm}')")
+            self.sql(replica, f"INSERT INTO visit VALUES('v{firm}', '{firm}', 'by {firm}')")
+        self.sync_all(self.ana, self.ben)
+        self.assertEqual(self.sql(self.ben, "SELECT id FROM firm"), [{"id": "fa"}])
+        self.assertEqual(self.sql(self.ben, "SELECT id, firm FROM visit ORDER BY id"),
+                         [{"id": "vfa", "firm": "fa"}, {"id": "vfb", "firm": "fa"}])
+        self.assert_all_equal(self.ana, self.ben)
+
+    def duplicate_conflict(self, replica):
+        rows = self.sql(replica, "SELECT id FROM satchel_conflicts WHERE resolved IS NULL AND "
+                                 "rule = 'duplicate_key'")
+        self.assertEqual(len(rows), 1)
+        return rows[0]["id"]
+
+    def test_two_rows_with_one_key_stay_one(self):
+        self.duplicate()
+        self.satchel("resolve", self.ben, self.duplicate_conflict(self.ben), "--take", "winner")
+        self.sync_all(self.ben, self.ana)
+        self.assertEqual(self.sql(self.ana, "SELECT count(*) AS n FROM satchel_conflicts WHERE "
+                                            "resolved IS NULL AND rule = 'duplicate_key'"), [{"n": 0}])
+        self.assertEqual(self.sql(self.ana, "SELECT id FROM firm"), [{"id": "fa"}])
+        self.assert_all_equal(self.ana, self.ben)
+
+    def check_apart(self):
+        self.sync_all(self.ben, self.ana)
+        for replica in (self.ana, self.ben):
+            self.assertEqual(self.sql(replica, "SELECT id, name FROM firm ORDER BY id"),
+                             [{"id": "fa", "name": "fa"}, {"id": "fb", "name": "fb"}])
+            self.assertEqual(self.sql(replica, "SELECT id, firm FROM visit ORDER BY id"),
+                             [{"id": "vfa", "firm": "fa"}, {"id": "vfb", "firm": "fb"}])
+        self.assert_all_equal(self.ana, self.ben)
+
+    def test_two_rows_with_one_key_are_set_apart(self):
+        self.duplicate()
+        self.assertIn("settled by winner", self.refused(
+            "resolve", self.ben, self.duplicate_conflict(self.ben), "--take", "other"))
+        self.satchel("resolve", self.ben, self.duplicate_conflict(self.ben), "--take", "loser")
+        self.check_apart()
+
+    def test_undo_of_the_key_that_merged_a_row_sets_it_apart(self):
+        self.duplicate()
+        rows = self.sql(self.ben, "SELECT id FROM satchel_history WHERE tbl='firm' AND field='phone' "
+                                  "AND user='ben'")
+        name = self.sql(self.ben, "SELECT id FROM satchel_history WHERE tbl='firm' AND field='name' "
+                                  "AND user='ben'")
+        self.assertIn("merged into another", self.refused("undo", self.ben, name[0]["id"]))
+        self.satchel("undo", self.ben, rows[0]["id"])
+        self.check_apart()
+
+    def test_what_is_written_to_a_row_while_it_is_merged_away_is_shown_on_the_other(self):
+        self.sql(self.ana, "INSERT INTO firm(id, phone, name) VALUES('fa', '028-5551000', 'fa')")
+        self.sql(self.ben, "INSERT INTO firm(id, phone, name) VALUES('fb', '028 5551000', 'fb')")
+        self.sync_all(self.ana, self.ben, rounds=1)
+        self.sql(self.ana, "UPDATE firm SET phone = '1'")
+        self.sql(self.ana, "INSERT INTO visit VALUES('v', 'fa', 'n')")
+        self.assertEqual(self.sql(self.ben, "SELECT id FROM firm"), [{"id": "fa"}])
+        self.sql(self.ben, "UPDATE firm SET name = 'both'")
+        self.sync_all(self.ben, self.ana)
+        self.assert_all_equal(self.ana, self.ben)
 
     # ---- what cannot win ----
 
