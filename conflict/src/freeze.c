@@ -190,6 +190,9 @@ static bool saw_frozen_units(const struct merge_state *state, const struct satch
                              uint32_t index)
 {
     const struct satchel_version *version = state->version;
+    /* An own head that it knows all the same may have seen what the exceptions hid from it. */
+    if (write->exception_count > 0)
+        return false;
     for (uint32_t i = 0; i < state->rules->column_count; i++) {
         const struct satchel_column_rules *column = &state->rules->columns[i];
         if (column->frozen != index + 1)

@@ -99,13 +99,17 @@ static struct satchel_write make(struct play *play, size_t index)
     for (; count < STORY_FIELDS && said->fields[count].column; count++)
         fields[count] =
             (struct satchel_field){said->fields[count].column, value_of(said->fields[count].value)};
+    static const struct satchel_exception own_only = {SATCHEL_COLUMN_ROW,
+                                                      {.kind = SATCHEL_VIEW_NONE}};
     return (struct satchel_write){.order = story_order(said->name, said->ms),
                                   .positions = vector_of(play, said->name),
                                   .seen = vector_of(play, said->seen),
                                   .role = satchel_span_text(said->role ? said->role : "rep"),
                                   .kind = said->kind,
                                   .fields = fields,
-                                  .field_count = count};
+                                  .field_count = count,
+                                  .exceptions = &own_only,
+                                  .exception_count = said->saw_own_only};
 }
 
 static void start(struct play *play, const struct story *story)

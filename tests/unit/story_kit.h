@@ -27,6 +27,7 @@ struct story_write {
     struct story_field fields[STORY_FIELDS];
     const char *role;          /* NULL: "rep" */
     enum satchel_op_kind kind; /* the first write of a story is an insert anyway */
+    bool saw_own_only;         /* of this row, whatever the change set had seen */
 };
 
 struct story {

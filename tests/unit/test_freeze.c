@@ -55,6 +55,22 @@ static void test_freeze__only_what_the_freezing_write_had_seen_counts(void **sta
     story_check_outcomes(&story, "applied");
 }
 
+static void test_freeze__counts_what_itself_had_seen_not_what_its_own_writes_had(void **state)
+{
+    (void)state;
+    struct story story = {FREEZING,
+                          .columns[2] = {.rule = SATCHEL_RULE_COUNTER,
+                                         .default_value = {SATCHEL_INTEGER, {.integer = 0}},
+                                         .frozen = 1},
+                          .writes = {{.name = "A1", .ms = 1, .fields = {{1, "draft"}, {2, "1"}}},
+                                     SAY("B1", 2, "5", "A1"),
+                                     SAY("A2", 3, "2", "B1"),
+                                     SEND("A3", 4, "A1 B1")},
+                          .expected = "1=sent 2=3 |"};
+    story.writes[3].saw_own_only = true;
+    story_check(&story);
+}
+
 static void test_freeze__the_first_by_order_freezes(void **state)
 {
     (void)state;
@@ -269,6 +285,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_freeze__only_what_the_freezing_write_had_seen_counts),
+        cmocka_unit_test(test_freeze__counts_what_itself_had_seen_not_what_its_own_writes_had),
         cmocka_unit_test(test_freeze__the_first_by_order_freezes),
         cmocka_unit_test(test_freeze__one_change_set_writes_and_freezes),
         cmocka_unit_test(test_freeze__every_rule_keeps_what_it_made_of_what_counts),
