@@ -391,7 +391,8 @@ static void add_exceptions(struct world *world, const struct device *device, uin
     }
     bool has_row =
         op->exception_count && op->exceptions[op->exception_count - 1].column == SATCHEL_COLUMN_ROW;
-    if (has_row || history_below(random, 25) != 0)
+    /* Oftener where a freeze depends on it. */
+    if (has_row || history_below(random, history->rules.freezing_state_count ? 8 : 25) != 0)
         return;
     /* The row was not held from the node at all, or held only as of an earlier state. */
     view = (struct reference_exception){SATCHEL_COLUMN_ROW, SATCHEL_VIEW_NONE, 0};
