@@ -53,7 +53,6 @@ struct merge_row {
     /* merge_spread.c */
     const struct merge_changeset *recomputed_by;
     uint32_t recomputed_count;
-    uint64_t touched_in; /* number of the touch that had it already */
     /* merge_keys.c */
     bool has_keys; /* loaded */
     struct merge_key *keys;
@@ -141,8 +140,7 @@ struct merge_run {
     enum satchel_status context_status; /* the first failure of such a look-up */
     /* merge_spread.c */
     struct merge_touch *touches;
-    size_t touch_count, touch_capacity, touch_next;
-    uint64_t touch_number;
+    size_t touch_count, touch_capacity;
     /* merge_keys.c */
     struct satchel_map rows_by_key; /* (table, column, match) -> struct merge_key_rows */
     struct satchel_store_key *new_keys;

@@ -329,8 +329,8 @@ enum satchel_status merge_conflicts_list(struct merge_run *run, struct merge_row
 }
 
 /* The login of a device: of the batch, met before, or loaded. Empty if nobody knows it. */
-static enum satchel_status user_of(struct merge_run *run, const struct satchel_id *id,
-                                   struct satchel_span *user)
+static enum satchel_status user_of_device(struct merge_run *run, const struct satchel_id *id,
+                                          struct satchel_span *user)
 {
     struct merge_batch *batch = run->batch;
     struct satchel_span key = satchel_span_of(id->bytes, sizeof id->bytes);
@@ -353,6 +353,35 @@ static enum satchel_status user_of(struct merge_run *run, const struct satchel_i
     }
     *user = device->user;
     return SATCHEL_OK;
+}
+
+/* The author of a write. The server's device writes in the name of others, too: of those whose
+ * parts were released from quarantine. */
+static enum satchel_status user_of(struct merge_run *run, const struct satchel_order *order,
+                                   struct satchel_span *user)
+{
+    struct merge_batch *batch = run->batch;
+    struct satchel_entry entry;
+    struct satchel_span timeline;
+    uint64_t cursor;
+    if (!satchel_id_equal(&order->device, &batch->head.node))
+        return user_of_device(run, &order->device, user);
+    for (size_t i = 0; i < run->changeset_count; i++) {
+        const struct satchel_incoming *incoming = run->changesets[i].incoming;
+        if (incoming->number == order->number &&
+            satchel_id_equal(&incoming->device, &order->device)) {
+            *user = incoming->user;
+            return SATCHEL_OK;
+        }
+    }
+    enum satchel_status status = run->store->ops->find_entry(run->store, &order->device,
+                                                             order->number, &cursor, batch->error);
+    if (status == SATCHEL_OK)
+        status = run->store->ops->load_entries(run->store, &cursor, 1, &entry, &timeline,
+                                               &run->arena, batch->error);
+    if (status == SATCHEL_OK)
+        *user = entry.user;
+    return status == SATCHEL_NOT_FOUND ? user_of_device(run, &order->device, user) : status;
 }
 
 static enum satchel_status copy_fields(struct merge_run *run, const struct satchel_table *table,
@@ -420,9 +449,9 @@ enum satchel_status merge_note_conflict(struct merge_run *run, const struct merg
     note->winner = conflict->winner;
     note->resolved = resolved;
     note->column_count = conflict->column_count;
-    enum satchel_status status = user_of(run, &note->loser.device, &note->loser_user);
+    enum satchel_status status = user_of(run, &note->loser, &note->loser_user);
     if (status == SATCHEL_OK)
-        status = user_of(run, &note->winner.device, &note->winner_user);
+        status = user_of(run, &note->winner, &note->winner_user);
     if (status == SATCHEL_OK)
         status = copy_fields(run, table, conflict, conflict->lost, &note->lost);
     if (status == SATCHEL_OK)

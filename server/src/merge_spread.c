@@ -95,21 +95,40 @@ enum satchel_status merge_touch_add(struct merge_run *run, const struct merge_ro
     return status;
 }
 
-/* Whether the row, as it is in this run, points there. */
-static bool points_at(const struct merge_row *row, const struct satchel_reference *reference,
-                      const struct merge_touch *touch)
+/* What has been touched since the last look. */
+struct round {
+    struct merge_run *run;
+    struct merge_changeset *changeset;
+    struct merge_notes *notes;
+    struct merge_touch *touches;
+    size_t count;
+    struct satchel_map by_name; /* row name -> struct merge_touch */
+};
+
+static enum satchel_status index_touches(struct round *round)
 {
-    const struct satchel_value *values = row->row.values;
-    const struct satchel_schema *schema = row->run->store->schema;
-    if (row->stored.table->number != reference->table || !row->row.exists)
-        return false;
-    const struct satchel_value *type =
-        reference->target == 0 ? &values[reference->type_column] : NULL;
-    return merge_reference_target(schema, reference, type) == touch->table &&
-           satchel_value_equal(&values[reference->column], &touch->key[0]);
+    enum satchel_status status = SATCHEL_OK;
+    for (size_t i = 0; status == SATCHEL_OK && i < round->count; i++) {
+        struct merge_touch *touch = &round->touches[i];
+        const struct merge_touch *same = satchel_map_get(&round->by_name, touch->name);
+        if (!same || same->only_frozen)
+            status = satchel_map_put(&round->by_name, touch->name, touch);
+    }
+    return status;
 }
 
-/* Names the rows of the store; those of the run are all there already. */
+static bool is_concerned(const struct satchel_schema *schema, uint32_t index,
+                         const struct merge_touch *touch)
+{
+    const struct satchel_reference *reference = &schema->references[index];
+    const struct satchel_table *table = satchel_schema_table(schema, reference->table);
+    if (table->is_local || touch->table->key_count != 1 ||
+        (reference->target != 0 && reference->target != touch->table->number))
+        return false;
+    return !touch->only_frozen || (table->rules.is_frozen_by_parent && table->parent == index);
+}
+
+/* Names the rows of the store that point there; those of the run are named already. */
 static enum satchel_status name_pointing(struct merge_run *run,
                                          const struct satchel_reference *reference,
                                          const struct merge_touch *touch)
@@ -127,9 +146,7 @@ static enum satchel_status name_pointing(struct merge_run *run,
 }
 
 /* Rows that were deleted while they belonged to it: a freeze may keep them after all. */
-static enum satchel_status touch_gone(struct merge_run *run, struct merge_changeset *changeset,
-                                      struct merge_notes *notes, const struct merge_touch *touch,
-                                      uint64_t number)
+static enum satchel_status name_gone(struct merge_run *run, const struct merge_touch *touch)
 {
     struct satchel_span *names;
     struct merge_row *parent, *row;
@@ -140,78 +157,75 @@ static enum satchel_status touch_gone(struct merge_run *run, struct merge_change
                                             run->batch->error);
     for (size_t i = 0; status == SATCHEL_OK && i < count; i++) {
         status = merge_row_get_named(run, names[i], &row);
-        if (status != SATCHEL_OK || row->row.exists || row->touched_in == number)
-            continue;
-        row->touched_in = number;
-        row->last_parent = parent;
-        status = merge_recompute(run, changeset, notes, row, touch->cause);
+        if (status == SATCHEL_OK && !row->row.exists)
+            row->last_parent = parent;
     }
     return status;
 }
 
-/* Those that a change set of this run has deleted. */
-static enum satchel_status touch_gone_here(struct merge_run *run, struct merge_changeset *changeset,
-                                           struct merge_notes *notes,
-                                           const struct merge_touch *touch, uint64_t number)
+static enum satchel_status name_concerned(struct round *round)
 {
-    enum satchel_status status = SATCHEL_OK;
-    size_t count = run->row_count;
-    for (size_t i = 0; status == SATCHEL_OK && i < count; i++) {
-        struct merge_row *row = run->rows[i];
-        if (row->row.exists || !row->last_parent || row->touched_in == number ||
-            !row->stored.table->rules.is_frozen_by_parent ||
-            !satchel_span_equal(row->last_parent->stored.name, touch->name))
-            continue;
-        row->touched_in = number;
-        status = merge_recompute(run, changeset, notes, row, touch->cause);
-    }
-    return status;
-}
-
-static enum satchel_status touch_reference(struct merge_run *run, struct merge_changeset *changeset,
-                                           struct merge_notes *notes,
-                                           const struct satchel_reference *reference,
-                                           const struct merge_touch *touch, uint64_t number)
-{
-    enum satchel_status status = name_pointing(run, reference, touch);
-    if (status == SATCHEL_OK)
-        status = merge_rows_load(run);
-    size_t count = run->row_count; /* what is named from here on does not point there */
-    for (size_t i = 0; status == SATCHEL_OK && i < count; i++) {
-        struct merge_row *row = run->rows[i];
-        if (row->touched_in == number || !points_at(row, reference, touch))
-            continue;
-        row->touched_in = number;
-        status = merge_recompute(run, changeset, notes, row, touch->cause);
-    }
-    return status;
-}
-
-static bool is_concerned(const struct satchel_schema *schema, uint32_t index,
-                         const struct merge_touch *touch)
-{
-    const struct satchel_reference *reference = &schema->references[index];
-    const struct satchel_table *table = satchel_schema_table(schema, reference->table);
-    if (table->is_local || (reference->target != 0 && reference->target != touch->table->number))
-        return false;
-    return !touch->only_frozen || (table->rules.is_frozen_by_parent && table->parent == index);
-}
-
-static enum satchel_status touch_all(struct merge_run *run, struct merge_changeset *changeset,
-                                     struct merge_notes *notes, const struct merge_touch *touch)
-{
+    struct merge_run *run = round->run;
     const struct satchel_schema *schema = run->store->schema;
-    uint64_t number = ++run->touch_number;
     enum satchel_status status = SATCHEL_OK;
-    if (touch->table->key_count != 1)
-        return SATCHEL_OK;
-    for (uint32_t i = 0; status == SATCHEL_OK && i < schema->reference_count; i++)
-        if (is_concerned(schema, i, touch))
-            status = touch_reference(run, changeset, notes, &schema->references[i], touch, number);
-    if (status == SATCHEL_OK && run->batch->freezes_others[touch->table->number - 1])
-        status = touch_gone(run, changeset, notes, touch, number);
-    if (status == SATCHEL_OK && run->batch->freezes_others[touch->table->number - 1])
-        status = touch_gone_here(run, changeset, notes, touch, number);
+    for (size_t t = 0; status == SATCHEL_OK && t < round->count; t++) {
+        const struct merge_touch *touch = &round->touches[t];
+        for (uint32_t i = 0; status == SATCHEL_OK && i < schema->reference_count; i++)
+            if (is_concerned(schema, i, touch))
+                status = name_pointing(run, &schema->references[i], touch);
+        if (status == SATCHEL_OK && run->batch->freezes_others[touch->table->number - 1])
+            status = name_gone(run, touch);
+    }
+    return status == SATCHEL_OK ? merge_rows_load(run) : status;
+}
+
+/* What the row, as it is in this run, points at by the reference, if that was touched. */
+static const struct merge_touch *touch_of(struct round *round, const struct merge_row *row,
+                                          uint32_t index)
+{
+    struct merge_run *run = round->run;
+    const struct satchel_schema *schema = run->store->schema;
+    const struct satchel_reference *reference = &schema->references[index];
+    const struct satchel_value *values = row->row.values;
+    const struct satchel_value *type =
+        reference->target == 0 ? &values[reference->type_column] : NULL;
+    const struct satchel_table *target = merge_reference_target(schema, reference, type);
+    if (!target || target->key_count != 1)
+        return NULL;
+    satchel_buffer_clear(&run->name);
+    if (satchel_row_name(&run->name, target->number, &values[reference->column], 1) != SATCHEL_OK)
+        return NULL;
+    const struct merge_touch *touch =
+        satchel_map_get(&round->by_name, satchel_buffer_span(&run->name));
+    return touch && is_concerned(schema, index, touch) ? touch : NULL;
+}
+
+/* Why the row has to be looked at again; NULL: it has not. */
+static const struct merge_touch *find_touch(struct round *round, const struct merge_row *row)
+{
+    const struct satchel_schema *schema = round->run->store->schema;
+    const struct merge_touch *touch = NULL;
+    if (!row->row.exists)
+        return row->last_parent && row->is_known
+                   ? satchel_map_get(&round->by_name, row->last_parent->stored.name)
+                   : NULL;
+    for (uint32_t i = 0; !touch && i < schema->reference_count; i++)
+        if (schema->references[i].table == row->stored.table->number)
+            touch = touch_of(round, row, i);
+    return touch;
+}
+
+static enum satchel_status recompute_touched(struct round *round)
+{
+    struct merge_run *run = round->run;
+    enum satchel_status status = SATCHEL_OK;
+    size_t count = run->row_count; /* what is named from here on points elsewhere */
+    for (size_t i = 0; status == SATCHEL_OK && i < count && !run->is_to_be_redone; i++) {
+        const struct merge_touch *touch = find_touch(round, run->rows[i]);
+        if (touch)
+            status =
+                merge_recompute(run, round->changeset, round->notes, run->rows[i], touch->cause);
+    }
     return status;
 }
 
@@ -219,12 +233,22 @@ enum satchel_status merge_spread(struct merge_run *run, struct merge_changeset *
                                  struct merge_notes *notes)
 {
     enum satchel_status status = SATCHEL_OK;
-    while (status == SATCHEL_OK && run->touch_next < run->touch_count && !run->is_to_be_redone) {
-        struct merge_touch touch = run->touches[run->touch_next++];
-        status = touch_all(run, changeset, notes, &touch);
+    while (status == SATCHEL_OK && run->touch_count > 0 && !run->is_to_be_redone) {
+        struct round round = {.run = run,
+                              .changeset = changeset,
+                              .notes = notes,
+                              .touches = run->touches,
+                              .count = run->touch_count};
+        run->touches = NULL; /* what follows from these is for the next round */
+        run->touch_count = run->touch_capacity = 0;
+        satchel_map_init(&round.by_name, MERGE_ROWS_MAX, NULL);
+        status = index_touches(&round);
+        if (status == SATCHEL_OK)
+            status = name_concerned(&round);
+        if (status == SATCHEL_OK)
+            status = recompute_touched(&round);
+        satchel_map_deinit(&round.by_name);
     }
-    if (run->touch_next == run->touch_count)
-        run->touch_next = run->touch_count = 0;
     return status;
 }
 

@@ -39,21 +39,29 @@ enum satchel_status role_told(sqlite3 *db, const struct satchel_id *device,
     return status;
 }
 
-/* Whether the device may claim the role for what it wrote at `ms`. */
-static enum satchel_status may_claim(sqlite3 *db, const struct satchel_id *device,
-                                     struct satchel_span role, int64_t ms, bool *may,
-                                     struct satchel_error *error)
+/* What is known of a role that the device claims; `known` keeps the last answer. */
+static enum satchel_status look_up(sqlite3 *db, const struct satchel_id *device,
+                                   struct satchel_span role, struct role_known *known,
+                                   struct satchel_error *error)
 {
     struct satchel_query query;
+    if (known->is_asked && satchel_id_equal(&known->device, device) &&
+        satchel_span_equal(known->role, role))
+        return SATCHEL_OK;
     enum satchel_status status = satchel_query_open(&query, db, SQL_FIND, error);
     if (status != SATCHEL_OK)
         return status;
     satchel_query_id(&query, device);
     satchel_query_text(&query, role);
-    status = satchel_query_step(&query, may, error);
-    if (status == SATCHEL_OK && *may && sqlite3_column_type(query.statement, 0) != SQLITE_NULL)
-        *may = ms <= sqlite3_column_int64(query.statement, 0) + ROLE_GRACE_MS;
+    status = satchel_query_step(&query, &known->was_told, error);
+    known->until_ms = INT64_MAX;
+    if (status == SATCHEL_OK && known->was_told &&
+        sqlite3_column_type(query.statement, 0) != SQLITE_NULL)
+        known->until_ms = sqlite3_column_int64(query.statement, 0) + ROLE_GRACE_MS;
     satchel_query_close(&query);
+    known->is_asked = status == SATCHEL_OK;
+    known->device = *device;
+    known->role = role;
     return status;
 }
 
@@ -69,15 +77,15 @@ static struct satchel_span role_of(struct satchel_span body, struct satchel_aren
 }
 
 enum satchel_status role_check(sqlite3 *db, struct satchel_incoming *incoming,
-                               struct satchel_arena *arena, struct satchel_error *error)
+                               struct role_known *known, struct satchel_arena *arena,
+                               struct satchel_error *error)
 {
     struct satchel_span role = role_of(incoming->body, arena);
-    bool may = true;
     if (role.size == 0)
         return SATCHEL_OK;
-    enum satchel_status status =
-        may_claim(db, &incoming->device, role, satchel_stamp_ms(incoming->stamp), &may, error);
-    if (status != SATCHEL_OK || may)
+    enum satchel_status status = look_up(db, &incoming->device, role, known, error);
+    if (status != SATCHEL_OK ||
+        (known->was_told && satchel_stamp_ms(incoming->stamp) <= known->until_ms))
         return status;
     struct satchel_buffer reason;
     satchel_buffer_init(&reason, 512, NULL);

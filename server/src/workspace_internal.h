@@ -95,9 +95,17 @@ enum satchel_status enrol_attach(struct satchel_workspace *workspace,
 enum satchel_status role_told(sqlite3 *db, const struct satchel_id *device,
                               struct satchel_span role, int64_t now_ms,
                               struct satchel_error *error) SATCHEL_MUST_USE;
+/* What was found last, for as long as the transaction: change sets of one device come together. */
+struct role_known {
+    bool is_asked;
+    struct satchel_id device;
+    struct satchel_span role;
+    bool was_told;
+    int64_t until_ms; /* what it wrote later is not in this role */
+};
 /* Sets the refusal of a change set that claims a role its device had not been told. */
 enum satchel_status role_check(sqlite3 *db, struct satchel_incoming *incoming,
-                               struct satchel_arena *arena,
+                               struct role_known *known, struct satchel_arena *arena,
                                struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* ---- users.c ---- */

@@ -17,6 +17,7 @@ struct push_group {
 static enum satchel_status gather(struct push_group *group, struct satchel_job *jobs)
 {
     struct satchel_store *store = group->workspace->store;
+    struct role_known known = {0};
     size_t total = 0;
     for (struct satchel_job *job = jobs; job; job = job->next)
         total += job->request.push.item_count;
@@ -40,8 +41,8 @@ static enum satchel_status gather(struct push_group *group, struct satchel_job *
             incoming->stamp = item->stamp;
             memcpy(incoming->secret, item->secret, SATCHEL_SECRET_BYTES);
             incoming->body = item->body;
-            status =
-                role_check(satchel_store_sqlite_db(store), incoming, &group->arena, &group->error);
+            status = role_check(satchel_store_sqlite_db(store), incoming, &known, &group->arena,
+                                &group->error);
             if (status != SATCHEL_OK)
                 return status;
         }

@@ -307,6 +307,10 @@ static void test_quarantine__a_released_write_does_not_know_what_its_author_did_
     snprintf(id, sizeof id, "%s.1.0", device);
     assert_ok(run(&kit, quarantine_retry_job, id, NULL));
     assert_string_equal(kit_rows(&kit, open_conflicts), "a|phone|other|set aside|user3");
+    /* a conflict that it loses is its author's */
+    kit_push(&kit, 4, 1, 9000000, 1, kit_part(&kit, UPDATE, "account", "a", 2, text("late"), -1));
+    assert_string_equal(kit_rows(&kit, open_conflicts),
+                        "a|phone|other|late|user3\na|phone|set aside|late|user2");
     kit_close(&kit);
 }
 

@@ -20,7 +20,9 @@ static const char *push_as(struct kit *kit, const char *key, uint64_t number, in
     assert_ok(satchel_changeset_write_part(&body, &part));
     incoming.body = satchel_arena_copy(&kit->arena, satchel_buffer_span(&body));
     satchel_buffer_deinit(&body);
-    assert_ok(role_check(satchel_store_sqlite_db(kit->store), &incoming, &kit->arena, &kit->error));
+    struct role_known known = {0};
+    assert_ok(role_check(satchel_store_sqlite_db(kit->store), &incoming, &known, &kit->arena,
+                         &kit->error));
     kit_merge(kit, &incoming, 1, &outcome);
     assert_int_equal(outcome.result, SATCHEL_INCOMING_MERGED);
     if (outcome.quarantined_count == 0)
