@@ -3,6 +3,7 @@
 
 #include "affinity.h"
 
+#include <satchel/alias.h>
 #include <satchel/json_reader.h>
 #include <satchel/operation.h>
 
@@ -157,16 +158,91 @@ enum satchel_status admin_edit_part(const struct admin_edit *edit, struct satche
 
 /* ---- merging ---- */
 
+static bool writes_key(const struct satchel_table *table, const struct satchel_field *field)
+{
+    return table->rules.columns[table->rules.columns[field->column].unit].rule == SATCHEL_RULE_KEY;
+}
+
+/* What of the part is meant for the row's aliases too: a delete, or what it writes to keys. */
+static enum satchel_status keep_keys(const struct satchel_table *table,
+                                     const struct satchel_part *part, struct satchel_arena *arena,
+                                     struct satchel_part *out)
+{
+    struct satchel_field *fields =
+        SATCHEL_ARENA_ARRAY(arena, struct satchel_field, part->field_count + 1);
+    if (!fields)
+        return SATCHEL_NOMEM;
+    *out = *part;
+    out->fields = fields;
+    out->field_count = 0;
+    for (uint32_t i = 0; i < part->field_count; i++)
+        if (writes_key(table, &part->fields[i]))
+            fields[out->field_count++] = part->fields[i];
+    return SATCHEL_OK;
+}
+
+static enum satchel_status list_aliases(struct satchel_store *store,
+                                        const struct satchel_part *part,
+                                        struct satchel_arena *arena, struct satchel_span **names,
+                                        uint32_t *count, struct satchel_error *error)
+{
+    struct satchel_aliases *aliases = NULL;
+    struct satchel_buffer name;
+    satchel_buffer_init(&name, SATCHEL_CHANGESET_BYTES_MAX, NULL);
+    enum satchel_status status = satchel_aliases_new(&aliases, satchel_store_sqlite_db(store));
+    if (status == SATCHEL_OK)
+        status = satchel_row_name(&name, part->table, part->key, part->key_count);
+    if (status == SATCHEL_OK)
+        status =
+            satchel_alias_list(aliases, satchel_buffer_span(&name), arena, names, count, error);
+    satchel_aliases_free(aliases);
+    satchel_buffer_deinit(&name);
+    return status;
+}
+
+/* The part, and the same for every row that its row stands for, where it deletes or writes a key:
+ * whoever does that to a merged row means all of it (cluster.h). */
+static enum satchel_status with_aliases(struct satchel_store *store,
+                                        const struct satchel_part *part,
+                                        struct satchel_arena *arena, struct satchel_part **out,
+                                        uint32_t *out_count, struct satchel_error *error)
+{
+    const struct satchel_table *table = satchel_schema_table(store->schema, part->table);
+    struct satchel_part same;
+    struct satchel_span *names;
+    uint32_t count = 0, number;
+    enum satchel_status status = keep_keys(table, part, arena, &same);
+    if (status == SATCHEL_OK && table->rules.has_keys &&
+        (part->kind == SATCHEL_OP_DELETE || same.field_count > 0))
+        status = list_aliases(store, part, arena, &names, &count, error);
+    if (status != SATCHEL_OK)
+        return status;
+    *out = SATCHEL_ARENA_ARRAY(arena, struct satchel_part, count + 1);
+    if (!*out)
+        return SATCHEL_NOMEM;
+    (*out)[0] = *part;
+    *out_count = count + 1;
+    for (uint32_t i = 0; status == SATCHEL_OK && i < count; i++) {
+        status = satchel_row_name_read(names[i], arena, &number, &same.key, &same.key_count);
+        (*out)[1 + i] = same;
+    }
+    return status;
+}
+
 enum satchel_status admin_merge(struct satchel_store *store, const struct satchel_part *part,
                                 struct satchel_span role, struct satchel_arena *arena,
                                 struct satchel_error *error)
 {
-    struct satchel_own_changeset changes = {.parts = part, .part_count = 1, .role = role};
+    struct satchel_own_changeset changes = {.role = role};
     struct satchel_incoming_outcome outcome;
     struct satchel_span reason;
+    struct satchel_part *parts;
     uint32_t which;
     enum satchel_status status =
-        satchel_own_merge(store, &changes, workspace_now_ms(), arena, &outcome, error);
+        with_aliases(store, part, arena, &parts, &changes.part_count, error);
+    changes.parts = parts;
+    if (status == SATCHEL_OK)
+        status = satchel_own_merge(store, &changes, workspace_now_ms(), arena, &outcome, error);
     if (status != SATCHEL_OK || outcome.quarantined_count == 0)
         return status;
     status = satchel_quarantine_reason(store, outcome.cursor, arena, &which, &reason, error);

@@ -343,6 +343,73 @@ static void test_keys__a_change_set_may_hold_both_rows(void **state)
     kit_close(&kit);
 }
 
+/* ---- by an administrator ---- */
+
+static enum satchel_status run_words(struct kit *kit,
+                                     enum satchel_status (*verb)(struct satchel_workspace *,
+                                                                 struct satchel_job *),
+                                     const char *const *words, uint32_t count)
+{
+    struct satchel_value values[8];
+    struct satchel_workspace workspace = {.store = kit->store, .name = "w"};
+    struct satchel_job *job = satchel_job_new(SATCHEL_JOB_ADMIN);
+    values[0] = values[1] = text("w");
+    for (uint32_t i = 0; i < count; i++)
+        values[2 + i] = text(words[i]);
+    job->request.admin.arguments = values;
+    job->request.admin.argument_count = 2 + count;
+    assert_ok(kit->store->ops->begin(kit->store, &kit->error));
+    enum satchel_status status = verb(&workspace, job);
+    if (status == SATCHEL_OK)
+        assert_ok(kit->store->ops->commit(kit->store, &kit->error));
+    else
+        kit->store->ops->rollback(kit->store);
+    kit->error = job->error;
+    satchel_job_free(job);
+    return status;
+}
+
+static void resolve_duplicate(struct kit *kit, const char *take)
+{
+    char id[64];
+    snprintf(id, sizeof id, "%s",
+             kit_rows(kit, "SELECT id FROM satchel_conflicts WHERE resolved IS NULL AND"
+                           " rule='duplicate_key'"));
+    const char *words[] = {id, take};
+    if (run_words(kit, resolve_job, words, 2) != SATCHEL_OK)
+        fail_msg("%s", kit->error.message);
+}
+
+static void test_keys__an_administrator_settles_a_duplicate(void **state)
+{
+    (void)state;
+    for (int is_apart = 0; is_apart < 2; is_apart++) {
+        struct kit kit;
+        open_with_twins(&kit, false);
+        resolve_duplicate(&kit, is_apart ? "loser" : "winner");
+        assert_string_equal(kit_rows(&kit, "SELECT count(*) FROM account"), is_apart ? "2" : "1");
+        assert_string_equal(kit_rows(&kit, "SELECT count(*) FROM satchel_conflicts WHERE resolved"
+                                           " IS NULL AND rule='duplicate_key'"),
+                            "0");
+        kit_close(&kit);
+    }
+}
+
+static void test_keys__a_key_set_by_hand_is_all_rows_own(void **state)
+{
+    (void)state;
+    struct kit kit;
+    open_with_twins(&kit, false);
+    const char *words[] = {"account", "a", "phone=11111"};
+    assert_ok(run_words(&kit, set_job, words, 3));
+    assert_string_equal(kit_rows(&kit, "SELECT id, phone FROM account"), "a|11111");
+    /* the old key is free for somebody else */
+    kit_push(&kit, 3, 1, 90000, head_of(&kit),
+             kit_part(&kit, INSERT, "account", "n", 2, text("0755123456"), -1));
+    assert_string_equal(kit_rows(&kit, "SELECT id FROM account ORDER BY id"), "a\nn");
+    kit_close(&kit);
+}
+
 /* ---- any order of arrival ---- */
 
 #define SETS 6
@@ -476,6 +543,8 @@ int main(void)
         cmocka_unit_test(test_keys__set_apart_they_are_two_again),
         cmocka_unit_test(test_keys__another_key_written_in_ignorance_parts_them),
         cmocka_unit_test(test_keys__a_change_set_may_hold_both_rows),
+        cmocka_unit_test(test_keys__an_administrator_settles_a_duplicate),
+        cmocka_unit_test(test_keys__a_key_set_by_hand_is_all_rows_own),
         cmocka_unit_test(test_keys__no_order_of_arrival_shows),
         cmocka_unit_test(test_frozen__no_order_of_arrival_shows),
     };
