@@ -97,6 +97,9 @@ static void set_contested_columns(struct history *history)
     set_column(history, 27, SATCHEL_RULE_LWW, 27, null);
     set_column(history, 28, SATCHEL_RULE_FOLLOWS, 14, text("a"));
     set_column(history, 29, SATCHEL_RULE_MAP, 29, null);
+    set_column(history, 30, SATCHEL_RULE_LWW, 30, null);
+    set_column(history, 31, SATCHEL_RULE_FOLLOWS, 30, null);
+    columns[30].has_followers = true;
     columns[19].has_followers = true;
     columns[14].has_followers = true;
 }
@@ -110,6 +113,8 @@ static void set_freezing(struct history *history, struct history_random *random)
         history->columns[24].frozen = 1;
         history->columns[25].frozen = 1;
         history->columns[26].frozen = 2;
+        history->columns[30].frozen = 1;
+        history->columns[31].frozen = 1;
         history->rules.freezing_states = states;
         history->rules.freezing_state_count = 2;
         history->rules.state_column = 19;

@@ -626,6 +626,37 @@ static void find_conflicts(struct model *m, const struct unit *unit)
     }
 }
 
+/* Whether nobody who knew the op, a write to the follower alone, wrote the follower or its leader. */
+static bool stands_alone(const struct model *m, unsigned op, uint32_t unit, unsigned column)
+{
+    for (unsigned a = 0; a < m->count; a++)
+        if (a != op && has(m->live, a) && (m->ops[a].writes[column] || touches(m, a, unit)) &&
+            saw_live(m, a, op, unit))
+            return false;
+    return true;
+}
+
+/* Writes to followers alone that came too late: one conflict for each. */
+static void find_frozen_followers(struct model *m, const struct unit *unit)
+{
+    uint32_t frozen = m->rules->columns[unit->number].frozen;
+    for (unsigned a = 0; a < m->count; a++) {
+        bool is_lost = false;
+        if (!has(m->live, a) || touches(m, a, unit->number) || counts(m, a, unit->number))
+            continue;
+        for (unsigned c = 0; c < REFERENCE_COLUMNS; c++) {
+            struct satchel_value said = written(m, a, c);
+            is_lost = is_lost || (unit_of(m, c) == unit->number && m->ops[a].writes[c] &&
+                                  !satchel_value_equal(&said, &m->row->values[c]) &&
+                                  stands_alone(m, a, unit->number, c));
+        }
+        if (is_lost)
+            (void)add_conflict(m, SATCHEL_CONFLICT_FROZEN, unit->number, a,
+                               frozen == SATCHEL_FROZEN_PARENT ? REFERENCE_PARENT
+                                                               : (unsigned)m->freezing[frozen - 1]);
+    }
+}
+
 /* One notice per write that lost a key to one that says something else. */
 static void find_map_conflicts(struct model *m, const struct unit *unit)
 {
@@ -681,6 +712,7 @@ static void compute_unit(struct model *m, uint32_t number)
     unit.winner = unit.counting ? find_winner(m, &unit) : -1;
     decide(m, &unit);
     find_conflicts(m, &unit);
+    find_frozen_followers(m, &unit);
     if (unit.rule == SATCHEL_RULE_MAP)
         find_map_conflicts(m, &unit);
 }
