@@ -664,14 +664,11 @@ static enum satchel_status write_given(struct satchel_capture *capture,
     return status == SATCHEL_OK ? insert_change(capture) : status;
 }
 
-enum satchel_status satchel_capture_write(struct satchel_capture *capture,
-                                          const struct satchel_part *part,
-                                          struct satchel_value *values)
+static enum satchel_status write_alone(struct satchel_capture *capture,
+                                       const struct satchel_part *part,
+                                       struct satchel_value *values)
 {
     struct satchel_part given = *part;
-    if (capture->op_count > 0)
-        return satchel_error_set(&capture->error, SATCHEL_STATE,
-                                 "the transaction has written already; commit it first");
     enum satchel_status status = satchel_capture_begin(capture);
     if (status != SATCHEL_OK)
         return status;
@@ -681,11 +678,23 @@ enum satchel_status satchel_capture_write(struct satchel_capture *capture,
                                       .old_values = values,
                                       .new_values = values};
     memcpy(row.key, part->key, part->key_count * sizeof *row.key);
-    status = write_given(capture, &row, &given);
+    return write_given(capture, &row, &given);
+}
+
+enum satchel_status satchel_capture_write(struct satchel_capture *capture,
+                                          const struct satchel_part *part,
+                                          struct satchel_value *values)
+{
+    if (capture->op_count > 0)
+        return satchel_error_set(&capture->error, SATCHEL_STATE,
+                                 "the transaction has written already; commit it first");
+    enum satchel_status status = write_alone(capture, part, values);
     /* What the transaction writes from here on is a change set of its own. */
     capture->is_open = false;
     capture->flushed_number = 0;
     capture->state.is_known = false;
+    if (capture->connection_count == 0) /* no virtual table will end them with the connection */
+        satchel_capture_finalize_statements(capture);
     return status;
 }
 
