@@ -6,6 +6,7 @@
  *   capture_rules.c  what the schema's rules refuse at the write
  *   capture_data.c   what these ask the database: state machines, rows that point at a row
  *   capture_units.c  columns that are written together
+ *   capture_alias.c  rows that were merged into the one that is written
  *   capture_net.c    what several operations on one row come to
  *   capture_flush.c  the change set made of them at the commit
  *
@@ -237,6 +238,22 @@ enum satchel_status satchel_capture_base_find(struct satchel_capture *capture,
                                               const struct satchel_table *table,
                                               const struct satchel_value *key,
                                               struct satchel_span *base) SATCHEL_MUST_USE;
+/* Appends a part to the change set. */
+enum satchel_status satchel_capture_put_part(struct satchel_capture *capture,
+                                             const struct satchel_capture_row *row,
+                                             const struct satchel_part *part) SATCHEL_MUST_USE;
+/* Whether the part travels with an exception for that view. */
+bool satchel_capture_is_excepted(const struct satchel_part *part, const struct satchel_table *table,
+                                 const struct satchel_exception *view);
 void satchel_capture_finalize_statements(struct satchel_capture *capture);
+
+/* ---- capture_alias.c ---- */
+
+/* Parts for the rows that `written`'s row stands for, added to the count. */
+enum satchel_status satchel_capture_write_aliases(struct satchel_capture *capture,
+                                                  const struct satchel_capture_row *row,
+                                                  const struct satchel_part *written,
+                                                  uint32_t *part_count) SATCHEL_MUST_USE;
+void satchel_capture_finalize_aliases(struct satchel_capture *capture);
 
 #endif

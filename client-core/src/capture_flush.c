@@ -3,7 +3,6 @@
  * finalized when the virtual tables are disconnected. */
 #include "capture.h"
 
-#include <satchel/alias.h>
 #include <satchel/operation.h>
 #include <satchel/pack.h>
 #include <satchel/workspace_data.h>
@@ -56,8 +55,7 @@ void satchel_capture_finalize_statements(struct satchel_capture *capture)
     capture->insert_change = capture->delete_change = NULL;
     satchel_row_io_free(capture->row_io);
     capture->row_io = NULL;
-    satchel_aliases_free(capture->aliases);
-    capture->aliases = NULL;
+    satchel_capture_finalize_aliases(capture);
     satchel_capture_finalize_pointing(capture);
 }
 
@@ -356,8 +354,8 @@ static bool is_frozen_by_state(const struct satchel_table *table, uint32_t unit)
     return false;
 }
 
-static bool is_excepted(const struct satchel_part *part, const struct satchel_table *table,
-                        const struct satchel_exception *view)
+bool satchel_capture_is_excepted(const struct satchel_part *part, const struct satchel_table *table,
+                                 const struct satchel_exception *view)
 {
     return part->kind != SATCHEL_OP_UPDATE || view->column == SATCHEL_COLUMN_ROW ||
            writes_unit(part, table, view->column) ||
@@ -387,7 +385,7 @@ static enum satchel_status make_exceptions(struct satchel_capture *capture,
         return SATCHEL_OK;
     uint32_t count = 0;
     for (uint32_t i = 0; i < base.view_count; i++)
-        if (is_excepted(part, row->table, &base.views[i]))
+        if (satchel_capture_is_excepted(part, row->table, &base.views[i]))
             base.views[count++] = base.views[i];
     part->exceptions = base.views;
     part->exception_count = count;
@@ -451,79 +449,13 @@ static enum satchel_status check_net(struct satchel_capture *capture,
                                         row->is_changed);
 }
 
-/* ---- rows that were merged ---- */
-
-/* The names of the rows that the part's row stands for. */
-static enum satchel_status find_aliases(struct satchel_capture *capture,
-                                        const struct satchel_part *part,
-                                        struct satchel_span **names, uint32_t *count)
+/* The part as it travels, and what this device keeps of it. */
+enum satchel_status satchel_capture_put_part(struct satchel_capture *capture,
+                                             const struct satchel_capture_row *row,
+                                             const struct satchel_part *part)
 {
-    enum satchel_status status = SATCHEL_OK;
-    if (!capture->aliases)
-        status = satchel_aliases_new(&capture->aliases, capture->replica->db);
-    satchel_buffer_clear(&capture->name);
-    if (status == SATCHEL_OK)
-        status = satchel_row_name(&capture->name, part->table, part->key, part->key_count);
-    if (status == SATCHEL_OK)
-        status = satchel_alias_list(capture->aliases, satchel_buffer_span(&capture->name),
-                                    &capture->arena, names, count, &capture->error);
-    return status;
-}
-
-/* Of an update only what it writes to keys, in room for all of its fields and exceptions. */
-static void keep_keys(struct satchel_capture *capture, const struct satchel_table *table,
-                      const struct satchel_part *from, struct satchel_field *fields,
-                      struct satchel_exception *exceptions, struct satchel_part *part)
-{
-    memset(capture->is_written, 0, table->column_count * sizeof *capture->is_written);
-    part->fields = fields;
-    part->field_count = 0;
-    for (uint32_t i = 0; i < from->field_count; i++) {
-        uint32_t column = from->fields[i].column;
-        if (table->rules.columns[table->rules.columns[column].unit].rule != SATCHEL_RULE_KEY)
-            continue;
-        fields[part->field_count++] = from->fields[i];
-        capture->is_written[column] = true;
-    }
-    part->exceptions = exceptions;
-    part->exception_count = 0;
-    for (uint32_t i = 0; i < from->exception_count; i++)
-        if (is_excepted(part, table, &from->exceptions[i]))
-            exceptions[part->exception_count++] = from->exceptions[i];
-}
-
-/* Who changes the key of a merged row, or deletes it, means all the rows that it is made of: they
- * are written the same (cluster.h). */
-static enum satchel_status write_aliases(struct satchel_capture *capture,
-                                         const struct satchel_capture_row *row,
-                                         const struct satchel_part *written, uint32_t *part_count)
-{
-    struct satchel_part part = *written;
-    struct satchel_span *names;
-    uint32_t count = 0, table;
-    if (!row->table->rules.has_keys || part.kind == SATCHEL_OP_INSERT)
-        return SATCHEL_OK;
-    struct satchel_field *fields =
-        SATCHEL_ARENA_ARRAY(&capture->arena, struct satchel_field, part.field_count + 1);
-    struct satchel_exception *exceptions =
-        SATCHEL_ARENA_ARRAY(&capture->arena, struct satchel_exception, part.exception_count + 1);
-    if (!fields || !exceptions)
-        return SATCHEL_NOMEM;
-    if (part.kind == SATCHEL_OP_UPDATE)
-        keep_keys(capture, row->table, written, fields, exceptions, &part);
-    if (part.kind == SATCHEL_OP_UPDATE && part.field_count == 0)
-        return SATCHEL_OK;
-    enum satchel_status status = find_aliases(capture, &part, &names, &count);
-    for (uint32_t i = 0; i < count && status == SATCHEL_OK; i++) {
-        status =
-            satchel_row_name_read(names[i], &capture->arena, &table, &part.key, &part.key_count);
-        if (status == SATCHEL_OK)
-            status = satchel_changeset_write_part(&capture->parts, &part);
-        if (status == SATCHEL_OK)
-            status = write_local(capture, row, &part);
-        (*part_count)++;
-    }
-    return status;
+    enum satchel_status status = satchel_changeset_write_part(&capture->parts, part);
+    return status == SATCHEL_OK ? write_local(capture, row, part) : status;
 }
 
 static enum satchel_status write_part(struct satchel_capture *capture, uint32_t first,
@@ -551,11 +483,10 @@ static enum satchel_status write_part(struct satchel_capture *capture, uint32_t 
     if (capture->state.has_base)
         status = make_exceptions(capture, &row, &part);
     if (status == SATCHEL_OK)
-        status = satchel_changeset_write_part(&capture->parts, &part);
-    if (status == SATCHEL_OK)
-        status = write_local(capture, &row, &part);
+        status = satchel_capture_put_part(capture, &row, &part);
     (*part_count)++;
-    return status == SATCHEL_OK ? write_aliases(capture, &row, &part, part_count) : status;
+    return status == SATCHEL_OK ? satchel_capture_write_aliases(capture, &row, &part, part_count)
+                                : status;
 }
 
 static enum satchel_status write_parts(struct satchel_capture *capture, uint32_t *part_count)
@@ -656,9 +587,7 @@ static enum satchel_status write_given(struct satchel_capture *capture,
     if (capture->state.has_base)
         status = make_exceptions(capture, row, part);
     if (status == SATCHEL_OK)
-        status = satchel_changeset_write_part(&capture->parts, part);
-    if (status == SATCHEL_OK)
-        status = write_local(capture, row, part);
+        status = satchel_capture_put_part(capture, row, part);
     if (status == SATCHEL_OK)
         status = write_body(capture, 1);
     return status == SATCHEL_OK ? insert_change(capture) : status;

@@ -204,7 +204,8 @@ static void say_survivor(struct node *node, const struct satchel_clusters *clust
         SATCHEL_OK);
     assert_null(result.outcomes);
     if (!row.exists) {
-        strcat(node->text, " gone");
+        size_t size = strlen(node->text);
+        (void)snprintf(node->text + size, sizeof node->text - size, " gone");
         return;
     }
     say(node, "tax", &values[TAX]);
