@@ -34,8 +34,8 @@ enum satchel_status admin_edit_part(const struct admin_edit *edit, struct satche
                                     struct satchel_part *out,
                                     struct satchel_error *error) SATCHEL_MUST_USE;
 
-/* Merges a part as a change set of the server in the role, with what it means for the row's aliases;
- * REFUSED with the reason if it is quarantined. */
+/* Merges a part as a change set of the server in the role, with what it means for the row's
+ * aliases; REFUSED with the reason if it is quarantined. */
 enum satchel_status admin_merge(struct satchel_store *store, const struct satchel_part *part,
                                 struct satchel_span role, struct satchel_arena *arena,
                                 struct satchel_error *error) SATCHEL_MUST_USE;

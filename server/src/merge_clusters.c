@@ -1,5 +1,5 @@
-/* Owns the merge of a write where rows may be one (cluster.h): who is one with whom before and after
- * it, what becomes of every row concerned, and what has to be said of that.
+/* Owns the merge of a write where rows may be one (cluster.h): who is one with whom before and
+ * after it, what becomes of every row concerned, and what has to be said of that.
  *
  * Each named row keeps a timeline of its own; which rows are one is worked out from all of them
  * together, without the write and with it. A row that another one stands for is in the store as a

@@ -199,8 +199,8 @@ const struct satchel_table *merge_reference_target(const struct satchel_schema *
                                                    const struct satchel_value *type);
 
 /* ---- merge_spread.c ---- */
-/* The rows that point at the row of that key have to be looked at again: those frozen by it, or all,
- * because it is another row now. */
+/* The rows that point at the row of that key have to be looked at again: those frozen by it, or
+ * all, because it is another row now. */
 struct merge_touch {
     const struct satchel_table *table;
     const struct satchel_value *key;
@@ -280,7 +280,8 @@ bool merge_feeds_machines(const struct merge_batch *batch, const struct merge_pa
 
 /* ---- merge_timeline.c ---- */
 /* Every write in the chain of the row's timeline, oldest first, then `last` (if not NULL; room for
- * it is there in any case); valid until merge_timeline_trim. LIMIT: the chain is over MERGE_TIMELINE_BYTES_MAX. */
+ * it is there in any case); valid until merge_timeline_trim. LIMIT: the chain is over
+ * MERGE_TIMELINE_BYTES_MAX. */
 enum satchel_status merge_timeline(struct merge_run *run, const struct merge_row *row,
                                    const struct satchel_write *last, struct satchel_write **out,
                                    size_t *out_count) SATCHEL_MUST_USE;

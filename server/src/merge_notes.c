@@ -75,14 +75,25 @@ static const struct satchel_field *written_field(const struct satchel_part *part
     return NULL;
 }
 
-/* The value that the part by itself would leave in a column of the row; NULL for a counter, whose
- * effect is a sum. */
+/* Whether an update carries what was done to the field, not what it holds afterwards. */
+static bool carries_operation(enum satchel_rule rule)
+{
+    return rule == SATCHEL_RULE_COUNTER || rule == SATCHEL_RULE_SET || rule == SATCHEL_RULE_MAP ||
+           rule == SATCHEL_RULE_STATE;
+}
+
+/* The value that the part by itself would leave in a column of the row; NULL where that is not what
+ * it carries: what came of it is said explicitly. */
 static const struct satchel_value *stands_for(const struct satchel_table *table,
+                                              enum satchel_op_kind kind,
                                               const struct satchel_field *field, uint32_t column)
 {
+    enum satchel_rule rule = table->columns[column].rule;
     if (!field)
         return &table->rules.columns[column].default_value;
-    return table->columns[column].rule == SATCHEL_RULE_COUNTER ? NULL : &field->value;
+    if (kind == SATCHEL_OP_UPDATE ? carries_operation(rule) : rule == SATCHEL_RULE_COUNTER)
+        return NULL;
+    return &field->value;
 }
 
 static bool insert_stands(const struct satchel_part *part, const struct merge_row *row)
@@ -95,7 +106,7 @@ static bool insert_stands(const struct satchel_part *part, const struct merge_ro
         const struct satchel_field *field = NULL;
         if (next < part->field_count && part->fields[next].column == column)
             field = &part->fields[next++];
-        const struct satchel_value *value = stands_for(table, field, column);
+        const struct satchel_value *value = stands_for(table, part->kind, field, column);
         if (!value || !satchel_value_equal(value, &row->row.values[column]))
             return false;
     }
@@ -115,7 +126,7 @@ static bool update_stands(const struct satchel_part *part, const struct merge_ro
             return false;
         if (!field)
             continue;
-        const struct satchel_value *value = stands_for(table, field, column);
+        const struct satchel_value *value = stands_for(table, part->kind, field, column);
         if (!value || !satchel_value_equal(value, &row->row.values[column]))
             return false;
     }

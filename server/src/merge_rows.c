@@ -180,8 +180,8 @@ static enum satchel_status encode_dirty(struct merge_run *run, struct satchel_st
     return is_refused ? SATCHEL_REFUSED : SATCHEL_OK;
 }
 
-/* The parts of a lone change set whose rows the schema refuses are set aside for its next run: those
- * that name such a row, or else the one that changed it from afar. */
+/* The parts of a lone change set whose rows the schema refuses are set aside for its next run:
+ * those that name such a row, or else the one that changed it from afar. */
 static enum satchel_status set_aside(struct merge_run *run, const struct satchel_store_row *dirty,
                                      const struct satchel_span *refusals, size_t dirty_count)
 {

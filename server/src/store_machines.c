@@ -1,5 +1,5 @@
-/* Owns the state machines as the SQLite store has read them: kept until something they are read from
- * has changed. */
+/* Owns the state machines as the SQLite store has read them: kept until something they are read
+ * from has changed. */
 #include "store_internal.h"
 
 #define MACHINES_BYTES_MAX ((size_t)64 << 20)

@@ -141,7 +141,7 @@ enum satchel_status deploy_reload(struct satchel_store *store,
 enum satchel_status deploy_job(struct satchel_workspace *workspace,
                                struct satchel_job *job) SATCHEL_MUST_USE;
 
-/* ---- admin_set.c, admin_resolve.c, admin_quarantine.c: each inside the caller's transaction ---- */
+/* ---- admin_set.c, admin_resolve.c, admin_quarantine.c: inside the caller's transaction ---- */
 enum satchel_status set_job(struct satchel_workspace *workspace,
                             struct satchel_job *job) SATCHEL_MUST_USE;
 enum satchel_status branch_job(struct satchel_workspace *workspace,
