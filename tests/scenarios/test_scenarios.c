@@ -91,6 +91,21 @@ static void test_play__a_missing_conflict_fails(void **state)
     assert_fails(scenario, "notice group li account A1 address\n-- and not\n");
 }
 
+static void test_play__an_order_that_leads_elsewhere_fails(void **state)
+{
+    (void)state;
+    struct scenario *scenario = read_scenario("02-three-people-one-customer.scenario");
+    struct play *play = play_new(scenario, &schema);
+    assert_null(play_order(play, 0, false));
+    find_step(scenario, SCENARIO_WRITE)->text =
+        "UPDATE account SET phone = '028-2000', website = 'another' WHERE id = 'A1'";
+    const char *reason = play_order(play, 1, false);
+    assert_non_null(reason);
+    assert_non_null(strstr(reason, "another order leads to:\nA1 | "));
+    play_free(play);
+    drop_scenario(scenario);
+}
+
 static void test_play__a_refusal_that_does_not_come_fails(void **state)
 {
     (void)state;
@@ -167,6 +182,7 @@ int main(int argument_count, char **arguments)
         cmocka_unit_test(test_scenario__a_line_that_means_nothing_is_refused),
         cmocka_unit_test(test_play__a_wrong_row_fails),
         cmocka_unit_test(test_play__a_missing_conflict_fails),
+        cmocka_unit_test(test_play__an_order_that_leads_elsewhere_fails),
         cmocka_unit_test(test_play__a_refusal_that_does_not_come_fails),
         cmocka_unit_test(test_play__a_write_that_is_refused_fails),
     };
