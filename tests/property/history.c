@@ -19,7 +19,7 @@ unsigned history_below(struct history_random *random, unsigned limit)
     return (unsigned)(history_next(random) % limit);
 }
 
-#define DEVICES_MAX 5
+#define DEVICES_MAX 6
 
 struct device {
     unsigned cursor;   /* entries of the hub's log applied */
