@@ -373,6 +373,45 @@ struct node {
     unsigned arrived_count;
 };
 
+/* ---- a row as a store keeps it ---- */
+
+/* Ids as numbers, as a store's table has them. */
+static struct {
+    struct satchel_id ids[4 * CLUSTER_OPS_MAX];
+    uint32_t count;
+} numbers;
+
+static enum satchel_status number_of(void *context, const struct satchel_id *id, uint32_t *number)
+{
+    (void)context;
+    for (*number = 0; *number < numbers.count; (*number)++)
+        if (satchel_id_equal(&numbers.ids[*number], id))
+            return SATCHEL_OK;
+    numbers.ids[numbers.count++] = *id;
+    return SATCHEL_OK;
+}
+
+static enum satchel_status id_of(void *context, uint32_t number, struct satchel_id *id)
+{
+    (void)context;
+    *id = numbers.ids[number];
+    return SATCHEL_OK;
+}
+
+/* Nothing is lost by it: what is open on a merged row stays so. */
+static void store_and_load(struct node *node, unsigned row)
+{
+    const struct satchel_id_table ids = {number_of, id_of, NULL};
+    struct satchel_buffer record;
+    satchel_buffer_init(&record, 1 << 20, NULL);
+    assert_int_equal(satchel_version_encode(node->rows[row].row.version, &ids, &record),
+                     SATCHEL_OK);
+    assert_int_equal(satchel_version_decode(node->arena, satchel_buffer_span(&record), &ids,
+                                            &node->rows[row].row.version),
+                     SATCHEL_OK);
+    satchel_buffer_deinit(&record);
+}
+
 static const char names[CLUSTER_ROWS][2] = {"b", "a", "d", "c"};
 
 static void clear_row(struct node *node, unsigned row)
@@ -489,11 +528,27 @@ static void merge_clusters(struct node *node, unsigned row, const bool *is_membe
     }
 }
 
+/* A merge of one write into a row that others were merged into needs them all. */
+static void expect_timeline(struct node *node, unsigned row, const struct satchel_write *write)
+{
+    struct satchel_merge_result result;
+    bool is_merged = false;
+    for (unsigned r = 0; r < CLUSTER_ROWS; r++)
+        is_merged = is_merged || (r != row && node->rows[r].survivor == row);
+    if (is_merged && node->rows[row].survivor == row)
+        assert_int_equal(
+            satchel_row_merge(node->rules, &node->rows[row].row, write, node->arena, &result, NULL),
+            SATCHEL_NEED_TIMELINE);
+}
+
 static void deliver(struct node *node, unsigned op)
 {
     unsigned row = node->world->ops[op].row;
     struct node_row *of = &node->rows[row];
     bool is_member[CLUSTER_ROWS] = {false};
+    for (unsigned r = 0; r < CLUSTER_ROWS; r++)
+        store_and_load(node, r);
+    expect_timeline(node, row, &node->writes->items[op]);
     node->arrived[node->arrived_count++] = op;
     struct satchel_write *write = &of->arrived[of->arrived_count++];
     *write = node->writes->items[op];
@@ -623,6 +678,7 @@ static void check_order(struct node *node, const unsigned *order, bool check_eve
 {
     totals.orders++;
     satchel_arena_reset(node->arena);
+    numbers.count = 0;
     node->arrived_count = 0;
     for (unsigned r = 0; r < CLUSTER_ROWS; r++) {
         node->rows[r].arrived_count = 0;
