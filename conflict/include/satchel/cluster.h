@@ -58,9 +58,8 @@ uint32_t satchel_clusters_survivor(const struct satchel_clusters *clusters, uint
  * that the loser wrote to, and one DUPLICATE for each key head of an alias that is linked to
  * another head (the winner) on a row that its author had not been shown as the same; it takes the
  * place of the same head's conflict by the rule. It closes when somebody who was shown the merge
- * writes the key. A stored version keeps
- * the duplicates, and member numbers as they were in this call: what they name is the caller's to
- * know. */
+ * writes the key. A stored version keeps the duplicates, and member numbers as they were in this
+ * call: what they name is the caller's to know. */
 enum satchel_status satchel_clusters_rebuild(const struct satchel_clusters *clusters,
                                              uint32_t member, struct satchel_row *row,
                                              const struct satchel_write *last,
