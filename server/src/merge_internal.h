@@ -51,6 +51,7 @@ struct merge_row {
     /* merge_context.c */
     struct merge_row *last_parent; /* of a row that is not there */
     /* merge_spread.c */
+    const struct merge_touch *lost_to; /* a value that lost on it points there */
     const struct merge_changeset *recomputed_by;
     uint32_t recomputed_count;
     /* merge_keys.c */

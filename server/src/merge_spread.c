@@ -145,6 +145,26 @@ static enum satchel_status name_pointing(struct merge_run *run,
     return status;
 }
 
+/* Rows that do not point there any more, but whose conflicts say so of a value that lost. */
+static enum satchel_status name_lost(struct merge_run *run,
+                                     const struct satchel_reference *reference,
+                                     const struct merge_touch *touch)
+{
+    const struct satchel_table *table = satchel_schema_table(run->store->schema, reference->table);
+    struct satchel_span *names;
+    struct merge_row *row;
+    size_t count = 0;
+    enum satchel_status status =
+        run->store->ops->find_lost(run->store, table, reference->column, &touch->key[0],
+                                   &run->arena, &names, &count, run->batch->error);
+    for (size_t i = 0; status == SATCHEL_OK && i < count; i++) {
+        status = merge_row_get_named(run, names[i], &row);
+        if (status == SATCHEL_OK)
+            row->lost_to = touch;
+    }
+    return status;
+}
+
 /* Rows that were deleted while they belonged to it: a freeze may keep them after all. */
 static enum satchel_status name_gone(struct merge_run *run, const struct merge_touch *touch)
 {
@@ -171,17 +191,20 @@ static enum satchel_status name_concerned(struct round *round)
     for (size_t t = 0; status == SATCHEL_OK && t < round->count; t++) {
         const struct merge_touch *touch = &round->touches[t];
         for (uint32_t i = 0; status == SATCHEL_OK && i < schema->reference_count; i++)
-            if (is_concerned(schema, i, touch))
+            if (is_concerned(schema, i, touch)) {
                 status = name_pointing(run, &schema->references[i], touch);
+                if (status == SATCHEL_OK && !touch->only_frozen)
+                    status = name_lost(run, &schema->references[i], touch);
+            }
         if (status == SATCHEL_OK && run->batch->freezes_others[touch->table->number - 1])
             status = name_gone(run, touch);
     }
     return status == SATCHEL_OK ? merge_rows_load(run) : status;
 }
 
-/* What the row, as it is in this run, points at by the reference, if that was touched. */
+/* What a value of the row points at by the reference, if that was touched. */
 static const struct merge_touch *touch_of(struct round *round, const struct merge_row *row,
-                                          uint32_t index)
+                                          uint32_t index, const struct satchel_value *value)
 {
     struct merge_run *run = round->run;
     const struct satchel_schema *schema = run->store->schema;
@@ -193,25 +216,43 @@ static const struct merge_touch *touch_of(struct round *round, const struct merg
     if (!target || target->key_count != 1)
         return NULL;
     satchel_buffer_clear(&run->name);
-    if (satchel_row_name(&run->name, target->number, &values[reference->column], 1) != SATCHEL_OK)
+    if (satchel_row_name(&run->name, target->number, value, 1) != SATCHEL_OK)
         return NULL;
     const struct merge_touch *touch =
         satchel_map_get(&round->by_name, satchel_buffer_span(&run->name));
     return touch && is_concerned(schema, index, touch) ? touch : NULL;
 }
 
+/* The same of the values that lost on the row, as far as this run knows them. */
+static const struct merge_touch *touch_of_lost(struct round *round, const struct merge_row *row,
+                                               uint32_t index)
+{
+    uint32_t column = round->run->store->schema->references[index].column;
+    const struct merge_touch *touch = NULL;
+    for (size_t i = 0; !touch && row->has_conflicts && i < row->conflicts.count; i++) {
+        const struct satchel_conflict *conflict = &row->conflicts.items[i];
+        if (conflict->unit == column && conflict->column_count == 1)
+            touch = touch_of(round, row, index, &conflict->lost[0]);
+    }
+    return touch && !touch->only_frozen ? touch : NULL;
+}
+
 /* Why the row has to be looked at again; NULL: it has not. */
 static const struct merge_touch *find_touch(struct round *round, const struct merge_row *row)
 {
     const struct satchel_schema *schema = round->run->store->schema;
-    const struct merge_touch *touch = NULL;
+    const struct merge_touch *touch = row->lost_to;
     if (!row->row.exists)
         return row->last_parent && row->is_known
                    ? satchel_map_get(&round->by_name, row->last_parent->stored.name)
                    : NULL;
-    for (uint32_t i = 0; !touch && i < schema->reference_count; i++)
-        if (schema->references[i].table == row->stored.table->number)
-            touch = touch_of(round, row, i);
+    for (uint32_t i = 0; !touch && i < schema->reference_count; i++) {
+        if (schema->references[i].table != row->stored.table->number)
+            continue;
+        touch = touch_of(round, row, i, &row->row.values[schema->references[i].column]);
+        if (!touch)
+            touch = touch_of_lost(round, row, i);
+    }
     return touch;
 }
 
@@ -222,6 +263,7 @@ static enum satchel_status recompute_touched(struct round *round)
     size_t count = run->row_count; /* what is named from here on points elsewhere */
     for (size_t i = 0; status == SATCHEL_OK && i < count && !run->is_to_be_redone; i++) {
         const struct merge_touch *touch = find_touch(round, run->rows[i]);
+        run->rows[i]->lost_to = NULL;
         if (touch)
             status =
                 merge_recompute(run, round->changeset, round->notes, run->rows[i], touch->cause);

@@ -178,6 +178,11 @@ struct satchel_store_ops {
                                            uint32_t column, const struct satchel_value *value,
                                            struct satchel_arena *, const struct satchel_value ***,
                                            size_t *count, struct satchel_error *);
+    /* Names of the rows with an open conflict in which `value` lost in the column. */
+    enum satchel_status (*find_lost)(struct satchel_store *, const struct satchel_table *,
+                                     uint32_t column, const struct satchel_value *value,
+                                     struct satchel_arena *, struct satchel_span **, size_t *count,
+                                     struct satchel_error *);
     enum satchel_status (*find_gone)(struct satchel_store *, struct satchel_span parent,
                                      struct satchel_arena *, struct satchel_span **, size_t *count,
                                      struct satchel_error *);

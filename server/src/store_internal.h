@@ -30,6 +30,7 @@ enum store_statement {
     STORE_KEYS_OF_ROW,
     STORE_ROWS_OF_KEY,
     STORE_ADD_KEY,
+    STORE_FIND_LOST,
     STORE_FIND_GONE,
     STORE_ADD_GONE,
     STORE_LIST_ROWS,
@@ -157,6 +158,10 @@ enum satchel_status store_find_references(struct satchel_store *base,
                                           struct satchel_arena *arena,
                                           const struct satchel_value ***keys, size_t *count,
                                           struct satchel_error *error);
+enum satchel_status store_find_lost(struct satchel_store *base, const struct satchel_table *table,
+                                    uint32_t column, const struct satchel_value *value,
+                                    struct satchel_arena *arena, struct satchel_span **names,
+                                    size_t *count, struct satchel_error *error);
 enum satchel_status store_find_gone(struct satchel_store *base, struct satchel_span parent,
                                     struct satchel_arena *arena, struct satchel_span **names,
                                     size_t *count, struct satchel_error *error);

@@ -235,6 +235,49 @@ enum satchel_status store_find_references(struct satchel_store *base,
     return status;
 }
 
+/* The name of the row that a conflict's note is of. */
+static enum satchel_status name_of_note(struct satchel_span bytes, struct satchel_arena *arena,
+                                        struct satchel_span *out)
+{
+    struct satchel_notes notes;
+    struct satchel_buffer name;
+    struct satchel_span copy = satchel_arena_copy(arena, bytes);
+    if (!copy.data)
+        return SATCHEL_NOMEM;
+    enum satchel_status status = satchel_notes_read(copy, arena, &notes);
+    if (status != SATCHEL_OK || notes.conflict_count != 1)
+        return status == SATCHEL_OK ? SATCHEL_CORRUPT : status;
+    satchel_buffer_init(&name, SATCHEL_CHANGESET_BYTES_MAX, NULL);
+    status = satchel_row_name(&name, notes.conflicts[0].table, notes.conflicts[0].key,
+                              notes.conflicts[0].key_count);
+    if (status == SATCHEL_OK) {
+        *out = satchel_arena_copy(arena, satchel_buffer_span(&name));
+        status = out->data ? SATCHEL_OK : SATCHEL_NOMEM;
+    }
+    satchel_buffer_deinit(&name);
+    return status;
+}
+
+enum satchel_status store_find_lost(struct satchel_store *base, const struct satchel_table *table,
+                                    uint32_t column, const struct satchel_value *value,
+                                    struct satchel_arena *arena, struct satchel_span **names,
+                                    size_t *count, struct satchel_error *error)
+{
+    struct satchel_store_sqlite *store = store_of(base);
+    struct satchel_query query;
+    satchel_query_begin(&query, store->db, store->statements[STORE_FIND_LOST]);
+    satchel_query_text(&query, satchel_span_text(table->name));
+    satchel_query_text(&query, satchel_span_text(table->columns[column].field));
+    if (satchel_value_bind(query.statement, 3, value) != SQLITE_OK) {
+        satchel_query_end(&query);
+        return satchel_db_error(error, store->db, "binding a reference");
+    }
+    enum satchel_status status = read_names(&query, arena, names, count, error);
+    for (size_t i = 0; status == SATCHEL_OK && i < *count; i++)
+        status = name_of_note((*names)[i], arena, &(*names)[i]);
+    return status;
+}
+
 /* ---- indexes of references ---- */
 
 /* Whether rows are ever looked up by it: they may have to follow a merge, or a freeze. */

@@ -52,6 +52,8 @@
     "CREATE INDEX IF NOT EXISTS satchel_key_name ON satchel_key(name);"                     \
     "CREATE TABLE IF NOT EXISTS satchel_gone(parent BLOB NOT NULL, name BLOB NOT NULL,"     \
     " PRIMARY KEY(parent, name)) WITHOUT ROWID;"                                            \
+    "CREATE INDEX IF NOT EXISTS satchel_conflict_open ON satchel_conflict(tbl, field)"      \
+    " WHERE resolved IS NULL;"                                                              \
     "CREATE TABLE IF NOT EXISTS satchel_quarantine(cursor INTEGER NOT NULL,"                \
     " part INTEGER NOT NULL, name BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'waiting',"    \
     " at INTEGER, entry INTEGER, PRIMARY KEY(cursor, part)) WITHOUT ROWID;"                 \
@@ -82,6 +84,8 @@ static const char *const statement_sql[STORE_STATEMENT_COUNT] = {
     [STORE_ROWS_OF_KEY] = "SELECT name FROM satchel_key WHERE tbl=?1 AND col=?2 AND match=?3"
                           " LIMIT ?4",
     [STORE_ADD_KEY] = "INSERT OR IGNORE INTO satchel_key(tbl,col,match,name) VALUES(?1,?2,?3,?4)",
+    [STORE_FIND_LOST] = "SELECT note FROM satchel_conflict WHERE resolved IS NULL AND tbl=?1"
+                        " AND field=?2 AND mine=?3",
     [STORE_FIND_GONE] = "SELECT name FROM satchel_gone WHERE parent=?1",
     [STORE_ADD_GONE] = "INSERT OR IGNORE INTO satchel_gone(parent,name) VALUES(?1,?2)",
     [STORE_LIST_ROWS] = "SELECT name FROM satchel_row WHERE name>?1 AND name<?2 ORDER BY name"
@@ -226,6 +230,7 @@ static const struct satchel_store_ops sqlite_ops = {
     .rows_of_key = store_rows_of_key,
     .write_keys = store_write_keys,
     .find_references = store_find_references,
+    .find_lost = store_find_lost,
     .find_gone = store_find_gone,
     .write_gone = store_write_gone,
     .list_rows = store_list_rows,

@@ -58,11 +58,12 @@ static const char insert_entry[] =
     " severity = excluded.severity, note = excluded.note, kept = excluded.kept,"
 
 /* Again open: another write may have won meanwhile. */
-static const char open_conflict[] = INSERT_CONFLICT
-    " mine = excluded.mine, theirs = excluded.theirs, winner_user = excluded.winner_user,"
-    " winner_at = excluded.winner_at,"
-    " winner_device = excluded.winner_device,"
-    " winner_number = excluded.winner_number, resolved = NULL";
+static const char open_conflict[] =
+    INSERT_CONFLICT " rule = excluded.rule, mine = excluded.mine, theirs = excluded.theirs, "
+                    "winner_user = excluded.winner_user,"
+                    " winner_at = excluded.winner_at,"
+                    " winner_device = excluded.winner_device,"
+                    " winner_number = excluded.winner_number, resolved = NULL";
 
 /* Closed: whom it was lost to stays on record. */
 static const char close_conflict[] = INSERT_CONFLICT " resolved = excluded.resolved";

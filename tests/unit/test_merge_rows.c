@@ -527,6 +527,126 @@ static void test_frozen__no_order_of_arrival_shows(void **state)
     play_all("lines", part_of_lines);
 }
 
+/* ---- random stories ---- */
+
+#define DEVICES 4
+#define ROUNDS 3 /* change sets of each device, which knows of its own only */
+
+static uint32_t random_state;
+
+static uint32_t below(uint32_t bound)
+{
+    random_state = random_state * 1664525u + 1013904223u;
+    return (random_state >> 8) % bound;
+}
+
+/* A key of few, each in several writings. */
+static struct satchel_value random_key(void)
+{
+    static const char *const keys[] = {"0755-1", "0755 1", "K-1", "k-1", "zz"};
+    return text(keys[below(5)]);
+}
+
+/* One of the accounts that the device knows: a, and its own. */
+static const char *known_account(const char *own, bool has_own)
+{
+    return has_own && below(2) ? own : "a";
+}
+
+static struct satchel_part random_part(struct kit *kit, const char *own, bool *has_own)
+{
+    static const char *const refs[] = {"a", "own0", "own1", "own2", "own3"};
+    switch (below(*has_own ? 11 : 12)) {
+    case 0:
+        return kit_part(kit, UPDATE, "account", known_account(own, *has_own), 2, random_key(), -1);
+    case 1:
+        return kit_part(kit, UPDATE, "account", known_account(own, *has_own), 3,
+                        text(below(2) ? "n1" : "n2"), -1);
+    case 2: return kit_part(kit, DELETE, "account", known_account(own, *has_own), -1);
+    case 3:
+        return kit_part(kit, UPDATE, "account", known_account(own, *has_own), 2,
+                        satchel_value_blob(satchel_span_text(below(2) ? "K-1" : "0755-1")), -1);
+    case 4: return kit_part(kit, UPDATE, "quote", "q", 4, text(refs[below(5)]), -1);
+    case 5: return kit_part(kit, UPDATE, "quote", "q", 2, text("[\"draft\",\"sent\"]"), -1);
+    case 6: return kit_part(kit, UPDATE, "quote", "p", 2, text("[\"draft\",\"sent\"]"), -1);
+    case 7: return kit_part(kit, UPDATE, "line", "l", 2, integer(below(9)), -1);
+    case 8: return kit_part(kit, DELETE, "line", below(2) ? "l" : "m", -1);
+    case 9: return kit_part(kit, UPDATE, "line", "m", 1, text(below(2) ? "q" : "p"), -1);
+    case 10: return kit_part(kit, UPDATE, "quote", "q", 3, integer(below(9)), -1);
+    default: break;
+    }
+    *has_own = true;
+    return kit_part(kit, INSERT, "account", own, 1, text(own), 2, random_key(), -1);
+}
+
+struct random_set {
+    struct satchel_part part;
+    int64_t ms;
+};
+
+/* Plays the story of `seed`; the order of arrival is drawn from `order_seed`. */
+static char *play_random(uint32_t seed, uint32_t order_seed)
+{
+    struct kit kit;
+    struct random_set sets[DEVICES][ROUNDS];
+    struct satchel_incoming batch[DEVICES * ROUNDS];
+    struct satchel_incoming_outcome outcomes[DEVICES * ROUNDS];
+    uint32_t next[DEVICES] = {0};
+    char own[] = "own0";
+    kit_open(&kit, schema_sql);
+    kit_push(&kit, 9, 1, -9000, 1,
+             kit_part(&kit, INSERT, "account", "a", 1, text("A"), 2, text("0755-1"), -1));
+    kit_push(&kit, 9, 2, -8000, 1, kit_part(&kit, INSERT, "quote", "q", 4, text("a"), -1));
+    kit_push(&kit, 9, 3, -7000, 1, kit_part(&kit, INSERT, "quote", "p", -1));
+    kit_push(&kit, 9, 4, -6000, 1, kit_part(&kit, INSERT, "line", "l", 1, text("q"), -1));
+    kit_push(&kit, 9, 5, -5000, 1, kit_part(&kit, INSERT, "line", "m", 1, text("p"), -1));
+    uint64_t seen = head_of(&kit);
+    random_state = seed;
+    for (uint32_t d = 0; d < DEVICES; d++) {
+        bool has_own = false;
+        own[3] = (char)('0' + d);
+        const char *name =
+            (const char *)satchel_arena_copy(&kit.arena, satchel_span_text(own)).data;
+        for (uint32_t r = 0; r < ROUNDS; r++)
+            sets[d][r] = (struct random_set){random_part(&kit, name, &has_own),
+                                             100000 * (int64_t)r + below(100000)};
+    }
+    random_state = order_seed;
+    for (size_t i = 0; i < DEVICES * ROUNDS;) {
+        uint32_t d = below(DEVICES);
+        if (next[d] == ROUNDS)
+            continue;
+        const struct random_set *set = &sets[d][next[d]++];
+        batch[i++] = kit_changeset(&kit, (uint8_t)(d + 1), next[d], set->ms, seen, &set->part, 1);
+    }
+    for (size_t done = 0, count; done < DEVICES * ROUNDS; done += count) {
+        count = 1 + below(4);
+        if (count > DEVICES * ROUNDS - done)
+            count = DEVICES * ROUNDS - done;
+        kit_merge(&kit, batch + done, count, outcomes);
+    }
+    char *state = strdup(kit_rows(&kit, everything));
+    kit_close(&kit);
+    return state;
+}
+
+static void test_rows__random_stories_end_the_same_in_any_order(void **state)
+{
+    (void)state;
+    const char *wanted = getenv("SATCHEL_HISTORIES");
+    uint32_t count = wanted ? (uint32_t)strtoul(wanted, NULL, 10) : 15;
+    for (uint32_t seed = 1; seed <= count; seed++) {
+        char *first = play_random(seed, 1);
+        for (uint32_t order = 2; order < 5; order++) {
+            char *other = play_random(seed, order * 77);
+            if (strcmp(first, other) != 0)
+                fail_msg("story %u, order %u:\n%s\ninstead of\n%s", seed, order, other, first);
+            free(other);
+        }
+        free(first);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -547,6 +667,7 @@ int main(void)
         cmocka_unit_test(test_keys__a_key_set_by_hand_is_all_rows_own),
         cmocka_unit_test(test_keys__no_order_of_arrival_shows),
         cmocka_unit_test(test_frozen__no_order_of_arrival_shows),
+        cmocka_unit_test(test_rows__random_stories_end_the_same_in_any_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
