@@ -29,13 +29,19 @@ static enum satchel_status check(const struct satchel_apply *apply, uint32_t num
                                       table->name);
 }
 
+/* *table NULL: the part is nothing that this schema has. A node sets such a part aside, and it stays in
+ * the change set's body for everybody to pass over; as an unlike one it takes no effect by itself. */
 static enum satchel_status check_part(const struct satchel_apply *apply,
-                                      const struct satchel_part *part,
+                                      const struct satchel_part *part, bool is_unlike,
                                       const struct satchel_table **table,
                                       struct satchel_error *error)
 {
-    return check(apply, part->table, part->key_count, part->fields, part->field_count, table,
-                 error);
+    enum satchel_status status = check(apply, part->table, part->key_count, part->fields,
+                                       part->field_count, table, is_unlike ? NULL : error);
+    if (status == SATCHEL_OK || !is_unlike)
+        return status;
+    *table = NULL;
+    return SATCHEL_OK;
 }
 
 /* ---- rows without pending writes ---- */
@@ -146,7 +152,9 @@ static enum satchel_status take_parts(struct satchel_apply *apply,
         const struct satchel_table *table;
         struct satchel_effect effect;
         next_unlike += is_unlike;
-        status = check_part(apply, part, &table, error);
+        status = check_part(apply, part, is_unlike, &table, error);
+        if (status == SATCHEL_OK && !table)
+            continue;
         if (status == SATCHEL_OK)
             status = satchel_effect_of_part(apply, table, part, is_unlike, &effect);
         bool is_alias = false; /* then what it comes to is among the effects */
@@ -231,7 +239,9 @@ static enum satchel_status take_own_parts(struct satchel_apply *apply, struct sa
         struct satchel_pending_op *op = &own->ops[i];
         const struct satchel_table *table;
         struct satchel_row_plan *plan;
-        status = check_part(apply, &op->part, &table, error);
+        status = check_part(apply, &op->part, op->is_unlike, &table, error);
+        if (status == SATCHEL_OK && !table)
+            continue;
         bool is_planned = status == SATCHEL_OK && (op->is_unlike || may_differ(table, &op->part));
         if (status == SATCHEL_OK && !is_planned)
             status = satchel_base_exists(apply, op->row->name, &is_planned, error);

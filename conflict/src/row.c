@@ -10,6 +10,19 @@ struct checking {
     struct satchel_arena *arena;
 };
 
+/* In words that name table, column and rule, as a device's are. */
+static enum satchel_status refuse(const struct satchel_table_rules *rules, uint32_t column,
+                                  const char *words, struct satchel_error *error)
+{
+    const struct satchel_column_rules *of = &rules->columns[column];
+    const char *rule = satchel_rule_name(of->rule);
+    return rules->name && of->name
+               ? satchel_error_set(error, SATCHEL_REFUSED, "table %s, column %s: @%s: %s",
+                                   rules->name, of->name, rule, words)
+               : satchel_error_set(error, SATCHEL_REFUSED, "column %u: @%s: %s", (unsigned)column,
+                                   rule, words);
+}
+
 /* A step is judged by the states that the write itself carries. */
 static enum satchel_status check_step(const struct checking *checking,
                                       const struct satchel_write *write, uint32_t index,
@@ -28,9 +41,7 @@ static enum satchel_status check_step(const struct checking *checking,
         return satchel_error_set(error, status, "reading a step from one state to another: %s",
                                  satchel_status_text(status));
     const char *refusal = satchel_state_refusal(machine, &before, &after, text);
-    return refusal ? satchel_error_set(error, SATCHEL_REFUSED, "column %u: %s",
-                                       (unsigned)field->column, refusal)
-                   : SATCHEL_OK;
+    return refusal ? refuse(checking->rules, field->column, refusal, error) : SATCHEL_OK;
 }
 
 static enum satchel_status check_field(const struct checking *checking,
@@ -48,20 +59,15 @@ static enum satchel_status check_field(const struct checking *checking,
                                  "column %u: columns of a write must ascend", (unsigned)column);
     const struct satchel_column_rules *of = &rules->columns[column];
     if (of->in_key)
-        return satchel_error_set(error, SATCHEL_REFUSED,
-                                 "column %u is part of the primary key: a row keeps its key",
-                                 (unsigned)column);
+        return refuse(rules, column, "a row keeps its primary key", error);
     if (merge_rule_of(of->rule)->is_final && write->kind == SATCHEL_OP_UPDATE)
-        return satchel_error_set(
-            error, SATCHEL_REFUSED,
-            "column %u is @%s: it is set when the row is inserted and never changed",
-            (unsigned)column, satchel_rule_name(of->rule));
+        return refuse(rules, column, "cannot change after the insert", error);
     const char *refusal =
         satchel_operation_refusal(of, write->kind, &write->fields[index].value, checking->arena);
+    if (refusal == satchel_operation_no_memory)
+        return satchel_error_set(error, SATCHEL_NOMEM, "%s", refusal);
     if (refusal)
-        return satchel_error_set(
-            error, refusal == satchel_operation_no_memory ? SATCHEL_NOMEM : SATCHEL_REFUSED,
-            "column %u: %s", (unsigned)column, refusal);
+        return refuse(rules, column, refusal, error);
     return of->rule == SATCHEL_RULE_STATE ? check_step(checking, write, index, error) : SATCHEL_OK;
 }
 
@@ -73,7 +79,8 @@ enum satchel_status merge_check_write(const struct satchel_table_rules *rules,
     if (write->kind == SATCHEL_OP_DELETE) {
         if (rules->delete_policy == SATCHEL_DELETE_FORBID)
             return satchel_error_set(error, SATCHEL_REFUSED,
-                                     "rows of this table are never deleted (delete=forbid)");
+                                     "delete=forbid: rows of %s cannot be deleted",
+                                     rules->name ? rules->name : "the table");
         if (write->field_count != 0)
             return satchel_error_set(error, SATCHEL_REFUSED, "a delete carries no fields");
         return SATCHEL_OK;

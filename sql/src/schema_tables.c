@@ -197,10 +197,12 @@ static enum satchel_status keep_columns(struct satchel_build *build,
         return satchel_build_no_memory(build);
     table->column_count = table->rules.column_count = count;
     table->rules.columns = rules;
+    table->rules.name = table->name;
     for (uint32_t i = 0; i < count; i++) {
         const struct satchel_build_column *column =
             satchel_build_find_column(from, rows[i].column.name);
         table->columns[i] = rows[i].column;
+        rules[i].name = table->columns[i].name;
         rules[i].in_key = rows[i].column.key_position != 0;
         rules[i].unit = i;
         table->key_count += rules[i].in_key;

@@ -398,6 +398,20 @@ static void test_apply__a_quarantined_row_shows_the_nodes_value_again(void **sta
 
 /* ---- what pending writes had been shown ---- */
 
+static void test_apply__a_part_that_was_set_aside_may_be_of_any_shape(void **state)
+{
+    struct node_kit *kit = *state;
+    other_inserts(kit, "a", "one");
+    entry_begin(kit);
+    entry_part(kit, SATCHEL_OP_UPDATE, "a", FIELDS(TEXT_FIELD(99, "no such column")));
+    entry_part(kit, SATCHEL_OP_UPDATE, "a", FIELDS(TEXT_FIELD(TITLE, "two")));
+    entry_unlike(kit, 0);
+    entry_quarantined(kit, 0, "item has no column 99");
+    struct satchel_entry entry = entry_of_other(kit);
+    apply_entry(kit, &entry);
+    node_kit_expect(kit, "SELECT id, title FROM item", "a|two");
+}
+
 static void test_apply__only_what_was_hidden_is_an_exception_to_seen(void **state)
 {
     struct node_kit *kit = *state;
@@ -609,6 +623,7 @@ int main(void)
         TEST(test_apply__an_edit_whose_row_was_deleted_stays_shown_until_the_node_answers),
         TEST(test_apply__what_a_constraint_refuses_of_pending_and_node_together_shows_the_nodes),
         TEST(test_apply__a_quarantined_row_shows_the_nodes_value_again),
+        TEST(test_apply__a_part_that_was_set_aside_may_be_of_any_shape),
         TEST(test_apply__only_what_was_hidden_is_an_exception_to_seen),
         TEST(test_apply__an_exception_ends_with_the_units_last_pending_write),
         TEST(test_apply__a_write_that_lost_without_effect_is_hidden_all_the_same),

@@ -147,6 +147,21 @@ static void test_machines__a_changed_machine_judges_open_conflicts_again(void **
     kit_close(&kit);
 }
 
+static void test_machines__a_step_is_set_aside_in_words_that_name_its_column(void **state)
+{
+    (void)state;
+    struct kit kit;
+    kit_open(&kit, schema_sql);
+    assert_int_equal(
+        kit_push(&kit, 1, 1, 0, 1, kit_part(&kit, INSERT, "quote", "a", 2, text("sold"), -1)), 1);
+    struct satchel_notes notes = kit_notes(&kit, head_of(&kit));
+    assert_string_equal(
+        (const char *)satchel_arena_copy(&kit.arena, notes.quarantined[0].reason).data,
+        "table quote, column stage: @state: 'sold' is no state of the machine; it has 'draft', "
+        "'lost', 'review', 'sent'");
+    kit_close(&kit);
+}
+
 /* ---- frozen by the row above ---- */
 
 /* Quote 'q' with line 'l' of 100, both known to everybody. The seq up to there. */
@@ -654,6 +669,7 @@ int main(void)
         cmocka_unit_test(test_numbers__what_is_rolled_back_leaves_no_gap),
         cmocka_unit_test(test_numbers__only_the_server_writes_them),
         cmocka_unit_test(test_machines__a_changed_machine_judges_open_conflicts_again),
+        cmocka_unit_test(test_machines__a_step_is_set_aside_in_words_that_name_its_column),
         cmocka_unit_test(test_frozen__a_line_keeps_what_the_sender_of_its_document_saw),
         cmocka_unit_test(test_frozen__a_line_deleted_unseen_comes_back_in_any_order),
         cmocka_unit_test(test_frozen__a_line_moved_under_a_sent_document_is_judged_there),

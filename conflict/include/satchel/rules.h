@@ -79,6 +79,7 @@ const struct satchel_state *satchel_machine_find(const struct satchel_machine *m
 #define SATCHEL_FROZEN_PARENT UINT32_MAX
 
 struct satchel_column_rules {
+    const char *name; /* for what people are told; NULL: the number is */
     enum satchel_rule rule;
     /* The number of the unit it belongs to: the lowest column of a group; of a follower that of its
      * leader's unit; else its own. */
@@ -102,6 +103,7 @@ struct satchel_column_rules {
 };
 
 struct satchel_table_rules {
+    const char *name; /* as a column's */
     const struct satchel_column_rules *columns;
     uint32_t column_count;
     enum satchel_delete_policy delete_policy;
