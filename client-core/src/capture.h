@@ -8,6 +8,7 @@
  *   capture_units.c  columns that are written together
  *   capture_alias.c  rows that were merged into the one that is written
  *   capture_net.c    what several operations on one row come to
+ *   capture_parts.c  what the change set says of a row
  *   capture_flush.c  the change set made of them at the commit
  *
  * The operations of one transaction lie one behind the other in a buffer; those on one row are
@@ -219,6 +220,16 @@ enum satchel_status satchel_capture_find_pointing(
     struct satchel_capture *capture, const struct satchel_table *table,
     const struct satchel_value *values, const struct satchel_reference **out) SATCHEL_MUST_USE;
 void satchel_capture_finalize_pointing(struct satchel_capture *capture);
+
+/* ---- capture_parts.c ---- */
+
+/* Gives the part the exceptions to `seen` that satchel_base has for it. */
+enum satchel_status satchel_capture_make_exceptions(struct satchel_capture *capture,
+                                                    const struct satchel_capture_row *row,
+                                                    struct satchel_part *part) SATCHEL_MUST_USE;
+/* All rows of the transaction into capture->parts and capture->local. */
+enum satchel_status satchel_capture_write_parts(struct satchel_capture *capture,
+                                                uint32_t *part_count) SATCHEL_MUST_USE;
 
 /* ---- capture_flush.c ---- */
 

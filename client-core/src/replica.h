@@ -11,8 +11,13 @@
  * ## Pending writes, base, view
  *
  * A change set is *pending* until its own entry is applied. The application's tables show the
- * node's values with the pending operations replayed on them: a counter adds its deltas, any other
- * rule shows the local value; the columns of a group move together.
+ * node's values with the pending operations replayed on them (operation.h): a counter adds its
+ * deltas, a set and a map what was added and removed, any other rule shows the local value; the
+ * columns of a group move together, and so do a leader and its followers. A follower written alone
+ * is shown while its leader is what it was written beside.
+ *
+ * A row that was merged into another (satchel_alias) is not in the tables: what is pending on it is
+ * shown on the row that stands for it, and pending fields that point at it point there.
  *
  * Capture costs nothing for this: at a write it stores the old values beside the change set. Only
  * when an entry arrives that touches a (row, unit) with pending writes does apply write a row of
