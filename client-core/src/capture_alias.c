@@ -49,6 +49,18 @@ static void keep_keys(struct satchel_capture *capture, const struct satchel_tabl
             exceptions[part->exception_count++] = from->exceptions[i];
 }
 
+/* Whether the transaction writes the row by its own name: then that is what it says of it. */
+static bool has_ops(struct satchel_capture *capture, const struct satchel_capture_row *row,
+                    const struct satchel_value *key)
+{
+    struct satchel_value *values =
+        SATCHEL_ARENA_ARRAY(&capture->arena, struct satchel_value, row->table->column_count);
+    for (uint32_t i = 0; values && i < row->table->key_count; i++)
+        values[row->table->key_columns[i]] = key[i];
+    return values &&
+           satchel_capture_find(capture, &capture->tables[row->table->number], values) != 0;
+}
+
 enum satchel_status satchel_capture_write_aliases(struct satchel_capture *capture,
                                                   const struct satchel_capture_row *row,
                                                   const struct satchel_part *written,
@@ -73,6 +85,8 @@ enum satchel_status satchel_capture_write_aliases(struct satchel_capture *captur
     for (uint32_t i = 0; i < count && status == SATCHEL_OK; i++) {
         status =
             satchel_row_name_read(names[i], &capture->arena, &table, &part.key, &part.key_count);
+        if (status == SATCHEL_OK && has_ops(capture, row, part.key))
+            continue;
         if (status == SATCHEL_OK)
             status = satchel_capture_put_part(capture, row, &part);
         (*part_count)++;
