@@ -1,4 +1,4 @@
-/* Owns what is compared: rows with expectations, replicas with the server, one order with another. */
+/* Owns what is compared: rows with expectations, replicas with the server, order with order. */
 #include "play_internal.h"
 
 #include <stdlib.h>

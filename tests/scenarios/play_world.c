@@ -1,4 +1,4 @@
-/* Owns the world a scenario is played in: clocks, files and their state at the scenario's beginning,
+/* Owns the world a scenario is played in: clocks, files and their state when the scenario begins,
  * enrolment. Implements what system_server.c and system_link.c need of a world. */
 #include "play_internal.h"
 
