@@ -59,23 +59,17 @@ static bool leads(const struct resolution *resolution, uint32_t column)
            resolution->table->rules.columns[column].rule != SATCHEL_RULE_FOLLOWS;
 }
 
-/* Of a map the keys that were lost: back from what the loser made of them. Of any other rule the
- * operation that leaves the value as it is. */
 static enum satchel_status write_again(struct resolution *resolution, uint32_t column,
                                        struct satchel_value *operation)
 {
     const struct satchel_conflict_note *note = &resolution->note;
-    const struct satchel_column_rules *rules = &resolution->table->rules.columns[column];
     const struct satchel_value *now = &resolution->values[column];
-    struct satchel_value before = *now;
-    bool is_write;
-    enum satchel_status status = SATCHEL_OK;
-    if (rules->rule == SATCHEL_RULE_MAP && note->column_count == 1)
-        status = satchel_operation_apply(rules, SATCHEL_OP_UPDATE, now, &note->lost[0].value,
-                                         &resolution->arena, &before);
-    return status == SATCHEL_OK ? satchel_operation_make(rules, SATCHEL_OP_UPDATE, &before, now,
-                                                         &resolution->arena, operation, &is_write)
-                                : status;
+    const struct satchel_value nothing = satchel_value_null(), *lost = &nothing;
+    for (uint32_t i = 0; i < note->column_count; i++)
+        if (note->lost[i].column == column)
+            lost = &note->lost[i].value;
+    return satchel_operation_again(&resolution->table->rules.columns[column], now, lost,
+                                   &resolution->arena, operation);
 }
 
 /* Writes the unit as the row has it. */
@@ -220,10 +214,8 @@ static enum satchel_status find_lost(struct resolution *resolution, struct satch
     const struct satchel_column_rules *rules = &resolution->table->rules.columns[lost->column];
     if (lost->value.type == SATCHEL_NULL)
         return find_long(resolution, lost);
-    if (rules->rule != SATCHEL_RULE_MAP)
-        return SATCHEL_OK;
-    return satchel_operation_apply(rules, SATCHEL_OP_UPDATE, &resolution->values[lost->column],
-                                   &lost->value, &resolution->arena, &lost->value);
+    return satchel_operation_prevail(rules, &resolution->values[lost->column], &lost->value,
+                                     &resolution->arena, &lost->value);
 }
 
 static enum satchel_status take_loser(struct resolution *resolution)

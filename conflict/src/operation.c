@@ -143,3 +143,32 @@ enum satchel_status satchel_operation_invert(const struct satchel_column_rules *
     return rule->invert ? rule->invert(column, old_value, operation, arena, out)
                         : satchel_value_canonical(column, old_value, arena, out);
 }
+
+/* ---- settling a conflict ---- */
+
+enum satchel_status satchel_operation_prevail(const struct satchel_column_rules *column,
+                                              const struct satchel_value *present,
+                                              const struct satchel_value *lost,
+                                              struct satchel_arena *arena,
+                                              struct satchel_value *out)
+{
+    if (column->rule == SATCHEL_RULE_MAP && lost->type != SATCHEL_NULL)
+        return satchel_operation_apply(column, SATCHEL_OP_UPDATE, present, lost, arena, out);
+    *out = *lost;
+    return SATCHEL_OK;
+}
+
+enum satchel_status satchel_operation_again(const struct satchel_column_rules *column,
+                                            const struct satchel_value *present,
+                                            const struct satchel_value *lost,
+                                            struct satchel_arena *arena, struct satchel_value *out)
+{
+    struct satchel_value before = *present;
+    bool is_write;
+    enum satchel_status status = SATCHEL_OK;
+    if (column->rule == SATCHEL_RULE_MAP && lost->type != SATCHEL_NULL)
+        status = satchel_operation_prevail(column, present, lost, arena, &before);
+    return status == SATCHEL_OK ? satchel_operation_make(column, SATCHEL_OP_UPDATE, &before,
+                                                         present, arena, out, &is_write)
+                                : status;
+}

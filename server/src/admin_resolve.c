@@ -64,28 +64,57 @@ static enum satchel_status set_value(struct resolution *resolution, struct admin
     return SATCHEL_OK;
 }
 
+/* Writes the unit as the row has it. */
+static enum satchel_status keep_unit(struct resolution *resolution)
+{
+    const struct satchel_conflict_note *note = &resolution->note;
+    const struct satchel_table *table = resolution->table;
+    struct satchel_arena *arena = &resolution->job->arena;
+    struct satchel_field *fields =
+        SATCHEL_ARENA_ARRAY(arena, struct satchel_field, table->column_count);
+    enum satchel_status status = fields ? SATCHEL_OK : SATCHEL_NOMEM;
+    uint32_t count = 0;
+    for (uint32_t i = 0; status == SATCHEL_OK && i < table->column_count; i++) {
+        const struct satchel_value nothing = satchel_value_null(), *lost = &nothing;
+        if (!is_of_unit(resolution, i))
+            continue;
+        for (uint32_t k = 0; k < note->column_count; k++)
+            if (note->lost[k].column == i)
+                lost = &note->lost[k].value;
+        fields[count].column = i;
+        status = satchel_operation_again(&table->rules.columns[i], &resolution->row.values[i], lost,
+                                         arena, &fields[count++].value);
+    }
+    resolution->part = (struct satchel_part){.kind = SATCHEL_OP_UPDATE,
+                                             .table = table->number,
+                                             .key = resolution->row.key,
+                                             .key_count = table->key_count,
+                                             .fields = fields,
+                                             .field_count = count};
+    return status;
+}
+
 static enum satchel_status edit_unit(struct resolution *resolution)
 {
     const struct satchel_conflict_note *note = &resolution->note;
     struct satchel_job *job = resolution->job;
     struct admin_edit edit;
+    if (takes(resolution, "winner"))
+        return keep_unit(resolution);
     enum satchel_status status = admin_edit_begin(&edit, &resolution->row, &job->arena);
-    if (status != SATCHEL_OK)
-        return status;
-    if (takes(resolution, "winner")) {
-        for (uint32_t i = 0; i < resolution->table->column_count; i++) {
-            edit.is_set[i] = is_of_unit(resolution, i);
-            edit.values[i] = resolution->row.values[i];
-        }
-    } else if (takes(resolution, "loser")) {
-        for (uint32_t i = 0; i < note->column_count; i++) {
-            edit.is_set[note->lost[i].column] = true;
-            edit.values[note->lost[i].column] = note->lost[i].value;
-        }
-    } else if ((status = set_value(resolution, &edit)) != SATCHEL_OK) {
-        return status;
+    if (status == SATCHEL_OK && !takes(resolution, "loser"))
+        status = set_value(resolution, &edit);
+    for (uint32_t i = 0;
+         status == SATCHEL_OK && takes(resolution, "loser") && i < note->column_count; i++) {
+        uint32_t column = note->lost[i].column;
+        edit.is_set[column] = true;
+        status = satchel_operation_prevail(&resolution->table->rules.columns[column],
+                                           &resolution->row.values[column], &note->lost[i].value,
+                                           &job->arena, &edit.values[column]);
     }
-    return admin_edit_part(&edit, &job->arena, &resolution->part, &job->error);
+    return status == SATCHEL_OK
+               ? admin_edit_part(&edit, &job->arena, &resolution->part, &job->error)
+               : status;
 }
 
 /* A role that no other write of the unit outranks. */

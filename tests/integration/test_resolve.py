@@ -103,14 +103,23 @@ class Resolving(harness.SatchelTest):
         self.assertNotEqual(before, after)
         self.assertIn((after["stage"], after["why"]), [("lost", "price"), ("won", "service")])
 
+    def resolve_on_server(self, take):
+        self.admin("resolve", self.the_conflict(self.ana)["id"], "--take", take, "--workspace", "w")
+        self.sync_all(self.ana, self.ben)
+        self.assertEqual(self.open_conflicts(self.ana), [])
+        self.assert_all_equal(self.ana, self.ben)
+
     def test_a_map_by_its_keys(self):
-        for take, expected in (("winner", '{"k":2,"l":9}'), ("loser", '{"k":1,"l":9}')):
+        cases = [(resolve, take, expected)
+                 for resolve in (lambda take: self.resolve(self.ana, take), self.resolve_on_server)
+                 for take, expected in (("winner", '{"k":2,"l":9}'), ("loser", '{"k":1,"l":9}'))]
+        for resolve, take, expected in cases:
             with self.subTest(take=take):
                 self.sql(self.ana, "DELETE FROM deal")
                 self.sync(self.ana)
                 self.make(prefs="'{\"k\":0,\"l\":9}'")
                 self.clash("prefs = json_set(prefs, '$.k', 1)", "prefs = json_set(prefs, '$.k', 2)")
-                self.resolve(self.ana, take)
+                resolve(take)
                 self.assertEqual(self.field("prefs"), expected)
 
     def test_texts(self):

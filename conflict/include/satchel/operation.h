@@ -17,8 +17,8 @@
  * JSON in operations and canonical values is compact: no spaces, the elements of a set ascending
  * and once each, the keys of a map ascending (both by satchel_json_compare), strings with the
  * fewest escapes, numbers as written. A set is a JSON array of anything, a map a JSON object, with
- * fewer than SATCHEL_JSON_DEPTH_MAX brackets inside each other. NULL counts as the empty set and the
- * empty map. */
+ * fewer than SATCHEL_JSON_DEPTH_MAX brackets inside each other. NULL counts as the empty set and
+ * the empty map. */
 #ifndef SATCHEL_OPERATION_H
 #define SATCHEL_OPERATION_H
 
@@ -78,6 +78,22 @@ enum satchel_status satchel_operation_invert(const struct satchel_column_rules *
 enum satchel_status satchel_state_step(const struct satchel_value *operation,
                                        struct satchel_arena *arena, struct satchel_value *old_value,
                                        struct satchel_value *new_value) SATCHEL_MUST_USE;
+
+/* For settling a conflict over a column, with the value of its record (`lost`, NULL if it has
+ * none): the operation that says again what stands, `present`: of a map the keys that were lost,
+ * else one that leaves the value as it is. CORRUPT, NOMEM. */
+enum satchel_status satchel_operation_again(const struct satchel_column_rules *column,
+                                            const struct satchel_value *present,
+                                            const struct satchel_value *lost,
+                                            struct satchel_arena *arena,
+                                            struct satchel_value *out) SATCHEL_MUST_USE;
+/* And the value that the field has if the loser has its way: of a map the present one with the keys
+ * that were lost, else `lost`. CORRUPT, NOMEM. */
+enum satchel_status satchel_operation_prevail(const struct satchel_column_rules *column,
+                                              const struct satchel_value *present,
+                                              const struct satchel_value *lost,
+                                              struct satchel_arena *arena,
+                                              struct satchel_value *out) SATCHEL_MUST_USE;
 
 /* Why bytes from elsewhere are no operation of the rule ("an operation on a @set is
  * [[added],[removed]]"), or NULL. Allocates nothing but in `arena`;
