@@ -352,6 +352,11 @@ static enum satchel_status has_taken_effect(struct satchel_history_judge *judge,
     return status;
 }
 
+static bool sets_apart(const struct satchel_column *column, const struct satchel_field *field)
+{
+    return column->rule == SATCHEL_RULE_KEY && field->value.type == SATCHEL_BLOB;
+}
+
 /* A part that did not take effect as it stands, and about which no conflict and no quarantine says
  * why: compare what was written with what is there. */
 static enum satchel_status compare(struct satchel_history_judge *judge,
@@ -370,6 +375,8 @@ static enum satchel_status compare(struct satchel_history_judge *judge,
         *out = verdict(SATCHEL_OUTCOME_SUPERSEDED, "the row is deleted");
     } else if (!column) {
         *out = verdict(SATCHEL_OUTCOME_APPLIED, NULL);
+    } else if (sets_apart(column, field)) {
+        *out = verdict(SATCHEL_OUTCOME_APPLIED, "the row was set apart from others with this key");
     } else if (combines(column->rule)) {
         *out = verdict(SATCHEL_OUTCOME_MERGED, merge_reason(column->rule));
     } else {

@@ -196,6 +196,10 @@ class Resolving(harness.SatchelTest):
             "resolve", self.ben, self.duplicate_conflict(self.ben), "--take", "other"))
         self.satchel("resolve", self.ben, self.duplicate_conflict(self.ben), "--take", "loser")
         self.check_apart()
+        told = self.sql(self.ana, "SELECT outcome, reason FROM satchel_history WHERE tbl = 'firm' AND"
+                                  " field = 'phone' ORDER BY at DESC LIMIT 1")
+        self.assertEqual(told, [{"outcome": "applied",
+                                 "reason": "the row was set apart from others with this key"}])
 
     def test_undo_of_the_key_that_merged_a_row_sets_it_apart(self):
         self.duplicate()
