@@ -259,23 +259,11 @@ static enum satchel_status settle_unit(struct resolution *resolution)
 
 /* ---- a row ---- */
 
-static bool is_touchable(const struct satchel_column_rules *rules)
-{
-    switch (rules->rule) {
-    case SATCHEL_RULE_ID:
-    case SATCHEL_RULE_IMMUTABLE:
-    case SATCHEL_RULE_APPEND:
-    case SATCHEL_RULE_SERVER:
-    case SATCHEL_RULE_FOLLOWS: return false;
-    default: return !rules->in_key;
-    }
-}
-
 /* The row stays: a unit of it is written as it is. */
 static enum satchel_status touch(struct resolution *resolution)
 {
     for (uint32_t i = 0; i < resolution->table->column_count; i++) {
-        if (!is_touchable(&resolution->table->rules.columns[i]))
+        if (!satchel_column_is_touchable(&resolution->table->rules.columns[i]))
             continue;
         resolution->note.unit = resolution->table->rules.columns[i].unit;
         resolution->note.column_count = 0;

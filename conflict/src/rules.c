@@ -11,6 +11,18 @@ const char *satchel_rule_name(enum satchel_rule rule)
     return (unsigned)rule < SATCHEL_RULE_COUNT ? spellings[rule] + 1 : "unknown";
 }
 
+bool satchel_column_is_touchable(const struct satchel_column_rules *column)
+{
+    switch (column->rule) {
+    case SATCHEL_RULE_ID:
+    case SATCHEL_RULE_IMMUTABLE:
+    case SATCHEL_RULE_APPEND:
+    case SATCHEL_RULE_SERVER:
+    case SATCHEL_RULE_FOLLOWS: return false;
+    default: return !column->in_key;
+    }
+}
+
 const struct merge_rule *merge_rule_of(enum satchel_rule rule)
 {
     switch (rule) {

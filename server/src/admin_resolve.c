@@ -130,18 +130,6 @@ static void choose_role(struct resolution *resolution)
 
 /* ---- a row: a lost delete, a row merged into another ---- */
 
-static bool is_touchable(const struct satchel_column_rules *rules)
-{
-    switch (rules->rule) {
-    case SATCHEL_RULE_ID:
-    case SATCHEL_RULE_IMMUTABLE:
-    case SATCHEL_RULE_APPEND:
-    case SATCHEL_RULE_SERVER:
-    case SATCHEL_RULE_FOLLOWS: return false;
-    default: return !rules->in_key;
-    }
-}
-
 /* The row stays: one of its fields is written as it is. */
 static enum satchel_status touch(struct resolution *resolution)
 {
@@ -151,7 +139,7 @@ static enum satchel_status touch(struct resolution *resolution)
     if (status != SATCHEL_OK)
         return status;
     for (uint32_t i = 0; i < resolution->table->column_count; i++) {
-        if (!is_touchable(&resolution->table->rules.columns[i]))
+        if (!satchel_column_is_touchable(&resolution->table->rules.columns[i]))
             continue;
         edit.is_set[i] = true;
         edit.values[i] = resolution->row.values[i];

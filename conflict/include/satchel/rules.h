@@ -41,6 +41,11 @@ enum satchel_rule {
 /* "lww": the spelling without the sign. Borrowed. */
 const char *satchel_rule_name(enum satchel_rule rule);
 
+struct satchel_column_rules;
+/* Whether a column's present value may be written again by anybody, as a sign that its row is
+ * meant to stay. */
+bool satchel_column_is_touchable(const struct satchel_column_rules *column);
+
 enum satchel_delete_policy {
     SATCHEL_DELETE_FORBID,   /* refused */
     SATCHEL_DELETE_RESTRICT, /* refused at the device while other rows point at the row; merged as
