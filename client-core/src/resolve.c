@@ -68,7 +68,7 @@ static enum satchel_status write_again(struct resolution *resolution, uint32_t c
     for (uint32_t i = 0; i < note->column_count; i++)
         if (note->lost[i].column == column)
             lost = &note->lost[i].value;
-    return satchel_operation_again(&resolution->table->rules.columns[column], now, lost,
+    return satchel_operation_again(&resolution->table->rules.columns[column], now, now, lost,
                                    &resolution->arena, operation);
 }
 
@@ -244,7 +244,10 @@ static enum satchel_status take_value(struct resolution *resolution)
     if (count != 1)
         return refuse(resolution, "a group has several values: take winner or loser, or write its "
                                   "fields as you want them");
-    return set_fields(resolution, &field, 1);
+    /* Keys of a map that were lost may be in the value as they are: said again first. */
+    bool is_map = resolution->table->rules.columns[field.column].rule == SATCHEL_RULE_MAP;
+    enum satchel_status status = is_map ? keep_unit(resolution) : SATCHEL_OK;
+    return status == SATCHEL_OK ? set_fields(resolution, &field, 1) : status;
 }
 
 static enum satchel_status settle_unit(struct resolution *resolution)

@@ -160,15 +160,14 @@ enum satchel_status satchel_operation_prevail(const struct satchel_column_rules 
 
 enum satchel_status satchel_operation_again(const struct satchel_column_rules *column,
                                             const struct satchel_value *present,
+                                            const struct satchel_value *wanted,
                                             const struct satchel_value *lost,
                                             struct satchel_arena *arena, struct satchel_value *out)
 {
-    struct satchel_value before = *present;
+    const struct operation_rule *rule = rule_of(column);
     bool is_write;
-    enum satchel_status status = SATCHEL_OK;
-    if (column->rule == SATCHEL_RULE_MAP && lost->type != SATCHEL_NULL)
-        status = satchel_operation_prevail(column, present, lost, arena, &before);
-    return status == SATCHEL_OK ? satchel_operation_make(column, SATCHEL_OP_UPDATE, &before,
-                                                         present, arena, out, &is_write)
-                                : status;
+    if (rule->settle && lost->type != SATCHEL_NULL)
+        return rule->settle(column, present, wanted, lost, arena, out);
+    return satchel_operation_make(column, SATCHEL_OP_UPDATE, present, wanted, arena, out,
+                                  &is_write);
 }

@@ -125,6 +125,34 @@ static enum satchel_status invert(const struct satchel_column_rules *column,
     return status == SATCHEL_OK ? element_change_write(&back, is_map(column), arena, out) : status;
 }
 
+/* A map's: the keys that the lost operation names are said again, changed or not. */
+static enum satchel_status settle(const struct satchel_column_rules *column,
+                                  const struct satchel_value *present,
+                                  const struct satchel_value *wanted,
+                                  const struct satchel_value *lost, struct satchel_arena *arena,
+                                  struct satchel_value *out)
+{
+    struct elements before, after, named, others, all;
+    struct element_change change;
+    enum satchel_status status = element_change_read(lost, is_map(column), arena, &change);
+    if (status == SATCHEL_OK)
+        status = elements_of_value(present, is_map(column), arena, &before);
+    if (status == SATCHEL_OK)
+        status = elements_of_value(wanted, is_map(column), arena, &after);
+    if (status == SATCHEL_OK)
+        status = elements_union(&change.added, &change.removed, arena, &named);
+    if (status == SATCHEL_OK)
+        status = elements_minus(&before, &named, arena, &others);
+    if (status == SATCHEL_OK)
+        status = elements_union(&before, &named, arena, &all);
+    if (status == SATCHEL_OK)
+        status = find_added(&others, &after, arena, &change.added);
+    if (status == SATCHEL_OK)
+        status = find_removed(&all, &after, arena, &change.removed);
+    return status == SATCHEL_OK ? element_change_write(&change, is_map(column), arena, out)
+                                : status;
+}
+
 static enum satchel_status check(const struct satchel_column_rules *column,
                                  const struct satchel_value *operation, struct satchel_arena *arena)
 {
@@ -159,5 +187,6 @@ const struct operation_rule operation_map = {
     .make = make,
     .apply = apply,
     .invert = invert,
+    .settle = settle,
     .shape = "an operation on a @map is [{\"key\":value},[\"removed\"]] in canonical form",
     .check = check};

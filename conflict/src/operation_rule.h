@@ -25,6 +25,12 @@ struct operation_rule {
                                   const struct satchel_value *old_value,
                                   const struct satchel_value *operation,
                                   struct satchel_arena *arena, struct satchel_value *out);
+    /* As satchel_operation_again of a write that lost. NULL: as make. */
+    enum satchel_status (*settle)(const struct satchel_column_rules *column,
+                                  const struct satchel_value *present,
+                                  const struct satchel_value *wanted,
+                                  const struct satchel_value *lost, struct satchel_arena *arena,
+                                  struct satchel_value *out);
     /* What an operation of an update is, and whether `operation` is one. */
     const char *shape;
     enum satchel_status (*check)(const struct satchel_column_rules *column,

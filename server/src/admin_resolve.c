@@ -64,10 +64,20 @@ static enum satchel_status set_value(struct resolution *resolution, struct admin
     return SATCHEL_OK;
 }
 
-/* Writes the unit as the row has it. */
-static enum satchel_status keep_unit(struct resolution *resolution)
+/* The value that the conflict's record says the column has lost. */
+static struct satchel_value lost_value(const struct resolution *resolution, uint32_t column)
 {
     const struct satchel_conflict_note *note = &resolution->note;
+    for (uint32_t i = 0; i < note->column_count; i++)
+        if (note->lost[i].column == column)
+            return note->lost[i].value;
+    return satchel_value_null();
+}
+
+/* Writes the unit as the row has it, but for a value in `wanted` (NULL: none). */
+static enum satchel_status write_unit(struct resolution *resolution,
+                                      const struct admin_edit *wanted)
+{
     const struct satchel_table *table = resolution->table;
     struct satchel_arena *arena = &resolution->job->arena;
     struct satchel_field *fields =
@@ -75,15 +85,14 @@ static enum satchel_status keep_unit(struct resolution *resolution)
     enum satchel_status status = fields ? SATCHEL_OK : SATCHEL_NOMEM;
     uint32_t count = 0;
     for (uint32_t i = 0; status == SATCHEL_OK && i < table->column_count; i++) {
-        const struct satchel_value nothing = satchel_value_null(), *lost = &nothing;
+        const struct satchel_value *present = &resolution->row.values[i];
+        struct satchel_value lost = lost_value(resolution, i);
         if (!is_of_unit(resolution, i))
             continue;
-        for (uint32_t k = 0; k < note->column_count; k++)
-            if (note->lost[k].column == i)
-                lost = &note->lost[k].value;
         fields[count].column = i;
-        status = satchel_operation_again(&table->rules.columns[i], &resolution->row.values[i], lost,
-                                         arena, &fields[count++].value);
+        status = satchel_operation_again(&table->rules.columns[i], present,
+                                         wanted && wanted->is_set[i] ? &wanted->values[i] : present,
+                                         &lost, arena, &fields[count++].value);
     }
     resolution->part = (struct satchel_part){.kind = SATCHEL_OP_UPDATE,
                                              .table = table->number,
@@ -100,7 +109,7 @@ static enum satchel_status edit_unit(struct resolution *resolution)
     struct satchel_job *job = resolution->job;
     struct admin_edit edit;
     if (takes(resolution, "winner"))
-        return keep_unit(resolution);
+        return write_unit(resolution, NULL);
     enum satchel_status status = admin_edit_begin(&edit, &resolution->row, &job->arena);
     if (status == SATCHEL_OK && !takes(resolution, "loser"))
         status = set_value(resolution, &edit);
@@ -112,9 +121,13 @@ static enum satchel_status edit_unit(struct resolution *resolution)
                                            &resolution->row.values[column], &note->lost[i].value,
                                            &job->arena, &edit.values[column]);
     }
-    return status == SATCHEL_OK
-               ? admin_edit_part(&edit, &job->arena, &resolution->part, &job->error)
-               : status;
+    if (status == SATCHEL_OK)
+        status = admin_edit_part(&edit, &job->arena, &resolution->part, &job->error);
+    /* A map loses key by key: those are named, whatever they become. */
+    if (status == SATCHEL_OK &&
+        resolution->table->rules.columns[note->unit].rule == SATCHEL_RULE_MAP)
+        status = write_unit(resolution, &edit);
+    return status;
 }
 
 /* A role that no other write of the unit outranks. */

@@ -112,7 +112,8 @@ class Resolving(harness.SatchelTest):
     def test_a_map_by_its_keys(self):
         cases = [(resolve, take, expected)
                  for resolve in (lambda take: self.resolve(self.ana, take), self.resolve_on_server)
-                 for take, expected in (("winner", '{"k":2,"l":9}'), ("loser", '{"k":1,"l":9}'))]
+                 for take, expected in (("winner", '{"k":2,"l":9}'), ("loser", '{"k":1,"l":9}'),
+                                        ('{"k":2,"z":3}', '{"k":2,"z":3}'))]
         for resolve, take, expected in cases:
             with self.subTest(take=take):
                 self.sql(self.ana, "DELETE FROM deal")

@@ -80,10 +80,11 @@ enum satchel_status satchel_state_step(const struct satchel_value *operation,
                                        struct satchel_value *new_value) SATCHEL_MUST_USE;
 
 /* For settling a conflict over a column, with the value of its record (`lost`, NULL if it has
- * none): the operation that says again what stands, `present`: of a map the keys that were lost,
- * else one that leaves the value as it is. CORRUPT, NOMEM. */
+ * none): the operation that makes `wanted` of `present`, and of a map says every key again that was
+ * lost, be it as it is already. `wanted` is no value that the rule refuses. CORRUPT, NOMEM. */
 enum satchel_status satchel_operation_again(const struct satchel_column_rules *column,
                                             const struct satchel_value *present,
+                                            const struct satchel_value *wanted,
                                             const struct satchel_value *lost,
                                             struct satchel_arena *arena,
                                             struct satchel_value *out) SATCHEL_MUST_USE;
