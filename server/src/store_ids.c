@@ -60,9 +60,9 @@ void store_ids_deinit(struct satchel_store_sqlite *store)
     satchel_map_deinit(&store->id_numbers);
 }
 
-void store_ids_forget_uncommitted(struct satchel_store_sqlite *store)
+void store_ids_forget(struct satchel_store_sqlite *store, size_t count)
 {
-    while (store->id_count > store->id_committed) {
+    while (store->id_count > count) {
         const struct satchel_id *id = &store->ids[--store->id_count];
         satchel_map_remove(&store->id_numbers, satchel_span_of(id->bytes, sizeof id->bytes));
     }

@@ -58,7 +58,8 @@ struct satchel_store_sqlite {
 
     /* satchel_id in memory: ids[number - 1]; those above id_committed go if the transaction does */
     struct satchel_id *ids;
-    size_t id_count, id_capacity, id_committed;
+    size_t id_count, id_capacity;
+    size_t id_committed, id_marked; /* of these: in the file for good, before the mark */
     struct satchel_map id_numbers;
 
     struct satchel_aliases *aliases;
@@ -81,7 +82,8 @@ static inline struct satchel_store_sqlite *store_of(struct satchel_store *store)
 enum satchel_status store_ids_load(struct satchel_store_sqlite *store,
                                    struct satchel_error *error) SATCHEL_MUST_USE;
 void store_ids_deinit(struct satchel_store_sqlite *store);
-void store_ids_forget_uncommitted(struct satchel_store_sqlite *store);
+/* All but the first `count`: their rows have been rolled back. */
+void store_ids_forget(struct satchel_store_sqlite *store, size_t count);
 /* 0 if the id has no number. */
 uint32_t store_ids_find(const struct satchel_store_sqlite *store, const struct satchel_id *id);
 enum satchel_status store_ids_number_of(void *context, const struct satchel_id *id,

@@ -124,13 +124,15 @@ static void store_rollback(struct satchel_store *base)
      * no failure that leaves a transaction open. */
     if (!sqlite3_get_autocommit(store->db) && run(store, STORE_ROLLBACK, NULL) != SATCHEL_OK)
         sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
-    store_ids_forget_uncommitted(store);
+    store_ids_forget(store, store->id_committed);
     store_machines_forget(store, false);
 }
 
 static enum satchel_status store_mark(struct satchel_store *base, struct satchel_error *error)
 {
-    return run(store_of(base), STORE_MARK, error);
+    struct satchel_store_sqlite *store = store_of(base);
+    store->id_marked = store->id_count;
+    return run(store, STORE_MARK, error);
 }
 
 static enum satchel_status store_release_mark(struct satchel_store *base, bool keep,
@@ -140,6 +142,7 @@ static enum satchel_status store_release_mark(struct satchel_store *base, bool k
     enum satchel_status status = SATCHEL_OK;
     if (!keep) {
         status = run(store, STORE_MARK_BACK, error);
+        store_ids_forget(store, store->id_marked);
         store_machines_forget(store, false);
     }
     return status == SATCHEL_OK ? run(store, STORE_MARK_RELEASE, error) : status;
