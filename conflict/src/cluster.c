@@ -46,6 +46,7 @@ struct shown {
     const struct satchel_clusters *clusters;
     const struct satchel_write *write;
     uint32_t *groups; /* the members as the author of `write` was shown them */
+    bool *covered;    /* per key: its write is covered by the `seen` of `write` */
     struct merge_links links;
 };
 
@@ -53,9 +54,11 @@ static void look_through(struct shown *shown, const struct satchel_write *write)
 {
     const struct satchel_clusters *clusters = shown->clusters;
     groups_init(shown->groups, clusters->member_count);
+    for (uint32_t i = 0; i < clusters->links.key_count; i++)
+        shown->covered[i] = key_was_shown(write, clusters->links.keys[i].write);
     for (uint32_t i = 0; i < clusters->links.count; i++) {
         const struct key_link *link = &clusters->links.items[i];
-        if (key_were_shown_as_one(write, link->a, link->b))
+        if (shown->covered[link->a_key] && shown->covered[link->b_key])
             groups_join(shown->groups, clusters->member_count, link);
     }
     shown->write = write;
@@ -81,9 +84,10 @@ static enum satchel_status make_sight(const struct satchel_clusters *clusters, u
         return SATCHEL_NOMEM;
     shown->clusters = clusters;
     shown->groups = SATCHEL_ARENA_ARRAY(arena, uint32_t, clusters->member_count);
+    shown->covered = SATCHEL_ARENA_ARRAY(arena, bool, clusters->links.key_count + 1);
     shown->links = (struct merge_links){knew, shown};
     out->links = &shown->links;
-    return shown->groups ? SATCHEL_OK : SATCHEL_NOMEM;
+    return shown->groups && shown->covered ? SATCHEL_OK : SATCHEL_NOMEM;
 }
 
 /* ---- the writes of a cluster ---- */

@@ -11,14 +11,13 @@ struct finder {
     struct satchel_arena *arena;
     const struct satchel_member *members;
     uint32_t member_count;
+    const struct satchel_write **scratch; /* room for the writes to any one row */
     struct key_links *out;
 };
 
-bool key_were_shown_as_one(const struct satchel_write *write, const struct satchel_write *a,
-                           const struct satchel_write *b)
+bool key_was_shown(const struct satchel_write *write, const struct satchel_write *key)
 {
-    return satchel_vector_covers(&write->seen, &a->positions) &&
-           satchel_vector_covers(&write->seen, &b->positions);
+    return satchel_vector_covers(&write->seen, &key->positions);
 }
 
 enum satchel_status key_match_of(const struct satchel_value *value, struct satchel_arena *arena,
@@ -92,18 +91,59 @@ static bool overwrote(const struct finder *finder, const struct satchel_write *w
                           merge_target_write(key->write));
 }
 
-static enum satchel_status find_overwriters(const struct finder *finder, struct key_write *key)
+/* Whether the overwriter undoes the key's pair with every other key. */
+static bool undoes_all(const struct finder *finder, const struct satchel_write *write,
+                       const struct key_write *key)
+{
+    const struct satchel_field *field = find_key(finder->sight.rules, write, key->column);
+    return (field && sets_apart(field)) || !key_was_shown(write, key->write);
+}
+
+static bool covers_vector(const struct satchel_vector *greater, const struct satchel_vector *less)
+{
+    for (uint32_t i = 0; i < less->count; i++)
+        if (satchel_vector_get(greater, &less->items[i].node) < less->items[i].seq)
+            return false;
+    return true;
+}
+
+/* Only those that had been shown least count: what one of them was shown, the others were. */
+static void keep_overwriter(struct key_write *key, const struct satchel_write *write)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < key->overwriter_count; i++)
+        if (covers_vector(&write->seen, &key->overwriters[i]->seen))
+            return;
+    for (uint32_t i = 0; i < key->overwriter_count; i++)
+        if (!covers_vector(&key->overwriters[i]->seen, &write->seen))
+            key->overwriters[kept++] = key->overwriters[i];
+    key->overwriters[kept++] = write;
+    key->overwriter_count = kept;
+}
+
+/* What overwrote the key, unless that undid all its pairs. */
+static enum satchel_status find_overwriters(const struct finder *finder, struct key_write *key,
+                                            bool *links_nothing)
 {
     const struct satchel_member *row = &finder->members[key->write->member];
-    size_t count = 0;
-    for (size_t i = 0; i < row->write_count; i++)
-        count += overwrote(finder, &row->writes[i], key);
-    key->overwriters = SATCHEL_ARENA_ARRAY(finder->arena, const struct satchel_write *, count + 1);
+    size_t own = (size_t)(key->write - row->writes);
+    key->overwriters = finder->scratch;
+    *links_nothing = false;
+    /* From the next one on: who overwrote it usually follows soon. */
+    for (size_t k = 1; k < row->write_count && !*links_nothing; k++) {
+        const struct satchel_write *write = &row->writes[(own + k) % row->write_count];
+        if (!overwrote(finder, write, key))
+            continue;
+        *links_nothing = undoes_all(finder, write, key);
+        keep_overwriter(key, write);
+    }
+    if (*links_nothing || key->overwriter_count == 0)
+        return SATCHEL_OK;
+    key->overwriters =
+        SATCHEL_ARENA_ARRAY(finder->arena, const struct satchel_write *, key->overwriter_count);
     if (!key->overwriters)
         return SATCHEL_NOMEM;
-    for (size_t i = 0; i < row->write_count; i++)
-        if (overwrote(finder, &row->writes[i], key))
-            key->overwriters[key->overwriter_count++] = &row->writes[i];
+    memcpy(key->overwriters, finder->scratch, key->overwriter_count * sizeof *finder->scratch);
     return SATCHEL_OK;
 }
 
@@ -120,10 +160,11 @@ static enum satchel_status read_keys(const struct finder *finder, const struct s
             return status;
         if (key->match.size == 0)
             continue;
-        status = find_overwriters(finder, key);
+        bool links_nothing;
+        status = find_overwriters(finder, key, &links_nothing);
         if (status != SATCHEL_OK)
             return status;
-        finder->out->key_count++;
+        finder->out->key_count += !links_nothing;
     }
     return SATCHEL_OK;
 }
@@ -147,24 +188,19 @@ static enum satchel_status gather_keys(const struct finder *finder)
 /* ---- links ---- */
 
 /* Whether a write that overwrote `key` undid its pair with `other`. */
-static bool is_undone(const struct finder *finder, const struct key_write *key,
-                      const struct key_write *other)
+static bool is_undone(const struct key_write *key, const struct key_write *other)
 {
     for (uint32_t i = 0; i < key->overwriter_count; i++) {
-        const struct satchel_write *write = key->overwriters[i];
-        const struct satchel_field *field = find_key(finder->sight.rules, write, key->column);
-        if ((field && sets_apart(field)) || !key_were_shown_as_one(write, key->write, other->write))
+        if (!key_was_shown(key->overwriters[i], other->write))
             return true;
     }
     return false;
 }
 
-static bool are_linked(const struct finder *finder, const struct key_write *a,
-                       const struct key_write *b)
+static bool are_linked(const struct key_write *a, const struct key_write *b)
 {
     return a->column == b->column && a->write->member != b->write->member &&
-           satchel_span_equal(a->match, b->match) && !is_undone(finder, a, b) &&
-           !is_undone(finder, b, a);
+           satchel_span_equal(a->match, b->match) && !is_undone(a, b) && !is_undone(b, a);
 }
 
 static enum satchel_status gather_links(const struct finder *finder)
@@ -173,7 +209,7 @@ static enum satchel_status gather_links(const struct finder *finder)
     uint32_t capacity = 0;
     for (uint32_t i = 0; i < out->key_count; i++) {
         for (uint32_t j = 0; j < i; j++) {
-            if (!are_linked(finder, &out->keys[j], &out->keys[i]))
+            if (!are_linked(&out->keys[j], &out->keys[i]))
                 continue;
             if (out->count == capacity) {
                 capacity = 2 * capacity + 8;
@@ -185,8 +221,8 @@ static enum satchel_status gather_links(const struct finder *finder)
                     memcpy(items, out->items, out->count * sizeof *items);
                 out->items = items;
             }
-            out->items[out->count++] =
-                (struct key_link){out->keys[j].write, out->keys[i].write, out->keys[i].column};
+            out->items[out->count++] = (struct key_link){out->keys[j].write, out->keys[i].write, j,
+                                                         i, out->keys[i].column};
         }
     }
     return SATCHEL_OK;
@@ -196,12 +232,19 @@ enum satchel_status key_links_find(const struct satchel_table_rules *rules,
                                    const struct satchel_member *members, uint32_t member_count,
                                    struct satchel_arena *arena, struct key_links *out)
 {
+    size_t most = 1;
+    for (uint32_t m = 0; m < member_count; m++)
+        most = members[m].write_count > most ? members[m].write_count : most;
     *out = (struct key_links){0};
-    const struct finder finder = {.sight = {.rules = rules},
-                                  .arena = arena,
-                                  .members = members,
-                                  .member_count = member_count,
-                                  .out = out};
+    const struct finder finder = {
+        .sight = {.rules = rules},
+        .arena = arena,
+        .members = members,
+        .member_count = member_count,
+        .scratch = SATCHEL_ARENA_ARRAY(arena, const struct satchel_write *, most),
+        .out = out};
+    if (!finder.scratch)
+        return SATCHEL_NOMEM;
     enum satchel_status status = gather_keys(&finder);
     return status == SATCHEL_OK ? gather_links(&finder) : status;
 }

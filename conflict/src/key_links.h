@@ -11,18 +11,20 @@ struct key_write {
     const struct satchel_write *write;
     uint32_t column;
     struct satchel_span match; /* not empty */
-    /* What overwrote it or deleted its row; the count tells whether it stands. */
+    /* What overwrote it or deleted its row, as far as it tells which pairs that undid; the count
+     * tells whether the key stands. */
     const struct satchel_write **overwriters;
     uint32_t overwriter_count;
 };
 
 struct key_link {
     const struct satchel_write *a, *b;
+    uint32_t a_key, b_key; /* among the keys */
     uint32_t column;
 };
 
 struct key_links {
-    struct key_write *keys;
+    struct key_write *keys; /* without those that link nothing any more */
     uint32_t key_count;
     struct key_link *items;
     uint32_t count;
@@ -34,9 +36,9 @@ enum satchel_status key_links_find(const struct satchel_table_rules *rules,
                                    struct satchel_arena *arena,
                                    struct key_links *out) SATCHEL_MUST_USE;
 
-/* Whether the change set of `write` covers both writes: its author was shown one row. */
-bool key_were_shown_as_one(const struct satchel_write *write, const struct satchel_write *a,
-                           const struct satchel_write *b);
+/* Whether the change set of `write` covers the key's write: of two that link rows, its author was
+ * shown one row. */
+bool key_was_shown(const struct satchel_write *write, const struct satchel_write *key);
 
 /* satchel_key_match in `arena`. NOMEM. */
 enum satchel_status key_match_of(const struct satchel_value *value, struct satchel_arena *arena,

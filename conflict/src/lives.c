@@ -57,7 +57,7 @@ static void find_ended(struct lives *lives)
 static bool is_seen_by_delete(const struct lives *lives, const struct satchel_write *write,
                               bool ended)
 {
-    for (size_t i = lives->count; i-- > 0;)
+    for (size_t i = lives->was_deleted ? lives->count : 0; i-- > 0;)
         if (is_delete(&lives->writes[i]) && !lives->idle[i] && lives->ended[i] == ended &&
             merge_delete_saw(&lives->state->sight, &lives->writes[i], write))
             return true;
