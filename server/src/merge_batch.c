@@ -160,26 +160,56 @@ static enum satchel_status merge_alone(struct merge_run *run, struct merge_chang
     return status;
 }
 
-/* The row, and those that may be one with it. As merge_alone. */
+/* The row with those that may be one with it. As merge_alone. */
+static enum satchel_status merge_with(struct merge_run *run, struct merge_changeset *changeset,
+                                      uint32_t index, struct merge_notes *notes,
+                                      const struct satchel_write *write, struct merge_row **members,
+                                      uint32_t member_count, struct satchel_error *refusal)
+{
+    if (member_count == 1)
+        return merge_alone(run, changeset, index, notes, write, refusal);
+    enum satchel_status status =
+        merge_cluster(run, changeset, notes, members, member_count, write, index, refusal);
+    if (status == SATCHEL_OK)
+        satchel_version_set_timeline(members[0]->row.version, changeset->cursor);
+    return status;
+}
+
+/* The row, and those that may be one with it: found by their keys. As merge_alone. */
 static enum satchel_status merge_together(struct merge_run *run, struct merge_changeset *changeset,
                                           uint32_t index, struct merge_notes *notes,
                                           const struct satchel_write *write,
+                                          struct merge_row ***members, uint32_t *member_count,
                                           struct satchel_error *refusal)
 {
-    struct merge_row *row = changeset->rows[index], **members;
-    uint32_t member_count = 0;
+    struct merge_row *row = changeset->rows[index];
+    struct merge_keys_mark mark;
     enum satchel_status status =
-        merge_keys_meet(run, row, &changeset->content.parts[index], &members, &member_count);
+        merge_keys_meet(run, row, &changeset->content.parts[index], &mark, members, member_count);
     if (status == SATCHEL_LIMIT)
-        return satchel_error_set(refusal, SATCHEL_REFUSED,
-                                 "too many rows have the same keys as this one");
-    if (status != SATCHEL_OK)
+        status = satchel_error_set(refusal, SATCHEL_REFUSED,
+                                   "too many rows have the same keys as this one");
+    else if (status == SATCHEL_OK)
+        status = merge_with(run, changeset, index, notes, write, *members, *member_count, refusal);
+    if (status != SATCHEL_REFUSED)
         return status;
-    if (member_count == 1)
-        return merge_alone(run, changeset, index, notes, write, refusal);
-    status = merge_cluster(run, changeset, notes, members, member_count, write, index, refusal);
-    if (status == SATCHEL_OK)
-        satchel_version_set_timeline(row->row.version, changeset->cursor);
+    enum satchel_status taken = merge_keys_take_back(run, row, &mark);
+    return taken == SATCHEL_OK ? status : taken;
+}
+
+/* Rows that are judged by something else now than when they were merged: the row written may have
+ * been pointed elsewhere, or one that is a row of its own again points somewhere. */
+static enum satchel_status refresh(struct merge_run *run, struct merge_changeset *changeset,
+                                   uint32_t index, struct merge_notes *notes,
+                                   struct merge_row **rows, uint32_t count)
+{
+    enum satchel_status status = SATCHEL_OK;
+    for (uint32_t i = 0; status == SATCHEL_OK && i < count; i++) {
+        bool is_stale;
+        status = merge_context_is_stale(rows[i], &is_stale);
+        if (status == SATCHEL_OK && is_stale)
+            status = merge_recompute(run, changeset, notes, rows[i], index);
+    }
     return status;
 }
 
@@ -191,7 +221,8 @@ static enum satchel_status merge_part(struct merge_run *run, struct merge_change
     struct satchel_span reason = changeset->parts[index].reason;
     struct satchel_error refusal = {0};
     struct satchel_write write;
-    bool is_stale;
+    struct merge_row **members = &row;
+    uint32_t member_count = 1;
     if (!reason.data && obstacle(part, row))
         satchel_error_set(&refusal, SATCHEL_REFUSED, "%s", obstacle(part, row));
     if (!reason.data && !refusal.message[0]) {
@@ -199,14 +230,12 @@ static enum satchel_status merge_part(struct merge_run *run, struct merge_change
         merge_write_of(changeset, index, &write);
         enum satchel_status status =
             row->stored.table->rules.has_keys
-                ? merge_together(run, changeset, index, notes, &write, &refusal)
+                ? merge_together(run, changeset, index, notes, &write, &members, &member_count,
+                                 &refusal)
                 : merge_alone(run, changeset, index, notes, &write, &refusal);
         if (status == SATCHEL_OK) {
             changeset->timeline[index] = previous;
-            status = merge_context_is_stale(row, &is_stale);
-            return status == SATCHEL_OK && is_stale
-                       ? merge_recompute(run, changeset, notes, row, index)
-                       : status;
+            return refresh(run, changeset, index, notes, members, member_count);
         }
         if (status != SATCHEL_REFUSED || !refusal.message[0])
             return status;

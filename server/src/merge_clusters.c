@@ -162,29 +162,26 @@ static enum satchel_status add_conflicts(struct gathering *all, uint32_t member,
     return status;
 }
 
-/* The conflicts that were open before the write: of the clusters as they were. */
+/* The member that was written by the write of that order. */
+static uint32_t member_of(const struct gathering *all, const struct satchel_order *order)
+{
+    for (uint32_t i = 0; i < all->count; i++)
+        for (size_t k = 0; k < all->members[i].write_count; k++)
+            if (satchel_order_compare(&all->members[i].writes[k].order, order) == 0)
+                return i;
+    return all->count - 1; /* cannot be: the row is made of these writes */
+}
+
+/* What was open before: by the versions of the clusters as they were, which tell members by the
+ * numbers of that time. Not by rebuilding them: what lies outside may have changed since. */
 static enum satchel_status conflicts_before(struct gathering *all, struct open_conflicts *out)
 {
     enum satchel_status status = SATCHEL_OK;
-    for (uint32_t i = 0; status == SATCHEL_OK && i < all->before_count; i++) {
-        struct merge_row *row = all->rows[i];
-        struct satchel_merge_result result = {0};
-        size_t size = row->stored.table->column_count;
-        if (all->was[i] != i || !all->is_concerned[i])
-            continue;
-        status = merge_context_set(row, NULL);
-        if (status != SATCHEL_OK)
-            return status;
-        struct satchel_row copy = row->row;
-        copy.values = SATCHEL_ARENA_ARRAY(&all->run->arena, struct satchel_value, size);
-        if (!copy.values)
-            return SATCHEL_NOMEM;
-        memcpy(copy.values, row->row.values, size * sizeof *copy.values);
-        status = satchel_clusters_rebuild(all->before, i, &copy, NULL, &all->run->arena, &result,
-                                          all->error);
-        if (status == SATCHEL_OK)
-            status = add_conflicts(all, i, &copy, out);
-    }
+    for (uint32_t i = 0; status == SATCHEL_OK && i < all->count; i++)
+        if (all->was[i] == i && all->is_concerned[i] && all->rows[i]->is_known)
+            status = add_conflicts(all, i, &all->rows[i]->row, out);
+    for (size_t i = 0; status == SATCHEL_OK && i < out->count; i++)
+        out->items[i].wrote = member_of(all, &out->items[i].conflict.loser);
     return status;
 }
 
@@ -350,11 +347,7 @@ static enum satchel_status merge_members(struct gathering *all, struct merge_row
     if (status != SATCHEL_OK)
         return status;
     find_concerned(all);
-    if (all->has_write)
-        all->members[all->count - 1].write_count--;
     status = conflicts_before(all, &before);
-    if (all->has_write)
-        all->members[all->count - 1].write_count++;
     if (status == SATCHEL_OK)
         status = write_rows(all, &after);
     if (status == SATCHEL_OK)

@@ -168,6 +168,16 @@ bool merge_freeze_equal(const struct satchel_freeze *a, const struct satchel_fre
 
 /* ---- all of it ---- */
 
+/* What its version was made under, as far as its conflicts are told by it. */
+void merge_context_load(struct merge_row *row)
+{
+    struct merge_run *run = row->run;
+    row->context = (struct satchel_row_context){
+        .machines = run->machines_before,
+        .machine_count = run->machines_before ? run->store->schema->machine_count : 0,
+    };
+}
+
 enum satchel_status merge_context_begin(struct merge_run *run)
 {
     const struct satchel_schema *schema = run->store->schema;
@@ -175,6 +185,7 @@ enum satchel_status merge_context_begin(struct merge_run *run)
     if (schema && schema->machine_count > 0)
         status =
             run->store->ops->load_machines(run->store, false, &run->machines, run->batch->error);
+    run->machines_before = run->machines;
     if (status == SATCHEL_OK && run->batch->has_keys)
         status = run->store->ops->any_alias(run->store, &run->has_aliases, run->batch->error);
     return status;
@@ -190,6 +201,7 @@ enum satchel_status merge_context_set(struct merge_row *row, const struct satche
         return status;
     if (parent)
         row->last_parent = parent;
+    row->has_context = true;
     row->context = (struct satchel_row_context){
         .machines = run->machines,
         .machine_count = run->machines ? schema->machine_count : 0,
@@ -220,8 +232,8 @@ static bool resolves_otherwise(struct merge_row *row)
 enum satchel_status merge_context_is_stale(struct merge_row *row, bool *is_stale)
 {
     struct merge_row *parent;
-    *is_stale = resolves_otherwise(row);
-    if (*is_stale || !row->stored.table->rules.is_frozen_by_parent)
+    *is_stale = row->has_context && resolves_otherwise(row);
+    if (*is_stale || !row->has_context || !row->stored.table->rules.is_frozen_by_parent)
         return row->run->context_status;
     enum satchel_status status = find_parent(row, NULL, &parent);
     if (status == SATCHEL_OK)

@@ -49,6 +49,7 @@ struct merge_row {
     uint32_t cause; /* the part of the last change set that changed it, itself or another row */
 
     /* merge_context.c */
+    bool has_context;              /* `context` is what this run merged it by */
     struct merge_row *last_parent; /* of a row that is not there */
     /* merge_spread.c */
     const struct merge_touch *lost_to; /* a value that lost on it points there */
@@ -135,8 +136,9 @@ struct merge_run {
 
     /* merge_context.c */
     const struct satchel_machine *machines;
-    struct satchel_buffer name;         /* of rows looked up from within a merge */
-    struct satchel_map alias_by_name;   /* row name -> struct merge_alias */
+    const struct satchel_machine *machines_before; /* by which what the store holds was merged */
+    struct satchel_buffer name;                    /* of rows looked up from within a merge */
+    struct satchel_map alias_by_name;              /* row name -> struct merge_alias */
     bool has_aliases;                   /* some table has keys, some row may be an alias */
     enum satchel_status context_status; /* the first failure of such a look-up */
     /* merge_spread.c */
@@ -179,11 +181,13 @@ enum satchel_status merge_rows_write(struct merge_run *run) SATCHEL_MUST_USE;
 
 /* ---- merge_context.c ---- */
 enum satchel_status merge_context_begin(struct merge_run *run) SATCHEL_MUST_USE;
+/* What a row that has just been loaded was merged by. */
+void merge_context_load(struct merge_row *row);
 /* What lies outside the row, as it is now. `part`: an insert of a row that is not there yet, whose
  * parent it names; or NULL. */
 enum satchel_status merge_context_set(struct merge_row *row,
                                       const struct satchel_part *part) SATCHEL_MUST_USE;
-/* Whether the row, as it is, would be judged by something else than it was. */
+/* Whether the row, as it is, would be judged by something else than this run did. */
 enum satchel_status merge_context_is_stale(struct merge_row *row, bool *is_stale) SATCHEL_MUST_USE;
 /* The freeze that the row is to the rows below it; NULL: none. */
 const struct satchel_freeze *merge_freeze_of(const struct merge_row *row);
@@ -223,10 +227,19 @@ enum satchel_status merge_machines_changed(struct merge_run *run, struct merge_c
                                            struct merge_notes *notes) SATCHEL_MUST_USE;
 
 /* ---- merge_keys.c ---- */
-/* The rows that may be one with `row`, itself first, once it is written by `part` (may be NULL). */
+/* What was known of keys before a write. */
+struct merge_keys_mark {
+    uint32_t key_count; /* of the row */
+    size_t new_key_count;
+};
+/* The rows that may be one with `row`, itself first, once it is written by `part` (may be NULL).
+ * LIMIT: too many. */
 enum satchel_status merge_keys_meet(struct merge_run *run, struct merge_row *row,
-                                    const struct satchel_part *part, struct merge_row ***out,
-                                    uint32_t *out_count) SATCHEL_MUST_USE;
+                                    const struct satchel_part *part, struct merge_keys_mark *mark,
+                                    struct merge_row ***out, uint32_t *out_count) SATCHEL_MUST_USE;
+/* The part is not merged after all: its keys are nobody's. */
+enum satchel_status merge_keys_take_back(struct merge_run *run, struct merge_row *row,
+                                         const struct merge_keys_mark *mark) SATCHEL_MUST_USE;
 
 /* ---- merge_clusters.c ---- */
 /* Merges a write (or, NULL, recomputes) where rows may be one: `members[0]` is the row written.

@@ -6,7 +6,7 @@
 #include <satchel/operation.h>
 
 /* Rows that may be one: beyond that, a key says nothing any more. */
-#define MERGE_CLUSTER_ROWS_MAX 256
+#define MERGE_CLUSTER_ROWS_MAX 100
 
 struct merge_key_rows {
     struct merge_row **rows;
@@ -115,10 +115,33 @@ static enum satchel_status take_part(struct merge_run *run, struct merge_row *ro
                                      const struct satchel_part *part)
 {
     const struct satchel_table *table = row->stored.table;
-    enum satchel_status status = load_keys(run, row);
+    enum satchel_status status = SATCHEL_OK;
     for (uint32_t i = 0; status == SATCHEL_OK && i < part->field_count; i++)
         if (table->rules.columns[part->fields[i].column].rule == SATCHEL_RULE_KEY)
             status = take_key(run, row, &part->fields[i]);
+    return status;
+}
+
+static void leave(struct merge_key_rows *same, const struct merge_row *row)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < same->count; i++)
+        if (same->rows[i] != row)
+            same->rows[kept++] = same->rows[i];
+    same->count = kept;
+}
+
+enum satchel_status merge_keys_take_back(struct merge_run *run, struct merge_row *row,
+                                         const struct merge_keys_mark *mark)
+{
+    enum satchel_status status = SATCHEL_OK;
+    while (status == SATCHEL_OK && row->key_count > mark->key_count) {
+        struct merge_key_rows *same;
+        status = rows_of(run, row->stored.table->number, &row->keys[--row->key_count], &same);
+        if (status == SATCHEL_OK)
+            leave(same, row);
+    }
+    run->new_key_count = mark->new_key_count;
     return status;
 }
 
@@ -170,12 +193,15 @@ static enum satchel_status invite_all(struct meeting *meeting, uint32_t table,
 }
 
 enum satchel_status merge_keys_meet(struct merge_run *run, struct merge_row *row,
-                                    const struct satchel_part *part, struct merge_row ***out,
-                                    uint32_t *out_count)
+                                    const struct satchel_part *part, struct merge_keys_mark *mark,
+                                    struct merge_row ***out, uint32_t *out_count)
 {
     struct meeting meeting = {.run = run};
     run->search_number++;
-    enum satchel_status status = part ? take_part(run, row, part) : SATCHEL_OK;
+    enum satchel_status status = load_keys(run, row);
+    *mark = (struct merge_keys_mark){row->key_count, run->new_key_count};
+    if (status == SATCHEL_OK && part)
+        status = take_part(run, row, part);
     if (status == SATCHEL_OK)
         status = invite(&meeting, row);
     for (size_t i = 0; status == SATCHEL_OK && i < meeting.count; i++) {

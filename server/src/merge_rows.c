@@ -62,6 +62,7 @@ static enum satchel_status open_row(struct merge_run *run, struct merge_row *row
     row->row.exists = stored->exists;
     row->row.values = stored->values;
     row->row.context = &row->context;
+    merge_context_load(row);
     row->changed = SATCHEL_ARENA_ARRAY(&run->arena, bool, table->column_count);
     if (!row->changed)
         return SATCHEL_NOMEM;

@@ -44,13 +44,14 @@ static enum satchel_status recompute_once(struct merge_run *run, struct merge_ch
                                           uint32_t cause, struct satchel_error *refusal)
 {
     struct merge_row **members;
+    struct merge_keys_mark mark;
     uint32_t member_count = 1;
     enum satchel_status status = SATCHEL_OK;
     /* What a later change set of the run may mend: see merge.c. */
     if (run->changeset_count > 1 && row->stored.table->may_refuse)
         return SATCHEL_REFUSED;
     if (row->stored.table->rules.has_keys)
-        status = merge_keys_meet(run, row, NULL, &members, &member_count);
+        status = merge_keys_meet(run, row, NULL, &mark, &members, &member_count);
     if (status != SATCHEL_OK)
         return status;
     if (member_count > 1)

@@ -14,7 +14,8 @@
  * line: 0 id, 1 quote, 2 amount */
 static const char schema_sql[] =
     "-- @table scope=all delete=edit_wins\n"
-    "CREATE TABLE stage (id TEXT PRIMARY KEY, code TEXT, rank INTEGER, closed INTEGER,"
+    "CREATE TABLE stage (id TEXT PRIMARY KEY, code TEXT,"
+    " rank INTEGER CHECK (rank < 1000), closed INTEGER,"
     " back_to TEXT);\n"
     "-- @table scope=all delete=edit_wins\n"
     "CREATE TABLE account (\n"
@@ -159,6 +160,45 @@ static void test_machines__a_step_is_set_aside_in_words_that_name_its_column(voi
         (const char *)satchel_arena_copy(&kit.arena, notes.quarantined[0].reason).data,
         "table quote, column stage: @state: 'sold' is no state of the machine; it has 'draft', "
         "'lost', 'review', 'sent'");
+    kit_close(&kit);
+}
+
+static void test_machines__a_change_set_taken_back_leaves_the_store_whole(void **state)
+{
+    (void)state;
+    struct kit kit;
+    struct satchel_incoming_outcome outcome;
+    kit_open(&kit, schema_sql);
+    /* the first of its device, and SQLite refuses a row of it */
+    struct satchel_part parts[] = {
+        kit_part(&kit, INSERT, "stage", "n", 1, text("new"), 2, integer(5), -1),
+        kit_part(&kit, INSERT, "stage", "o", 1, text("old"), 2, integer(5000), -1)};
+    struct satchel_incoming incoming = kit_changeset(&kit, 3, 1, 0, 1, parts, 2);
+    kit_merge(&kit, &incoming, 1, &outcome);
+    assert_int_equal(outcome.quarantined_count, 1);
+    kit_push(&kit, 4, 1, 10, 1, kit_part(&kit, INSERT, "quote", "a", -1));
+    kit_reopen(&kit);
+    kit_push(&kit, 3, 2, 20, head_of(&kit),
+             kit_part(&kit, UPDATE, "stage", "n", 2, integer(6), -1));
+    assert_string_equal(kit_rows(&kit, "SELECT rank FROM stage WHERE id='n'"), "6");
+    kit_close(&kit);
+}
+
+static void test_machines__an_open_conflict_is_told_once(void **state)
+{
+    (void)state;
+    struct kit kit;
+    kit_open(&kit, schema_sql);
+    kit_push(&kit, 1, 1, 0, 1, kit_part(&kit, INSERT, "quote", "a", -1));
+    uint64_t seen = head_of(&kit);
+    /* the further state is the earlier one */
+    kit_push(&kit, 2, 1, 2000, seen,
+             kit_part(&kit, UPDATE, "quote", "a", 2, text("[\"draft\",\"review\"]"), -1));
+    kit_push(&kit, 3, 1, 1000, seen,
+             kit_part(&kit, UPDATE, "quote", "a", 2, text("[\"draft\",\"sent\"]"), -1));
+    assert_string_equal(kit_rows(&kit, open_conflicts), "quote|a|stage|state|review|sent|user2");
+    kit_push(&kit, 4, 1, 3000, seen, kit_part(&kit, UPDATE, "quote", "a", 4, text("x"), -1));
+    assert_int_equal(kit_notes(&kit, head_of(&kit)).conflict_count, 0);
     kit_close(&kit);
 }
 
@@ -662,6 +702,120 @@ static void test_rows__random_stories_end_the_same_in_any_order(void **state)
     }
 }
 
+/* ---- rows with one key, below others ---- */
+
+/* sheet: 0 id, 1 stage; badge: 0 id, 1 code, 2 sheet, 3 amount */
+static const char badge_sql[] =
+    "-- @table scope=all delete=edit_wins\n"
+    "CREATE TABLE sheet (\n"
+    "  id TEXT PRIMARY KEY,\n"
+    "  stage TEXT DEFAULT 'draft', -- @state(sheet)\n"
+    "  total INTEGER -- @lww frozen(sent)\n"
+    ");\n"
+    "-- @table scope=all delete=edit_wins\n"
+    "CREATE TABLE badge (\n"
+    "  id TEXT PRIMARY KEY,\n"
+    "  code TEXT, -- @key\n"
+    "  sheet TEXT REFERENCES sheet(id), -- @lww\n"
+    "  amount INTEGER -- @lww frozen(parent)\n"
+    ");\n"
+    "CREATE VIEW satchel_states(machine, code, rank, closed, back_to) AS VALUES"
+    " ('sheet', 'draft', 10, 0, NULL), ('sheet', 'sent', 40, 0, NULL);\n";
+
+/* Sheets p and q; badge 'a' of p and badge 'b' of none, with one code and amounts 1 and 2. The seq
+ * when both sheets were there. */
+static uint64_t open_with_badges(struct kit *kit)
+{
+    kit_open(kit, badge_sql);
+    kit_push(kit, 1, 1, 0, 0, kit_part(kit, INSERT, "sheet", "p", -1));
+    kit_push(kit, 1, 2, 10, 0, kit_part(kit, INSERT, "sheet", "q", -1));
+    uint64_t seen = head_of(kit);
+    kit_push(kit, 1, 3, 20, seen,
+             kit_part(kit, INSERT, "badge", "a", 1, text("7"), 2, text("p"), 3, integer(1), -1));
+    kit_push(kit, 2, 1, 30, seen,
+             kit_part(kit, INSERT, "badge", "b", 1, text("7"), 3, integer(2), -1));
+    return seen;
+}
+
+static void test_keys__a_merged_row_moves_below_a_frozen_one(void **state)
+{
+    (void)state;
+    for (int is_by_alias = 0; is_by_alias < 2; is_by_alias++)
+        for (int is_sent_first = 0; is_sent_first < 2; is_sent_first++) {
+            struct kit kit;
+            uint64_t seen = open_with_badges(&kit), both = head_of(&kit);
+            struct satchel_part send =
+                kit_part(&kit, UPDATE, "sheet", "q", 1, text("[\"draft\",\"sent\"]"), -1);
+            if (is_sent_first)
+                kit_push(&kit, 3, 1, 40, seen, send);
+            kit_push(&kit, 4, 1, 500, both,
+                     kit_part(&kit, UPDATE, "badge", is_by_alias ? "b" : "a", 2, text("q"), -1));
+            if (!is_sent_first)
+                kit_push(&kit, 3, 1, 40, seen, send);
+            assert_string_equal(kit_rows(&kit, "SELECT id, sheet, amount FROM badge"), "a|q|NULL");
+            assert_string_equal(kit_rows(&kit, open_conflicts),
+                                "badge|a|amount|frozen|1|NULL|user1\n"
+                                "badge|a|amount|frozen|2|NULL|user2\n"
+                                "badge|a|code|duplicate_key|b|a|user2");
+            kit_close(&kit);
+        }
+}
+
+static void test_keys__a_merged_row_is_frozen_later(void **state)
+{
+    (void)state;
+    for (int is_sent_first = 0; is_sent_first < 2; is_sent_first++) {
+        struct kit kit;
+        open_with_badges(&kit);
+        uint64_t both = head_of(&kit);
+        struct satchel_part send =
+            kit_part(&kit, UPDATE, "sheet", "p", 1, text("[\"draft\",\"sent\"]"), -1);
+        if (is_sent_first)
+            kit_push(&kit, 3, 1, 100, both, send);
+        kit_push(&kit, 4, 1, 200, both, kit_part(&kit, UPDATE, "badge", "a", 3, integer(9), -1));
+        if (!is_sent_first)
+            kit_push(&kit, 3, 1, 100, both, send);
+        assert_string_equal(kit_rows(&kit, "SELECT id, amount FROM badge"), "a|2");
+        assert_string_equal(kit_rows(&kit, open_conflicts), "badge|a|amount|frozen|9|2|user4\n"
+                                                            "badge|a|code|duplicate_key|b|a|user2");
+        kit_close(&kit);
+    }
+}
+
+static void test_keys__one_row_too_many_leaves_the_others_as_they_are(void **state)
+{
+    (void)state;
+    struct kit kit;
+    kit_open(&kit, schema_sql);
+    uint32_t refused_count = 0;
+    for (uint64_t i = 1; i <= 103; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "a%llu", (unsigned long long)i);
+        refused_count += kit_push(&kit, 1, i, (int64_t)i, 1,
+                                  kit_part(&kit, INSERT, "account", key, 2, text("none"), -1));
+    }
+    assert_int_equal(refused_count, 3);
+    assert_string_equal(kit_rows(&kit, "SELECT count(*) FROM account"), "1");
+    uint64_t seen = head_of(&kit);
+    assert_int_equal(
+        kit_push(&kit, 2, 1, 500, seen, kit_part(&kit, UPDATE, "account", "a5", 1, text("x"), -1)),
+        0);
+    assert_int_equal(kit_push(&kit, 2, 2, 600, seen,
+                              kit_part(&kit, UPDATE, "account", "a5", 2, text("0755-12345"), -1)),
+                     0);
+    /* a row of another key that is given theirs is refused, and goes on with its own */
+    assert_int_equal(
+        kit_push(&kit, 3, 1, 700, seen, kit_part(&kit, INSERT, "account", "z", 2, text("zz"), -1)),
+        0);
+    assert_int_equal(kit_push(&kit, 3, 2, 710, seen,
+                              kit_part(&kit, UPDATE, "account", "z", 2, text("none"), -1)),
+                     1);
+    assert_int_equal(
+        kit_push(&kit, 3, 3, 720, seen, kit_part(&kit, UPDATE, "account", "z", 1, text("y"), -1)),
+        0);
+    kit_close(&kit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -669,6 +823,11 @@ int main(void)
         cmocka_unit_test(test_numbers__what_is_rolled_back_leaves_no_gap),
         cmocka_unit_test(test_numbers__only_the_server_writes_them),
         cmocka_unit_test(test_machines__a_changed_machine_judges_open_conflicts_again),
+        cmocka_unit_test(test_machines__a_change_set_taken_back_leaves_the_store_whole),
+        cmocka_unit_test(test_machines__an_open_conflict_is_told_once),
+        cmocka_unit_test(test_keys__a_merged_row_moves_below_a_frozen_one),
+        cmocka_unit_test(test_keys__a_merged_row_is_frozen_later),
+        cmocka_unit_test(test_keys__one_row_too_many_leaves_the_others_as_they_are),
         cmocka_unit_test(test_machines__a_step_is_set_aside_in_words_that_name_its_column),
         cmocka_unit_test(test_frozen__a_line_keeps_what_the_sender_of_its_document_saw),
         cmocka_unit_test(test_frozen__a_line_deleted_unseen_comes_back_in_any_order),
