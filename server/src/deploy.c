@@ -87,6 +87,8 @@ enum satchel_status deploy_migrations(struct satchel_store *store,
         check_deployed(store, migrations, migration_count, arena, &deployed_count, error);
     if (status == SATCHEL_OK)
         status = satchel_schema_new(&whole, migrations, migration_count, error);
+    if (status == SATCHEL_OK)
+        status = deploy_check_rules(store, whole, arena, error);
     /* One after the other: first rows are written for the tables as they are at that migration. */
     for (uint32_t i = deployed_count; status == SATCHEL_OK && i < migration_count; i++) {
         status = satchel_schema_install(db, migrations, i + 1, error);

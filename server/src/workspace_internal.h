@@ -135,6 +135,14 @@ enum satchel_status deploy_migrations(struct satchel_store *store,
                                       uint32_t migration_count, int64_t now_ms,
                                       struct satchel_arena *arena, const char **notice,
                                       struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* ---- deploy_rules.c ---- */
+/* SCHEMA: `whole` changes rules of a table with rows in a way that these do not survive. */
+enum satchel_status deploy_check_rules(struct satchel_store *store,
+                                       const struct satchel_schema *whole,
+                                       struct satchel_arena *arena,
+                                       struct satchel_error *error) SATCHEL_MUST_USE;
+
 /* The schema as the file has it, after a rollback. */
 enum satchel_status deploy_reload(struct satchel_store *store,
                                   struct satchel_error *error) SATCHEL_MUST_USE;

@@ -73,6 +73,35 @@ static void test_deploy__deploy_takes_new_migrations_and_refuses_edited_ones(voi
     fixture_close(&fixture);
 }
 
+static void test_deploy__rules_that_rows_were_merged_by_stay(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sql, *reason; /* NULL: it is deployed */
+    } cases[] = {
+        {"-- @column item.name @key\n", "the rule of item.name cannot change"},
+        {"-- @column item.stock @lww\n", "the rule of item.stock cannot change"},
+        {"-- @column item.name @group(g)\n"
+         "ALTER TABLE item ADD COLUMN label TEXT; -- @group(g)\n",
+         NULL}, /* the group is named by its first column, which is a unit as it was */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct fixture fixture;
+        struct device ann, bob;
+        open_joined(&fixture, &ann, &bob);
+        assert_ok(push(&fixture, &ann, 1, "i1", 0));
+        struct satchel_job *job = verb(SATCHEL_JOB_ADMIN, "workspace.deploy", "w", "001_init.sql",
+                                       kit_sql, "002_more.sql", cases[i].sql, NULL);
+        enum satchel_status status = run(&fixture, job);
+        assert_int_equal(status, cases[i].reason ? SATCHEL_SCHEMA : SATCHEL_OK);
+        if (cases[i].reason && !strstr(fixture.error.message, cases[i].reason))
+            fail_msg("%s", fixture.error.message);
+        satchel_job_free(job);
+        assert_ok(push(&fixture, &ann, 2, "i1", 3)); /* what was deployed still works */
+        fixture_close(&fixture);
+    }
+}
+
 static void test_deploy__a_refused_schema_leaves_nothing_behind(void **state)
 {
     (void)state;
@@ -133,6 +162,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_deploy__first_rows_are_a_change_set_of_the_server),
         cmocka_unit_test(test_deploy__deploy_takes_new_migrations_and_refuses_edited_ones),
+        cmocka_unit_test(test_deploy__rules_that_rows_were_merged_by_stay),
         cmocka_unit_test(test_deploy__a_refused_schema_leaves_nothing_behind),
         cmocka_unit_test(test_deploy__a_file_that_is_no_central_store_is_told_so),
     };
