@@ -250,26 +250,6 @@ static enum satchel_status make_part(struct resolution *resolution)
     return edit_unit(resolution);
 }
 
-/* Whether the row now has what the part says of its fields. */
-static enum satchel_status took_effect(struct resolution *resolution, bool *took)
-{
-    const struct satchel_table *table = resolution->table;
-    struct satchel_job *job = resolution->job;
-    struct satchel_store_row after;
-    enum satchel_status status =
-        admin_row(resolution->store, table, resolution->row.key, &job->arena, &after, &job->error);
-    *took = status == SATCHEL_OK && after.exists;
-    for (uint32_t i = 0; status == SATCHEL_OK && *took && i < resolution->part.field_count; i++) {
-        const struct satchel_field *field = &resolution->part.fields[i];
-        struct satchel_value wanted;
-        status = satchel_operation_apply(&table->rules.columns[field->column], SATCHEL_OP_UPDATE,
-                                         &resolution->row.values[field->column], &field->value,
-                                         &job->arena, &wanted);
-        *took = status == SATCHEL_OK && satchel_value_equal(&wanted, &after.values[field->column]);
-    }
-    return status;
-}
-
 /* Some rules keep a value whoever writes over it: then only the winner can be taken. */
 static enum satchel_status check_closed(struct resolution *resolution)
 {
@@ -280,7 +260,8 @@ static enum satchel_status check_closed(struct resolution *resolution)
     enum satchel_status status = resolution->store->ops->find_conflict(
         resolution->store, &resolution->id, &job->arena, &resolution->note, &job->error);
     if (status == SATCHEL_OK && is_unit)
-        status = took_effect(resolution, &took);
+        status = admin_part_stands(resolution->store, &resolution->row, &resolution->part,
+                                   &job->arena, &took, &job->error);
     if (status != SATCHEL_OK || (took && !resolution->note.is_open))
         return status;
     return refuse(resolution, took ? "this conflict cannot be closed so"

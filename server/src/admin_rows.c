@@ -252,6 +252,27 @@ enum satchel_status admin_merge(struct satchel_store *store, const struct satche
                              (const char *)reason.data);
 }
 
+enum satchel_status admin_part_stands(struct satchel_store *store,
+                                      const struct satchel_store_row *before,
+                                      const struct satchel_part *part, struct satchel_arena *arena,
+                                      bool *stands, struct satchel_error *error)
+{
+    const struct satchel_table *table = before->table;
+    struct satchel_store_row after;
+    enum satchel_status status = admin_row(store, table, before->key, arena, &after, error);
+    *stands = status == SATCHEL_OK && after.exists;
+    for (uint32_t i = 0; status == SATCHEL_OK && *stands && i < part->field_count; i++) {
+        const struct satchel_field *field = &part->fields[i];
+        struct satchel_value wanted;
+        status =
+            satchel_operation_apply(&table->rules.columns[field->column], SATCHEL_OP_UPDATE,
+                                    &before->values[field->column], &field->value, arena, &wanted);
+        *stands =
+            status == SATCHEL_OK && satchel_value_equal(&wanted, &after.values[field->column]);
+    }
+    return status;
+}
+
 enum satchel_status admin_entry(struct satchel_store *store, uint64_t cursor,
                                 struct satchel_arena *arena, struct satchel_entry *entry,
                                 struct satchel_changeset *changeset, struct satchel_error *error)

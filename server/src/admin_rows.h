@@ -40,6 +40,12 @@ enum satchel_status admin_merge(struct satchel_store *store, const struct satche
                                 struct satchel_span role, struct satchel_arena *arena,
                                 struct satchel_error *error) SATCHEL_MUST_USE;
 
+/* Whether the row now has what the part, an update that was merged, made of `before`. */
+enum satchel_status admin_part_stands(struct satchel_store *store,
+                                      const struct satchel_store_row *before,
+                                      const struct satchel_part *part, struct satchel_arena *arena,
+                                      bool *stands, struct satchel_error *error) SATCHEL_MUST_USE;
+
 /* The entry at a cursor and the change set in it. */
 enum satchel_status admin_entry(struct satchel_store *store, uint64_t cursor,
                                 struct satchel_arena *arena, struct satchel_entry *entry,

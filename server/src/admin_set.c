@@ -61,6 +61,7 @@ enum satchel_status set_job(struct satchel_workspace *workspace, struct satchel_
     struct satchel_store_row row;
     struct admin_edit edit;
     struct satchel_part part;
+    bool stands = false;
     enum satchel_status status = job_argument(job, 2, "the table", &name);
     if (status == SATCHEL_OK)
         status = job_argument(job, 3, "the key", &key_text);
@@ -83,12 +84,15 @@ enum satchel_status set_job(struct satchel_workspace *workspace, struct satchel_
     if (status == SATCHEL_OK)
         status = admin_merge(store, &part, satchel_span_text(SATCHEL_OWN_ROLE), &job->arena,
                              &job->error);
+    if (status == SATCHEL_OK)
+        status = admin_part_stands(store, &row, &part, &job->arena, &stands, &job->error);
     if (status != SATCHEL_OK)
         return status;
-    return job_answer_text(job, "set %u field%s of %s %.*s", job->request.admin.argument_count - 4,
-                           job->request.admin.argument_count == 5 ? "" : "s", table->name,
-                           (int)(key_text.size < 128 ? key_text.size : 128),
-                           (const char *)key_text.data);
+    return job_answer_text(
+        job, "set %u field%s of %s %.*s%s", job->request.admin.argument_count - 4,
+        job->request.admin.argument_count == 5 ? "" : "s", table->name,
+        (int)(key_text.size < 128 ? key_text.size : 128), (const char *)key_text.data,
+        stands ? "" : "; what others wrote stands over some of it");
 }
 
 enum satchel_status branch_job(struct satchel_workspace *workspace, struct satchel_job *job)

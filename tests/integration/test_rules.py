@@ -148,7 +148,8 @@ class Rules(harness.SatchelTest):
     def test_the_server_sets_fields_that_only_it_may(self):
         self.sql(self.ana, "INSERT INTO quote(id) VALUES('q')")
         self.sync(self.ana)
-        self.admin("workspace", "set", "w", "quote", "q", "number=X-1", "total=7")
+        self.assertEqual(self.admin("workspace", "set", "w", "quote", "q", "number=X-1", "total=7"),
+                         "set 2 fields of quote q")
         self.sync_all(self.ana, self.ben)
         self.assertEqual(self.sql(self.ben, "SELECT number, total FROM quote"),
                          [{"number": "X-1", "total": 7}])
@@ -158,6 +159,13 @@ class Rules(harness.SatchelTest):
             line = self.refused("workspace", "set", "w", *words, "--server", self.server.url,
                                 "--token-file", self.server.data / "admin.token")
             self.assertIn(wanted, line)
+
+    def test_the_server_is_told_where_others_stand_over_it(self):
+        self.sql(self.ana, "INSERT INTO account(id, grade) VALUES('a', 'A')")
+        self.sync(self.ana)
+        self.assertEqual(self.admin("workspace", "set", "w", "account", "a", "grade=B"),
+                         "set 1 field of account a; what others wrote stands over some of it")
+        self.assertEqual(self.server_sql("SELECT grade FROM account"), [{"grade": "A"}])
 
     def test_what_was_set_aside_is_released_or_dropped(self):
         # a role that ana's device was never told
