@@ -81,9 +81,11 @@ static enum satchel_status take_identity(struct satchel_replica *replica, sqlite
 {
     int format = sqlite3_column_int(statement, 0);
     if (format != SATCHEL_REPLICA_FORMAT)
-        return satchel_error_set(error, SATCHEL_VERSION,
-                                 "%s: a replica of format %d, this software reads format %d",
-                                 replica->path, format, SATCHEL_REPLICA_FORMAT);
+        return satchel_error_set(
+            error, SATCHEL_VERSION,
+            "%s: a replica of format %d, this software reads format %d; sync it "
+            "with the version that made it, then join anew",
+            replica->path, format, SATCHEL_REPLICA_FORMAT);
     const char *state = (const char *)sqlite3_column_text(statement, 1);
     bool is_enrolled = state && strcmp(state, "joined") == 0;
     bool is_whole = copy_bytes(statement, 5, replica->device.bytes, sizeof replica->device.bytes) &&

@@ -43,7 +43,7 @@
 #include <satchel/sql_error.h>
 #include <satchel/sqlite.h>
 
-#define SATCHEL_REPLICA_FORMAT 1
+#define SATCHEL_REPLICA_FORMAT 2
 
 /* state: 'joining' until the server has confirmed the enrolment, then 'joined'.
  * seen: satchel_pack_vector. seen_stamp: the greatest stamp applied: what a new stamp must exceed.
