@@ -161,8 +161,9 @@ enum satchel_status satchel_row_plan_get(struct satchel_apply *apply,
                                          const struct satchel_value *key, struct satchel_span name,
                                          struct satchel_row_plan **out,
                                          struct satchel_error *error) SATCHEL_MUST_USE;
-/* What a part does if it takes effect as it stands: its fields hold values then. Of one that did not
- * (`is_unlike`) only which fields it wrote: what is in them nobody has checked. NOMEM, CORRUPT. */
+/* What a part does if it takes effect as it stands: its fields hold values then. Of one that did
+ * not (`is_unlike`) only which fields it wrote: what is in them nobody has checked. NOMEM, CORRUPT.
+ */
 enum satchel_status satchel_effect_of_part(struct satchel_apply *apply,
                                            const struct satchel_table *table,
                                            const struct satchel_part *part, bool is_unlike,

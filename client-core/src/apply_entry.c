@@ -29,8 +29,9 @@ static enum satchel_status check(const struct satchel_apply *apply, uint32_t num
                                       table->name);
 }
 
-/* *table NULL: the part is nothing that this schema has. A node sets such a part aside, and it stays in
- * the change set's body for everybody to pass over; as an unlike one it takes no effect by itself. */
+/* *table NULL: the part is nothing that this schema has. A node sets such a part aside, and it
+ * stays in the change set's body for everybody to pass over; as an unlike one it takes no effect by
+ * itself. */
 static enum satchel_status check_part(const struct satchel_apply *apply,
                                       const struct satchel_part *part, bool is_unlike,
                                       const struct satchel_table **table,
@@ -199,8 +200,8 @@ static bool may_differ(const struct satchel_table *table, const struct satchel_p
     return false;
 }
 
-/* The application may have inserted a row that is an alias: the node has answered, and it is none of
- * its own. */
+/* The application may have inserted a row that is an alias: the node has answered, and it is none
+ * of its own. */
 static enum satchel_status drop_alias_row(struct satchel_apply *apply,
                                           const struct satchel_table *table,
                                           const struct satchel_part *part,

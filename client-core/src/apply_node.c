@@ -182,7 +182,8 @@ static enum satchel_status load_node(struct satchel_apply *apply, struct satchel
 
 /* ---- parts that took effect as they stand ---- */
 
-/* The values that the operations make of the defaults: the operations themselves, for most rules. */
+/* The values that the operations make of the defaults: the operations themselves, for most rules.
+ */
 static enum satchel_status make_values(struct satchel_apply *apply,
                                        const struct satchel_table *table,
                                        const struct satchel_part *part,

@@ -123,9 +123,8 @@ static void narrow_to_units(struct satchel_row_plan *plan)
     }
 }
 
-/* A unit without pending writes that are shown shows the node's value: nothing is hidden any more. A
- * pending
- * delete wrote every unit, and had seen of each what the writes before it had. */
+/* A unit without pending writes that are shown shows the node's value: nothing is hidden any more.
+ * A pending delete wrote every unit, and had seen of each what the writes before it had. */
 static void drop_views(struct satchel_row_plan *plan, const struct satchel_pending_op *op)
 {
     uint32_t kept = 0;
@@ -142,8 +141,8 @@ static void drop_views(struct satchel_row_plan *plan, const struct satchel_pendi
 
 /* ---- what is shown ---- */
 
-/* A follower written alone says something of the leader's value it was written beside; on another it
- * is not shown. */
+/* A follower written alone says something of the leader's value it was written beside; on another
+ * it is not shown. */
 static bool is_beside_leader(const struct satchel_table *table, const struct satchel_pending_op *op,
                              uint32_t column, const struct satchel_value *values)
 {

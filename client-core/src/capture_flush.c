@@ -1,6 +1,6 @@
 /* Owns the change set of a transaction: what it is based on, and its row in satchel_change, written
- * within the transaction it describes. What it says of the rows is capture_parts.c's. Statements are
- * prepared once and finalized when the virtual tables are disconnected. */
+ * within the transaction it describes. What it says of the rows is capture_parts.c's. Statements
+ * are prepared once and finalized when the virtual tables are disconnected. */
 #include "capture.h"
 
 #include <satchel/pack.h>

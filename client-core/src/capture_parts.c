@@ -1,5 +1,5 @@
-/* Owns the parts of a change set: which fields a row's change writes and as what operations, what its
- * author had been shown of the row, and what only this device keeps beside it. */
+/* Owns the parts of a change set: which fields a row's change writes and as what operations, what
+ * its author had been shown of the row, and what only this device keeps beside it. */
 #include "capture.h"
 
 #include <satchel/operation.h>
@@ -83,7 +83,8 @@ static bool writes_unit(const struct satchel_part *part, const struct satchel_ta
     return false;
 }
 
-/* Whether the part may freeze the row: then it speaks for what was shown of the units that freeze. */
+/* Whether the part may freeze the row: then it speaks for what was shown of the units that freeze.
+ */
 static bool may_freeze(const struct satchel_part *part, const struct satchel_table *table)
 {
     for (uint32_t i = 0; table->rules.freezing_state_count > 0 && i < part->field_count; i++)

@@ -1,5 +1,5 @@
-/* Owns what the schema's rules refuse at the write, in words that name table, column and rule. Values
- * in, a status out; what it must ask the database for it asks of capture_data.c. */
+/* Owns what the schema's rules refuse at the write, in words that name table, column and rule.
+ * Values in, a status out; what it must ask the database for it asks of capture_data.c. */
 #include "capture.h"
 
 #include <satchel/operation.h>

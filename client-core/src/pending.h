@@ -20,7 +20,8 @@ struct satchel_pending_op {
     /* update: the values its fields replaced; delete: the row's as it was */
     const struct satchel_field *old;
     uint32_t old_count;
-    /* update: leaders that it left as they were while it wrote a follower, with their values then */
+    /* update: leaders that it left as they were while it wrote a follower, with their values then
+     */
     const struct satchel_field *beside;
     uint32_t beside_count;
     bool is_alias;  /* it wrote a row that was merged into the one it is shown on */

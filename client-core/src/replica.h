@@ -70,8 +70,8 @@
  * which the stamp is corrected when it is sent; floor: seen_stamp at the commit, below which a
  * correction never goes. body: stored form (changeset.h). local: what only this device needs: a
  * MessagePack item per part: an update's old values in the order of its columns, and behind them,
- * for each leader that it leaves as it is while it writes a follower, its column and value; a delete's
- * [columns, old values]; nil for an insert. */
+ * for each leader that it leaves as it is while it writes a follower, its column and value; a
+ * delete's [columns, old values]; nil for an insert. */
 #define SATCHEL_CHANGE_DDL                                                          \
     "CREATE TABLE IF NOT EXISTS satchel_change("                                    \
     "number INTEGER PRIMARY KEY, stamp INTEGER NOT NULL, utc_ms INTEGER NOT NULL,"  \
@@ -158,8 +158,8 @@ enum satchel_status satchel_replica_execute(sqlite3 *db, const char *sql,
                                             struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* ---- find_change.c ---- */
-/* The change set of a device, decoded in `arena`: from the log, or one of this replica's own that is
- * not answered yet. */
+/* The change set of a device, decoded in `arena`: from the log, or one of this replica's own that
+ * is not answered yet. */
 struct satchel_changeset;
 enum satchel_status satchel_replica_find_change(struct satchel_replica *replica,
                                                 const struct satchel_id *device, uint64_t number,

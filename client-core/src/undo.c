@@ -2,9 +2,9 @@
  * other, so that every rule, right and merge holds for it. Reads satchel_history and the change
  * set; knows nothing of how either is made.
  *
- *   a field of an insert or update   its unit is taken back as its rule can (operation.h): the value
- *                                    it replaced; a counter by the step, a set by what was added
- *                                    and removed
+ *   a field of an insert or update   its unit is taken back as its rule can (operation.h): to the
+ *                                    value it replaced; a counter by the step, a set by what was
+ *                                    added and removed
  *   a key that merged its row into   the row is set apart
  *   another
  *   an insert without fields         the row is deleted

@@ -1,5 +1,5 @@
-/* Owns which rules may change under rows that are there: what the store keeps of a row was merged by
- * its rules, and means something else under others. */
+/* Owns which rules may change under rows that are there: what the store keeps of a row was merged
+ * by its rules, and means something else under others. */
 #include "workspace_internal.h"
 
 /* Rules by which a write says something else than a value, or a row is one with others. */

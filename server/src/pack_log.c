@@ -1,5 +1,5 @@
-/* Owns packing the log on the writer thread: a step at a time while no job waits, and all of it when
- * the administrator says so. How it is packed is log_pack.h's. */
+/* Owns packing the log on the writer thread: a step at a time while no job waits, and all of it
+ * when the administrator says so. How it is packed is log_pack.h's. */
 #include "workspace_internal.h"
 
 #include <satchel/log_pack.h>

@@ -17,8 +17,8 @@ enum satchel_status satchel_history_replay_init(struct satchel_history_replay *r
                                                 struct satchel_error *error) SATCHEL_MUST_USE;
 void satchel_history_replay_deinit(struct satchel_history_replay *replay);
 
-/* The row that the part was written to, borrowed until the next call: its own, or the one which that
- * is merged into, perhaps by this very entry. Chooses it in the state. */
+/* The row that the part was written to, borrowed until the next call: its own, or the one which
+ * that is merged into, perhaps by this very entry. Chooses it in the state. */
 enum satchel_status satchel_history_replay_place(
     struct satchel_history_replay *replay, const struct satchel_notes *notes,
     const struct satchel_part *part, struct satchel_history_place *place) SATCHEL_MUST_USE;

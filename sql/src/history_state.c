@@ -8,7 +8,8 @@
 
 enum { FIELD_EXISTS = -1, FIELD_SURVIVOR = -2, ALIAS_STEPS_MAX = 16, NAME_BYTES_MAX = 1 << 30 };
 
-/* field -1: the row exists; -2: the name of the row it was merged into. Nobody else sees the file and nothing of it outlives the scan. */
+/* field -1: the row exists; -2: the name of the row it was merged into. Nobody else sees the file
+ * and nothing of it outlives the scan. */
 static const char setup[] = "PRAGMA journal_mode = OFF;"
                             "PRAGMA synchronous = OFF;"
                             "CREATE TABLE value(row BLOB NOT NULL, field INTEGER NOT NULL, value,"

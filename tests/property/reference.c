@@ -414,8 +414,9 @@ static bool changes_elements(const struct model *m, unsigned op, uint32_t column
            (m->ops[op].writes[column] || m->ops[op].kind == SATCHEL_OP_INSERT);
 }
 
-/* Whether somebody who knew of the addition removed the letter, or added it again: then that counts.
- */
+/* Whether somebody who knew of the addition removed the letter, or added it again: then that
+ * counts.
+ * */
 static bool is_superseded(const struct model *m, unsigned op, uint32_t column, unsigned letter)
 {
     struct reference_elements added, removed;
@@ -626,7 +627,8 @@ static void find_conflicts(struct model *m, const struct unit *unit)
     }
 }
 
-/* Whether nobody who knew the op, a write to the follower alone, wrote the follower or its leader. */
+/* Whether nobody who knew the op, a write to the follower alone, wrote the follower or its leader.
+ */
 static bool stands_alone(const struct model *m, unsigned op, uint32_t unit, unsigned column)
 {
     for (unsigned a = 0; a < m->count; a++)

@@ -1,7 +1,7 @@
 /* The rules once more, as plainly as they can be said: a row computed from the whole set of writes,
- * with "saw" as a bit. It shares no code with the conflict layer, only value comparison. Elements of
- * sets are strings of one small letter, maps give such keys one digit, and a line of a text occurs
- * once in it. */
+ * with "saw" as a bit. It shares no code with the conflict layer, only value comparison. Elements
+ * of sets are strings of one small letter, maps give such keys one digit, and a line of a text
+ * occurs once in it. */
 #ifndef SATCHEL_TEST_REFERENCE_H
 #define SATCHEL_TEST_REFERENCE_H
 

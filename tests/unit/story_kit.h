@@ -49,8 +49,8 @@ void story_check_outcomes(const struct story *story, const char *expected);
 /* As story_check_outcomes, but the last write is refused with a message that contains `part`. */
 void story_check_refused(const struct story *story, const char *part);
 
-/* The version after all writes but the last is stored and damaged: truncated anywhere it is corrupt,
- * with bits flipped corrupt or one into which the last write can be merged. */
+/* The version after all writes but the last is stored and damaged: truncated anywhere it is
+ * corrupt, with bits flipped corrupt or one into which the last write can be merged. */
 void story_check_damage(const struct story *story);
 
 /* The last write with ever more memory, merged and by rebuilding the row: until it succeeds it says

@@ -24,8 +24,8 @@
  * An insert writes only what differs from the declared defaults (a field equal to its default is no
  * write): a unit that nobody wrote has its default and no heads, and a unit that one of two
  * concurrent inserts wrote has one head. A column whose default varies is always written. A column
- * of a group, or of a leader and its followers, that a write of the unit leaves out has its default.
- * A set or map that an insert leaves out gets from it the elements or keys of the default.
+ * of a group, or of a leader and its followers, that a write of the unit leaves out has its
+ * default. A set or map that an insert leaves out gets from it the elements or keys of the default.
  *
  * ## Deletes and lives
  *
@@ -50,9 +50,9 @@
  * ## Freezing
  *
  * Units can be frozen in a state, of the row itself or of its parent: see conflict/src/freeze.c.
- * Deletes that the freezing write had not seen are none of `ended` and `deletes` then, but conflicts
- * all the same. Whatever the version alone cannot answer needs the timeline, as do several heads of
- * a @text3 unit.
+ * Deletes that the freezing write had not seen are none of `ended` and `deletes` then, but
+ * conflicts all the same. Whatever the version alone cannot answer needs the timeline, as do
+ * several heads of a @text3 unit.
  *
  * A row that does not exist has no open conflicts on its fields. An insert saw deletes of its row
  * and what those had seen, and its own device's writes; nothing else of the row, whatever its
@@ -215,7 +215,8 @@ enum satchel_status satchel_row_conflicts(const struct satchel_table_rules *rule
 
 struct satchel_merge_result {
     /* One per field of the write. A delete has one for the row: applied if it is gone, superseded
-     * if it survives. Writes to a row that stays deleted are superseded. NULL if none was merged. */
+     * if it survives. Writes to a row that stays deleted are superseded. NULL if none was merged.
+     */
     enum satchel_outcome *outcomes;
     /* Per column, key columns never: the row's value is another than before the merge. For a row
      * that appears or disappears: the value it has now, or had, is not the declared default. */
@@ -249,8 +250,8 @@ enum satchel_status satchel_row_rebuild(const struct satchel_table_rules *rules,
                                         struct satchel_merge_result *result,
                                         struct satchel_error *error) SATCHEL_MUST_USE;
 
-/* The row again from all its writes, none of them new: because its context has changed. `result` has
- * no outcomes. NOMEM, and REFUSED for writes that fit no column. */
+/* The row again from all its writes, none of them new: because its context has changed. `result`
+ * has no outcomes. NOMEM, and REFUSED for writes that fit no column. */
 enum satchel_status satchel_row_recompute(const struct satchel_table_rules *rules,
                                           struct satchel_row *row,
                                           const struct satchel_write *writes, size_t write_count,

@@ -14,9 +14,9 @@
  *
  * "As it stands" for an insert: the row now exists and has the written values, others their
  * default; for an update: the written fields have the written values; for a delete: the row is
- * gone. The written value of a field whose rule combines is what its operation makes of the declared
- * default (satchel_operation_apply): a set's, map's or counter's update is unlike, as a rule, because
- * its effect is another value. */
+ * gone. The written value of a field whose rule combines is what its operation makes of the
+ * declared default (satchel_operation_apply): a set's, map's or counter's update is unlike, as a
+ * rule, because its effect is another value. */
 #ifndef SATCHEL_ENTRY_H
 #define SATCHEL_ENTRY_H
 

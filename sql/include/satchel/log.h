@@ -62,8 +62,8 @@ enum satchel_status satchel_log_conflict_find(struct satchel_log *log, const str
  * follower written with its leader has the leader's outcome.
  *
  * Reads the log from its beginning; where one row (tbl and key) or one id is asked for, it passes
- * over the segments of a packed log that hold nothing of it (log_pack.h). Values it must remember go
- * to a private temporary database.
+ * over the segments of a packed log that hold nothing of it (log_pack.h). Values it must remember
+ * go to a private temporary database.
  *
  * `schema` gives the present schema at each use (it may change when a migration arrives); NULL from
  * it means no rows. On a replica the change sets not yet in satchel_entry are read from
