@@ -28,8 +28,8 @@ class Embed(harness.SatchelTest):
         self.build("cc", "-o", self.folder / "visits", ROOT / "examples" / "embed" / "visits.c", *flags)
 
         self.users = ()
-        self.start((ROOT / "examples" / "crm" / "schema" / "001_crm.sql").read_text()
-                   + (ROOT / "examples" / "crm" / "schema" / "002_head_office.sql").read_text())
+        migrations = sorted((ROOT / "examples" / "crm" / "schema").glob("*.sql"))
+        self.start("".join(migration.read_text() for migration in migrations))
         replica = self.join("hq")
         library = {**os.environ, "LD_LIBRARY_PATH": str(next(prefix.rglob("libsatchel.so*")).parent)}
         for program in (self.folder / "b" / "visits", self.folder / "visits"):
