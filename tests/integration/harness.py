@@ -13,6 +13,7 @@ import sqlite3
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 
 BUILD = pathlib.Path(os.environ.get("SATCHEL_BUILD", "build")).resolve()
@@ -199,6 +200,13 @@ class SatchelTest(unittest.TestCase):
 
     def sync(self, replica, clock=None):
         return json.loads(self.satchel("sync", replica, "--json", clock=clock))
+
+    def wait_until(self, holds, seconds=60):
+        """Asks again until it holds; the limit only ends a test that would hang."""
+        limit = time.monotonic() + seconds
+        while not holds():
+            self.assertLess(time.monotonic(), limit, "waited in vain")
+            time.sleep(0.02)
 
     def sync_all(self, *replicas, rounds=2):
         for _ in range(rounds):

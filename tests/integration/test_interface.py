@@ -172,12 +172,6 @@ class Sync(harness.SatchelTest):
         self.assertEqual(watcher.returncode, 0, complaint)
         return json.loads(out)
 
-    def wait_until(self, condition):
-        deadline = time.monotonic() + 60
-        while not condition():
-            self.assertLess(time.monotonic(), deadline, "it never happened")
-            time.sleep(0.02)
-
     def arrives(self, replica, note):
         self.wait_until(lambda: self.sql(replica, f"SELECT 1 FROM note WHERE id = '{note}'"))
 

@@ -133,14 +133,6 @@ class Transfer(harness.SatchelTest):
         self.sync_all(ana, ben)
         self.assert_all_equal(ana, ben)
 
-    def wait_until(self, holds, seconds=60):
-        """Asks again until it holds; the limit only ends a test that would hang."""
-        import time
-        limit = time.monotonic() + seconds
-        while not holds():
-            self.assertLess(time.monotonic(), limit, "waited in vain")
-            time.sleep(0.02)
-
     def test_import_and_json_output(self):
         ana = self.join("ana")
         path = self.folder / "notes.csv"
