@@ -31,6 +31,8 @@ enum satchel_apply_statement {
     APPLY_WRITE_BASE,
     APPLY_DROP_BASE,
     APPLY_FIND_CONFLICT,
+    APPLY_READ_PAST,
+    APPLY_WRITE_RECEIPT,
     APPLY_STATEMENT_COUNT
 };
 
@@ -75,8 +77,12 @@ struct satchel_apply {
     uint64_t last_number;
     struct satchel_position seen_items[SATCHEL_VECTOR_COUNT_MAX];
     struct satchel_vector seen;
-    bool is_open;  /* a transaction is */
-    bool has_base; /* satchel_base is not empty */
+    /* the incarnations of the node before the present one, and the last cursor of each */
+    struct satchel_vector past;
+    struct satchel_arena past_arena;
+    struct satchel_id past_node; /* the present one when they were read */
+    bool is_open;                /* a transaction is */
+    bool has_base;               /* satchel_base is not empty */
 
     /* of the entry in hand */
     struct satchel_arena arena;
@@ -104,6 +110,9 @@ void satchel_apply_free(struct satchel_apply *apply);
  * as long as the busy timeout allows; try again. */
 enum satchel_status satchel_apply_begin(struct satchel_apply *apply, bool is_writing,
                                         struct satchel_error *error) SATCHEL_MUST_USE;
+/* The incarnations are read again: they were written inside the open transaction. */
+enum satchel_status satchel_apply_read_past(struct satchel_apply *apply,
+                                            struct satchel_error *error) SATCHEL_MUST_USE;
 /* Writes the state and commits. After a failure nothing of the transaction is left. */
 enum satchel_status satchel_apply_commit(struct satchel_apply *apply,
                                          struct satchel_error *error) SATCHEL_MUST_USE;

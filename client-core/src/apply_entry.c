@@ -332,6 +332,19 @@ static enum satchel_status take_body(struct satchel_apply *apply, uint64_t numbe
     return status;
 }
 
+/* What lets this device give the entry back to a server that has lost it. */
+static enum satchel_status keep_receipt(struct satchel_apply *apply,
+                                        const struct satchel_entry *entry,
+                                        struct satchel_error *error)
+{
+    sqlite3_stmt *insert = apply->statements[APPLY_WRITE_RECEIPT];
+    sqlite3_bind_int64(insert, 1, (sqlite3_int64)entry->cursor);
+    sqlite3_bind_blob(insert, 2, entry->receipt.bytes, sizeof entry->receipt.bytes, SQLITE_STATIC);
+    if (entry->positions.size > 0)
+        sqlite3_bind_blob64(insert, 3, entry->positions.data, entry->positions.size, SQLITE_STATIC);
+    return satchel_apply_run(apply, APPLY_WRITE_RECEIPT, "write satchel_receipt", error);
+}
+
 static enum satchel_status append(struct satchel_apply *apply, const struct satchel_entry *entry,
                                   struct satchel_error *error)
 {
@@ -345,7 +358,8 @@ static enum satchel_status append(struct satchel_apply *apply, const struct satc
         return status;
     struct satchel_entry stored = *entry;
     stored.body = satchel_buffer_span(&apply->stored);
-    return satchel_log_append(apply->log, &stored, satchel_span_of(NULL, 0), error);
+    status = satchel_log_append(apply->log, &stored, satchel_span_of(NULL, 0), error);
+    return status == SATCHEL_OK ? keep_receipt(apply, entry, error) : status;
 }
 
 static enum satchel_status record_conflicts(struct satchel_apply *apply,
@@ -387,6 +401,37 @@ static enum satchel_status finish_own(struct satchel_apply *apply,
     return SATCHEL_OK;
 }
 
+/* The incarnation of the node that put the entry there. */
+static const struct satchel_id *node_at(const struct satchel_apply *apply, uint64_t cursor)
+{
+    const struct satchel_position *found = NULL;
+    for (size_t i = 0; i < apply->past.count; i++) {
+        const struct satchel_position *past = &apply->past.items[i];
+        if (past->seq >= cursor && (!found || past->seq < found->seq))
+            found = past;
+    }
+    return found ? &found->node : &apply->node;
+}
+
+/* The replica has applied everything up to the positions of the entry. */
+static enum satchel_status see(struct satchel_apply *apply, const struct satchel_entry *entry)
+{
+    struct satchel_vector raised = apply->seen, positions;
+    enum satchel_status status = satchel_vector_unpack(entry->positions, &apply->arena, &positions);
+    if (status == SATCHEL_OK && entry->seq > 0)
+        status = satchel_vector_raise(&apply->arena, &raised, node_at(apply, entry->cursor),
+                                      entry->seq, &raised);
+    for (size_t i = 0; i < positions.count && status == SATCHEL_OK; i++)
+        status = satchel_vector_raise(&apply->arena, &raised, &positions.items[i].node,
+                                      positions.items[i].seq, &raised);
+    if (status != SATCHEL_OK)
+        return status;
+    if (raised.count > 0)
+        memmove(apply->seen_items, raised.items, raised.count * sizeof *raised.items);
+    apply->seen = (struct satchel_vector){apply->seen_items, raised.count};
+    return SATCHEL_OK;
+}
+
 static enum satchel_status advance(struct satchel_apply *apply, const struct satchel_entry *entry)
 {
     apply->cursor = entry->cursor;
@@ -398,19 +443,7 @@ static enum satchel_status advance(struct satchel_apply *apply, const struct sat
         if (entry->stamp > apply->last_stamp)
             apply->last_stamp = entry->stamp;
     }
-    if (entry->seq == 0)
-        return SATCHEL_OK;
-    struct satchel_vector raised;
-    enum satchel_status status =
-        satchel_vector_raise(&apply->arena, &apply->seen, &apply->node, entry->seq, &raised);
-    if (status != SATCHEL_OK)
-        return status;
-    if (raised.count > SATCHEL_VECTOR_COUNT_MAX)
-        return SATCHEL_LIMIT;
-    memmove(apply->seen_items, raised.items, raised.count * sizeof *raised.items);
-    apply->seen.items = apply->seen_items;
-    apply->seen.count = raised.count;
-    return SATCHEL_OK;
+    return see(apply, entry);
 }
 
 static enum satchel_status find_own(struct satchel_apply *apply, const struct satchel_entry *entry,

@@ -97,9 +97,8 @@ void satchel_sync_pack(struct satchel_sync *sync);
 /* ---- sync_push.c ---- */
 
 /* Where uploads go on: what the node holds already is not sent, and the next stamp is above theirs.
- * MISMATCH: what it holds under that number is not what waits here (the hash, zero: not known). */
+ */
 enum satchel_status satchel_sync_push_begin(struct satchel_sync *sync, uint64_t held_number,
-                                            const struct satchel_id *held_hash,
                                             struct satchel_error *error) SATCHEL_MUST_USE;
 /* Queues what is not yet sent, as far as the session and the limit on unacknowledged bytes allow.
  */

@@ -10,8 +10,12 @@ static const char SELECT_REFERENCE[] =
     " FROM satchel_replica";
 static const char WRITE_WELCOME[] =
     "UPDATE satchel_replica SET node = ?1, user = ?2, role = ?3,"
+    " known_number = max(known_number, ?4),"
     " acked_number = max(acked_number, ?4), reference_server_ms = ?5, reference_utc_ms = ?6,"
     " reference_monotonic_ms = ?7, reference_boot = ?8";
+
+static const char INSERT_LINEAGE[] =
+    "INSERT INTO satchel_lineage(node, last_cursor) VALUES(?1, ?2)";
 
 /* ---- HELLO ---- */
 
@@ -71,7 +75,11 @@ enum satchel_status satchel_sync_send_hello(struct satchel_sync *sync, struct sa
     satchel_apply_release(apply);
     if (status != SATCHEL_OK)
         return status;
-    if (!keep_hello(sync))
+    struct satchel_vector lineage = apply->past;
+    if (!satchel_id_is_zero(&apply->node))
+        status = satchel_vector_raise(&sync->push_arena, &apply->past, &apply->node, apply->cursor,
+                                      &lineage);
+    if (status != SATCHEL_OK || !keep_hello(sync))
         return satchel_error_set(error, SATCHEL_NOMEM, "no memory to sync");
     snprintf(software, sizeof software, SATCHEL_SOFTWARE "%s", sqlite3_libversion());
     hello->protocol = SATCHEL_PROTOCOL_VERSION;
@@ -82,7 +90,10 @@ enum satchel_status satchel_sync_send_hello(struct satchel_sync *sync, struct sa
     hello->node = apply->node;
     hello->cursor = apply->cursor;
     hello->seen = apply->seen;
+    hello->lineage = lineage;
     hello->schema = apply->migration_count;
+    hello->user = satchel_span_text(replica->user ? replica->user : "");
+    hello->receipt = replica->receipt;
     hello->software = satchel_span_text(software);
     hello->last_number = last_own_number(sync);
     status = satchel_session_send(sync->session, &message);
@@ -98,11 +109,7 @@ static enum satchel_status check_welcome(const struct satchel_sync *sync,
                                          const struct satchel_message_welcome *welcome,
                                          uint64_t last_number, struct satchel_error *error)
 {
-    const struct satchel_id *node = &sync->apply->node;
-    bool is_same = satchel_id_is_zero(node) || satchel_id_equal(node, &welcome->node);
-    if (!is_same || sync->hello_cursor > welcome->head ||
-        !satchel_vector_includes(&welcome->vector, &sync->hello_seen) ||
-        welcome->last_number < sync->hello_answered)
+    if (welcome->cursor != sync->hello_cursor || welcome->last_number < sync->hello_answered)
         return satchel_error_set(
             error, SATCHEL_MISMATCH,
             "the server was restored or replaced since this replica last synced, and snapshots are "
@@ -133,6 +140,29 @@ void satchel_sync_clock(const struct satchel_session *session, struct satchel_re
     out->boot = satchel_replica_boot(replica);
 }
 
+/* The stream that the log follows from now on is the node's: so are its earlier incarnations. */
+static enum satchel_status write_lineage(struct satchel_sync *sync,
+                                         const struct satchel_vector *lineage,
+                                         struct satchel_error *error)
+{
+    sqlite3_stmt *insert = NULL;
+    sqlite3 *db = sync->replica->db;
+    enum satchel_status status = satchel_replica_execute(db, "DELETE FROM satchel_lineage", error);
+    if (status == SATCHEL_OK &&
+        sqlite3_prepare_v2(db, INSERT_LINEAGE, -1, &insert, NULL) != SQLITE_OK)
+        status = satchel_apply_sql_error(sync->apply, "write satchel_lineage", error);
+    for (size_t i = 0; i < lineage->count && status == SATCHEL_OK; i++) {
+        const struct satchel_position *past = &lineage->items[i];
+        sqlite3_bind_blob(insert, 1, past->node.bytes, sizeof past->node.bytes, SQLITE_STATIC);
+        sqlite3_bind_int64(insert, 2, (sqlite3_int64)past->seq);
+        if (sqlite3_step(insert) != SQLITE_DONE)
+            status = satchel_apply_sql_error(sync->apply, "write satchel_lineage", error);
+        sqlite3_reset(insert);
+    }
+    sqlite3_finalize(insert);
+    return status == SATCHEL_OK ? satchel_apply_read_past(sync->apply, error) : status;
+}
+
 static enum satchel_status write_welcome(struct satchel_sync *sync,
                                          const struct satchel_message_welcome *welcome,
                                          struct satchel_error *error)
@@ -157,7 +187,7 @@ static enum satchel_status write_welcome(struct satchel_sync *sync,
     if (sqlite3_step(update) != SQLITE_DONE)
         status = satchel_apply_sql_error(sync->apply, "write satchel_replica", error);
     sqlite3_finalize(update);
-    return status;
+    return status == SATCHEL_OK ? write_lineage(sync, &welcome->lineage, error) : status;
 }
 
 enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
@@ -184,7 +214,7 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
     if (status == SATCHEL_OK)
         status = satchel_replica_read_identity(sync->replica, error);
     if (status == SATCHEL_OK)
-        status = satchel_sync_push_begin(sync, welcome->last_number, &welcome->last_hash, error);
+        status = satchel_sync_push_begin(sync, welcome->last_number, error);
     sync->apply->node = welcome->node;
     sync->is_welcome = status == SATCHEL_OK;
     return status;

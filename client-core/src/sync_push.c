@@ -76,37 +76,7 @@ static enum satchel_status make_item(struct satchel_sync *sync, uint64_t number,
     return SATCHEL_OK;
 }
 
-/* Whether the change set that waits for its answer is the one the node holds under its number. In a
- * copy of the file, or one put back from a backup, it is another: taking the node's answer for its
- * own would lose it. */
-static enum satchel_status check_held(struct satchel_sync *sync, uint64_t number,
-                                      struct satchel_span stored,
-                                      const struct satchel_id *held_hash,
-                                      struct satchel_error *error)
-{
-    struct satchel_push_item item = {0};
-    uint8_t hash[SATCHEL_HASH_BYTES];
-    satchel_arena_reset(&sync->push_arena);
-    enum satchel_status status = make_item(sync, number, stored, &item, error);
-    if (status == SATCHEL_OK)
-        status = satchel_changeset_hash(item.body, item.secret, hash);
-    if (status != SATCHEL_OK)
-        return satchel_error_default(error, status, "change set %" PRIu64 " cannot be read",
-                                     number);
-    if (memcmp(hash, held_hash->bytes, sizeof held_hash->bytes) == 0)
-        return SATCHEL_OK;
-    return satchel_error_set(
-        error, SATCHEL_MISMATCH,
-        "the server holds another change set %" PRIu64
-        " of this device: the file was copied or put back from a backup, or a copy of it has "
-        "synced; "
-        "keep this file (its pending changes are safe in it), join again under a new file name and "
-        "enter them there",
-        number);
-}
-
 enum satchel_status satchel_sync_push_begin(struct satchel_sync *sync, uint64_t held_number,
-                                            const struct satchel_id *held_hash,
                                             struct satchel_error *error)
 {
     enum satchel_status status = prepare(sync, error);
@@ -121,12 +91,8 @@ enum satchel_status satchel_sync_push_begin(struct satchel_sync *sync, uint64_t 
     int code;
     sqlite3_bind_int64(select, 1, (sqlite3_int64)sync->apply->last_number);
     while ((code = sqlite3_step(select)) == SQLITE_ROW &&
-           (uint64_t)sqlite3_column_int64(select, 0) <= held_number) {
+           (uint64_t)sqlite3_column_int64(select, 0) <= held_number)
         sync->sent_stamp = correct_stamp(sync, select);
-        if ((uint64_t)sqlite3_column_int64(select, 0) == held_number &&
-            !satchel_id_is_zero(held_hash))
-            status = check_held(sync, held_number, column_bytes(select, 5), held_hash, error);
-    }
     if (code != SQLITE_ROW && code != SQLITE_DONE)
         status = satchel_apply_sql_error(sync->apply, "read satchel_change", error);
     sqlite3_reset(select);

@@ -73,6 +73,8 @@ struct hub_session {
     struct hub_workspace *workspace; /* NULL: not attached */
     struct hub_session *next_attached, *previous_attached;
     struct satchel_id device;
+    uint64_t
+        held_number; /* of its change sets, when it attached; those above came in this session */
     uint64_t acked_number, acked_said;
     uint64_t schema;
     uint64_t cursor; /* given everything up to it */

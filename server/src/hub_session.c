@@ -295,9 +295,8 @@ static void attach(struct hub_session *session, struct hub_workspace *workspace,
     session->device = hello->device;
     session->schema = hello->schema;
     session->needs_schema = hello->schema < welcome->schema;
-    /* Another incarnation counts its entries anew. */
-    session->cursor = satchel_id_equal(&hello->node, &welcome->node) ? hello->cursor : 0;
-    session->acked_number = session->acked_said = welcome->last_number;
+    session->cursor = welcome->cursor;
+    session->held_number = session->acked_number = session->acked_said = welcome->last_number;
     if (workspace->head < welcome->head)
         workspace->head = welcome->head;
     hub_workspace_attach_session(workspace, session);

@@ -37,6 +37,8 @@ static void ask_entries(struct hub_session *session)
     if (!job)
         return;
     job->after = session->cursor;
+    job->number_min = session->held_number;
+    job->number_max = session->acked_number;
     submit(session, job);
 }
 

@@ -87,7 +87,8 @@ enum satchel_status satchel_job_take_request(struct satchel_job *job,
     case SATCHEL_MESSAGE_HELLO: {
         struct satchel_message_hello *hello = &job->request.hello;
         is_taken = take(arena, &hello->workspace) && take(arena, &hello->token) &&
-                   take(arena, &hello->software) && take_vector(arena, &hello->seen);
+                   take(arena, &hello->software) && take(arena, &hello->user) &&
+                   take_vector(arena, &hello->seen) && take_vector(arena, &hello->lineage);
         break;
     }
     case SATCHEL_MESSAGE_PUSH: is_taken = take_push(arena, &job->request.push); break;

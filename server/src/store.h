@@ -9,6 +9,9 @@
  * as the schema declares them, and
  *
  *   satchel_workspace   one row: name, workspace id, node id (this incarnation), head, seq, ...
+ *   satchel_incarnation what this node was called before it was restored: the last entry and
+ *                       position known of each earlier incarnation (docs/recovery.md)
+ *   satchel_position    positions that earlier incarnations gave to entries which devices gave back
  *   satchel_id          ids as small numbers, for versions (row.h)
  *   satchel_row         version of every row ever seen, by satchel_row_name; deleted rows included
  *   satchel_device      id, user, token hash, last number and its hash, cursor, clock error, ...

@@ -37,6 +37,8 @@ struct satchel_job {
 
     struct satchel_id device; /* PUSH, ENTRIES: authenticated by ATTACH */
     uint64_t after;
+    /* ENTRIES: numbers above and up to which the device has the bodies of its own change sets */
+    uint64_t number_min, number_max;
     struct satchel_message request; /* join, hello, push, admin */
 
     /* the answer */

@@ -43,7 +43,7 @@ struct workspace_reader {
     struct satchel_identity identity;
     struct satchel_schema *schema;
     uint32_t migration_count;
-    sqlite3_stmt *head, *count;
+    sqlite3_stmt *count, *hash;
     struct satchel_log_reader *log;
     struct satchel_buffer scratch;
 };

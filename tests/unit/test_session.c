@@ -713,8 +713,8 @@ static void test_session__the_peers_error_is_its_status_and_words(void **state)
         uint64_t said;
         enum satchel_status heard;
     } cases[] = {{SATCHEL_DENIED, SATCHEL_DENIED},
-                 {SATCHEL_DIFFERS, SATCHEL_DIFFERS},
-                 {SATCHEL_DIFFERS + 1, SATCHEL_UNSUPPORTED},
+                 {SATCHEL_STATUS_LAST, SATCHEL_STATUS_LAST},
+                 {SATCHEL_STATUS_LAST + 1, SATCHEL_UNSUPPORTED},
                  {UINT32_MAX, SATCHEL_UNSUPPORTED},
                  {0, SATCHEL_CORRUPT}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
