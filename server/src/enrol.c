@@ -181,7 +181,7 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace, struct satch
     sqlite3 *db = satchel_store_sqlite_db(workspace->store);
     struct satchel_error *error = &job->error;
     uint8_t hash[INVITE_HASH_BYTES];
-    struct satchel_store_head head;
+    struct incarnations known;
     struct invite invite;
     struct device device;
     struct workspace_user user;
@@ -195,7 +195,7 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace, struct satch
     if (status == SATCHEL_OK)
         status = find_device(db, &join->device, join->token, &job->arena, &device, error);
     if (status == SATCHEL_OK)
-        status = workspace->store->ops->load_head(workspace->store, &head, error);
+        status = incarnations_read(db, &job->arena, &known, error);
     if (status != SATCHEL_OK)
         return status;
     if (!invite.is_found)
@@ -213,7 +213,7 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace, struct satch
                                  "this invite has expired: ask for a new one");
     /* The node's own id is the device of what the server itself writes. */
     if (!is_again && (device.is_found || satchel_id_is_zero(&join->device) ||
-                      satchel_id_equal(&join->device, &head.node)))
+                      incarnation_is_own(&known, &join->device)))
         return satchel_error_set(error, SATCHEL_DENIED,
                                  "a device of this id has joined already: start from a new file");
     status = check_active(workspace, job, invite.login, &user);

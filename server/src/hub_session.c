@@ -184,6 +184,9 @@ static size_t request_bytes(const struct satchel_job *job)
     if (job->kind == SATCHEL_JOB_PUSH)
         for (uint32_t i = 0; i < job->request.push.item_count; i++)
             bytes += job->request.push.items[i].body.size;
+    if (job->kind == SATCHEL_JOB_FORWARD)
+        for (uint32_t i = 0; i < job->request.forward.entry_count; i++)
+            bytes += job->request.forward.entries[i].body.size;
     return bytes;
 }
 
@@ -256,6 +259,12 @@ static void take_event(struct hub_session *session, const struct satchel_message
     case SATCHEL_MESSAGE_PUSH:
         hub_session_request(session, session->workspace, SATCHEL_JOB_PUSH, event);
         break;
+    case SATCHEL_MESSAGE_FORWARD:
+        hub_session_request(session, session->workspace, SATCHEL_JOB_FORWARD, event);
+        break;
+    case SATCHEL_MESSAGE_ROWS_REQUEST:
+        hub_session_request(session, session->workspace, SATCHEL_JOB_ROWS, event);
+        break;
     case SATCHEL_MESSAGE_DIGEST_REQUEST:
         hub_session_request(session, session->workspace, SATCHEL_JOB_DIGESTS, event);
         break;
@@ -316,6 +325,17 @@ static void acknowledge(struct hub_session *session, const struct satchel_job *j
     session->acked_number = job->acked_number;
 }
 
+/* What the device gave back of its own is held, and was not sent in this session: it hears all of
+ * it again. */
+static void take_forwarded(struct hub_session *session, const struct satchel_job *job)
+{
+    const struct satchel_message_forward *forward = &job->request.forward;
+    for (uint32_t i = 0; i < forward->entry_count; i++)
+        if (satchel_id_equal(&forward->entries[i].device, &session->device) &&
+            forward->entries[i].number == session->acked_number + 1)
+            session->held_number = session->acked_said = ++session->acked_number;
+}
+
 static void complete_request(struct hub_session *session, struct hub_workspace *workspace,
                              struct satchel_job *job)
 {
@@ -336,6 +356,8 @@ static void complete_request(struct hub_session *session, struct hub_workspace *
     }
     if (job->kind == SATCHEL_JOB_ATTACH)
         attach(session, workspace, job);
+    else if (job->kind == SATCHEL_JOB_FORWARD)
+        take_forwarded(session, job);
     hub_session_answer(session, job);
 }
 

@@ -316,6 +316,7 @@ static enum satchel_status answer(struct satchel_workspace *workspace,
     case SATCHEL_JOB_SCHEMA: return read_schema(reader, job);
     case SATCHEL_JOB_ENTRIES: return read_entries(workspace, reader, job);
     case SATCHEL_JOB_DIGESTS: return read_digests(reader, job);
+    case SATCHEL_JOB_ROWS: return rows_read(reader, job);
     case SATCHEL_JOB_QUERY: return query_verb(workspace, reader, job);
     default: return SATCHEL_INVALID; /* a job of the writer: submit never brings it here */
     }

@@ -69,6 +69,7 @@ static void server_welcome(struct server *server, const struct satchel_message_h
     message.welcome.head = server->log_count;
     message.welcome.last_number = server->device_number;
     message.welcome.schema = server->migration_count;
+    message.welcome.cursor = satchel_id_equal(&hello->node, &server->node) ? hello->cursor : 0;
     message.welcome.user = satchel_span_text("ann");
     message.welcome.role = satchel_span_text("rep");
     server_send(server, &message);
