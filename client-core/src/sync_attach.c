@@ -280,11 +280,11 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
     status = satchel_sync_commit(sync, error);
     if (status == SATCHEL_OK)
         status = satchel_replica_read_identity(sync->replica, error);
+    sync->apply->node = welcome->node;
     if (status == SATCHEL_OK)
         status = satchel_recover_begin(sync, error);
     if (status == SATCHEL_OK)
         status = satchel_sync_push_begin(sync, welcome->last_number, error);
-    sync->apply->node = welcome->node;
     sync->is_welcome = status == SATCHEL_OK;
     return status;
 }

@@ -68,6 +68,32 @@ static enum satchel_status take(struct forwarding *forwarding, const struct satc
     return SATCHEL_OK;
 }
 
+/* Whether the store was put back to an earlier moment by hand, without becoming another incarnation:
+ * it has no such entry, but its receipt says that it sent it. */
+static bool proves_restore(const struct forwarding *forwarding)
+{
+    const struct satchel_message_forward *forward = &forwarding->job->request.forward;
+    if (!satchel_id_equal(&forward->node, &forwarding->known.node))
+        return false;
+    for (uint32_t i = 0; i < forward->entry_count; i++)
+        if (forward->entries[i].seq > forwarding->known.seq)
+            return true;
+    return false;
+}
+
+/* Sessions of the old incarnation end: who is attached attaches to the new one. */
+static enum satchel_status begin_incarnation(struct forwarding *forwarding)
+{
+    struct satchel_job *job = forwarding->job;
+    struct satchel_workspace *workspace = forwarding->workspace;
+    workspace_log(workspace,
+                  "workspace %s was put back to an earlier moment (entry %llu): it goes on as a new "
+                  "incarnation, and devices give back what it has lost",
+                  workspace->name, (unsigned long long)forwarding->known.cursor);
+    job->is_renewed = true;
+    return incarnation_begin(satchel_store_sqlite_db(workspace->store), &job->error);
+}
+
 /* What the node cannot take stays where it came from, and is told of: it was never only here. */
 static void tell_refused(const struct forwarding *forwarding)
 {
@@ -97,6 +123,8 @@ enum satchel_status forward_job(struct satchel_workspace *workspace, struct satc
         store->ops->load_incarnations(store, &job->arena, &forwarding.known, &job->error);
     for (uint32_t i = 0; i < count && status == SATCHEL_OK; i++)
         status = take(&forwarding, &forward->entries[i], &forwarding.incoming[i]);
+    if (status == SATCHEL_OK && proves_restore(&forwarding))
+        return begin_incarnation(&forwarding);
     if (status == SATCHEL_OK)
         status = satchel_merge_batch(store, forwarding.incoming, count, workspace_now_ms(),
                                      forwarding.outcomes, &job->error);

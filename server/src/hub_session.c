@@ -336,11 +336,21 @@ static void take_forwarded(struct hub_session *session, const struct satchel_job
             session->held_number = session->acked_said = ++session->acked_number;
 }
 
+/* The workspace is another incarnation: everybody attaches again. */
+static void renew_sessions(struct hub_workspace *workspace)
+{
+    while (workspace->sessions)
+        hub_session_fail(workspace->sessions, SATCHEL_AGAIN,
+                         "the server was restored and goes on as a new incarnation: sync again");
+}
+
 static void complete_request(struct hub_session *session, struct hub_workspace *workspace,
                              struct satchel_job *job)
 {
     session->requests_in_flight--;
     session->request_bytes -= request_bytes(job);
+    if (job->status == SATCHEL_OK && job->is_renewed)
+        renew_sessions(workspace);
     if (session->is_over) {
         satchel_job_free(job);
         return;

@@ -52,6 +52,7 @@ struct satchel_job {
     uint64_t head;                     /* ENTRIES: cursor of the last entry of the store */
     struct satchel_message answers[2]; /* messages to send, e.g. JOINED and SCHEMA */
     uint32_t answer_count;
+    bool is_renewed; /* FORWARD: the node is another incarnation now; all its sessions must end */
 };
 
 struct satchel_job *satchel_job_new(enum satchel_job_kind kind);
