@@ -243,7 +243,9 @@ static enum satchel_status take_own_parts(struct satchel_apply *apply, struct sa
         status = check_part(apply, &op->part, op->is_unlike, &table, error);
         if (status == SATCHEL_OK && !table)
             continue;
-        bool is_planned = status == SATCHEL_OK && (op->is_unlike || may_differ(table, &op->part));
+        /* A follower written alone may not be shown, on another value of its leader. */
+        bool is_planned = status == SATCHEL_OK && (op->is_unlike || op->beside_count > 0 ||
+                                                   may_differ(table, &op->part));
         if (status == SATCHEL_OK && !is_planned)
             status = satchel_base_exists(apply, op->row->name, &is_planned, error);
         if (status == SATCHEL_OK && is_planned)
