@@ -21,6 +21,7 @@ import chaos_writer
 import harness
 
 WRITER = pathlib.Path(chaos_writer.__file__)
+DEVICES_MAX = 7  # clones included
 RECOVERY_SECONDS = 60  # after its cause is gone, everything works again by itself within this
 # A process that ends with one of these lines had a reason that a fault explains.
 PASSING = chaos_writer.PASSING_ERRORS + (
@@ -406,8 +407,23 @@ class World:
     def committed_count(self, actor):
         return len(self.committed_ids(actor.name))
 
+    def admin_runs(self, *words):
+        return self.test.run_command(*words, "--server", self.server.url, "--token-file",
+                                     self.server.data / "admin.token").returncode == 0
+
     def ids_on_server(self):
-        return {row["id"] for row in self.test.server_sql("SELECT id FROM activity")}
+        """Asks until the server answers: others kill it."""
+        found = []
+
+        def answers():
+            try:
+                found[:] = self.test.server_sql("SELECT id FROM activity")
+            except AssertionError:
+                return False
+            return True
+        if not self.wait(answers):
+            raise AssertionError("the server does not answer")
+        return {row["id"] for row in found}
 
     def pending(self, replica):
         done = self.test.run_command("status", replica, "--json")
@@ -562,31 +578,30 @@ def impair(**modes):
     return strike
 
 
-# ---- what takes files away or brings old ones back ----
+# ---- what takes files away or brings old ones back: one hand, one thing after the other ----
 
 
 def copy_replica(source, target):
     """A consistent copy, as a phone's backup makes it while nothing has the file open."""
     for path in target.parent.glob(target.name + "*"):
         path.unlink()
-    with sqlite3.connect(source) as db:
-        db.execute("VACUUM INTO ?", (str(target),))
+    db = sqlite3.connect(source)
+    db.execute("VACUUM INTO ?", (str(target),))
     db.close()
 
 
 def put_back_replica(world, chance):
     """What was committed after the copy and had not left the phone is gone with it: nobody promises it."""
     device = chance.choice(world.devices[:2])
-    device.halt()
     copy = world.folder / f"{device.name}.copy"
+    device.halt()
     copy_replica(device.replica, copy)
     held = world.committed_ids(f"{device.name}-")
     device.go_on()
     world.over.wait(chance.uniform(2, 6))
     device.halt()
     pending = world.pending(device.replica)
-    since = world.committed_ids(f"{device.name}-") - held
-    lost = since - world.ids_on_server()
+    lost = world.committed_ids(f"{device.name}-") - held - world.ids_on_server()
     if len(lost) > pending:
         world.fail(f"{device.name}: {len(lost)} writes are not on the server, {pending} were pending")
     world.pardoned |= lost
@@ -598,12 +613,13 @@ def put_back_replica(world, chance):
 
 
 def clone_replica(world, chance):
-    if len(world.devices) >= 7:
-        return True
+    """Both go on, each with writers of its own."""
     device = chance.choice(world.devices[:2])
-    device.halt()
-    name = f"{device.name}c{len(world.devices)}"
+    if len(world.devices) >= DEVICES_MAX:
+        return True
+    name = f"clone{len(world.devices)}"
     clone = world.folder / f"{name}.db"
+    device.halt()
     copy_replica(device.replica, clone)
     device.go_on()
     for actor in world.add_device(name, clone, is_watched=device.is_watched).actors:
@@ -611,18 +627,22 @@ def clone_replica(world, chance):
     return True
 
 
-def back_up_server(world, chance):
-    path = world.folder / f"backup{world.counts['back up the server']}"
-    world.test.admin("backup", "w", path)
-    world.backup = path
-    return True
+def back_up_server(world, _chance):
+    path = world.folder / f"backup{time.monotonic_ns()}"
+    if world.admin_runs("backup", "w", path):
+        world.backup = path
+    return world.backup == path
 
 
-def restore_server(world, chance):
+def restore_server(world, _chance):
+    """Everything committed by then comes back from the devices."""
     if not world.backup:
         return False
-    world.test.admin("restore", "w", world.backup)
-    world.server_recovers("a restore")
+    promised = world.committed_ids("") - world.pardoned
+    if not world.admin_runs("restore", "w", world.backup):
+        return False  # satcheld was killed meanwhile
+    if not world.wait(lambda: promised <= world.ids_on_server()):
+        raise AssertionError(f"{len(promised - world.ids_on_server())} writes do not come back after a restore")
     return True
 
 
@@ -655,8 +675,8 @@ FAULTS = [
 
 # What the product is to survive as well; named by SATCHEL_CHAOS_FAULTS=copies to be dealt too.
 COPIES = [
-    Fault("a replica put back from an old copy", "device", put_back_replica),
-    Fault("a replica cloned to a second phone", "device", clone_replica),
-    Fault("back up the server", "server", back_up_server),
-    Fault("the server restored from its backup", "server", restore_server),
+    Fault("a replica put back from an old copy", "copies", put_back_replica),
+    Fault("a replica cloned to a second phone", "copies", clone_replica),
+    Fault("the server backed up", "copies", back_up_server),
+    Fault("the server restored from its backup", "copies", restore_server),
 ]
