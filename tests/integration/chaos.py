@@ -22,6 +22,7 @@ import harness
 
 WRITER = pathlib.Path(chaos_writer.__file__)
 DEVICES_MAX = 7  # clones included
+CANARY_BYTES = 300000
 RECOVERY_SECONDS = 60  # after its cause is gone, everything works again by itself within this
 # A process that ends with one of these lines had a reason that a fault explains.
 PASSING = chaos_writer.PASSING_ERRORS + (
@@ -432,7 +433,7 @@ class World:
     # ---- the canary: a device beside the network, which says at once whether the server serves ----
 
     def canary_writes(self):
-        write = self.canary_author.next(body_bytes=100000)
+        write = self.canary_author.next(body_bytes=CANARY_BYTES)
         write.is_rolled_back = False
         self.canary_ledger.intend(write)
         self.test.satchel("sql", self.canary, stdin="; ".join(["BEGIN", *write.statements, "COMMIT"]))
@@ -494,11 +495,16 @@ def freeze_server(world, chance):
 
 
 def fill_server_disk(world, chance):
-    world.canary_writes()
+    """Commits fit into the WAL that is there for a while: the canary writes until one does not."""
     world.server_disk.fill(chance.choice((0, 0, 8192, 40000)))
-    surfaced = not world.canary_syncs()
+    surfaced = False
+    for _ in range(10):
+        world.canary_writes()
+        surfaced = surfaced or not world.canary_syncs()
+        if surfaced:
+            break
     world.over.wait(chance.uniform(0.2, 2))
-    surfaced = not world.canary_syncs() or surfaced
+    world.canary_syncs()
     world.server_disk.free()
     world.server_recovers("a full disk")
     return surfaced
@@ -537,7 +543,7 @@ def fill_phone_disk(world, chance):
     """Two replicas at once. A write that needs room fails with a line, and works when there is room."""
     device = chance.choice([d for d in world.devices if d.replica.parent == world.phone_disk.folder])
     words = ("sql", device.replica, "CREATE TABLE IF NOT EXISTS local_note(text); "
-             "INSERT INTO local_note VALUES(hex(randomblob(200000))); DROP TABLE local_note")
+             f"INSERT INTO local_note VALUES(zeroblob({chance.randrange(1 << 20, 8 << 20)})); DROP TABLE local_note")
     world.phone_disk.fill(chance.choice((0, 0, 4096, 20000)))
     done = world.test.run_command(*words)
     world.over.wait(chance.uniform(0.2, 2))

@@ -16,7 +16,7 @@ import chaos_writer
 import harness
 
 SCHEMA = pathlib.Path(__file__).resolve().parents[2] / "examples" / "crm" / "schema"
-SECONDS = float(os.environ.get("SATCHEL_CHAOS_SECONDS", 45))
+SECONDS = float(os.environ.get("SATCHEL_CHAOS_SECONDS", 42))
 SEED = int(os.environ.get("SATCHEL_SEED", time.time_ns() % 1000000))
 FAULTS = chaos.FAULTS + (chaos.COPIES if os.environ.get("SATCHEL_CHAOS_FAULTS") == "copies" else [])
 EVERYTHING_HAPPENS_SECONDS = 40  # a run as long as this deals every deck at least once
@@ -75,7 +75,8 @@ class FullDisk(harness.SatchelTest):
         self.addCleanup(disk.close)
         self.start(harness.NOTES)
         ana = self.join("ana")
-        watch = subprocess.Popen([harness.SATCHEL, "sync", ana, "--watch"], stderr=subprocess.PIPE, text=True)
+        watch = subprocess.Popen([harness.SATCHEL, "sync", ana, "--watch"],
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self.addCleanup(watch.stderr.close)
         self.addCleanup(watch.kill)
         disk.fill(0)
