@@ -63,6 +63,7 @@ static enum satchel_close_code close_code(enum satchel_status status)
     case SATCHEL_VERSION:
     case SATCHEL_STATE: return SATCHEL_CLOSE_PROTOCOL;
     case SATCHEL_NOMEM:
+    case SATCHEL_BUSY:
     case SATCHEL_IO:
     case SATCHEL_SQL: return SATCHEL_CLOSE_INTERNAL;
     default: return SATCHEL_CLOSE_POLICY;
@@ -97,6 +98,22 @@ void hub_session_fail(struct hub_session *session, enum satchel_status status, c
 }
 
 /* ---- saying ---- */
+
+/* A full disk of the server is not one of the device: it is told to come again, and by whom. */
+void hub_session_fail_job(struct hub_session *session, const struct satchel_job *job)
+{
+    char text[SATCHEL_ERROR_BYTES];
+    bool is_of_device = job->kind != SATCHEL_JOB_ADMIN && job->kind != SATCHEL_JOB_QUERY;
+
+    if (!is_of_device || (job->status != SATCHEL_IO && job->status != SATCHEL_NOMEM)) {
+        hub_session_fail(session, job->status, job->error.message);
+        return;
+    }
+    (void)snprintf(text, sizeof text,
+                   "the server cannot do it now (%.900s); sync again later (nothing is lost)",
+                   job->error.message);
+    hub_session_fail(session, SATCHEL_BUSY, text);
+}
 
 bool hub_session_next_frame(struct hub_session *session, struct satchel_span *frame)
 {
@@ -360,7 +377,7 @@ static void complete_request(struct hub_session *session, struct hub_workspace *
         say_ack(session); /* also if the rest of it was refused */
     }
     if (job->status != SATCHEL_OK) {
-        hub_session_fail(session, job->status, job->error.message);
+        hub_session_fail_job(session, job);
         satchel_job_free(job);
         return;
     }
