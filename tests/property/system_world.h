@@ -2,6 +2,7 @@
  * server's own job functions, sessions whose frames a test carries, loses and splits by hand.
  * Clocks, order and loss come from one seed.
  *
+ *   system_schema.c   the schema
  *   system_world.c    clocks, trace, files: what a history begins and ends with
  *   system_server.c   the server's half of a session, as the hub has it, one job at a time
  *   system_link.c     a device's sync and the frames between the two
@@ -17,6 +18,8 @@
 
 #include "../../client-core/src/sync.h"
 #include "history.h"
+#include "row_change.h"
+#include "system_schema.h"
 #include "workspace_internal.h"
 
 #include <setjmp.h>
@@ -162,7 +165,6 @@ struct system_world {
 
 /* ---- system_world.c ---- */
 
-extern const struct satchel_migration system_migrations[2];
 /* Made once: template files, schemas. */
 void system_world_init(struct system_world *world);
 void system_world_deinit(struct system_world *world);
