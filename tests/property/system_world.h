@@ -9,6 +9,7 @@
  *   system_ledger.c   what every device committed, taken from its tables, not from its capture
  *   system_work.c     the application: random SQL
  *   system_shown.c    what a replica must show on the way
+ *   system_entries.c  the log, decoded
  *   system_check.c    what must hold at the end
  *   system_reference.c  and that it is what the naive reference says
  *   system_print.c    the log in words, for a history that failed
@@ -261,6 +262,8 @@ void system_check_shown(struct system_device *device);
 
 /* ---- system_check.c ---- */
 void system_check_all(struct system_world *world);
+
+/* ---- system_entries.c ---- */
 
 /* An entry of the store, decoded, for checks and replays. */
 struct system_entry {

@@ -11,8 +11,6 @@ enum { ARGUMENTS_MAX = 4 + 2 * SIM_MIGRATIONS_MAX };
 static struct sim_machine office;
 static struct sim_process clerk;
 
-extern bool sim_was_server_at_fault;
-
 static const char TOKEN_FILE[] = "/sim/admin.token";
 
 FILE *__real_fopen(const char *path, const char *mode);
@@ -40,7 +38,7 @@ static void judge(const char *verb, enum satchel_status status, const struct sat
     case SATCHEL_REFUSED:
     case SATCHEL_INVALID: return;
     default:
-        sim_check(sim_was_server_at_fault, "%s fails, and no fault met it: %s: %s", verb,
+        sim_check(clerk.was_server_at_fault, "%s fails, and no fault met it: %s: %s", verb,
                   satchel_status_name(status), error->message);
     }
 }
@@ -56,7 +54,7 @@ static enum satchel_status ask(const struct satchel_span *arguments, uint32_t co
     for (uint32_t i = 0; i < count; i++)
         values[i] = satchel_value_text(arguments[i]);
     snprintf(verb, sizeof verb, "%.*s", (int)arguments[0].size, (const char *)arguments[0].data);
-    sim_was_server_at_fault = false;
+    clerk.was_server_at_fault = false;
     enum satchel_status status =
         satchel_admin("ws://127.0.0.1:1", TOKEN_FILE, values, count, &arena, &result, &error);
     satchel_arena_deinit(&arena);
@@ -100,7 +98,8 @@ static void resolve(void)
 {
     char id[200];
     struct satchel_span arguments[4] = {TEXT("resolve"), TEXT("test")};
-    if (!pick("SELECT id FROM satchel_conflict WHERE resolved IS NULL ORDER BY id LIMIT 1 OFFSET ?1",
+    if (!pick("SELECT lower(hex(id)) FROM satchel_conflict WHERE resolved IS NULL ORDER BY id LIMIT 1"
+              " OFFSET ?1",
               id))
         return;
     arguments[2] = satchel_span_text(id);
@@ -118,7 +117,10 @@ static void drop(void)
 {
     char id[200];
     struct satchel_span arguments[3] = {TEXT("quarantine.drop"), TEXT("test")};
-    if (!pick("SELECT cursor||'.'||part FROM satchel_quarantine ORDER BY 1 LIMIT 1 OFFSET ?1", id))
+    if (!pick("SELECT lower(hex(i.id))||'.'||h.number||'.'||q.part FROM satchel_quarantine q JOIN"
+              " satchel_hash h ON h.cursor=q.cursor JOIN satchel_id i ON i.number=h.device"
+              " ORDER BY q.cursor, q.part LIMIT 1 OFFSET ?1",
+              id))
         return;
     arguments[2] = satchel_span_text(id);
     sim.counts.drops += ask(arguments, 3) == SATCHEL_OK;
@@ -164,6 +166,11 @@ void sim_admin_start(void)
     sim_process_init(&clerk, &office, "clerk");
     if (sim.options.admin_pause_ms > 0)
         sim_fiber_new(&clerk, run_office, NULL);
+}
+
+bool sim_admin_is_idle(void)
+{
+    return clerk.fiber_count == 0;
 }
 
 void sim_admin_end(void)

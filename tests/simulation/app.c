@@ -226,9 +226,10 @@ static void resolve(struct sim_app *app)
     static const char *const takes[] = {"winner", "loser", "7"};
     char id[200];
     struct satchel_error error = {0};
-    if (!pick(app, "satchel_conflict WHERE resolved IS NULL", id))
+    if (!pick(app, "(SELECT lower(hex(id)) AS id FROM satchel_conflict WHERE resolved IS NULL)", id))
         return;
     struct sim_transaction *transaction = sim_ledger_begin(app);
+    transaction->may_repeat = true;
     sim_fiber_settle_faults();
     enum satchel_status status =
         satchel_resolve(app->replica, id, takes[sim_below(SIM_WORK, 3)], &error);
@@ -253,6 +254,7 @@ static void open_replica(struct sim_app *app)
                   satchel_status_name(status), error.message);
         return;
     }
+    sim_ledger_opened(app->device);
     sim_ledger_attach(app, app->replica->db);
     struct sim_process *running = sim_enter(NULL);
     (void)sqlite3_exec(app->replica->db,
@@ -297,7 +299,7 @@ static void run_app(void *context)
     unsigned apps = 0;
     for (unsigned i = 0; i < sim.device_count; i++)
         apps += sim.devices[i].app_count;
-    unsigned pause_ms = (unsigned)(sim.options.span_ms * apps / (sim.options.actions + 1)) * 2;
+    unsigned pause_ms = 2 * (unsigned)(sim.options.span_ms * apps / (sim.options.actions + 1));
     while (!app->process.is_dead && sim.phase == SIM_PHASE_WORK) {
         sim_sleep(1 + sim_below(SIM_WORK, pause_ms));
         if (!app->process.is_dead && sim.phase == SIM_PHASE_WORK)

@@ -27,33 +27,37 @@ static int64_t integer(sqlite3 *db, const char *sql)
 
 /* ---- at rest ---- */
 
-static bool is_device_quiet(const struct sim_device *device, int64_t head,
+static const char COUNT_MIGRATIONS[] = "SELECT count(*) FROM satchel_migration";
+
+static bool is_device_quiet(const struct sim_device *device, int64_t head, int64_t migrations,
                             struct satchel_buffer *why)
 {
     sqlite3 *db = sim_observe(device->path);
     int64_t pending = integer(db, "SELECT count(*) FROM satchel_change");
     int64_t cursor = integer(db, "SELECT cursor FROM satchel_replica");
+    bool is_migrated = integer(db, COUNT_MIGRATIONS) == migrations;
     sim_unobserve(db);
-    if (pending == 0 && cursor == head && !device->machine.is_off)
+    if (pending == 0 && cursor == head && is_migrated && !device->machine.is_off)
         return true;
     enum satchel_status status =
-        satchel_buffer_format(why, " %s has %lld pending, its cursor is %lld of %lld;",
+        satchel_buffer_format(why, " %s has %lld pending, its cursor is %lld of %lld%s;",
                               device->machine.name, (long long)pending, (long long)cursor,
-                              (long long)head);
+                              (long long)head, is_migrated ? "" : ", its schema is old");
     (void)status;
     return false;
 }
 
 bool sim_is_quiet(struct satchel_buffer *why)
 {
-    bool is_quiet = sim.server.is_up && !sim.server.is_stopping;
+    bool is_quiet = sim.server.is_up && !sim.server.is_stopping && sim_admin_is_idle();
     if (!is_quiet)
         return false;
     sqlite3 *db = sim_observe(STORE);
     int64_t head = integer(db, "SELECT cursor FROM satchel_workspace");
+    int64_t migrations = integer(db, COUNT_MIGRATIONS);
     sim_unobserve(db);
     for (unsigned i = 0; i < sim.device_count; i++)
-        is_quiet = is_device_quiet(&sim.devices[i], head, why) && is_quiet;
+        is_quiet = is_device_quiet(&sim.devices[i], head, migrations, why) && is_quiet;
     return is_quiet;
 }
 
@@ -175,7 +179,7 @@ static void check_replica(const struct sim_device *device, sqlite3 *store)
 {
     const char *name = device->machine.name;
     sqlite3 *db = sim_observe(device->path);
-    unsigned migrations = (unsigned)integer(db, "SELECT count(*) FROM satchel_migration");
+    unsigned migrations = (unsigned)integer(db, COUNT_MIGRATIONS);
     check_sound(name, db);
     sim_check(migrations == sim.deployed, "%s has %u migrations of %u", name, migrations,
               sim.deployed);

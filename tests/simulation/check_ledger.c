@@ -79,7 +79,3 @@ void sim_check_ledger(void)
     satchel_buffer_deinit(&history.body);
     sim_unobserve(db);
 }
-
-void sim_check_reference(void)
-{
-}

@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-extern bool sim_was_server_at_fault;
-
 /* ---- clocks ---- */
 
 static int64_t read_utc(void *context)
@@ -54,7 +52,7 @@ static void judge(const struct sim_sync *sync, enum satchel_status status,
     sim.counts.syncs_failed++;
     sim_check(status != SATCHEL_MISMATCH && status != SATCHEL_CORRUPT, "%s cannot sync: %s: %s",
               sync->process.name, satchel_status_name(status), error->message);
-    sim_check(is_lock(error) || sim_fiber_faults() > 0 || sim_was_server_at_fault,
+    sim_check(is_lock(error) || sim_fiber_faults() > 0 || sync->process.was_server_at_fault,
               "%s cannot sync, and no fault met it: %s (%d): %s", sync->process.name,
               satchel_status_name(status), error->native_code, error->message);
 }
@@ -71,7 +69,7 @@ static void sync_once(struct sim_sync *sync)
         .stop = is_to_stop,
     };
     sim_fiber_settle_faults();
-    sim_was_server_at_fault = false;
+    sync->process.was_server_at_fault = false;
     sim.counts.syncs_begun++;
     enum satchel_status status =
         satchel_sync_run(sync->device->path, &options, &report, &error);
@@ -82,7 +80,7 @@ static void run_sync(void *context)
 {
     struct sim_sync *sync = context;
     while (!sync->process.is_dead && sim.phase != SIM_PHASE_CHECK) {
-        unsigned pause_ms = sim.phase == SIM_PHASE_HEAL ? 500 : sim.options.sync_pause_ms;
+        unsigned pause_ms = sim.phase == SIM_PHASE_HEAL ? 3000 : sim.options.sync_pause_ms;
         sim_sleep(1 + sim_below(SIM_ORDER, pause_ms));
         if (!is_to_stop(sync))
             sync_once(sync);
@@ -133,6 +131,10 @@ void sim_device_init(struct sim_device *device, unsigned index)
     device->index = index;
     sim_machine_init(&device->machine, index, false);
     set_clock(&device->machine);
+    /* Where a torn sector takes its neighbours along, SQLite keeps only what was committed with
+     * synchronous=FULL. */
+    if (!sim.options.is_durable)
+        device->machine.is_powersafe = true;
     device->id = sim.template->devices[index];
     device->role = sim_role_of(index);
     device->clock = (struct satchel_clock){device, read_utc, read_monotonic, read_boot};
@@ -154,6 +156,7 @@ void sim_device_init(struct sim_device *device, unsigned index)
         device->syncs[i].index = i;
         sim_process_init(&device->syncs[i].process, &device->machine, name);
         device->syncs[i].process.on_end = on_sync_end;
+        device->syncs[i].process.waits_for_disk = true;
     }
 }
 

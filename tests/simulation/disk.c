@@ -184,6 +184,9 @@ static void cut_power(struct sim_file *file)
      * way, any part. */
     unsigned mode = sim_below(SIM_DISK, 4);
     bool is_last_torn = file->undo_count > 0 && mode != 0 && sim_one_in(SIM_DISK, 2);
+    if (file->undo_count > 0 || !file->is_entry_durable)
+        sim_trace("%s: %zu writes not synced, fate %u%s", file->name, file->undo_count, mode,
+                  is_last_torn ? ", the last is torn" : "");
     take_back(file);
     file->undo_count -= is_last_torn;
     write_again(file, mode);

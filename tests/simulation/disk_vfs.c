@@ -115,7 +115,8 @@ static int io_sync(sqlite3_file *base, int flags)
         sim.counts.sync_errors++;
         return SQLITE_IOERR_FSYNC;
     }
-    if (handle->process && sim_in_fiber() && sim.options.disk_ms > 0) {
+    if (handle->process && handle->process->waits_for_disk && sim_in_fiber() &&
+        sim.options.disk_ms > 0) {
         sim_sleep(sim_skewed(SIM_DISK, sim.options.disk_ms));
         if (is_dead(handle))
             return SQLITE_IOERR_FSYNC;

@@ -39,7 +39,9 @@ static unsigned one_of(unsigned count, const unsigned *choices)
 static void draw_faults(struct sim_options *options)
 {
     unsigned kinds = sim_below(SIM_OPTIONS, 3); /* few, some, many */
-    options->fault_pause_ms = ONE_OF(0, 2000, 5000, 5000, 15000, 40000);
+    options->fault_pause_ms = (unsigned)options->span_ms / ONE_OF(2, 5, 10, 20, 40);
+    if (sim_one_in(SIM_OPTIONS, 8))
+        options->fault_pause_ms = 0;
     for (unsigned i = 0; i < SIM_FAULT_KIND_COUNT; i++) {
         unsigned weight = 1 + sim_below(SIM_OPTIONS, 8);
         bool is_in = sim_below(SIM_OPTIONS, 4) <= kinds;
@@ -54,8 +56,8 @@ void sim_options_draw(struct sim_options *options)
     options->device_count = 2 + sim_skewed(SIM_OPTIONS, SIM_DEVICES_MAX - 2);
     options->app_count = 1 + sim_one_in(SIM_OPTIONS, 3);
     options->sync_count = 1 + sim_one_in(SIM_OPTIONS, 3);
-    options->span_ms = (int64_t)ONE_OF(20, 60, 60, 180, 600) * 1000;
-    options->actions = ONE_OF(15, 30, 60, 120);
+    options->span_ms = (int64_t)ONE_OF(20, 60, 60, 120, 300) * 1000;
+    options->actions = ONE_OF(20, 40, 80, 160);
     options->think_ms_max = ONE_OF(0, 0, 50, 2000);
     options->key_count = ONE_OF(1, 3, 3, 8, 30);
     options->bulk_one_in = ONE_OF(0, 0, 0, 100, 30);
@@ -63,9 +65,9 @@ void sim_options_draw(struct sim_options *options)
     options->undo_one_in = ONE_OF(0, 25, 10);
     options->resolve_one_in = ONE_OF(0, 25, 10);
     options->transaction_one_in = ONE_OF(1, 2, 4);
-    options->sync_pause_ms = ONE_OF(1000, 5000, 20000, 60000);
+    options->sync_pause_ms = (unsigned)options->span_ms / ONE_OF(3, 6, 12, 30);
     options->is_watching = sim_one_in(SIM_OPTIONS, 2);
-    options->wake_ms = ONE_OF(200, 1000, 1000);
+    options->wake_ms = ONE_OF(300, 1000, 3000);
     options->latency_ms = ONE_OF(1, 20, 20, 200, 1500);
     options->bytes_per_ms = ONE_OF(10, 1000, 100000);
     options->queue_delay_ms = ONE_OF(0, 3, 50);
@@ -75,7 +77,8 @@ void sim_options_draw(struct sim_options *options)
     options->wal_scale = ONE_OF(1, 20, 100, 400);
     options->is_durable = sim_one_in(SIM_OPTIONS, 2);
     options->is_enforcing = sim_one_in(SIM_OPTIONS, 3);
-    options->admin_pause_ms = ONE_OF(0, 5000, 20000);
+    options->admin_pause_ms =
+        sim_one_in(SIM_OPTIONS, 3) ? 0 : (unsigned)options->span_ms / ONE_OF(2, 5, 15);
     options->checks_watch = sim_one_in(SIM_OPTIONS, 3);
     options->checks_replay = sim_one_in(SIM_OPTIONS, 2);
     draw_faults(options);

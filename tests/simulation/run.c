@@ -37,8 +37,9 @@ static void keep_text(const struct satchel_buffer *text)
 
 void sim_fail(const char *format, ...)
 {
+    static bool is_failing;
     struct satchel_buffer text;
-    char reason[4000];
+    static char reason[1 << 20];
     va_list arguments;
     sim.process = NULL;
     va_start(arguments, format);
@@ -47,6 +48,10 @@ void sim_fail(const char *format, ...)
     satchel_buffer_init(&text, 16 << 20, NULL);
     if (!sim.is_tracing)
         sim_trace_tail(&text);
+    else if (sim.phase == SIM_PHASE_CHECK && !is_failing) {
+        is_failing = true; /* what is found in the log is no other failure */
+        sim_describe_log(&text);
+    }
     enum satchel_status status = satchel_buffer_format(
         &text, "seed %llu, options: ", (unsigned long long)sim.seed);
     if (status == SATCHEL_OK)
@@ -80,6 +85,7 @@ static void begin(uint64_t seed)
     sim.device_count = sim.options.device_count;
     sim_machine_init(&sim.server.machine, SIM_DEVICES_MAX, true);
     sim_process_init(&sim.server.process, &sim.server.machine, "d");
+    sim.server.process.waits_for_disk = true;
     for (unsigned i = 0; i < sim.device_count; i++)
         sim_device_init(&sim.devices[i], i);
     sim_template_use(sim.options.world);
@@ -197,6 +203,7 @@ struct hook {
 static int on_commit(void *context, sqlite3 *db, const char *name, int page_count)
 {
     const struct hook *hook = context;
+    sim.counts.checkpoints += page_count * sim.options.wal_scale >= 1000;
     return hook->callback(hook->context, db, name, page_count * (int)sim.options.wal_scale);
 }
 
@@ -221,8 +228,7 @@ static int on_open(sqlite3 *db, const char **message, const void *routines)
         return sqlite3_exec(db, "PRAGMA page_size=1024", NULL, NULL, NULL);
     if (!sim.process || !sqlite3_db_filename(db, "main") || !sqlite3_db_filename(db, "main")[0])
         return SQLITE_OK;
-    snprintf(sql, sizeof sql, "PRAGMA cache_size=%u;PRAGMA wal_autocheckpoint=%u",
-             sim.options.cache_pages, sim.options.server_checkpoint_pages);
+    snprintf(sql, sizeof sql, "PRAGMA cache_size=%u", sim.options.cache_pages);
     (void)sqlite3_exec(db, sql, NULL, NULL, NULL); /* a fault may meet it */
     return SQLITE_OK;
 }

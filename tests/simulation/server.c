@@ -184,6 +184,16 @@ static void on_restart(void *context, uint64_t unused)
         sim_server_start();
 }
 
+/* As if there had been much more: checkpoints, and the beginning of the WAL anew, come often. */
+static void keep_wal_short(struct satchel_workspace *workspace)
+{
+    sqlite3 *db = satchel_store_sqlite_db(workspace->store);
+    char sql[100];
+    snprintf(sql, sizeof sql, "PRAGMA cache_size=%u", sim.options.cache_pages);
+    (void)sqlite3_exec(db, sql, NULL, NULL, NULL); /* a fault may meet it */
+    (void)sqlite3_wal_autocheckpoint(db, (int)sim.options.server_checkpoint_pages);
+}
+
 static enum satchel_status open_workspace(struct satchel_hub *hub, struct satchel_error *error)
 {
     struct hub_workspace *workspace = hub_workspace_new(hub);
@@ -192,10 +202,12 @@ static enum satchel_status open_workspace(struct satchel_hub *hub, struct satche
     const struct satchel_workspace_callbacks callbacks = hub_workspace_callbacks(workspace);
     enum satchel_status status = satchel_workspace_open(&workspace->workspace, directory.path,
                                                         "test", &callbacks, error);
-    if (status == SATCHEL_OK)
+    if (status == SATCHEL_OK) {
+        keep_wal_short(workspace->workspace);
         hub_workspace_add(hub, workspace);
-    else
+    } else {
         hub_workspace_free(workspace);
+    }
     return status;
 }
 

@@ -70,7 +70,7 @@ enum {
     X(savepoint_rollbacks) X(bulk_imports) X(big_values) X(undos) X(resolves) X(failed_operations) \
     X(no_op_commits) X(syncs_begun) X(syncs_done) X(syncs_lost) X(syncs_failed) X(connects_refused) \
     X(checkpoints) X(frames) X(deploys) X(admin_resolves) X(retries) X(drops) X(packs) X(device_packs) \
-    X(admin_sets) X(store_opens) X(recoveries) X(watch_checks) X(replays) X(reference_rows)
+    X(admin_sets) X(store_opens) X(recoveries) X(watch_checks) X(replays) X(reference_checks)
 #define SIM_OUTCOME_COUNTS(X) \
     X(quarantined_parts) X(conflicts_open) X(conflicts_closed) X(conflicts_review) X(conflicts_info) \
     X(aliases) X(entries) X(old_schema_change_sets)
@@ -148,6 +148,8 @@ struct sim_process {
     struct sim_machine *machine;
     char name[16];
     bool is_dead;            /* nothing it asks for succeeds any more */
+    bool waits_for_disk;     /* others run while it syncs */
+    bool was_server_at_fault; /* in the session that ended last */
     unsigned fiber_count;    /* alive */
     uint64_t faults_met;     /* what may have made an operation of it fail */
     uint32_t kill_in;        /* writes and syncs; 0: not */
@@ -346,7 +348,7 @@ struct sim_transaction {
     struct sim_app *app;
     struct sim_row *rows;
     size_t count, capacity;
-    bool is_whole; /* `after` is what the transaction has made of the rows */
+    bool may_repeat; /* it may write values again that are there already, as a sign */
 };
 enum sim_fate { SIM_COMMITTED, SIM_IN_DOUBT, SIM_LOST };
 struct sim_change {
@@ -367,6 +369,8 @@ void sim_ledger_read_after(struct sim_transaction *transaction, sqlite3 *db);
 void sim_ledger_committed(struct sim_transaction *transaction, sqlite3 *db, bool is_durable);
 void sim_ledger_in_doubt(struct sim_transaction *transaction);
 void sim_ledger_rolled_back(struct sim_transaction *transaction);
+/* A connection has been opened: what was in doubt may be there now. */
+void sim_ledger_opened(struct sim_device *device);
 /* After a crash, before anything is written again. */
 void sim_ledger_recover(struct sim_device *device);
 
@@ -431,6 +435,7 @@ const char *sim_fault_name(unsigned kind);
 void sim_faults_start(void);
 void sim_faults_end(void);
 void sim_admin_start(void);
+bool sim_admin_is_idle(void);
 void sim_admin_end(void); /* learns what was deployed */
 
 /* ---- the checks ---- */
@@ -440,6 +445,8 @@ bool sim_is_quiet(struct satchel_buffer *why);
 void sim_check_all(void);
 void sim_check_ledger(void);
 void sim_check_reference(void);
+/* The server's log in words. */
+void sim_describe_log(struct satchel_buffer *out);
 
 /* ---- templates (template.c) ---- */
 

@@ -185,7 +185,6 @@ static const char NAME_STORE[] =
     "INSERT OR IGNORE INTO satchel_device(id, user, joined)"
     " VALUES(x'e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0', 'satchel-server', 0);"
     "UPDATE satchel_entry SET device = x'e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0';"
-    "UPDATE satchel_hash SET device = x'e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0';"
     "UPDATE satchel_workspace SET id = CAST('test-workspace!!' AS BLOB),"
     " node = x'e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0'";
 

@@ -150,8 +150,6 @@ static void run_session(struct transport *transport)
     }
 }
 
-bool sim_was_server_at_fault; /* in the session that ended last */
-
 enum satchel_status satchel_transport_run(const struct satchel_transport_options *options,
                                           struct satchel_error *error)
 {
@@ -160,7 +158,7 @@ enum satchel_status satchel_transport_run(const struct satchel_transport_options
     transport.connection = sim_connect(sim.process, on_bytes, &transport);
     connect_to_server(&transport);
     run_session(&transport);
-    sim_was_server_at_fault =
+    transport.process->was_server_at_fault =
         sim.server.process.faults_met != transport.connection->server_faults;
     sim_disconnect(transport.connection);
     while (transport.first)
