@@ -325,7 +325,11 @@ static enum satchel_status answer(struct satchel_workspace *workspace,
 void workspace_read(struct satchel_workspace *workspace, struct workspace_reader *reader,
                     struct satchel_job *job)
 {
-    enum satchel_status status = satchel_db_exec(reader->db, "BEGIN", &job->error);
+    enum satchel_status status = SATCHEL_OK;
+    if (!sqlite3_get_autocommit(reader->db)) /* the end of the last one failed: out of memory */
+        status = satchel_db_exec(reader->db, "ROLLBACK", &job->error);
+    if (status == SATCHEL_OK)
+        status = satchel_db_exec(reader->db, "BEGIN", &job->error);
     if (status == SATCHEL_OK) {
         status = answer(workspace, reader, job);
         struct satchel_error detail = {0};

@@ -2,12 +2,14 @@
  * server's own job functions, sessions whose frames a test carries, loses and splits by hand.
  * Clocks, order and loss come from one seed.
  *
+ *   system_schema.c   the schema
  *   system_world.c    clocks, trace, files: what a history begins and ends with
  *   system_server.c   the server's half of a session, as the hub has it, one job at a time
  *   system_link.c     a device's sync and the frames between the two
  *   system_ledger.c   what every device committed, taken from its tables, not from its capture
  *   system_work.c     the application: random SQL
  *   system_shown.c    what a replica must show on the way
+ *   system_entries.c  the log, decoded
  *   system_check.c    what must hold at the end
  *   system_reference.c  and that it is what the naive reference says
  *   system_print.c    the log in words, for a history that failed
@@ -17,6 +19,8 @@
 
 #include "../../client-core/src/sync.h"
 #include "history.h"
+#include "row_change.h"
+#include "system_schema.h"
 #include "workspace_internal.h"
 
 #include <setjmp.h>
@@ -166,7 +170,6 @@ struct system_world {
 
 /* ---- system_world.c ---- */
 
-extern const struct satchel_migration system_migrations[2];
 /* Made once: template files, schemas. */
 void system_world_init(struct system_world *world);
 void system_world_deinit(struct system_world *world);
@@ -266,6 +269,8 @@ void system_check_shown(struct system_device *device);
 
 /* ---- system_check.c ---- */
 void system_check_all(struct system_world *world);
+
+/* ---- system_entries.c ---- */
 
 /* An entry of the store, decoded, for checks and replays. */
 struct system_entry {
