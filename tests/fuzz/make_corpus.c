@@ -99,7 +99,7 @@ static struct satchel_span frame_of(const struct satchel_message *message)
 /* Heard by each side as the first thing, in one piece and byte by byte. */
 static void make_first_words(const char *name, struct satchel_span frame)
 {
-    char numbered[64];
+    char numbered[300];
     for (unsigned side = 0; side < 2; side++) {
         struct satchel_buffer *script = buffer_new();
         put_byte(script, side);
@@ -345,6 +345,15 @@ static struct satchel_span notes_of(void)
     return finish(buffer);
 }
 
+static struct satchel_span positions_of(void)
+{
+    const struct satchel_position items[] = {{fuzz_id(1), 5}, {fuzz_id(2), 1}};
+    const struct satchel_vector positions = {items, 2};
+    struct satchel_buffer *buffer = buffer_new();
+    must(satchel_vector_pack(buffer, &positions) == SATCHEL_OK, "positions");
+    return finish(buffer);
+}
+
 static struct satchel_entry entry_of(uint64_t cursor, struct satchel_span body,
                                      struct satchel_span notes)
 {
@@ -357,7 +366,9 @@ static struct satchel_entry entry_of(uint64_t cursor, struct satchel_span body,
                                   satchel_span_text("ada"),
                                   secret,
                                   body,
-                                  notes};
+                                  notes,
+                                  cursor % 2 ? positions_of() : satchel_span_of(NULL, 0),
+                                  fuzz_id(77)};
 }
 
 static void make_entries(void)
