@@ -234,6 +234,8 @@ enum satchel_status satchel_recover_begin(struct satchel_sync *sync, struct satc
         status = sql_error(sync, error);
     }
     sqlite3_finalize(select);
+    recovery->is_over = recovery->lost_id_max == 0;
+    recovery->refused_before = UINT64_MAX;
     return status;
 }
 
@@ -318,37 +320,56 @@ static enum satchel_status forward_batch(struct satchel_sync *sync, struct satch
     return SATCHEL_OK;
 }
 
-bool satchel_recover_has_sent(const struct satchel_sync *sync)
+static bool has_sent(const struct sync_recovery *recovery)
 {
-    return sync->recovery.sent_id >= sync->recovery.lost_id_max;
+    return recovery->sent_id >= recovery->lost_id_max;
+}
+
+bool satchel_recover_is_given(const struct satchel_sync *sync)
+{
+    return sync->recovery.is_over;
 }
 
 bool satchel_recover_is_done(const struct satchel_sync *sync)
 {
-    const struct sync_recovery *recovery = &sync->recovery;
-    return satchel_recover_has_sent(sync) && recovery->confirmed_count >= recovery->sent_count &&
-           !recovery->has_doubt;
+    return sync->recovery.is_over && !sync->recovery.has_doubt;
 }
 
-enum satchel_status satchel_recover_take_forwarded(struct satchel_sync *sync,
-                                                   const struct satchel_message_forwarded *forwarded,
-                                                   struct satchel_error *error)
+static enum satchel_status write_given(struct satchel_sync *sync, struct satchel_error *error)
 {
-    struct sync_recovery *recovery = &sync->recovery;
     sqlite3_stmt *update = NULL;
-    recovery->confirmed_count += forwarded->entry_count;
-    if (!satchel_recover_has_sent(sync) || recovery->confirmed_count < recovery->sent_count)
-        return SATCHEL_OK;
     enum satchel_status status = prepare(sync, WRITE_GIVEN, &update, error);
     if (status != SATCHEL_OK)
         return status;
     bind_id(update, 1, &sync->apply->node);
-    sqlite3_bind_int64(update, 2, recovery->lost_id_max);
+    sqlite3_bind_int64(update, 2, sync->recovery.lost_id_max);
     int code = sqlite3_step(update);
     if (code != SQLITE_DONE && (code & 0xff) != SQLITE_BUSY) /* then they are given once more */
         status = sql_error(sync, error);
     sqlite3_finalize(update);
     return status;
+}
+
+/* What was lost to several incarnations may stand in another order than it was made: as long as a
+ * round brings the node more, there is another. */
+enum satchel_status satchel_recover_take_forwarded(
+    struct satchel_sync *sync, const struct satchel_message_forwarded *forwarded,
+    struct satchel_error *error)
+{
+    struct sync_recovery *recovery = &sync->recovery;
+    recovery->confirmed_count += forwarded->entry_count;
+    recovery->refused_count += forwarded->refused_count;
+    if (recovery->is_over || !has_sent(recovery) ||
+        recovery->confirmed_count < recovery->sent_count)
+        return SATCHEL_OK;
+    if (recovery->refused_count > 0 && recovery->refused_count < recovery->refused_before) {
+        recovery->refused_before = recovery->refused_count;
+        recovery->sent_id = 0;
+        recovery->sent_count = recovery->confirmed_count = recovery->refused_count = 0;
+        return SATCHEL_OK;
+    }
+    recovery->is_over = true;
+    return write_given(sync, error);
 }
 
 /* ---- the rows in doubt ---- */
@@ -409,11 +430,13 @@ enum satchel_status satchel_recover_step(struct satchel_sync *sync, struct satch
 {
     struct sync_recovery *recovery = &sync->recovery;
     enum satchel_status status = SATCHEL_OK;
-    while (status == SATCHEL_OK && !satchel_recover_has_sent(sync) &&
+    while (status == SATCHEL_OK && !recovery->is_over && !has_sent(recovery) &&
            satchel_session_output_bytes(sync->session) < SATCHEL_BATCH_BYTES)
         status = forward_batch(sync, error);
-    if (status == SATCHEL_OK && satchel_recover_has_sent(sync) && recovery->has_doubt &&
-        recovery->confirmed_count >= recovery->sent_count && !recovery->is_asking &&
+    /* All were heard meanwhile, or by another sync. */
+    if (status == SATCHEL_OK && has_sent(recovery) && recovery->sent_count == 0)
+        recovery->is_over = true;
+    if (status == SATCHEL_OK && recovery->is_over && recovery->has_doubt && !recovery->is_asking &&
         !recovery->has_rows)
         status = ask_rows(sync, error);
     return status == SATCHEL_OK

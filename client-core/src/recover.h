@@ -14,15 +14,15 @@ enum satchel_status satchel_recover_rewind(struct satchel_sync *sync, uint64_t c
 /* After WELCOME: what there is to give back and to ask for, from this session or an earlier one. */
 enum satchel_status satchel_recover_begin(struct satchel_sync *sync,
                                           struct satchel_error *error) SATCHEL_MUST_USE;
-/* Says what there is to say now. Nothing may be pushed before everything lost was sent
- * (satchel_recover_has_sent): what is pushed may have seen it. */
+/* Says what there is to say now. Nothing may be pushed before everything lost is back
+ * (satchel_recover_is_given): what is pushed may have seen it. */
 enum satchel_status satchel_recover_step(struct satchel_sync *sync,
                                          struct satchel_error *error) SATCHEL_MUST_USE;
-bool satchel_recover_has_sent(const struct satchel_sync *sync);
+bool satchel_recover_is_given(const struct satchel_sync *sync);
 bool satchel_recover_is_done(const struct satchel_sync *sync);
-enum satchel_status satchel_recover_take_forwarded(struct satchel_sync *sync,
-                                                   const struct satchel_message_forwarded *forwarded,
-                                                   struct satchel_error *error) SATCHEL_MUST_USE;
+enum satchel_status satchel_recover_take_forwarded(
+    struct satchel_sync *sync, const struct satchel_message_forwarded *forwarded,
+    struct satchel_error *error) SATCHEL_MUST_USE;
 enum satchel_status satchel_recover_take_rows(struct satchel_sync *sync,
                                               const struct satchel_message_rows *rows,
                                               struct satchel_error *error) SATCHEL_MUST_USE;

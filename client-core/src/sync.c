@@ -350,7 +350,7 @@ enum satchel_status satchel_sync_step(satchel_sync *sync, struct satchel_now now
         status = satchel_session_failed(sync->session, error);
     if (status == SATCHEL_OK && sync->is_welcome)
         status = satchel_recover_step(sync, error);
-    if (status == SATCHEL_OK && sync->is_welcome && satchel_recover_has_sent(sync))
+    if (status == SATCHEL_OK && sync->is_welcome && satchel_recover_is_given(sync))
         status = satchel_sync_push(sync, error);
     if (status == SATCHEL_OK)
         status = judge_done(sync, error);

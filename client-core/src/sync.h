@@ -23,7 +23,9 @@ struct sync_batch {
 struct sync_recovery {
     int64_t lost_id_max; /* in satchel_lost when it began */
     int64_t sent_id;
-    uint64_t sent_count, confirmed_count; /* entries */
+    uint64_t sent_count, confirmed_count, refused_count; /* entries, of this round */
+    uint64_t refused_before;                             /* in the round before */
+    bool is_over;                                        /* all rounds are */
     bool has_doubt;
     bool is_asking; /* no answer yet */
     struct satchel_row_request *asked;

@@ -129,6 +129,7 @@ static const struct field forward_fields[] = {
 };
 static const struct field forwarded_fields[] = {
     FIELD(FIELD_UNSIGNED, satchel_message_forwarded, entry_count, SEQUENCE_MAX),
+    FIELD(FIELD_UNSIGNED, satchel_message_forwarded, refused_count, SEQUENCE_MAX),
 };
 static const struct field copy_fields[] = {
     FIELD(FIELD_UNSIGNED, satchel_message_copy, number, SEQUENCE_MAX),

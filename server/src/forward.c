@@ -95,8 +95,9 @@ static enum satchel_status begin_incarnation(struct forwarding *forwarding)
 }
 
 /* What the node cannot take stays where it came from, and is told of: it was never only here. */
-static void tell_refused(const struct forwarding *forwarding)
+static uint64_t tell_refused(const struct forwarding *forwarding)
 {
+    uint64_t count = 0;
     const struct satchel_message_forward *forward = &forwarding->job->request.forward;
     for (uint32_t i = 0; i < forward->entry_count; i++)
         if (forwarding->outcomes[i].result == SATCHEL_INCOMING_REFUSED) {
@@ -106,7 +107,9 @@ static void tell_refused(const struct forwarding *forwarding)
                           "change set %llu of device %s was given back and is not taken: %s",
                           (unsigned long long)forward->entries[i].number, device,
                           forwarding->outcomes[i].error.message);
+            count++;
         }
+    return count;
 }
 
 enum satchel_status forward_job(struct satchel_workspace *workspace, struct satchel_job *job)
@@ -130,10 +133,10 @@ enum satchel_status forward_job(struct satchel_workspace *workspace, struct satc
                                      forwarding.outcomes, &job->error);
     if (status != SATCHEL_OK)
         return status;
-    tell_refused(&forwarding);
     memset(&job->answers[0], 0, sizeof job->answers[0]);
     job->answers[0].kind = SATCHEL_MESSAGE_FORWARDED;
     job->answers[0].forwarded.entry_count = count;
+    job->answers[0].forwarded.refused_count = tell_refused(&forwarding);
     job->answer_count = 1;
     return SATCHEL_OK;
 }

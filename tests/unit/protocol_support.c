@@ -296,7 +296,7 @@ static struct satchel_message sample_recovery(int index)
         break;
     case 20:
         m.kind = SATCHEL_MESSAGE_FORWARDED;
-        m.forwarded.entry_count = 2;
+        m.forwarded = (struct satchel_message_forwarded){2, 1};
         break;
     default:
         m.kind = SATCHEL_MESSAGE_ROWS;
@@ -477,7 +477,8 @@ bool messages_equal(const struct satchel_message *a, const struct satchel_messag
                entries_equal(a->forward.entries, a->forward.entry_count, b->forward.entries,
                              b->forward.entry_count);
     case SATCHEL_MESSAGE_FORWARDED:
-        return a->forwarded.entry_count == b->forwarded.entry_count;
+        return a->forwarded.entry_count == b->forwarded.entry_count &&
+               a->forwarded.refused_count == b->forwarded.refused_count;
     case SATCHEL_MESSAGE_COPY:
         return a->copy.number == b->copy.number && satchel_span_equal(a->copy.hash, b->copy.hash) &&
                satchel_span_equal(a->copy.token, b->copy.token);

@@ -169,10 +169,12 @@ struct satchel_message_forward {
     uint32_t entry_count;
 };
 
-/* So many of the entries forwarded in this session have been dealt with: the node holds them now, or
- * (a copied replica's) cannot take them. */
+/* So many of the entries forwarded in this session have been dealt with: the node holds them now,
+ * but for those that it could not take: not yet (what they build on is still to come) or never (a
+ * copied replica's). */
 struct satchel_message_forwarded {
     uint64_t entry_count;
+    uint64_t refused_count; /* of them */
 };
 
 /* This replica is a copy: change set `number` of its device is another one here than the node
