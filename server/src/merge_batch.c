@@ -111,6 +111,7 @@ enum satchel_status merge_row_settle(struct merge_run *run, struct merge_row *ro
     const struct satchel_table *table = row->stored.table;
     enum satchel_status status = SATCHEL_OK;
     row->is_dirty = row->is_known = true;
+    row->was_gone = row->was_gone || !row->row.exists;
     row->cause = cause;
     for (uint32_t column = 0; column < table->column_count; column++)
         row->changed[column] |= result->changed[column];

@@ -42,6 +42,7 @@ struct merge_row {
     struct satchel_row row;          /* as merged so far */
     struct satchel_row_context context;
     bool *changed; /* per column, since it was loaded */
+    bool was_gone; /* from the table, for some change sets of the run: then all columns are */
     bool is_known; /* has a version: was ever seen, or is now */
     bool is_dirty;
     bool has_conflicts; /* `conflicts` is what is open now */
