@@ -2,7 +2,6 @@
  * it makes of the node's WELCOME. */
 #include "sync.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 
 static const char SELECT_REFERENCE[] =
@@ -10,7 +9,6 @@ static const char SELECT_REFERENCE[] =
     " FROM satchel_replica";
 static const char WRITE_WELCOME[] =
     "UPDATE satchel_replica SET node = ?1, user = ?2, role = ?3,"
-    " known_number = max(known_number, ?4),"
     " acked_number = max(acked_number, ?4), reference_server_ms = ?5, reference_utc_ms = ?6,"
     " reference_monotonic_ms = ?7, reference_boot = ?8";
 
@@ -107,7 +105,7 @@ enum satchel_status satchel_sync_send_hello(struct satchel_sync *sync, struct sa
 
 static enum satchel_status check_welcome(const struct satchel_sync *sync,
                                          const struct satchel_message_welcome *welcome,
-                                         uint64_t last_number, struct satchel_error *error)
+                                         struct satchel_error *error)
 {
     if (welcome->cursor != sync->hello_cursor || welcome->last_number < sync->hello_answered)
         return satchel_error_set(
@@ -115,13 +113,6 @@ static enum satchel_status check_welcome(const struct satchel_sync *sync,
             "the server was restored or replaced since this replica last synced, and snapshots are "
             "not built yet; keep this file (its pending changes are safe in it), join again under "
             "a new file name and enter them there");
-    if (welcome->last_number > last_number)
-        return satchel_error_set(
-            error, SATCHEL_MISMATCH,
-            "the server holds change set %" PRIu64 " of this device, the replica's last is %" PRIu64
-            ": the file was copied or put back from a backup; join again under a new file name "
-            "(everything the server holds comes back, nothing is lost)",
-            welcome->last_number, last_number);
     return SATCHEL_OK;
 }
 
@@ -197,12 +188,11 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
     enum satchel_status status = satchel_sync_begin(sync, true, error);
     if (status != SATCHEL_OK)
         return status;
-    uint64_t last_number = last_own_number(sync);
-    status = check_welcome(sync, welcome, last_number, error);
+    status = check_welcome(sync, welcome, error);
     if (status == SATCHEL_OK) {
         satchel_sync_clock(sync->session, sync->replica, sync->now_ms, &sync->after);
         sync->head_target = welcome->head;
-        sync->number_target = last_number;
+        sync->number_target = last_own_number(sync);
         sync->schema_target = welcome->schema;
         status = write_welcome(sync, welcome, error);
     }

@@ -18,6 +18,7 @@ enum satchel_job_kind {
     SATCHEL_JOB_JOIN,   /* message.join -> joined + schema */
     SATCHEL_JOB_ATTACH, /* message.hello -> welcome (checks the token; records device facts) */
     SATCHEL_JOB_PUSH,   /* device, message.push -> acked_number */
+    SATCHEL_JOB_COPY,   /* device, message.copy -> copied */
     SATCHEL_JOB_ADMIN,  /* writing verbs */
     /* reader */
     SATCHEL_JOB_SCHEMA,  /* migrations after `after` */
@@ -35,11 +36,11 @@ struct satchel_job {
     struct satchel_arena arena;
     struct satchel_job *next;
 
-    struct satchel_id device; /* PUSH, ENTRIES: authenticated by ATTACH */
+    struct satchel_id device; /* PUSH, COPY, ENTRIES: authenticated by ATTACH */
     uint64_t after;
     /* ENTRIES: numbers above and up to which the device has the bodies of its own change sets */
     uint64_t number_min, number_max;
-    struct satchel_message request; /* join, hello, push, admin */
+    struct satchel_message request; /* join, hello, push, copy, admin */
 
     /* the answer */
     enum satchel_status status;
