@@ -60,29 +60,32 @@ static void test_copy__an_update_knows_its_ancestors_and_not_what_that_wrote_lat
         .expected = "1=c |"};
     story_check(&story);
     story.writes[2].copy_of = "X1"; /* copied before it */
-    story.expected = "1=c | 1:X2<Y3";
+    story.expected = "1=c | 1:X2<Y3(b)";
     story_check(&story);
 }
 
-static void test_copy__a_first_claim_of_its_ancestor_is_its_own(void **state)
+static void test_copy__a_remove_takes_what_its_ancestor_added(void **state)
 {
     (void)state;
     struct story story = {
-        .columns[1] = {.rule = SATCHEL_RULE_FIRST},
+        .columns[1] = {.rule = SATCHEL_RULE_SET},
         .writes = {{.name = "Z1", .ms = 1, .kind = I},
-                   {.name = "X2", .ms = 10, .kind = U, .seen = "Z1", .fields = {{1, "b"}}},
+                   {.name = "X2",
+                    .ms = 10,
+                    .kind = U,
+                    .seen = "Z1",
+                    .fields = {{1, "[[\"x\"],[]]"}}},
                    {.name = "Y3",
                     .ms = 20,
                     .kind = U,
                     .seen = "Z1",
                     .copy_of = "X2",
-                    .fields = {{1, "c"}}}},
-        .expected = "1=b |"};
-    struct story apart = story;
-    apart.writes[2].copy_of = NULL;
-    apart.expected = "1=b | 1:Y3<X2!";
+                    .fields = {{1, "[[],[\"x\"]]"}}}},
+        .expected = "1=[] |"};
     story_check(&story);
-    story_check(&apart);
+    story.writes[2].copy_of = "X1";
+    story.expected = "1=[\"x\"] |";
+    story_check(&story);
 }
 
 static void test_copy__a_delete_takes_what_its_ancestor_inserted(void **state)
@@ -154,7 +157,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_copy__saw_its_ancestor_up_to_the_copy_and_no_further),
         cmocka_unit_test(test_copy__an_update_knows_its_ancestors_and_not_what_that_wrote_later),
-        cmocka_unit_test(test_copy__a_first_claim_of_its_ancestor_is_its_own),
+        cmocka_unit_test(test_copy__a_remove_takes_what_its_ancestor_added),
         cmocka_unit_test(test_copy__a_delete_takes_what_its_ancestor_inserted),
         cmocka_unit_test(test_copy__an_insert_saw_its_ancestors_of_the_same_row),
         cmocka_unit_test(test_copy__a_freeze_counts_what_its_ancestor_wrote),
