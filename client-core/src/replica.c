@@ -267,8 +267,10 @@ static int64_t identity_now_ms(void *context)
  * be read (the database is busy) stays as it was. */
 static void refresh_device(struct satchel_replica *replica)
 {
+    /* Outside a transaction the version is that of the last one. */
+    bool is_reading = sqlite3_txn_state(replica->db, "main") != SQLITE_TXN_NONE;
     uint32_t version = satchel_replica_data_version(replica);
-    if (replica->device_version == version && version != 0)
+    if (is_reading && replica->device_version == version && version != 0)
         return;
     sqlite3_stmt *statement = NULL;
     if (sqlite3_prepare_v2(replica->db, "SELECT device FROM main.satchel_replica", -1, &statement,
