@@ -273,6 +273,13 @@ enum satchel_status satchel_sync_push(struct satchel_sync *sync, struct satchel_
     uint64_t last = 0;
     bool is_waiting = false;
     enum satchel_status status = last_number(sync, &last, &is_waiting, error);
+    if (status == SATCHEL_OK && is_waiting && sync->apply->cursor >= sync->head_target)
+        return satchel_error_set(
+            error, SATCHEL_MISMATCH,
+            "the server says that it holds change set %" PRIu64
+            " of this device and does not send it; keep this file (its pending changes are safe in "
+            "it), join again under a new file name and enter them there",
+            sync->held_number);
     while (status == SATCHEL_OK && !is_waiting && sync->sent_number < last &&
            sync->unacked_bytes < UNACKED_BYTES_MAX && sync->batch_count < SYNC_BATCHES_MAX &&
            satchel_session_output_bytes(sync->session) < SATCHEL_BATCH_BYTES) {

@@ -105,13 +105,6 @@ static enum satchel_status admit(struct merge_batch *batch, const struct satchel
         &batch->known_devices, satchel_span_of(incoming->device.bytes, sizeof incoming->device));
     struct merge_changeset *changeset = &batch->changesets[batch->changeset_count];
     memset(changeset, 0, sizeof *changeset);
-    if (device->is_refused) {
-        refuse(device, outcome);
-        satchel_error_set(&outcome->error, SATCHEL_AGAIN,
-                          "change set %llu comes behind one that was refused: sync again",
-                          (unsigned long long)incoming->number);
-        return SATCHEL_OK;
-    }
     enum satchel_status status = satchel_changeset_decode(incoming->body, &batch->arena,
                                                           &changeset->content, &outcome->error);
     if (status == SATCHEL_OK)
@@ -132,6 +125,13 @@ static enum satchel_status admit(struct merge_batch *batch, const struct satchel
                           "change set %llu is out of turn: the next one of this device is %llu",
                           (unsigned long long)incoming->number,
                           (unsigned long long)device->last_number + 1);
+        return SATCHEL_OK;
+    }
+    if (device->is_refused) {
+        refuse(device, outcome);
+        satchel_error_set(&outcome->error, SATCHEL_AGAIN,
+                          "change set %llu comes behind one that was refused: sync again",
+                          (unsigned long long)incoming->number);
         return SATCHEL_OK;
     }
     uint64_t seen = greatest_seen(&changeset->content, &batch->head.node);
