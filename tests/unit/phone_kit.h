@@ -23,7 +23,7 @@ struct phone_peer {
 struct phone {
     struct town *town;
     unsigned index;
-    char path[128];
+    char path[100];
     struct satchel_clock clock;
     satchel_replica *app; /* NULL: the application is closed */
     satchel_replica *replica;
