@@ -79,11 +79,12 @@ static struct phone *add_phone(struct town *town)
 {
     assert_true(town->phone_count < PHONES_MAX);
     struct phone *phone = &town->phones[town->phone_count];
+    char folder[sizeof town->server.directory];
+    memcpy(folder, town->server.directory, sizeof folder);
     phone->town = town;
     phone->index = town->phone_count++;
     phone->clock = (struct satchel_clock){phone, phone_utc, phone_monotonic, phone_boot};
-    snprintf(phone->path, sizeof phone->path, "%s/phone-%u.replica", town->server.directory,
-             phone->index);
+    snprintf(phone->path, sizeof phone->path, "%s/phone-%u.replica", folder, phone->index);
     return phone;
 }
 
