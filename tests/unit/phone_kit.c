@@ -423,6 +423,11 @@ unsigned phone_sync(struct phone *phone)
     return count;
 }
 
+bool phone_is_uploaded(struct phone *phone)
+{
+    return strcmp(phone_read(phone, "SELECT count(*) FROM satchel_change"), "0") == 0;
+}
+
 /* The server's answer in the form of a phone's. */
 static void expect_equal(struct town *town, const char *query)
 {

@@ -70,6 +70,8 @@ enum satchel_status phone_talk(struct phone *phone);
 void phone_hang_up(struct phone *phone);
 /* A whole sync, as satchel_sync_run does it: how many sessions it took. */
 unsigned phone_sync(struct phone *phone);
+/* Whether nothing is pending in the file, so that nothing is lost with it. */
+bool phone_is_uploaded(struct phone *phone);
 /* Syncs all until nobody has anything to send. Then every commit is in the server's history once,
  * and all files hold the same. */
 void town_settle(struct town *town);

@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -378,6 +379,115 @@ static void test_application__a_sync_beside_the_one_that_finds_the_copy_begins_a
     town_close(&town);
 }
 
+/* ---- at random ---- */
+
+static unsigned below(uint64_t *random, unsigned limit)
+{
+    *random ^= *random >> 12; /* xorshift64* */
+    *random ^= *random << 25;
+    *random ^= *random >> 27;
+    return (unsigned)((*random * UINT64_C(2685821657736338717)) >> 33) % limit;
+}
+
+struct play {
+    struct town town;
+    uint64_t random;
+    int64_t hits; /* added by anybody */
+    unsigned item_count;
+    bool is_kept[PHONES_MAX];
+};
+
+static void write_something(struct play *play, struct phone *phone)
+{
+    char sql[160];
+    unsigned amount = 1 + below(&play->random, 3); /* often the same on two phones */
+    switch (below(&play->random, 4)) {
+    case 0:
+        snprintf(sql, sizeof sql, "INSERT INTO item(id, title, code) VALUES('i%u', 'new', 'c')",
+                 play->item_count++);
+        break;
+    case 1:
+        snprintf(sql, sizeof sql, "UPDATE item SET title = 't%u', owner = 'o%u' WHERE id = 'a'",
+                 below(&play->random, 1000), phone->index);
+        break;
+    default:
+        snprintf(sql, sizeof sql, "UPDATE item SET hits = hits + %u WHERE id = 'a'", amount);
+        play->hits += amount;
+    }
+    phone_write(phone, sql);
+}
+
+static void do_something(struct play *play)
+{
+    struct town *town = &play->town;
+    struct phone *phone = &town->phones[below(&play->random, town->phone_count)];
+    switch (below(&play->random, 12)) {
+    case 0:
+        if (town->phone_count < PHONES_MAX)
+            (void)town_clone(town, phone);
+        break;
+    case 1:
+        phone_keep(phone);
+        play->is_kept[phone->index] = true;
+        break;
+    case 2: /* what was not uploaded would be lost with the file */
+        phone_sync(phone);
+        if (play->is_kept[phone->index] && phone_is_uploaded(phone))
+            phone_put_back(phone);
+        break;
+    case 3:
+        phone->up_frames = 1 + below(&play->random, 8);
+        phone_sync(phone);
+        phone->up_frames = 0;
+        break;
+    case 4: phone->loses_copied = true; break;
+    case 5:
+    case 6: phone_sync(phone); break;
+    case 7: /* stays connected while others write */
+        if (!phone->sync && phone_connect(phone) != SATCHEL_OK)
+            phone_hang_up(phone);
+        break;
+    case 8:
+        if (phone->sync && phone_talk(phone) == SATCHEL_AGAIN)
+            phone_hang_up(phone);
+        break;
+    default: write_something(play, phone);
+    }
+}
+
+static void play_at_random(uint64_t seed, unsigned step_count)
+{
+    struct play play = {.random = seed};
+    char expected[32];
+    printf("seed %llu\n", (unsigned long long)seed);
+    town_open(&play.town);
+    insert_item(town_join(&play.town), "a");
+    phone_sync(&play.town.phones[0]);
+    for (unsigned i = 0; i < step_count; i++)
+        do_something(&play);
+    for (unsigned i = 0; i < play.town.phone_count; i++)
+        play.town.phones[i].loses_copied = false;
+    town_settle(&play.town);
+    snprintf(expected, sizeof expected, "%lld", (long long)play.hits);
+    assert_string_equal(phone_read(&play.town.phones[0], "SELECT hits FROM item WHERE id = 'a'"),
+                        expected);
+    town_close(&play.town);
+}
+
+/* SATCHEL_SEED=N SATCHEL_STEPS=N plays one again, or another. */
+static void test_copies__at_random(void **state)
+{
+    const char *seed = getenv("SATCHEL_SEED"), *steps = getenv("SATCHEL_STEPS");
+    unsigned step_count = steps ? (unsigned)strtoul(steps, NULL, 10) : 60;
+    (void)state;
+    if (seed) {
+        play_at_random(strtoull(seed, NULL, 10), step_count);
+        return;
+    }
+    for (uint64_t i = 1; i <= 8; i++)
+        play_at_random(i * UINT64_C(0x9e3779b97f4a7c15), step_count);
+}
+
 /* ---- the server's part ---- */
 
 static enum satchel_status say_copy(struct town *town, const struct phone *phone, uint64_t number,
@@ -478,6 +588,7 @@ int main(void)
         cmocka_unit_test(test_cut__an_upload_goes_on_where_it_was_cut_and_sends_nothing_twice),
         cmocka_unit_test(test_application__that_stays_open_goes_on_capturing_as_the_copy),
         cmocka_unit_test(test_application__a_sync_beside_the_one_that_finds_the_copy_begins_again),
+        cmocka_unit_test(test_copies__at_random),
         cmocka_unit_test(test_server__a_copy_is_one_only_of_what_it_holds_otherwise),
         cmocka_unit_test(test_server__what_follows_a_refused_change_set_is_refused),
     };
