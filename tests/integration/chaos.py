@@ -562,11 +562,15 @@ def fill_phone_disk(world, chance):
 
 
 def cut(direction):
+    """After ever fewer bytes until one falls: few lines carry many."""
     def strike(world, chance):
-        before = world.network.cuts
-        size = int(10 ** chance.uniform(0, 3.5))
-        world.network.cut_after(direction, size, is_newcomer=chance.random() < 0.5)
-        return world.wait(lambda: world.network.cuts > before, 3)
+        before, power = world.network.cuts, 3.5
+        while power > 0:
+            world.network.cut_after(direction, int(10 ** chance.uniform(0, power)), chance.random() < 0.5)
+            if world.wait(lambda: world.network.cuts > before, 1.5):
+                return True
+            power -= 0.5
+        return False
     return strike
 
 
