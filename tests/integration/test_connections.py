@@ -1,4 +1,5 @@
-"""Ten thousand connections: a tenth of them devices, the rest silent. What they cost, and that it comes back."""
+"""Ten thousand connections: a tenth of them devices, the rest silent; what they cost, and that it comes back.
+"""
 import base64
 import os
 import pathlib
@@ -172,8 +173,8 @@ class Connections(harness.SatchelTest):
                 crowd.until(lambda: silent[-1].is_open, self)
         crowd.until(lambda: all(peer.is_open for peer in silent), self)
         opened, seconds = self.memory_bytes(), time.monotonic() - began
-        print(f"wave {number}: {len(devices)} devices attached, {len(silent)} silent connections, in {seconds:.1f} s; "
-              f"bytes each: {(attached - before[0]) // len(devices)} attached, "
+        print(f"wave {number}: {len(devices)} devices attached, {len(silent)} silent connections, "
+              f"in {seconds:.1f} s; bytes each: {(attached - before[0]) // len(devices)} attached, "
               f"{(opened - attached) // len(silent)} silent")
         self.assertLess(opened - before[0], self.count * BYTES_MAX)
         heard = [len(peer.kinds) for peer in devices]
@@ -189,8 +190,8 @@ class Connections(harness.SatchelTest):
         self.assertEqual({peer.close_code for peer in devices}, {1000})
         self.wait_until(lambda: self.descriptors() <= before[1])
         after = self.memory_bytes()
-        print(f"        memory in MiB: {before[0] / 2**20:.1f} before, {opened / 2**20:.1f} open, {after / 2**20:.1f} "
-              f"after; {self.descriptors()} descriptors")
+        print(f"        memory in MiB: {before[0] / 2**20:.1f} before, {opened / 2**20:.1f} open, "
+              f"{after / 2**20:.1f} after; {self.descriptors()} descriptors")
         crowd.close()
         return opened, after
 
