@@ -182,7 +182,8 @@ class Connections(harness.SatchelTest):
         self.assertEqual(self.sync(ana)["pushed_change_sets"], 1)
         crowd.until(lambda: all(len(peer.kinds) > count for peer, count in zip(devices, heard)), self)
         crowd.until(lambda: all(peer.is_over for peer in silent), self)  # after the ten seconds granted
-        self.assertEqual({peer.close_code for peer in silent}, {1008})
+        # Who does not take the goodbye in time is cut without it.
+        self.assertIn({peer.close_code for peer in silent}, ({1008}, {1008, None}))
         self.assertFalse(any(peer.is_over for peer in devices))
         for peer in devices:
             peer.say(struct.pack(">H", 1000), CLOSE)
