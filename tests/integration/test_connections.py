@@ -204,7 +204,8 @@ class Connections(harness.SatchelTest):
         db.close()
         identities = self.enrol(DEVICES)
         waves = [self.wave(number, identities, workspace_id, ana) for number in range(1, WAVES + 1)]
-        self.assertLess(waves[-1][0], waves[0][0] * 1.25, "the second wave costs more than the first")
+        # A leak of the first wave would double it; a slow machine closes some before all are open.
+        self.assertLess(waves[-1][0], waves[0][0] * 1.5, "the second wave costs more than the first")
         self.assertEqual(self.server.stop(), 0)
 
 
