@@ -81,8 +81,8 @@ class Write:
         self.footprint += map(list, footprint)
 
     def insert_marker(self, chance, body_bytes):
-        self.statements.insert(0, f"INSERT INTO activity(id, account_id, kind, subject, body) VALUES('{self.id}',"
-                               f" '{chance.choice(ACCOUNTS)}', 'visit', '{self.id}',"
+        self.statements.insert(0, "INSERT INTO activity(id, account_id, kind, subject, body) "
+                               f"VALUES('{self.id}', '{chance.choice(ACCOUNTS)}', 'visit', '{self.id}',"
                                f" hex(randomblob({body_bytes // 2})))")
 
 

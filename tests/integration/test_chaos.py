@@ -11,6 +11,7 @@ import time
 import unittest
 
 import chaos
+import chaos_faults
 import chaos_oracle
 import chaos_writer
 import harness
@@ -18,7 +19,8 @@ import harness
 SCHEMA = pathlib.Path(__file__).resolve().parents[2] / "examples" / "crm" / "schema"
 SECONDS = float(os.environ.get("SATCHEL_CHAOS_SECONDS", 42))
 SEED = int(os.environ.get("SATCHEL_SEED", time.time_ns() % 1000000))
-FAULTS = chaos.FAULTS + (chaos.COPIES if os.environ.get("SATCHEL_CHAOS_FAULTS") == "copies" else [])
+FAULTS = chaos_faults.FAULTS + (
+    chaos_faults.COPIES if os.environ.get("SATCHEL_CHAOS_FAULTS") == "copies" else [])
 EVERYTHING_HAPPENS_SECONDS = 40  # a run as long as this deals every deck at least once
 
 
