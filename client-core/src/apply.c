@@ -31,6 +31,11 @@ static const char *const SQL[APPLY_STATEMENT_COUNT] = {
     [APPLY_READ_PAST] = "SELECT node, last_cursor FROM satchel_lineage ORDER BY node",
     [APPLY_WRITE_RECEIPT] = "INSERT INTO satchel_receipt(cursor, receipt, positions)"
                             " VALUES(?1, ?2, ?3)",
+    [APPLY_ANY_LOST] = "SELECT 1 FROM satchel_lost LIMIT 1",
+    [APPLY_DROP_LOST] = "DELETE FROM satchel_lost"
+                        " WHERE device = ?1 AND number = ?2 AND node = ?3 AND seq = ?4",
+    [APPLY_ROW_CONFLICTS] = "SELECT id FROM satchel_conflict WHERE tbl = ?1 AND key = ?2",
+    [APPLY_DROP_CONFLICT] = "DELETE FROM satchel_conflict WHERE id = ?1",
 };
 
 enum satchel_status satchel_apply_sql_error(const struct satchel_apply *apply, const char *doing,
@@ -212,14 +217,17 @@ static enum satchel_status renew_rows(struct satchel_apply *apply, uint32_t migr
     return SATCHEL_OK;
 }
 
-static enum satchel_status read_has_base(struct satchel_apply *apply, struct satchel_error *error)
+/* Whether there is anything in a table that is empty most of the time. */
+static enum satchel_status read_any(struct satchel_apply *apply,
+                                    enum satchel_apply_statement statement, bool *any,
+                                    struct satchel_error *error)
 {
-    sqlite3_stmt *select = apply->statements[APPLY_ANY_BASE];
+    sqlite3_stmt *select = apply->statements[statement];
     int code = sqlite3_step(select);
     enum satchel_status status = SATCHEL_OK;
-    apply->has_base = code == SQLITE_ROW;
+    *any = code == SQLITE_ROW;
     if (code != SQLITE_ROW && code != SQLITE_DONE)
-        status = satchel_apply_sql_error(apply, "read satchel_base", error);
+        status = satchel_apply_sql_error(apply, "read Satchel's tables", error);
     sqlite3_reset(select);
     return status;
 }
@@ -247,7 +255,9 @@ enum satchel_status satchel_apply_begin(struct satchel_apply *apply, bool is_wri
         status = satchel_pending_load(&apply->pending, error);
     }
     if (status == SATCHEL_OK)
-        status = read_has_base(apply, error);
+        status = read_any(apply, APPLY_ANY_BASE, &apply->has_base, error);
+    if (status == SATCHEL_OK)
+        status = read_any(apply, APPLY_ANY_LOST, &apply->has_lost, error);
     if (status == SATCHEL_OK)
         apply->replica->is_applying = is_writing;
     else

@@ -33,6 +33,10 @@ enum satchel_apply_statement {
     APPLY_FIND_CONFLICT,
     APPLY_READ_PAST,
     APPLY_WRITE_RECEIPT,
+    APPLY_ANY_LOST,
+    APPLY_DROP_LOST,
+    APPLY_ROW_CONFLICTS,
+    APPLY_DROP_CONFLICT,
     APPLY_STATEMENT_COUNT
 };
 
@@ -83,6 +87,7 @@ struct satchel_apply {
     struct satchel_id past_node; /* the present one when they were read */
     bool is_open;                /* a transaction is */
     bool has_base;               /* satchel_base is not empty */
+    bool has_lost;               /* satchel_lost is not */
 
     /* of the entry in hand */
     struct satchel_arena arena;
@@ -140,6 +145,13 @@ enum satchel_status satchel_apply_run(struct satchel_apply *apply,
 enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
                                         const struct satchel_entry *entry,
                                         struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* Rows as the node has them at the replica's cursor, in notes: the tables and the rows' conflicts
+ * become that, with what is pending on them. Inside the open transaction. */
+enum satchel_status satchel_apply_rows(struct satchel_apply *apply, struct satchel_span notes,
+                                       struct satchel_error *error) SATCHEL_MUST_USE;
+/* The incarnation of the node that put the entry there. */
+const struct satchel_id *satchel_apply_node_at(const struct satchel_apply *apply, uint64_t cursor);
 
 /* ---- apply_alias.c ---- */
 

@@ -320,8 +320,11 @@ void satchel_replica_free(struct satchel_replica *replica)
 static enum satchel_status load(struct satchel_replica *replica, struct satchel_error *error)
 {
     enum satchel_status status = satchel_replica_read_identity(replica, error);
+    /* SQLite 3.40 commits frames without checksums to the WAL where the cache has spilled and a
+     * savepoint is rolled back: a crash then loses them and all behind them. */
     if (status == SATCHEL_OK)
-        status = satchel_replica_execute(replica->db, "PRAGMA recursive_triggers=ON", error);
+        status = satchel_replica_execute(
+            replica->db, "PRAGMA recursive_triggers=ON; PRAGMA cache_spill=OFF", error);
     if (status == SATCHEL_OK)
         status = satchel_replica_refresh_schema(replica, error);
     if (status == SATCHEL_OK && replica->schema)

@@ -12,8 +12,8 @@
  *
  *   satchel_lineage   the incarnations of the node that the log followed before the present one
  *   satchel_receipt   per entry of the log, what proves to the server that it sent it
- *   satchel_lost      entries that the node has lost; given back to it at each sync until it sends
- *                     them again
+ *   satchel_lost      entries that the node has lost, until it sends them again with the position
+ *                     that it had given them; each is given back once to every incarnation
  *   satchel_doubt     names of rows that lost entries touched: what the node has there is asked for
  *                     once it has everything again
  *   satchel_ancestor  the devices that this one is a copy of, and up to which number it was them
@@ -98,8 +98,8 @@
     "ROWID"
 
 /* last_cursor: of the log, the incarnation's last. positions: a vector (satchel_pack_vector). node:
- * the incarnation that sent the entry; notes: satchel_notes_quarantined of them; body: stored form.
- */
+ * the incarnation that sent the entry; notes: satchel_notes_quarantined of them; body: stored form;
+ * given: the incarnation that has taken it back last. */
 #define SATCHEL_RECOVERY_DDL                                                                       \
     "CREATE TABLE IF NOT EXISTS satchel_lineage(node BLOB PRIMARY KEY, last_cursor INTEGER NOT "   \
     "NULL) WITHOUT ROWID;"                                                                         \
@@ -108,7 +108,9 @@
     "CREATE TABLE IF NOT EXISTS satchel_lost(id INTEGER PRIMARY KEY, node BLOB NOT NULL,"          \
     "cursor INTEGER NOT NULL, seq INTEGER NOT NULL, device BLOB NOT NULL,"                         \
     "number INTEGER NOT NULL, stamp INTEGER NOT NULL, user TEXT, secret BLOB, body BLOB NOT NULL," \
-    "notes BLOB NOT NULL, positions BLOB, receipt BLOB NOT NULL, UNIQUE(device, number));"         \
+    "notes BLOB NOT NULL, positions BLOB, receipt BLOB NOT NULL, given BLOB,"                      \
+    "UNIQUE(node, cursor));"                                                                       \
+    "CREATE INDEX IF NOT EXISTS satchel_lost_change ON satchel_lost(device, number);"              \
     "CREATE TABLE IF NOT EXISTS satchel_doubt(name BLOB PRIMARY KEY) WITHOUT ROWID;"               \
     "CREATE TABLE IF NOT EXISTS satchel_ancestor(device BLOB PRIMARY KEY, last_number INTEGER "    \
     "NOT NULL) WITHOUT ROWID"

@@ -127,6 +127,10 @@ static const struct field forward_fields[] = {
     LIST(FIELD_ENTRIES, satchel_message_forward, entries, entry_count, SATCHEL_PUSH_ITEMS_MAX,
          NULL),
 };
+static const struct field forwarded_fields[] = {
+    FIELD(FIELD_UNSIGNED, satchel_message_forwarded, entry_count, SEQUENCE_MAX),
+    FIELD(FIELD_UNSIGNED, satchel_message_forwarded, refused_count, SEQUENCE_MAX),
+};
 static const struct field copy_fields[] = {
     FIELD(FIELD_UNSIGNED, satchel_message_copy, number, SEQUENCE_MAX),
     FIELD(FIELD_TOKEN, satchel_message_copy, hash, SATCHEL_HASH_BYTES),
@@ -186,6 +190,7 @@ static const struct layout layouts[] = {
     LAYOUT(ADMIN_RESULT, admin_result_fields),
     LAYOUT(COPIED, copied_fields),
     LAYOUT(ROWS, rows_fields),
+    LAYOUT(FORWARDED, forwarded_fields),
     LAYOUT(ERROR, error_fields),
 #undef LAYOUT
 };

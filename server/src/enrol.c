@@ -181,7 +181,7 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace, struct satch
     sqlite3 *db = satchel_store_sqlite_db(workspace->store);
     struct satchel_error *error = &job->error;
     uint8_t hash[INVITE_HASH_BYTES];
-    struct satchel_store_head head;
+    struct incarnations known;
     struct invite invite;
     struct device device;
     struct workspace_user user;
@@ -195,7 +195,7 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace, struct satch
     if (status == SATCHEL_OK)
         status = find_device(db, &join->device, join->token, &job->arena, &device, error);
     if (status == SATCHEL_OK)
-        status = workspace->store->ops->load_head(workspace->store, &head, error);
+        status = incarnations_read(db, &job->arena, &known, error);
     if (status != SATCHEL_OK)
         return status;
     if (!invite.is_found)
@@ -213,7 +213,7 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace, struct satch
                                  "this invite has expired: ask for a new one");
     /* The node's own id is the device of what the server itself writes. */
     if (!is_again && (device.is_found || satchel_id_is_zero(&join->device) ||
-                      satchel_id_equal(&join->device, &head.node)))
+                      incarnation_is_own(&known, &join->device)))
         return satchel_error_set(error, SATCHEL_DENIED,
                                  "a device of this id has joined already: start from a new file");
     status = check_active(workspace, job, invite.login, &user);
@@ -229,7 +229,8 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace, struct satch
 /* ---- ATTACH ---- */
 
 /* Where the log of a replica and this one part: the last cursor that both have of an incarnation
- * that both know. */
+ * that both know. A replica may be ahead of the present incarnation, where somebody has put back an
+ * older file by hand: what it has beyond it will prove that (forward.c). */
 static uint64_t fork_of(const struct incarnations *known, const struct satchel_message_hello *hello)
 {
     uint64_t fork = 0;
@@ -242,24 +243,6 @@ static uint64_t fork_of(const struct incarnations *known, const struct satchel_m
         fork = common > fork ? common : fork;
     }
     return fork;
-}
-
-/* A replica that is ahead of the very incarnation that this store claims to be has seen what the
- * store lost: somebody has put back an older file. The store goes on as another incarnation. */
-static enum satchel_status notice_restore(struct satchel_workspace *workspace,
-                                          struct satchel_job *job, struct incarnations *known)
-{
-    const struct satchel_message_hello *hello = &job->request.hello;
-    sqlite3 *db = satchel_store_sqlite_db(workspace->store);
-    if (satchel_vector_get(&hello->lineage, &known->node) <= known->cursor &&
-        satchel_vector_get(&hello->seen, &known->node) <= known->seq)
-        return SATCHEL_OK;
-    workspace_log(workspace,
-                  "workspace %s was put back to an earlier moment (entry %llu): it goes on as a "
-                  "new incarnation, and devices give back what it has lost",
-                  workspace->name, (unsigned long long)known->cursor);
-    enum satchel_status status = incarnation_begin(db, &job->error);
-    return status == SATCHEL_OK ? incarnations_read(db, &job->arena, known, &job->error) : status;
 }
 
 /* A device that joined after the moment to which this store was put back: its receipt says that it
@@ -381,8 +364,6 @@ enum satchel_status enrol_attach(struct satchel_workspace *workspace, struct sat
                                  "migrations again (satchel workspace deploy)",
                                  (unsigned long long)hello->schema, workspace->name,
                                  (unsigned)schema);
-    if (status == SATCHEL_OK)
-        status = notice_restore(workspace, job, &known);
     if (status == SATCHEL_OK)
         status = record_attach(db, hello, error);
     if (status == SATCHEL_OK)

@@ -193,6 +193,8 @@ void hub_session_fail(struct hub_session *session, enum satchel_status status, c
 void hub_session_send_away(struct hub_session *session, const char *reason);
 /* There is no such workspace, or not at this moment. */
 void hub_session_no_workspace(struct hub_session *session, struct satchel_span name);
+/* The same with what a job came to. */
+void hub_session_fail_job(struct hub_session *session, const struct satchel_job *job);
 /* Says a message; a failure other than BUSY ends the session. */
 enum satchel_status hub_session_say(struct hub_session *session,
                                     const struct satchel_message *message) SATCHEL_MUST_USE;

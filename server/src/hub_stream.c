@@ -125,7 +125,7 @@ void hub_stream_complete(struct hub_session *session, struct satchel_job *job)
     if (session->is_over || !session->workspace) {
         satchel_job_free(job);
     } else if (job->status != SATCHEL_OK) {
-        hub_session_fail(session, job->status, job->error.message);
+        hub_session_fail_job(session, job);
         satchel_job_free(job);
     } else if (job->kind == SATCHEL_JOB_SCHEMA) {
         complete_schema(session, job);

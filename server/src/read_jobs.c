@@ -316,6 +316,7 @@ static enum satchel_status answer(struct satchel_workspace *workspace,
     case SATCHEL_JOB_SCHEMA: return read_schema(reader, job);
     case SATCHEL_JOB_ENTRIES: return read_entries(workspace, reader, job);
     case SATCHEL_JOB_DIGESTS: return read_digests(reader, job);
+    case SATCHEL_JOB_ROWS: return rows_read(reader, job);
     case SATCHEL_JOB_QUERY: return query_verb(workspace, reader, job);
     default: return SATCHEL_INVALID; /* a job of the writer: submit never brings it here */
     }
@@ -324,7 +325,11 @@ static enum satchel_status answer(struct satchel_workspace *workspace,
 void workspace_read(struct satchel_workspace *workspace, struct workspace_reader *reader,
                     struct satchel_job *job)
 {
-    enum satchel_status status = satchel_db_exec(reader->db, "BEGIN", &job->error);
+    enum satchel_status status = SATCHEL_OK;
+    if (!sqlite3_get_autocommit(reader->db)) /* the end of the last one failed: out of memory */
+        status = satchel_db_exec(reader->db, "ROLLBACK", &job->error);
+    if (status == SATCHEL_OK)
+        status = satchel_db_exec(reader->db, "BEGIN", &job->error);
     if (status == SATCHEL_OK) {
         status = answer(workspace, reader, job);
         struct satchel_error detail = {0};

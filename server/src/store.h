@@ -38,6 +38,7 @@
 #include <satchel/workspace_data.h>
 
 struct satchel_store;
+struct incarnations;
 
 /* A row as the store holds it. */
 struct satchel_store_row {
@@ -109,6 +110,17 @@ struct satchel_store_ops {
     void (*rollback)(struct satchel_store *);
     enum satchel_status (*load_head)(struct satchel_store *, struct satchel_store_head *,
                                      struct satchel_error *);
+    /* Who the node is and was, and what it holds. */
+    enum satchel_status (*load_incarnations)(struct satchel_store *, struct satchel_arena *,
+                                             struct incarnations *, struct satchel_error *);
+    /* Positions from earlier incarnations that the entry has beside its own. */
+    enum satchel_status (*load_positions)(struct satchel_store *, uint64_t cursor,
+                                          struct satchel_arena *, struct satchel_vector *,
+                                          struct satchel_error *);
+    /* Such a position of an entry: from now on the node holds all of that incarnation's up to it.
+     */
+    enum satchel_status (*add_position)(struct satchel_store *, uint64_t cursor,
+                                        const struct satchel_position *, struct satchel_error *);
     enum satchel_status (*load_devices)(
         struct satchel_store *, struct satchel_store_device *, size_t count, struct satchel_arena *,
         struct satchel_error *); /* by id; NOT_FOUND if one is missing */

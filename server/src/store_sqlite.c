@@ -1,17 +1,20 @@
 /* Owns the file of a central store: its own tables, the connections, transactions, the head. What
  * rows, entries and ids look like in it is in store_rows.c, store_log.c and store_ids.c. */
+#include "incarnation.h"
 #include "store_internal.h"
 
 #include <sodium.h>
 #include <time.h>
 
 /* A batch touches pages all over the trees: a WAL of 32 MiB lets several batches share the writing
- * of a page by one checkpoint. */
+ * of a page by one checkpoint. No spilling: SQLite 3.40 commits frames without checksums where the
+ * cache has spilled and a savepoint is rolled back, and a crash then loses them and all behind. */
 #define SQL_SETTINGS                  \
     "PRAGMA journal_mode=WAL;"        \
     "PRAGMA synchronous=FULL;"        \
     "PRAGMA foreign_keys=OFF;"        \
     "PRAGMA cache_size=-65536;"       \
+    "PRAGMA cache_spill=OFF;"         \
     "PRAGMA wal_autocheckpoint=8000;" \
     "PRAGMA temp_store=MEMORY;"       \
     "PRAGMA journal_size_limit=67108864;"
@@ -199,6 +202,32 @@ static enum satchel_status store_write_head(struct satchel_store *base,
 
 /* ---- the writing connection's life ---- */
 
+static enum satchel_status store_load_incarnations(struct satchel_store *base,
+                                                   struct satchel_arena *arena,
+                                                   struct incarnations *out,
+                                                   struct satchel_error *error)
+{
+    return incarnations_read(store_of(base)->db, arena, out, error);
+}
+
+static enum satchel_status store_load_positions(struct satchel_store *base, uint64_t cursor,
+                                                struct satchel_arena *arena,
+                                                struct satchel_vector *out,
+                                                struct satchel_error *error)
+{
+    return positions_read(store_of(base)->db, cursor, arena, out, error);
+}
+
+static enum satchel_status store_add_position(struct satchel_store *base, uint64_t cursor,
+                                              const struct satchel_position *position,
+                                              struct satchel_error *error)
+{
+    sqlite3 *db = store_of(base)->db;
+    enum satchel_status status = positions_add(db, cursor, position, error);
+    return status == SATCHEL_OK ? incarnation_raise(db, &position->node, position->seq, error)
+                                : status;
+}
+
 static void store_close(struct satchel_store *base)
 {
     struct satchel_store_sqlite *store = store_of(base);
@@ -220,6 +249,9 @@ static const struct satchel_store_ops sqlite_ops = {
     .commit = store_commit,
     .rollback = store_rollback,
     .load_head = store_load_head,
+    .load_incarnations = store_load_incarnations,
+    .load_positions = store_load_positions,
+    .add_position = store_add_position,
     .load_devices = store_load_devices,
     .load_rows = store_load_rows,
     .load_entries = store_load_entries,

@@ -91,6 +91,14 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace,
 enum satchel_status enrol_attach(struct satchel_workspace *workspace,
                                  struct satchel_job *job) SATCHEL_MUST_USE;
 
+/* ---- forward.c: inside the caller's transaction ---- */
+enum satchel_status forward_job(struct satchel_workspace *workspace,
+                                struct satchel_job *job) SATCHEL_MUST_USE;
+
+/* ---- read_rows.c: on a reader thread ---- */
+enum satchel_status rows_read(struct workspace_reader *reader,
+                              struct satchel_job *job) SATCHEL_MUST_USE;
+
 /* ---- roles.c ---- */
 /* The device is told that its user has `role` (empty: none). */
 enum satchel_status role_told(sqlite3 *db, const struct satchel_id *device,

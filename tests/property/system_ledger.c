@@ -3,8 +3,6 @@
  * the design, from the cursor and the writes still pending. */
 #include "system_world.h"
 
-#include <satchel/operation.h>
-
 #include <stdlib.h>
 
 /* ---- snapshots ---- */
@@ -125,69 +123,32 @@ static const struct satchel_column_rules *rules_of(const struct system_op *op, u
     return &op->table->rules.columns[column];
 }
 
-/* The columns that the transaction gave another value, and those that are written with them: a
- * group whole, a leader's followers. */
-static void find_written(const struct system_op *op, bool *is_changed, bool *is_written)
+static struct row_change change_of(const struct system_op *op)
 {
-    uint32_t count = op->table->column_count;
-    for (uint32_t i = 0; i < count && op->kind != SATCHEL_OP_DELETE; i++) {
-        const struct satchel_column_rules *rules = rules_of(op, i);
-        is_changed[i] =
-            !rules->in_key && (op->kind == SATCHEL_OP_INSERT
-                                   ? rules->default_varies ||
-                                         !satchel_value_equal(&op->after[i], &rules->default_value)
-                                   : !satchel_value_equal(&op->before[i], &op->after[i]));
-        is_written[i] = is_written[i] || is_changed[i];
-        for (uint32_t j = 0; is_changed[i] && rules->rule != SATCHEL_RULE_FOLLOWS && j < count; j++)
-            is_written[j] = is_written[j] || rules_of(op, j)->unit == rules->unit;
-    }
+    return (struct row_change){op->kind, op->table, op->before, op->after};
 }
 
 uint32_t system_op_fields(struct system_world *world, const struct system_op *op,
                           struct satchel_field *fields)
 {
-    bool is_changed[SYSTEM_COLUMNS_MAX] = {false}, is_written[SYSTEM_COLUMNS_MAX] = {false};
-    const struct satchel_value null = satchel_value_null();
+    const struct row_change change = change_of(op);
     uint32_t count = 0;
-    find_written(op, is_changed, is_written);
-    for (uint32_t i = 0; i < op->table->column_count; i++) {
-        bool is_write;
-        if (!is_written[i])
-            continue;
-        fields[count] = (struct satchel_field){i, op->after[i]};
-        if (is_changed[i])
-            system_ok(world,
-                      satchel_operation_make(rules_of(op, i), op->kind,
-                                             op->before ? &op->before[i] : &null, &op->after[i],
-                                             &world->arena, &fields[count].value, &is_write),
-                      "make an operation", NULL);
-        count++;
-    }
+    system_ok(world, row_change_fields(&change, &world->arena, fields, &count), "make an operation",
+              NULL);
     return count;
 }
 
 static bool part_agrees(struct system_world *world, const struct system_op *op,
                         const struct satchel_part *part)
 {
-    struct satchel_field fields[SYSTEM_COLUMNS_MAX];
-    uint32_t count = system_op_fields(world, op, fields);
-    if (part->kind != op->kind || part->field_count != count)
-        return false;
-    for (uint32_t i = 0; i < count; i++)
-        if (part->fields[i].column != fields[i].column ||
-            !satchel_value_equal(&part->fields[i].value, &fields[i].value))
-            return false;
-    return true;
+    const struct row_change change = change_of(op);
+    return row_change_agrees(&change, &world->arena, part);
 }
 
 bool system_op_writes(const struct system_op *op, uint32_t unit)
 {
-    bool is_changed[SYSTEM_COLUMNS_MAX] = {false}, is_written[SYSTEM_COLUMNS_MAX] = {false};
-    find_written(op, is_changed, is_written);
-    for (uint32_t i = 0; i < op->table->column_count; i++)
-        if (is_written[i] && rules_of(op, i)->unit == unit)
-            return true;
-    return false;
+    const struct row_change change = change_of(op);
+    return row_change_writes(&change, unit);
 }
 
 /* ---- what it had been shown ---- */

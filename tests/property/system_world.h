@@ -2,12 +2,14 @@
  * server's own job functions, sessions whose frames a test carries, loses and splits by hand.
  * Clocks, order and loss come from one seed.
  *
+ *   system_schema.c   the schema
  *   system_world.c    clocks, trace, files: what a history begins and ends with
  *   system_server.c   the server's half of a session, as the hub has it, one job at a time
  *   system_link.c     a device's sync and the frames between the two
  *   system_ledger.c   what every device committed, taken from its tables, not from its capture
  *   system_work.c     the application: random SQL
  *   system_shown.c    what a replica must show on the way
+ *   system_entries.c  the log, decoded
  *   system_check.c    what must hold at the end
  *   system_reference.c  and that it is what the naive reference says
  *   system_print.c    the log in words, for a history that failed
@@ -17,6 +19,8 @@
 
 #include "../../client-core/src/sync.h"
 #include "history.h"
+#include "row_change.h"
+#include "system_schema.h"
 #include "workspace_internal.h"
 
 #include <setjmp.h>
@@ -44,7 +48,8 @@ enum {
     X(migrations) X(old_schema_change_sets) X(bases) X(exceptions_sent) X(row_exceptions_sent) \
     X(unseen_overwrites) X(seen_overwrites) X(rebuilds_likely) X(quarantined) \
     X(conflicts_ever) X(open_lww) X(open_group) X(open_first) X(open_delete) X(replays) \
-    X(replay_swaps) X(second_syncs) X(shown_checks) X(shown_pending)
+    X(replay_swaps) X(second_syncs) X(shown_checks) X(shown_pending) X(backups) X(restores) \
+    X(entries_forwarded) X(rows_asked)
 /* clang-format on */
 struct system_counts {
 #define SYSTEM_COUNT(name) unsigned long name;
@@ -157,12 +162,14 @@ struct system_world {
     size_t change_count, op_count, change_capacity, op_capacity;
     uint64_t next_value, next_peer;
     bool has_rules; /* the tables whose rules combine, and whose rows are merged, are much in use */
+    bool is_restored_at_times; /* a backup may be taken and put back */
+    bool has_backup, was_restored;
+    bool was_deployed; /* at the backup */
     bool has_stock; /* the table whose rows may be quarantined is in use */
 };
 
 /* ---- system_world.c ---- */
 
-extern const struct satchel_migration system_migrations[2];
 /* Made once: template files, schemas. */
 void system_world_init(struct system_world *world);
 void system_world_deinit(struct system_world *world);
@@ -202,6 +209,9 @@ void system_server_close(struct system_world *world);
 /* An administrator's request; its arguments end with NULL. */
 void system_server_admin(struct system_world *world, const char *verb, ...);
 void system_server_deploy(struct system_world *world);
+void system_server_back_up(struct system_world *world);
+/* Puts the backup back: the server goes on as a new incarnation. Nothing is connected to it. */
+void system_server_restore(struct system_world *world);
 /* Runs the uploads that have gathered, as one group. */
 void system_server_flush(struct system_world *world);
 void system_peer_open(struct system_world *world, struct system_peer *peer);
@@ -259,6 +269,8 @@ void system_check_shown(struct system_device *device);
 
 /* ---- system_check.c ---- */
 void system_check_all(struct system_world *world);
+
+/* ---- system_entries.c ---- */
 
 /* An entry of the store, decoded, for checks and replays. */
 struct system_entry {

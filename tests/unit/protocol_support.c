@@ -294,6 +294,10 @@ static struct satchel_message sample_recovery(int index)
         rows[1].name = bytes_from(9, 0);
         m.rows_request = (struct satchel_message_rows_request){rows, 2};
         break;
+    case 20:
+        m.kind = SATCHEL_MESSAGE_FORWARDED;
+        m.forwarded = (struct satchel_message_forwarded){2, 1};
+        break;
     default:
         m.kind = SATCHEL_MESSAGE_ROWS;
         m.rows = (struct satchel_message_rows){1002, 2, bytes_from(0, 33)};
@@ -321,7 +325,7 @@ const char *sample_name(int index)
         "time",       "join",         "hello",        "push",   "digest_request", "admin",
         "time_reply", "joined",       "welcome",      "schema", "entries",        "ack",
         "head",       "digests",      "admin_result", "error",  "forward",        "copy",
-        "copied",     "rows_request", "rows"};
+        "copied",     "rows_request", "forwarded", "rows"};
     return names[index];
 }
 
@@ -472,6 +476,9 @@ bool messages_equal(const struct satchel_message *a, const struct satchel_messag
         return satchel_id_equal(&a->forward.node, &b->forward.node) &&
                entries_equal(a->forward.entries, a->forward.entry_count, b->forward.entries,
                              b->forward.entry_count);
+    case SATCHEL_MESSAGE_FORWARDED:
+        return a->forwarded.entry_count == b->forwarded.entry_count &&
+               a->forwarded.refused_count == b->forwarded.refused_count;
     case SATCHEL_MESSAGE_COPY:
         return a->copy.number == b->copy.number && satchel_span_equal(a->copy.hash, b->copy.hash) &&
                satchel_span_equal(a->copy.token, b->copy.token);

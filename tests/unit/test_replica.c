@@ -2,6 +2,7 @@
  */
 #include "capture_support.h"
 #include "replica_fixture.h"
+#include "sql_support.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -82,7 +83,7 @@ CASE(an_unfinished_enrolment_opens_nothing)
     expect_open(kit->path, SATCHEL_STATE, "join");
     kit_run(kit, "UPDATE satchel_replica SET state = 'joined', format = 9");
     expect_open(kit->path, SATCHEL_VERSION, "format 9");
-    kit_run(kit, "UPDATE satchel_replica SET format = 2, device = x'00'");
+    kit_run(kit, "UPDATE satchel_replica SET format = 3, device = x'00'");
     expect_open(kit->path, SATCHEL_CORRUPT, "whole enrolment");
 }
 
@@ -363,6 +364,46 @@ static void expect_undo(struct kit *kit, const char *select_id, enum satchel_sta
     assert_true(sqlite3_get_autocommit(kit->db));
 }
 
+static void copy_file(const char *path, const char *copy, const char *suffix)
+{
+    char from[160], to[160], bytes[4096];
+    size_t size;
+    snprintf(from, sizeof from, "%s%s", path, suffix);
+    snprintf(to, sizeof to, "%s%s", copy, suffix);
+    FILE *source = fopen(from, "rb"), *target = fopen(to, "wb");
+    assert_non_null(source);
+    assert_non_null(target);
+    while ((size = fread(bytes, 1, sizeof bytes, source)) > 0)
+        assert_int_equal(fwrite(bytes, 1, size, target), size);
+    fclose(source);
+    assert_int_equal(fclose(target), 0);
+}
+
+/* What a kill leaves are the files as they are. */
+CASE(a_kill_after_a_rolled_back_savepoint_takes_nothing_back)
+{
+    struct kit *kit = *state;
+    char copy[128];
+    sqlite3 *db;
+    snprintf(copy, sizeof copy, "/tmp/satchel-replica-copy-%ld.db", (long)getpid());
+    fixture_remove(copy);
+    kit_run(kit, "PRAGMA cache_size = 5;"
+                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)"
+                 " INSERT INTO item(id, name) SELECT i, hex(zeroblob(600)) FROM n;"
+                 "BEGIN; SAVEPOINT inner;"
+                 "INSERT INTO kept(id, v) SELECT id, name FROM item;"
+                 "UPDATE item SET name = hex(randomblob(600));"
+                 "UPDATE item SET name = hex(randomblob(600));"
+                 "ROLLBACK TO inner; RELEASE inner;"
+                 "INSERT INTO kept(id) VALUES('stays'); COMMIT");
+    copy_file(kit->path, copy, "");
+    copy_file(kit->path, copy, "-wal");
+    assert_int_equal(sqlite3_open(copy, &db), SQLITE_OK);
+    assert_string_equal(sql_rows(db, "SELECT id FROM kept"), "stays");
+    sqlite3_close(db);
+    fixture_remove(copy);
+}
+
 CASE(undo_writes_the_old_value_as_a_new_change)
 {
     struct kit *kit = *state;
@@ -436,6 +477,7 @@ int main(void)
         TEST(a_migration_is_captured_by_every_connection),
         TEST(a_migration_that_is_rolled_back_leaves_capture_as_it_was),
         cmocka_unit_test(test_replica__a_base_survives_its_encoding),
+        TEST(a_kill_after_a_rolled_back_savepoint_takes_nothing_back),
         TEST(undo_writes_the_old_value_as_a_new_change),
         TEST(undo_brings_rows_back_and_away),
         TEST(undo_obeys_the_rules),

@@ -55,6 +55,7 @@ enum satchel_message_kind {
     SATCHEL_MESSAGE_ADMIN_RESULT = 41,
     SATCHEL_MESSAGE_COPIED = 42,
     SATCHEL_MESSAGE_ROWS = 43,
+    SATCHEL_MESSAGE_FORWARDED = 44,
     /* either */
     SATCHEL_MESSAGE_ERROR = 64
 };
@@ -168,6 +169,14 @@ struct satchel_message_forward {
     uint32_t entry_count;
 };
 
+/* So many of the entries forwarded in this session have been dealt with: the node holds them now,
+ * but for those that it could not take: not yet (what they build on is still to come) or never (a
+ * copied replica's). */
+struct satchel_message_forwarded {
+    uint64_t entry_count;
+    uint64_t refused_count; /* of them */
+};
+
 /* This replica is a copy: change set `number` of its device is another one here than the node
  * holds. It goes on as a device of its own, whose id follows from the old one, the last number they
  * share and this hash (satchel_copy_id). */
@@ -247,6 +256,7 @@ struct satchel_message {
         struct satchel_message_head head;
         struct satchel_message_digests digests;
         struct satchel_message_forward forward;
+        struct satchel_message_forwarded forwarded;
         struct satchel_message_copy copy;
         struct satchel_message_copied copied;
         struct satchel_message_rows_request rows_request;

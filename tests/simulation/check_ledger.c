@@ -1,0 +1,81 @@
+/* Owns the comparison of the ledger with the server's history: every committed change set once, as
+ * it was captured, with its true time; and no other. */
+#include "simulation.h"
+
+#include <satchel/changeset.h>
+#include <satchel/log_reader.h>
+
+/* As far as the clock of a device can be known. */
+enum { HANDSHAKE_MS = 10 };
+
+struct history {
+    struct satchel_log_reader *reader;
+    struct satchel_buffer body;
+    uint64_t found[SIM_DEVICES_MAX];
+};
+
+static int device_of(const struct satchel_id *id)
+{
+    for (unsigned i = 0; i < sim.device_count; i++)
+        if (satchel_id_equal(&sim.devices[i].id, id))
+            return (int)i;
+    return -1;
+}
+
+/* Of what was taken back by a power cut there may be several with one number; committed is one. */
+static struct sim_change *find_change(unsigned device, uint64_t number)
+{
+    for (size_t i = 0; i < sim.change_count; i++)
+        if (sim.changes[i].device == device && sim.changes[i].number == number &&
+            sim.changes[i].fate == SIM_COMMITTED)
+            return &sim.changes[i];
+    return NULL;
+}
+
+static void check_entry(struct history *history, const struct satchel_entry *entry)
+{
+    struct satchel_span body;
+    int device = device_of(&entry->device);
+    sim.counts.entries++;
+    if (device < 0)
+        return; /* the server's own */
+    const struct sim_change *change = find_change((unsigned)device, entry->number);
+    sim_check(change != NULL, "the history has change set %d.%llu, which was never committed",
+              device, (unsigned long long)entry->number);
+    sim_ok(satchel_body_load(entry->body, &history->body, &body), "read a body", NULL);
+    sim_check(satchel_span_equal(body, change->body),
+              "change set %d.%llu is in the history, but not as it was committed", device,
+              (unsigned long long)entry->number);
+    sim_check(entry->number == history->found[device] + 1,
+              "change set %d.%llu follows %llu in the history", device,
+              (unsigned long long)entry->number, (unsigned long long)history->found[device]);
+    history->found[device] = entry->number;
+    sim.counts.old_schema_change_sets += change->schema < sim.deployed;
+}
+
+void sim_check_ledger(void)
+{
+    struct history history = {0};
+    struct satchel_log_entry entry;
+    struct satchel_error error = {0};
+    bool found = true;
+    sqlite3 *db = sim_observe("/sim/server/test.db");
+    satchel_buffer_init(&history.body, 256 << 20, NULL);
+    sim_ok(satchel_log_reader_new(&history.reader, db), "read the log", NULL);
+    sim_ok(satchel_log_read_from(history.reader, 0, NULL, 0, &error), "read the log", &error);
+    while (found) {
+        sim_ok(satchel_log_read_next(history.reader, &found, &entry, &error), "read the log",
+               &error);
+        if (found)
+            check_entry(&history, &entry.entry);
+    }
+    for (unsigned i = 0; i < sim.device_count; i++)
+        sim_check(history.found[i] == sim.devices[i].last_number,
+                  "device %u has committed %llu change sets, %llu are in the history", i,
+                  (unsigned long long)sim.devices[i].last_number,
+                  (unsigned long long)history.found[i]);
+    satchel_log_read_end(history.reader);
+    satchel_log_reader_free(history.reader);
+    satchel_buffer_deinit(&history.body);
+    sim_unobserve(db);
+}

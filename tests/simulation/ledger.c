@@ -1,0 +1,484 @@
+/* Owns the ledger: what every device committed, by its tables. What capture has made of it must say
+ * the same; what a crash may or may not have kept is decided by the file that is left. */
+#include "simulation.h"
+
+#include "../../client-core/src/replica.h"
+#include "../property/row_change.h"
+
+#include <satchel/changeset.h>
+#include <satchel/log_reader.h>
+#include <satchel/row_io.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct satchel_span name_row(const struct satchel_table *table,
+                                    const struct satchel_value *values)
+{
+    struct satchel_value key[SATCHEL_KEY_COLUMNS_MAX];
+    for (uint32_t i = 0; i < table->key_count; i++)
+        key[i] = values[table->key_columns[i]];
+    satchel_buffer_clear(&sim.scratch);
+    sim_ok(satchel_row_name(&sim.scratch, table->number, key, table->key_count), "name a row",
+           NULL);
+    return satchel_arena_copy(&sim.arena, satchel_buffer_span(&sim.scratch));
+}
+
+/* ---- what a transaction touches ---- */
+
+static const struct satchel_table *find_table(const char *name, int column_count)
+{
+    for (unsigned m = 1; m <= sim.template->migration_count; m++) {
+        const struct satchel_table *table = satchel_schema_find(sim_schema(m), name);
+        if (table && table->column_count == (uint32_t)column_count)
+            return table->is_local ? NULL : table;
+    }
+    return NULL;
+}
+
+/* Of a real column, what SQLite has stored as an integer is the real again. */
+static struct satchel_value value_of(const struct satchel_table *table, int column,
+                                     sqlite3_value *from)
+{
+    struct satchel_value value = satchel_value_of_argument(from), copy;
+    if (value.type == SATCHEL_INTEGER && strcmp(table->columns[column].declared_type, "REAL") == 0)
+        value = satchel_value_real((double)value.integer);
+    sim_ok(satchel_value_copy(&sim.arena, &value, &copy), "copy a value", NULL);
+    return copy;
+}
+
+static const struct satchel_value *read_values(sqlite3 *db, const struct satchel_table *table,
+                                               int (*get)(sqlite3 *, int, sqlite3_value **))
+{
+    struct satchel_value *values =
+        SATCHEL_ARENA_ARRAY(&sim.arena, struct satchel_value, table->column_count);
+    for (uint32_t i = 0; i < table->column_count; i++) {
+        sqlite3_value *value = NULL;
+        sim_check(get(db, (int)i, &value) == SQLITE_OK, "no value of %s", table->name);
+        values[i] = value_of(table, (int)i, value);
+    }
+    return values;
+}
+
+static sqlite3_stmt *prepare_row(sqlite3 *db, const struct satchel_table *table)
+{
+    struct sim_sql sql = {0};
+    sqlite3_stmt *select = NULL;
+    sim_put(&sql, "SELECT * FROM \"%s\" WHERE ", table->name);
+    for (uint32_t i = 0; i < table->key_count; i++)
+        sim_put(&sql, "%s\"%s\" IS ?%u", i ? " AND " : "",
+                table->columns[table->key_columns[i]].name, i + 1);
+    if (sqlite3_prepare_v2(db, sql.text, -1, &select, NULL) != SQLITE_OK)
+        sim_fail("%s: %s", sql.text, sqlite3_errmsg(db));
+    free(sql.text);
+    return select;
+}
+
+static const struct satchel_value *read_row(sqlite3_stmt *select, const struct sim_row *row)
+{
+    const struct satchel_table *table = row->table;
+    struct satchel_value *values = NULL;
+    for (uint32_t i = 0; i < table->key_count; i++)
+        (void)satchel_value_bind(select, (int)i + 1, &row->known[table->key_columns[i]]);
+    if (sqlite3_step(select) == SQLITE_ROW) {
+        values = SATCHEL_ARENA_ARRAY(&sim.arena, struct satchel_value, table->column_count);
+        for (uint32_t i = 0; i < table->column_count; i++) {
+            struct satchel_value value = satchel_value_of_column(select, (int)i);
+            sim_ok(satchel_value_copy(&sim.arena, &value, &values[i]), "copy a value", NULL);
+        }
+    }
+    sqlite3_reset(select);
+    return values;
+}
+
+static struct sim_row *touch(struct sim_transaction *transaction,
+                             const struct satchel_table *table, const struct satchel_value *values,
+                             const struct satchel_value *before)
+{
+    struct satchel_span name = name_row(table, values);
+    for (size_t i = transaction->count; i > 0; i--)
+        if (satchel_span_equal(transaction->rows[i - 1].name, name))
+            return &transaction->rows[i - 1];
+    SIM_GROW(transaction->rows, transaction->count, transaction->capacity);
+    struct sim_row *row = &transaction->rows[transaction->count++];
+    *row = (struct sim_row){table, name, values, before, before};
+    return row;
+}
+
+/* A row that is older than a column has no value of it in the file; what the hook then says is not
+ * what a SELECT would. */
+static bool is_short(const struct satchel_table *table, const struct satchel_value *values)
+{
+    const struct satchel_table *first = satchel_schema_find(sim_schema(1), table->name);
+    for (uint32_t i = first ? first->column_count : 0; i < table->column_count; i++)
+        if (values[i].type == SATCHEL_NULL)
+            return true;
+    return false;
+}
+
+static const struct satchel_value *read_committed(const struct sim_device *device,
+                                                  const struct sim_row *row)
+{
+    sqlite3 *db = sim_observe(device->path);
+    sqlite3_stmt *select = prepare_row(db, row->table);
+    const struct satchel_value *values = read_row(select, row);
+    sqlite3_finalize(select);
+    sim_unobserve(db);
+    return values;
+}
+
+static void touch_old(struct sim_app *app, const struct satchel_table *table,
+                      const struct satchel_value *before)
+{
+    size_t count = app->transaction->count;
+    struct sim_row *row = touch(app->transaction, table, before, before);
+    if (app->transaction->count > count && is_short(table, before))
+        row->before = read_committed(app->device, row);
+    row->after = NULL;
+}
+
+static void before_update(void *context, sqlite3 *db, int operation, const char *database,
+                          const char *name, sqlite3_int64 old_rowid, sqlite3_int64 new_rowid)
+{
+    struct sim_app *app = context;
+    struct sim_process *running = sim_enter(NULL);
+    const struct satchel_table *table = NULL;
+    (void)old_rowid;
+    (void)new_rowid;
+    if (app->transaction && strcmp(database, "main") == 0)
+        table = find_table(name, sqlite3_preupdate_count(db));
+    if (table) {
+        const struct satchel_value *before =
+            operation != SQLITE_INSERT ? read_values(db, table, sqlite3_preupdate_old) : NULL;
+        const struct satchel_value *after =
+            operation != SQLITE_DELETE ? read_values(db, table, sqlite3_preupdate_new) : NULL;
+        if (before)
+            touch_old(app, table, before);
+        if (after)
+            touch(app->transaction, table, after, NULL)->after = after;
+    }
+    sim_leave(running);
+}
+
+void sim_ledger_attach(struct sim_app *app, sqlite3 *db)
+{
+    sqlite3_preupdate_hook(db, before_update, app);
+}
+
+struct sim_transaction *sim_ledger_begin(struct sim_app *app)
+{
+    struct sim_transaction *transaction = sim_alloc(NULL, sizeof *transaction);
+    memset(transaction, 0, sizeof *transaction);
+    transaction->device = app->device;
+    transaction->app = app;
+    app->transaction = transaction;
+    return transaction;
+}
+
+/* ---- what it has made of them ---- */
+
+void sim_ledger_read_after(struct sim_transaction *transaction, sqlite3 *db)
+{
+    const struct satchel_table *of = NULL;
+    sqlite3_stmt *select = NULL;
+    struct sim_process *running = sim_enter(NULL);
+    for (size_t i = 0; i < transaction->count; i++) {
+        struct sim_row *row = &transaction->rows[i];
+        if (row->table != of) {
+            sqlite3_finalize(select);
+            select = prepare_row(db, row->table);
+            of = row->table;
+        }
+        row->after = read_row(select, row);
+    }
+    sqlite3_finalize(select);
+    sim_leave(running);
+}
+
+static bool is_changed(const struct sim_row *row)
+{
+    if (!row->before || !row->after)
+        return row->before != row->after;
+    for (uint32_t i = 0; i < row->table->column_count; i++)
+        if (!satchel_value_equal(&row->before[i], &row->after[i]))
+            return true;
+    return false;
+}
+
+static void keep_changed(struct sim_transaction *transaction)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < transaction->count; i++)
+        if (is_changed(&transaction->rows[i]))
+            transaction->rows[count++] = transaction->rows[i];
+    transaction->count = count;
+}
+
+static void end(struct sim_transaction *transaction)
+{
+    if (transaction->app)
+        transaction->app->transaction = NULL;
+}
+
+/* ---- what capture has made of it ---- */
+
+static uint64_t integer(sqlite3 *db, const char *sql)
+{
+    sqlite3_stmt *select = NULL;
+    uint64_t value = 0;
+    if (sqlite3_prepare_v2(db, sql, -1, &select, NULL) != SQLITE_OK ||
+        sqlite3_step(select) != SQLITE_ROW)
+        sim_fail("%s: %s", sql, sqlite3_errmsg(db));
+    value = (uint64_t)sqlite3_column_int64(select, 0);
+    sqlite3_finalize(select);
+    return value;
+}
+
+static const char LAST_NUMBER[] =
+    "SELECT max(last_number, coalesce((SELECT max(number) FROM satchel_change), 0))"
+    " FROM satchel_replica";
+
+/* It has been sent, and its entry has come back, before anybody looked. */
+static struct satchel_span read_answered(sqlite3 *db, const struct sim_device *device,
+                                         uint64_t number)
+{
+    struct satchel_log_reader *reader;
+    struct satchel_log_entry entry;
+    struct satchel_span body = {NULL, 0};
+    struct satchel_error error = {0};
+    bool found = false;
+    sim_ok(satchel_log_reader_new(&reader, db), "read the log", NULL);
+    sim_ok(satchel_log_read_change(reader, &device->id, number, &found, &entry, &error),
+           "read the log", &error);
+    sim_check(found, "change set %u.%llu was not captured", device->index,
+              (unsigned long long)number);
+    satchel_buffer_clear(&sim.scratch);
+    sim_ok(satchel_body_load(entry.entry.body, &sim.scratch, &body), "read a change set", NULL);
+    body = satchel_arena_copy(&sim.arena, body);
+    satchel_log_read_end(reader);
+    satchel_log_reader_free(reader);
+    return body;
+}
+
+static struct satchel_span read_body(sqlite3 *db, const struct sim_device *device, uint64_t number)
+{
+    sqlite3_stmt *select = NULL;
+    struct satchel_span body = {NULL, 0};
+    if (sqlite3_prepare_v2(db, "SELECT body FROM satchel_change WHERE number=?1", -1, &select,
+                           NULL) != SQLITE_OK)
+        sim_fail("%s", sqlite3_errmsg(db));
+    sqlite3_bind_int64(select, 1, (sqlite3_int64)number);
+    if (sqlite3_step(select) != SQLITE_ROW) {
+        sqlite3_finalize(select);
+        return read_answered(db, device, number);
+    }
+    satchel_buffer_clear(&sim.scratch);
+    sim_ok(satchel_body_load(satchel_span_of(sqlite3_column_blob(select, 0),
+                                             (size_t)sqlite3_column_bytes(select, 0)),
+                             &sim.scratch, &body),
+           "read a change set", NULL);
+    body = satchel_arena_copy(&sim.arena, body);
+    sqlite3_finalize(select);
+    return body;
+}
+
+static const struct sim_row *find_row(const struct sim_transaction *transaction,
+                                      struct satchel_span name)
+{
+    for (size_t i = 0; i < transaction->count; i++)
+        if (satchel_span_equal(transaction->rows[i].name, name))
+            return &transaction->rows[i];
+    return NULL;
+}
+
+static struct row_change change_of(const struct sim_row *row)
+{
+    return (struct row_change){!row->before  ? SATCHEL_OP_INSERT
+                               : !row->after ? SATCHEL_OP_DELETE
+                                             : SATCHEL_OP_UPDATE,
+                               row->table, row->before, row->after};
+}
+
+static void check_part(const struct sim_transaction *transaction, const struct sim_row *row,
+                       const struct satchel_part *part, uint64_t number)
+{
+    const struct row_change change = change_of(row);
+    if (!row_change_agrees(&change, &sim.arena, part))
+        sim_fail("device %u, change set %llu: the part of a row of %s is not what the transaction "
+                 "did",
+                 transaction->device->index, (unsigned long long)number, row->table->name);
+}
+
+static void count_rows(const struct sim_transaction *transaction)
+{
+    for (size_t i = 0; i < transaction->count; i++) {
+        const struct row_change change = change_of(&transaction->rows[i]);
+        sim.counts.inserts += change.kind == SATCHEL_OP_INSERT;
+        sim.counts.updates += change.kind == SATCHEL_OP_UPDATE;
+        sim.counts.deletes += change.kind == SATCHEL_OP_DELETE;
+        if (change.kind == SATCHEL_OP_DELETE)
+            sim.counts.delete_policies[change.table->rules.delete_policy]++;
+        for (uint32_t c = 0; c < change.table->column_count; c++)
+            if (!change.table->rules.columns[c].in_key &&
+                row_change_writes(&change, change.table->rules.columns[c].unit))
+                sim.counts.rules[change.table->columns[c].rule]++;
+    }
+}
+
+/* The change set says of each row what the tables say, and of no other. A row that was merged into
+ * another is shown as that one: of tables with keys the body may speak of rows that did not change.
+ */
+static void check_body(const struct sim_transaction *transaction, struct sim_change *change)
+{
+    struct satchel_changeset content;
+    struct satchel_error error = {0};
+    size_t found = 0;
+    sim_ok(satchel_changeset_decode(change->body, &sim.arena, &content, &error),
+           "read a change set", &error);
+    change->schema = (uint32_t)content.header.schema;
+    for (uint32_t p = 0; p < content.header.part_count; p++) {
+        const struct satchel_part *part = &content.parts[p];
+        const struct satchel_table *table =
+            satchel_schema_table(sim_schema(sim.template->migration_count), part->table);
+        satchel_buffer_clear(&sim.scratch);
+        sim_ok(satchel_row_name(&sim.scratch, part->table, part->key, part->key_count),
+               "name a row", NULL);
+        const struct sim_row *row = find_row(transaction, satchel_buffer_span(&sim.scratch));
+        if (!row && (transaction->may_repeat || (table && table->rules.has_keys)))
+            continue;
+        sim_check(row != NULL,
+                  "device %u, change set %llu speaks of a row of %s that did not change",
+                  transaction->device->index, (unsigned long long)change->number,
+                  table ? table->name : "?");
+        if (!transaction->may_repeat)
+            check_part(transaction, row, part, change->number);
+        found++;
+    }
+    sim_check(found == transaction->count,
+              "device %u changed %zu rows, change set %llu speaks of %zu",
+              transaction->device->index, transaction->count, (unsigned long long)change->number,
+              found);
+}
+
+static void enter(struct sim_transaction *transaction, sqlite3 *db, uint64_t number)
+{
+    struct sim_device *device = transaction->device;
+    SIM_GROW(sim.changes, sim.change_count, sim.change_capacity);
+    struct sim_change *change = &sim.changes[sim.change_count++];
+    *change = (struct sim_change){
+        .device = device->index,
+        .number = number,
+        .true_ms = sim.now_ms,
+        .knows_time = !device->machine.has_jumped && !device->machine.has_rebooted,
+        .body = read_body(db, device, number),
+        .rows = transaction->rows,
+        .row_count = transaction->count,
+    };
+    check_body(transaction, change);
+    count_rows(transaction);
+    sim.counts.change_sets++;
+    device->last_number = number;
+    sim_trace("%s = change set %u.%llu, %zu rows",
+              transaction->app ? transaction->app->process.name : device->machine.name,
+              device->index, (unsigned long long)number, transaction->count);
+}
+
+void sim_ledger_committed(struct sim_transaction *transaction, sqlite3 *db, bool is_durable)
+{
+    struct sim_device *device = transaction->device;
+    struct sim_process *running = sim_enter(NULL);
+    end(transaction);
+    device->doubt = NULL; /* its frames are overwritten */
+    keep_changed(transaction);
+    uint64_t last = integer(db, LAST_NUMBER);
+    bool has_written = last > device->last_number;
+    sim_check(last == device->last_number + has_written && (has_written || transaction->count == 0),
+              "device %u changed %zu rows; its last change set was %llu and is %llu",
+              device->index, transaction->count, (unsigned long long)device->last_number,
+              (unsigned long long)last);
+    sim.counts.commits++;
+    sim.counts.no_op_commits += !has_written;
+    if (has_written)
+        enter(transaction, db, last);
+    if (is_durable)
+        device->durable_number = last;
+    sim_leave(running);
+}
+
+void sim_ledger_in_doubt(struct sim_transaction *transaction)
+{
+    end(transaction);
+    keep_changed(transaction);
+    transaction->app = NULL;
+    transaction->device->doubt = transaction;
+    sim.counts.commits_in_doubt++;
+}
+
+void sim_ledger_rolled_back(struct sim_transaction *transaction)
+{
+    end(transaction);
+    sim.counts.rollbacks++;
+}
+
+/* ---- after a crash ---- */
+
+static void take_back(struct sim_device *device, uint64_t last)
+{
+    for (size_t i = 0; i < sim.change_count; i++) {
+        struct sim_change *change = &sim.changes[i];
+        if (change->device != device->index || change->number <= last || change->fate == SIM_LOST)
+            continue;
+        sim_check(device->machine.had_power_cut && change->number > device->durable_number,
+                  "change set %u.%llu was committed and is gone after a crash", device->index,
+                  (unsigned long long)change->number);
+        sim_trace("change set %u.%llu is lost with the power", device->index,
+                  (unsigned long long)change->number);
+        change->fate = SIM_LOST;
+        sim.counts.commits_taken_back++;
+    }
+    device->last_number = last;
+}
+
+/* A commit that failed may have written all it had to: whoever reads the WAL anew finds it whole. */
+static void take_up_doubt(struct sim_device *device, sqlite3 *db, uint64_t last)
+{
+    struct sim_transaction *doubt = device->doubt;
+    if (last == device->last_number)
+        return;
+    sim_check(last == device->last_number + 1 && doubt && (doubt->count > 0 || doubt->may_repeat),
+              "device %u: its last change set was %llu and is %llu", device->index,
+              (unsigned long long)device->last_number, (unsigned long long)last);
+    enter(doubt, db, last);
+    device->doubt = NULL;
+    sim.counts.commits_recovered++;
+}
+
+void sim_ledger_opened(struct sim_device *device)
+{
+    struct sim_process *running = sim_enter(NULL);
+    if (device->doubt) {
+        sqlite3 *db = sim_observe(device->path);
+        take_up_doubt(device, db, integer(db, LAST_NUMBER));
+        sim_unobserve(db);
+    }
+    sim_leave(running);
+}
+
+void sim_ledger_recover(struct sim_device *device)
+{
+    struct sim_process *running = sim_enter(NULL);
+    sqlite3 *db = sim_observe(device->path);
+    uint64_t last = integer(db, LAST_NUMBER);
+    sim.counts.recoveries++;
+    if (last < device->last_number)
+        take_back(device, last);
+    take_up_doubt(device, db, last);
+    if (device->durable_number > device->last_number)
+        sim_fail("device %u: %llu change sets were synced to disk, %llu are left", device->index,
+                 (unsigned long long)device->durable_number,
+                 (unsigned long long)device->last_number);
+    if (device->machine.had_power_cut)
+        device->durable_number = device->last_number; /* what is left is on the disk */
+    device->doubt = NULL;
+    sim_unobserve(db);
+    sim_leave(running);
+}

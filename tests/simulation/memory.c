@@ -1,0 +1,76 @@
+/* Owns allocations that fail: Satchel's own (the linker's --wrap of malloc and its kin) and
+ * SQLite's, of the process that runs. */
+#include "simulation.h"
+
+#include <stdlib.h>
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *memory, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *memory, size_t size);
+
+void *sim_alloc(void *memory, size_t size)
+{
+    void *resized = __real_realloc(memory, size ? size : 1);
+    if (!resized)
+        abort();
+    return resized;
+}
+
+static bool fails(void)
+{
+    struct sim_process *process = sim.process;
+    if (!process || process->allocations_until_failure == 0)
+        return false;
+    if (process->allocations_until_failure > 1) {
+        process->allocations_until_failure--;
+        return false;
+    }
+    if (process->allocations_failing > 0)
+        process->allocations_failing--;
+    if (process->allocations_failing == 0)
+        process->allocations_until_failure = 0;
+    sim.counts.allocations_failed++;
+    sim_fault_met();
+    return true;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *memory, size_t size)
+{
+    return fails() ? NULL : __real_realloc(memory, size);
+}
+
+static sqlite3_mem_methods system_methods;
+
+static void *allocate(int size)
+{
+    return fails() ? NULL : system_methods.xMalloc(size);
+}
+
+static void *reallocate(void *memory, int size)
+{
+    return fails() ? NULL : system_methods.xRealloc(memory, size);
+}
+
+void sim_memory_init(void)
+{
+    if (sqlite3_config(SQLITE_CONFIG_GETMALLOC, &system_methods) != SQLITE_OK)
+        abort();
+    sqlite3_mem_methods methods = system_methods;
+    methods.xMalloc = allocate;
+    methods.xRealloc = reallocate;
+    if (sqlite3_config(SQLITE_CONFIG_MALLOC, &methods) != SQLITE_OK)
+        abort();
+}

@@ -1,0 +1,110 @@
+/* Owns what a seed makes of the run: which world, how many, how fast, which faults and how often.
+ * Every run has its own mix, so that what two kinds of fault do together is not hidden by all the
+ * others. */
+#include "simulation.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const fault_names[] = {
+#define SIM_KIND(name) #name,
+    SIM_FAULT_KINDS(SIM_KIND)
+#undef SIM_KIND
+};
+static bool is_forbidden[SIM_FAULT_KIND_COUNT];
+
+const char *sim_fault_name(unsigned kind)
+{
+    return fault_names[kind];
+}
+
+bool sim_options_forbid(const char *name)
+{
+    for (unsigned i = 0; i < SIM_FAULT_KIND_COUNT; i++)
+        if (strcmp(name, fault_names[i]) == 0) {
+            is_forbidden[i] = true;
+            return true;
+        }
+    return false;
+}
+
+static unsigned one_of(unsigned count, const unsigned *choices)
+{
+    return choices[sim_below(SIM_OPTIONS, count)];
+}
+#define ONE_OF(...)                                             \
+    one_of(sizeof((const unsigned[]){__VA_ARGS__}) / sizeof(unsigned), \
+           (const unsigned[]){__VA_ARGS__})
+
+static void draw_faults(struct sim_options *options)
+{
+    unsigned kinds = sim_below(SIM_OPTIONS, 3); /* few, some, many */
+    options->fault_pause_ms = (unsigned)options->span_ms / ONE_OF(2, 5, 10, 20, 40);
+    if (sim_one_in(SIM_OPTIONS, 8))
+        options->fault_pause_ms = 0;
+    for (unsigned i = 0; i < SIM_FAULT_KIND_COUNT; i++) {
+        unsigned weight = 1 + sim_below(SIM_OPTIONS, 8);
+        bool is_in = sim_below(SIM_OPTIONS, 4) <= kinds;
+        options->fault_weights[i] = is_in && !is_forbidden[i] ? weight : 0;
+    }
+}
+
+void sim_options_draw(struct sim_options *options)
+{
+    memset(options, 0, sizeof *options);
+    options->world = sim_one_in(SIM_OPTIONS, 5) ? SIM_CRM : SIM_RULES;
+    options->device_count = 2 + sim_skewed(SIM_OPTIONS, SIM_DEVICES_MAX - 2);
+    options->app_count = 1 + sim_one_in(SIM_OPTIONS, 3);
+    options->sync_count = 1 + sim_one_in(SIM_OPTIONS, 3);
+    options->span_ms = (int64_t)ONE_OF(20, 60, 60, 120, 300) * 1000;
+    options->actions = ONE_OF(20, 40, 80, 160);
+    options->think_ms_max = ONE_OF(0, 0, 50, 2000);
+    options->key_count = ONE_OF(1, 3, 3, 8, 30);
+    options->bulk_one_in = ONE_OF(0, 0, 0, 100, 30);
+    options->big_one_in = ONE_OF(0, 0, 60, 15);
+    options->undo_one_in = ONE_OF(0, 25, 10);
+    options->resolve_one_in = ONE_OF(0, 25, 10);
+    options->transaction_one_in = ONE_OF(1, 2, 4);
+    options->sync_pause_ms = (unsigned)options->span_ms / ONE_OF(3, 6, 12, 30);
+    options->is_watching = sim_one_in(SIM_OPTIONS, 2);
+    options->wake_ms = ONE_OF(300, 1000, 3000);
+    options->latency_ms = ONE_OF(1, 20, 20, 200, 1500);
+    options->bytes_per_ms = ONE_OF(10, 1000, 100000);
+    options->queue_delay_ms = ONE_OF(0, 3, 50);
+    options->disk_ms = ONE_OF(0, 0, 5, 100);
+    options->cache_pages = ONE_OF(5, 20, 200, 2000);
+    options->server_checkpoint_pages = ONE_OF(4, 40, 1000);
+    options->wal_scale = ONE_OF(1, 20, 100, 400);
+    options->is_durable = sim_one_in(SIM_OPTIONS, 2);
+    options->is_enforcing = sim_one_in(SIM_OPTIONS, 3);
+    options->admin_pause_ms =
+        sim_one_in(SIM_OPTIONS, 3) ? 0 : (unsigned)options->span_ms / ONE_OF(2, 5, 15);
+    options->checks_watch = sim_one_in(SIM_OPTIONS, 3);
+    options->checks_replay = sim_one_in(SIM_OPTIONS, 2);
+    draw_faults(options);
+}
+
+void sim_options_describe(const struct sim_options *options, struct satchel_buffer *out)
+{
+    sim_ok(satchel_buffer_format(
+               out,
+               "%s devices=%u apps=%u syncs=%u span=%llds actions=%u think=%ums keys=%u bulk=1/%u "
+               "big=1/%u undo=1/%u resolve=1/%u transaction=1/%u pause=%ums %s wake=%ums "
+               "latency=%ums rate=%u/ms queue=%ums disk=%ums cache=%u checkpoint=%u wal_scale=%u "
+               "%s%s admin=%ums fault_every=%ums",
+               options->world == SIM_CRM ? "crm" : "rules", options->device_count,
+               options->app_count, options->sync_count, (long long)(options->span_ms / 1000),
+               options->actions, options->think_ms_max, options->key_count, options->bulk_one_in,
+               options->big_one_in, options->undo_one_in, options->resolve_one_in,
+               options->transaction_one_in, options->sync_pause_ms,
+               options->is_watching ? "watch" : "once", options->wake_ms, options->latency_ms,
+               options->bytes_per_ms, options->queue_delay_ms, options->disk_ms,
+               options->cache_pages, options->server_checkpoint_pages, options->wal_scale,
+               options->is_durable ? "full" : "normal", options->is_enforcing ? " fk" : "",
+               options->admin_pause_ms, options->fault_pause_ms),
+           "describe", NULL);
+    for (unsigned i = 0; i < SIM_FAULT_KIND_COUNT; i++)
+        if (options->fault_weights[i] > 0 && options->fault_pause_ms > 0)
+            sim_ok(satchel_buffer_format(out, " %s:%u", fault_names[i], options->fault_weights[i]),
+                   "describe", NULL);
+}
