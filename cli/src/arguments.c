@@ -17,7 +17,7 @@ static const struct {
     {"role", OPTION_ROLE, true},           {"grant", OPTION_GRANT, true},
     {"invite", OPTION_INVITE, true},       {"watch", OPTION_WATCH, false},
     {"field", OPTION_FIELD, true},         {"open", OPTION_OPEN, false},
-    {"take", OPTION_TAKE, true},
+    {"take", OPTION_TAKE, true},           {"force", OPTION_FORCE, false},
 };
 enum { OPTION_COUNT = sizeof options_known / sizeof options_known[0] };
 
@@ -44,7 +44,7 @@ static bool store(struct arguments *out, const char *name, unsigned bit, const c
             return false;
         out->grants[out->grant_count++] = value;
         return true;
-    default: return true; /* --watch, --open: `given` says it */
+    default: return true; /* --watch, --open, --force: `given` says it */
     }
 }
 

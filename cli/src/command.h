@@ -20,7 +20,8 @@ enum option_bit {
     OPTION_WATCH = 1u << 8,
     OPTION_FIELD = 1u << 9,
     OPTION_OPEN = 1u << 10,
-    OPTION_TAKE = 1u << 11
+    OPTION_TAKE = 1u << 11,
+    OPTION_FORCE = 1u << 12
 };
 
 enum { GRANTS_MAX = 64, POSITIONALS_MAX = 64 };
@@ -47,6 +48,8 @@ struct command {
 /* Prints one line on stderr and returns the exit status it names. */
 int command_fail(const struct satchel_error *error);
 int command_usage(const struct command *command, const char *problem);
+/* Whether it is known which server to ask; if not, a line on stderr has said so. */
+bool command_has_server(const struct arguments *arguments);
 
 /* Reads options and positionals behind the command's name. EXIT_DONE to go on, else the exit
  * status. */
@@ -73,6 +76,8 @@ int run_workspace_set(const struct command *command, const struct arguments *arg
 int run_workspace_pack(const struct command *command, const struct arguments *arguments);
 int run_workspace_branch(const struct command *command, const struct arguments *arguments);
 int run_resolve(const struct command *command, const struct arguments *arguments);
+int run_backup(const struct command *command, const struct arguments *arguments);
+int run_restore(const struct command *command, const struct arguments *arguments);
 int run_unbuilt(const struct command *command, const struct arguments *arguments);
 
 /* history, conflicts and resolve of a server: the same commands with --workspace. */

@@ -105,8 +105,19 @@ static const struct command commands[] = {
      "loser sets them apart. On a replica the write is the user's own; with --workspace the "
      "server's.\n" SERVER_HELP,
      OPTION_SERVER | OPTION_WORKSPACE | OPTION_TAKE, 1, 2, run_resolve},
-    {"backup", "W FILE", "", OPTION_SERVER, 0, 8, run_unbuilt},
-    {"restore", "W FILE", "", OPTION_SERVER, 0, 8, run_unbuilt},
+    {"backup", "W FILE [--force]",
+     "Writes workspace W as it is at one moment to FILE, here, while the server goes on. FILE is "
+     "an\n"
+     "SQLite database and appears only when it is whole; one that exists is left alone without\n"
+     "--force. It holds everybody's data and the workspace's secret: keep it as "
+     "such.\n" SERVER_HELP,
+     OPTION_SERVER | OPTION_FORCE, 2, 2, run_backup},
+    {"restore", "W FILE",
+     "Makes workspace W of the server what FILE, a backup, holds. Nothing changes before FILE is "
+     "sent\n"
+     "and checked; a workspace W that is there is set aside in the server's data directory, its\n"
+     "devices come again by themselves. Without one W is made.\n" SERVER_HELP,
+     OPTION_SERVER, 2, 2, run_restore},
     {"pack export", "REPLICA FILE", "", 0, 0, 8, run_unbuilt},
     {"pack import", "TARGET FILE", "", 0, 0, 8, run_unbuilt},
 };

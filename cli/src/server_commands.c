@@ -6,6 +6,16 @@
 
 #define ANSWER_BYTES_MAX ((size_t)64 << 20)
 
+bool command_has_server(const struct arguments *arguments)
+{
+    if (arguments->server && arguments->token_file)
+        return true;
+    fputs("satchel: --server URL and --token-file FILE (or SATCHEL_SERVER and SATCHEL_TOKEN_FILE) "
+          "are needed\n",
+          stderr);
+    return false;
+}
+
 /* Sends the words (NULL stands for an absent one) and prints the answer; `shown` as in struct
  * output. */
 static int ask(const struct arguments *arguments, const struct satchel_value *words, uint32_t count,
@@ -14,13 +24,8 @@ static int ask(const struct arguments *arguments, const struct satchel_value *wo
     struct satchel_error error = {0};
     struct satchel_arena arena;
     struct satchel_message_admin_result result;
-    if (!arguments->server || !arguments->token_file) {
-        fputs("satchel: --server URL and --token-file FILE (or SATCHEL_SERVER and "
-              "SATCHEL_TOKEN_FILE) "
-              "are needed\n",
-              stderr);
+    if (!command_has_server(arguments))
         return EXIT_USAGE;
-    }
     memset(&result, 0, sizeof result);
     satchel_arena_init(&arena, ANSWER_BYTES_MAX, NULL);
     enum satchel_status status = satchel_admin(arguments->server, arguments->token_file, words,

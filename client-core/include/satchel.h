@@ -169,6 +169,24 @@ enum satchel_status satchel_admin(const char *server, const char *token_file,
                                   struct satchel_message_admin_result *result,
                                   struct satchel_error *error) SATCHEL_MUST_USE;
 
+/* Several requests on one connection, one after another: `next` takes the answer to the last one
+ * (NULL at first; borrowed for the call) and says the next, which it keeps until it is called
+ * again; no argument ends the talk. */
+struct satchel_admin_request {
+    const struct satchel_value *arguments; /* the first is the verb */
+    uint32_t argument_count;
+};
+struct satchel_admin_talk {
+    void *context;
+    enum satchel_status (*next)(void *context, const struct satchel_message_admin_result *answer,
+                                struct satchel_admin_request *request, struct satchel_error *error);
+};
+/* NETWORK, TIMEOUT (a minute without an answer), INVALID, IO, what `next` returns and what the
+ * server says. */
+enum satchel_status satchel_admin_run(const char *server, const char *token_file,
+                                      const struct satchel_admin_talk *talk,
+                                      struct satchel_error *error) SATCHEL_MUST_USE;
+
 #ifdef __cplusplus
 }
 #endif

@@ -183,7 +183,7 @@ static void wake_attached(struct hub_workspace *workspace)
             hub_session_step(s);
 }
 
-static void take_signalled(struct hub_workspace *workspace)
+void hub_take_completed(struct hub_workspace *workspace)
 {
     struct satchel_hub *hub = workspace->hub;
 
@@ -214,7 +214,7 @@ static void on_wake(struct ev_loop *loop, ev_async *watcher, int events)
 
     (void)loop;
     (void)events;
-    hub_clerk_collect(hub);
+    hub_clerks_collect(hub);
     for (;;) {
         (void)pthread_mutex_lock(&hub->mutex);
         struct hub_workspace *workspace = hub->signalled;
@@ -225,7 +225,7 @@ static void on_wake(struct ev_loop *loop, ev_async *watcher, int events)
         (void)pthread_mutex_unlock(&hub->mutex);
         if (!workspace)
             return;
-        take_signalled(workspace);
+        hub_take_completed(workspace);
     }
 }
 
@@ -265,7 +265,7 @@ enum satchel_status satchel_hub_new(struct satchel_hub **out,
     ev_timer_init(&hub->tick, on_tick, 1., 1.);
     hub->tick.data = hub;
     ev_timer_start(hub->loop, &hub->tick);
-    enum satchel_status status = hub_clerk_start(hub, error);
+    enum satchel_status status = hub_clerks_start(hub, error);
     if (status != SATCHEL_OK) {
         satchel_hub_free(hub);
         return status;
@@ -278,15 +278,17 @@ void satchel_hub_stop(struct satchel_hub *hub)
 {
     hub->is_stopping = true;
     for (uint32_t i = 0; i < hub->slot_count; i++)
-        if (hub->slots[i])
+        if (hub->slots[i]) {
+            hub_transfer_cancel(hub->slots[i]);
             hub_session_step(hub->slots[i]);
+        }
 }
 
 void satchel_hub_free(struct satchel_hub *hub)
 {
     if (!hub)
         return;
-    hub_clerk_stop(hub);
+    hub_clerks_stop(hub);
     while (hub->workspaces) {
         struct hub_workspace *next = hub->workspaces->next;
         hub_workspace_free(hub->workspaces);

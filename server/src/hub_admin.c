@@ -1,7 +1,7 @@
-/* Owns administration: who may, the verbs the hub answers itself (workspace.create,
- * workspace.list), and the clerk, a thread on which workspaces are made, because running a schema's
- * migrations takes as long as they are and the loop must not wait. All other verbs are jobs of the
- * workspace they name. */
+/* Owns administration: who may, and the verbs the hub answers itself: workspace.create, made on a
+ * clerk's thread because running a schema's migrations takes as long as they are and the loop must
+ * not wait, and workspace.list. Backup and restore are in hub_transfer.c; all other verbs are jobs
+ * of the workspace they name. */
 #include "hub_internal.h"
 
 #include "logging.h"
@@ -13,50 +13,12 @@ enum { ANSWER_BYTES = 4096 };
 
 /* A workspace.create, from the request to the answer. */
 struct creation {
-    struct creation *next;
+    struct hub_errand errand; /* first */
+    struct satchel_hub *hub;
+    struct hub_claim claim;
     struct satchel_job *job;
     struct hub_workspace *workspace; /* open if job->status is OK */
 };
-
-struct creation_list {
-    struct creation *first, *last;
-    uint32_t count;
-};
-
-struct hub_clerk {
-    struct satchel_hub *hub;
-    pthread_t thread;
-    pthread_mutex_t mutex;
-    pthread_cond_t changed;
-    struct creation_list asked; /* under the mutex, as everything below */
-    struct creation_list made;
-    bool is_stopping;
-};
-
-static void push_creation(struct creation_list *list, struct creation *creation)
-{
-    creation->next = NULL;
-    if (list->last)
-        list->last->next = creation;
-    else
-        list->first = creation;
-    list->last = creation;
-    list->count++;
-}
-
-static struct creation *pop_creation(struct creation_list *list)
-{
-    struct creation *creation = list->first;
-
-    if (!creation)
-        return NULL;
-    list->first = creation->next;
-    if (!list->first)
-        list->last = NULL;
-    list->count--;
-    creation->next = NULL;
-    return creation;
-}
 
 static void free_creation(struct creation *creation)
 {
@@ -64,12 +26,13 @@ static void free_creation(struct creation *creation)
         hub_workspace_free(creation->workspace);
     if (creation->job)
         satchel_job_free(creation->job);
+    hub_claim_release(creation->hub, &creation->claim);
     free(creation);
 }
 
 /* ---- answers ---- */
 
-static struct satchel_span argument(const struct satchel_message_admin *admin, uint32_t index)
+struct satchel_span hub_admin_argument(const struct satchel_message_admin *admin, uint32_t index)
 {
     if (index >= admin->argument_count || admin->arguments[index].type != SATCHEL_TEXT)
         return satchel_span_of(NULL, 0);
@@ -116,16 +79,12 @@ static enum satchel_status tell_created(struct satchel_job *job, const char *nam
 static enum satchel_status create_workspace(struct satchel_hub *hub, struct creation *creation)
 {
     struct satchel_job *job = creation->job;
-    struct satchel_span name = argument(&job->request.admin, 1);
+    struct satchel_span name = hub_admin_argument(&job->request.admin, 1);
     struct satchel_workspace_callbacks callbacks = hub_workspace_callbacks(creation->workspace);
     struct satchel_migration *migrations = NULL;
     uint32_t migration_count = 0;
     struct satchel_span notice = {0};
 
-    if (!satchel_workspace_name_is_valid(name))
-        return satchel_error_set(&job->error, SATCHEL_INVALID,
-                                 "a workspace's name has 1 to 64 of a-z A-Z 0-9 _ -, and does not "
-                                 "begin with -");
     struct satchel_span text = satchel_arena_copy(&job->arena, name);
     if (!text.data)
         return satchel_error_set(&job->error, SATCHEL_NOMEM, "out of memory");
@@ -148,100 +107,40 @@ static enum satchel_status create_workspace(struct satchel_hub *hub, struct crea
     return SATCHEL_OK;
 }
 
-static void *run_clerk(void *context)
+static void run_creation(struct hub_errand *errand)
 {
-    struct hub_clerk *clerk = context;
-    struct creation *creation;
+    struct creation *creation = (struct creation *)(void *)errand;
 
-    (void)pthread_mutex_lock(&clerk->mutex);
-    while (!clerk->is_stopping) {
-        creation = pop_creation(&clerk->asked);
-        if (!creation) {
-            (void)pthread_cond_wait(&clerk->changed, &clerk->mutex);
-            continue;
-        }
-        (void)pthread_mutex_unlock(&clerk->mutex);
-        creation->job->status = create_workspace(clerk->hub, creation);
-        (void)pthread_mutex_lock(&clerk->mutex);
-        push_creation(&clerk->made, creation);
-        ev_async_send(clerk->hub->loop, &clerk->hub->wake);
-    }
-    (void)pthread_mutex_unlock(&clerk->mutex);
-    return NULL;
+    creation->job->status = create_workspace(creation->hub, creation);
 }
 
-/* ---- the clerk's life, on the loop's thread ---- */
-
-enum satchel_status hub_clerk_start(struct satchel_hub *hub, struct satchel_error *error)
+static void drop_creation(struct hub_errand *errand)
 {
-    struct hub_clerk *clerk = calloc(1, sizeof *clerk);
-
-    if (!clerk)
-        return satchel_error_set(error, SATCHEL_NOMEM, "out of memory");
-    clerk->hub = hub;
-    bool has_mutex = pthread_mutex_init(&clerk->mutex, NULL) == 0;
-    bool has_condition = has_mutex && pthread_cond_init(&clerk->changed, NULL) == 0;
-    if (has_condition && pthread_create(&clerk->thread, NULL, run_clerk, clerk) == 0) {
-        hub->clerk = clerk;
-        return SATCHEL_OK;
-    }
-    if (has_condition)
-        (void)pthread_cond_destroy(&clerk->changed);
-    if (has_mutex)
-        (void)pthread_mutex_destroy(&clerk->mutex);
-    free(clerk);
-    return satchel_error_set(error, SATCHEL_NOMEM, "cannot start a thread");
+    free_creation((struct creation *)(void *)errand);
 }
 
-void hub_clerk_stop(struct satchel_hub *hub)
+/* ---- workspace.create, on the loop's thread ---- */
+
+static void end_creation(struct hub_errand *errand)
 {
-    struct hub_clerk *clerk = hub->clerk;
-    struct creation *creation;
+    struct creation *creation = (struct creation *)(void *)errand;
+    struct satchel_job *job = creation->job;
+    struct hub_session *session = hub_find_session(creation->hub, job->owner_number);
 
-    if (!clerk)
-        return;
-    (void)pthread_mutex_lock(&clerk->mutex);
-    clerk->is_stopping = true;
-    (void)pthread_cond_signal(&clerk->changed);
-    (void)pthread_mutex_unlock(&clerk->mutex);
-    (void)pthread_join(clerk->thread, NULL);
-    while ((creation = pop_creation(&clerk->asked)) != NULL)
-        free_creation(creation);
-    while ((creation = pop_creation(&clerk->made)) != NULL)
-        free_creation(creation);
-    (void)pthread_cond_destroy(&clerk->changed);
-    (void)pthread_mutex_destroy(&clerk->mutex);
-    free(clerk);
-    hub->clerk = NULL;
-}
-
-void hub_clerk_collect(struct satchel_hub *hub)
-{
-    struct hub_clerk *clerk = hub->clerk;
-
-    for (;;) {
-        (void)pthread_mutex_lock(&clerk->mutex);
-        struct creation *creation = pop_creation(&clerk->made);
-        (void)pthread_mutex_unlock(&clerk->mutex);
-        if (!creation)
-            return;
-        struct satchel_job *job = creation->job;
-        struct hub_session *session = hub_find_session(hub, job->owner_number);
-        if (job->status == SATCHEL_OK) {
-            hub_workspace_add(hub, creation->workspace);
-            creation->workspace = NULL;
-        }
-        if (session) {
-            creation->job = NULL;
-            hub_session_complete(session, NULL, job);
-        }
-        free_creation(creation);
+    if (job->status == SATCHEL_OK) {
+        hub_workspace_add(creation->hub, creation->workspace);
+        creation->workspace = NULL;
     }
+    creation->job = NULL;
+    free_creation(creation);
+    if (session)
+        hub_session_complete(session, NULL, job);
+    else
+        satchel_job_free(job);
 }
 
 static enum satchel_status ask_clerk(struct satchel_hub *hub, struct satchel_job *job)
 {
-    struct hub_clerk *clerk = hub->clerk;
     struct creation *creation = calloc(1, sizeof *creation);
 
     if (creation)
@@ -250,18 +149,36 @@ static enum satchel_status ask_clerk(struct satchel_hub *hub, struct satchel_job
         free(creation);
         return SATCHEL_NOMEM;
     }
+    creation->errand.run = run_creation;
+    creation->errand.done = end_creation;
+    creation->errand.drop = drop_creation;
+    creation->hub = hub;
     creation->job = job;
-    (void)pthread_mutex_lock(&clerk->mutex);
-    bool has_room = clerk->asked.count < CREATIONS_MAX;
-    if (has_room)
-        push_creation(&clerk->asked, creation);
-    (void)pthread_cond_signal(&clerk->changed);
-    (void)pthread_mutex_unlock(&clerk->mutex);
-    if (has_room)
-        return SATCHEL_OK;
-    creation->job = NULL;
-    free_creation(creation);
-    return SATCHEL_BUSY;
+    hub_claim(hub, &creation->claim, hub_admin_argument(&job->request.admin, 1));
+    hub_clerks_ask(hub, &creation->errand);
+    return SATCHEL_OK;
+}
+
+bool hub_admin_may_claim(struct hub_session *session, struct satchel_span name)
+{
+    uint32_t claim_count = 0;
+
+    for (const struct hub_claim *claim = session->hub->claims; claim; claim = claim->next)
+        claim_count++;
+    if (!satchel_workspace_name_is_valid(name))
+        hub_session_fail(session, SATCHEL_INVALID,
+                         "a workspace's name has 1 to 64 of a-z A-Z 0-9 _ -, and does not begin "
+                         "with -");
+    else if (hub_claim_find(session->hub, name))
+        hub_session_fail(session, SATCHEL_BUSY,
+                         "this workspace is being created, backed up or restored: try again when "
+                         "that is done");
+    else if (claim_count >= CLAIMS_MAX)
+        hub_session_fail(session, SATCHEL_BUSY,
+                         "other workspaces are being created, backed up or restored: try again");
+    else
+        return true;
+    return false;
 }
 
 static void request_creation(struct hub_session *session, const struct satchel_message *message)
@@ -273,6 +190,8 @@ static void request_creation(struct hub_session *session, const struct satchel_m
                          "this server has as many workspaces as it opens: use another server");
         return;
     }
+    if (!hub_admin_may_claim(session, hub_admin_argument(&message->admin, 1)))
+        return;
     struct satchel_job *job = hub_session_job(session, SATCHEL_JOB_ADMIN);
     if (!job)
         return;
@@ -284,9 +203,7 @@ static void request_creation(struct hub_session *session, const struct satchel_m
         return;
     }
     satchel_job_free(job);
-    hub_session_fail(session, status,
-                     status == SATCHEL_BUSY ? "other workspaces are being created: try again"
-                                            : "the server cannot hold the schema");
+    hub_session_fail(session, status, "the server cannot hold the schema");
 }
 
 /* ---- workspace.list ---- */
@@ -343,9 +260,8 @@ static bool is_authorised(struct hub_session *session, const struct satchel_mess
 void hub_admin_request(struct hub_session *session, const struct satchel_message *message)
 {
     struct satchel_message request = *message;
-    struct satchel_span verb = argument(&message->admin, 0);
-    struct satchel_span name = argument(&message->admin, 1);
-    char text[SATCHEL_NAME_BYTES_MAX + 64];
+    struct satchel_span verb = hub_admin_argument(&message->admin, 0);
+    struct satchel_span name = hub_admin_argument(&message->admin, 1);
 
     if (!is_authorised(session, &message->admin))
         return;
@@ -358,6 +274,8 @@ void hub_admin_request(struct hub_session *session, const struct satchel_message
         list_workspaces(session);
         return;
     }
+    if (hub_transfer_request(session, &request))
+        return;
     struct hub_workspace *workspace = hub_workspace_find(session->hub, name);
     if (workspace) {
         hub_session_request(session, workspace,
@@ -365,14 +283,15 @@ void hub_admin_request(struct hub_session *session, const struct satchel_message
                             &request);
         return;
     }
-    (void)snprintf(text, sizeof text, "this server has no workspace '%.*s'",
-                   (int)(name.size < SATCHEL_NAME_BYTES_MAX ? name.size : SATCHEL_NAME_BYTES_MAX),
-                   name.size ? (const char *)name.data : "");
-    hub_session_fail(session, SATCHEL_NOT_FOUND, text);
+    const struct hub_claim *claim = hub_claim_find(session->hub, name);
+    if (claim && claim->is_switching)
+        hub_session_fail(session, SATCHEL_BUSY, "the workspace is being restored, try again");
+    else
+        hub_session_no_workspace(session, name);
 }
 
 bool hub_admin_is_deploy(const struct satchel_job *job)
 {
     return job->kind == SATCHEL_JOB_ADMIN &&
-           verb_is(argument(&job->request.admin, 0), "workspace.deploy");
+           verb_is(hub_admin_argument(&job->request.admin, 0), "workspace.deploy");
 }

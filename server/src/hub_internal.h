@@ -1,7 +1,8 @@
 /* What the files of the hub share: hub.c (its life, its clock, the way back from the workspaces'
  * threads), hub_workspaces.c (the table of workspaces), hub_session.c (what a session asks and is
  * told), hub_stream.c (entries and heads for attached devices), hub_admin.c (verbs the hub answers
- * itself). */
+ * itself), hub_transfer.c (backup and restore), hub_clerk.c (threads for what both take long for).
+ */
 #ifndef SATCHEL_HUB_INTERNAL_H
 #define SATCHEL_HUB_INTERNAL_H
 
@@ -17,7 +18,9 @@ enum {
     SESSION_REQUEST_BYTES_MAX = 1 << 20, /* likewise */
     SESSION_OUTPUT_BYTES_MAX = 1 << 20,
     WORKSPACES_MAX = 1024,
-    CREATIONS_MAX = 8,                 /* workspace.create waiting for the clerk */
+    CLERKS = 4,
+    CLAIMS_MAX = 8,                    /* workspaces being created, backed up or restored */
+    TRANSFERS_MAX = 3,                 /* backups and restores under way: one clerk is left */
     UNATTACHED_MS_MAX = 10000,         /* without a request ... */
     UNATTACHED_MESSAGE_MS_MAX = 60000, /* ... or if one is arriving */
     HEARTBEAT_MS = 5000
@@ -27,6 +30,7 @@ enum {
 enum hub_queue { HUB_QUEUE_WRITER, HUB_QUEUE_STREAM, HUB_QUEUE_QUERY, HUB_QUEUE_COUNT };
 
 struct hub_session;
+struct hub_transfer;
 
 struct hub_session_list {
     struct hub_session *first, *last;
@@ -48,7 +52,8 @@ struct hub_workspace {
     uint64_t end_cursor;       /* an end whose vector is known */
     struct satchel_vector end; /* owned */
     uint32_t deploys_in_flight;
-    struct hub_session *sessions;                     /* attached */
+    bool is_closing;              /* a restore takes its place: nobody attaches any more */
+    struct hub_session *sessions; /* attached */
     struct hub_session_list waiting[HUB_QUEUE_COUNT]; /* for room in a queue */
 };
 
@@ -85,12 +90,31 @@ struct hub_session {
     bool needs_head;
     int64_t said_ms; /* monotonic: last frame sent */
 
+    struct hub_transfer *transfer; /* its backup or restore */
+
     struct hub_workspace *waiting_for[HUB_QUEUE_COUNT];
     struct hub_session *next_waiting[HUB_QUEUE_COUNT];
     struct hub_session *previous_waiting[HUB_QUEUE_COUNT];
 };
 
-struct hub_clerk;
+/* What a clerk does; the first member of the struct it belongs to. */
+struct hub_errand {
+    struct hub_errand *next;
+    void (*run)(struct hub_errand *errand);  /* on a clerk's thread */
+    void (*done)(struct hub_errand *errand); /* then on the loop's */
+    void (*drop)(struct hub_errand *errand); /* instead of `done`: the hub ends */
+};
+
+/* The name of a workspace that is being made, copied or replaced. */
+struct hub_claim {
+    struct hub_claim *next;
+    char name[65];
+    bool is_held;
+    bool is_switching;    /* it is not served for a moment ... */
+    struct satchel_id id; /* ... and then is this one */
+};
+
+struct hub_clerks;
 
 struct satchel_hub {
     struct ev_loop *loop;
@@ -111,7 +135,10 @@ struct satchel_hub {
     uint32_t slot_count;
     uint32_t free_slot; /* none below it is free */
 
-    struct hub_clerk *clerk;
+    struct hub_clerks *clerks;
+    struct hub_claim *claims;
+    uint32_t transfer_count;
+    uint64_t transfer_number; /* of the last one */
 };
 
 /* ---- hub.c ---- */
@@ -121,6 +148,8 @@ struct satchel_now hub_now(void);
 struct hub_session *hub_find_session(struct satchel_hub *hub, uint64_t number);
 /* Wakes the loop for this workspace. From any thread, with hub->mutex held. */
 void hub_signal(struct hub_workspace *workspace);
+/* Takes what the workspace's threads have completed. */
+void hub_take_completed(struct hub_workspace *workspace);
 
 /* ---- hub_workspaces.c ---- */
 
@@ -128,6 +157,8 @@ struct satchel_workspace_callbacks hub_workspace_callbacks(struct hub_workspace 
 struct hub_workspace *hub_workspace_find(struct satchel_hub *hub, struct satchel_span name);
 /* Takes over an open workspace. */
 void hub_workspace_add(struct satchel_hub *hub, struct hub_workspace *workspace);
+/* Takes it out of the table and sends its sessions away; it is the caller's then. */
+void hub_workspace_remove(struct hub_workspace *workspace);
 struct hub_workspace *hub_workspace_new(struct satchel_hub *hub); /* NULL: no memory */
 /* Closes it if it is open, and frees what waits in it. */
 void hub_workspace_free(struct hub_workspace *workspace);
@@ -159,6 +190,10 @@ void hub_session_complete(struct hub_session *session, struct hub_workspace *wor
 /* Says what a request or job came to, in the order of requests; takes the job. */
 void hub_session_answer(struct hub_session *session, struct satchel_job *job);
 void hub_session_fail(struct hub_session *session, enum satchel_status status, const char *text);
+/* Ends it with 1001, which is no failure: the peer comes again. `reason` is a literal. */
+void hub_session_send_away(struct hub_session *session, const char *reason);
+/* There is no such workspace, or not at this moment. */
+void hub_session_no_workspace(struct hub_session *session, struct satchel_span name);
 /* The same with what a job came to. */
 void hub_session_fail_job(struct hub_session *session, const struct satchel_job *job);
 /* Says a message; a failure other than BUSY ends the session. */
@@ -176,14 +211,38 @@ void hub_session_tick(struct hub_session *session, struct satchel_now now);
 void hub_stream_step(struct hub_session *session);
 void hub_stream_complete(struct hub_session *session, struct satchel_job *job);
 
+/* ---- hub_clerk.c ---- */
+
+enum satchel_status hub_clerks_start(struct satchel_hub *hub,
+                                     struct satchel_error *error) SATCHEL_MUST_USE;
+void hub_clerks_stop(struct satchel_hub *hub);
+/* Calls `done` of every errand that is. */
+void hub_clerks_collect(struct satchel_hub *hub);
+void hub_clerks_ask(struct satchel_hub *hub, struct hub_errand *errand);
+/* NULL: nobody has it. */
+struct hub_claim *hub_claim_find(struct satchel_hub *hub, struct satchel_span name);
+/* `name` is valid and nobody's. */
+void hub_claim(struct satchel_hub *hub, struct hub_claim *claim, struct satchel_span name);
+void hub_claim_release(struct satchel_hub *hub, struct hub_claim *claim);
+
 /* ---- hub_admin.c ---- */
 
-enum satchel_status hub_clerk_start(struct satchel_hub *hub,
-                                    struct satchel_error *error) SATCHEL_MUST_USE;
-void hub_clerk_stop(struct satchel_hub *hub);
-/* Takes over the workspaces the clerk has made and answers those who asked. */
-void hub_clerk_collect(struct satchel_hub *hub);
 void hub_admin_request(struct hub_session *session, const struct satchel_message *message);
 bool hub_admin_is_deploy(const struct satchel_job *job);
+/* An argument that is text, or an empty span. */
+struct satchel_span hub_admin_argument(const struct satchel_message_admin *admin, uint32_t index);
+/* Whether the name may be claimed; if not, the session has failed with the reason. */
+bool hub_admin_may_claim(struct hub_session *session, struct satchel_span name);
+
+/* ---- hub_transfer.c ---- */
+
+/* Answers a verb of backup or restore; false: it is none. */
+bool hub_transfer_request(struct hub_session *session, const struct satchel_message *message);
+/* Time passes: says how far a long step is. */
+void hub_transfer_tick(struct hub_session *session, struct satchel_now now);
+/* A long step is given up, unless it cannot be any more. */
+void hub_transfer_cancel(struct hub_session *session);
+/* The session ends: so does its transfer. */
+void hub_transfer_leave(struct hub_session *session);
 
 #endif

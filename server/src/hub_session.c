@@ -49,6 +49,7 @@ static void drop_requests(struct hub_session *session)
 
 void hub_session_free(struct hub_session *session)
 {
+    hub_transfer_leave(session);
     hub_workspace_forget_session(session);
     drop_requests(session);
     satchel_session_free(session->session);
@@ -84,9 +85,21 @@ static void end_failed(struct hub_session *session)
     satchel_log_warning("session of %s ends: %s: %s", peer, satchel_status_name(status),
                         error.message);
     satchel_metric_add(session->hub->metrics, SATCHEL_METRIC_SESSIONS_FAILED, 1);
+    hub_transfer_leave(session);
     hub_workspace_forget_session(session);
     drop_requests(session);
     satchel_connection_finish(session->connection, close_code(status), satchel_status_text(status));
+}
+
+void hub_session_send_away(struct hub_session *session, const char *reason)
+{
+    if (session->is_over)
+        return;
+    session->is_over = true;
+    hub_transfer_leave(session);
+    hub_workspace_forget_session(session);
+    drop_requests(session);
+    satchel_connection_finish(session->connection, SATCHEL_CLOSE_GOING_AWAY, reason);
 }
 
 void hub_session_fail(struct hub_session *session, enum satchel_status status, const char *text)
@@ -247,20 +260,30 @@ void hub_session_request(struct hub_session *session, struct hub_workspace *work
     submit_stalled(session);
 }
 
-static void request_by_name(struct hub_session *session, struct satchel_span name,
-                            enum satchel_job_kind kind, const struct satchel_message *message)
+void hub_session_no_workspace(struct hub_session *session, struct satchel_span name)
 {
     char text[SATCHEL_NAME_BYTES_MAX + 64];
-    struct hub_workspace *workspace = hub_workspace_find(session->hub, name);
+    const struct hub_claim *claim = hub_claim_find(session->hub, name);
 
-    if (workspace) {
-        hub_session_request(session, workspace, kind, message);
+    if (claim && claim->is_switching) { /* devices come again after a 1001 */
+        hub_session_send_away(session, "the workspace is being restored");
         return;
     }
     (void)snprintf(text, sizeof text, "this server has no workspace '%.*s'",
                    (int)(name.size < SATCHEL_NAME_BYTES_MAX ? name.size : SATCHEL_NAME_BYTES_MAX),
                    name.size ? (const char *)name.data : "");
     hub_session_fail(session, SATCHEL_NOT_FOUND, text);
+}
+
+static void request_by_name(struct hub_session *session, struct satchel_span name,
+                            enum satchel_job_kind kind, const struct satchel_message *message)
+{
+    struct hub_workspace *workspace = hub_workspace_find(session->hub, name);
+
+    if (workspace)
+        hub_session_request(session, workspace, kind, message);
+    else
+        hub_session_no_workspace(session, name);
 }
 
 static void take_event(struct hub_session *session, const struct satchel_message *event)
@@ -383,6 +406,13 @@ static void complete_request(struct hub_session *session, struct hub_workspace *
         acknowledge(session, job);
         say_ack(session); /* also if the rest of it was refused */
     }
+    if (workspace && workspace->is_closing &&
+        (job->kind == SATCHEL_JOB_ATTACH ||
+         (job->kind == SATCHEL_JOB_JOIN && job->status == SATCHEL_STATE))) {
+        hub_session_send_away(session, "the workspace is being restored");
+        satchel_job_free(job);
+        return;
+    }
     if (job->status != SATCHEL_OK) {
         hub_session_fail_job(session, job);
         satchel_job_free(job);
@@ -426,10 +456,7 @@ static void stop_if_answered(struct hub_session *session)
     if (session->requests_in_flight > 0 || session->answers_first ||
         session->acked_said < session->acked_number)
         return;
-    session->is_over = true;
-    hub_workspace_forget_session(session);
-    satchel_connection_finish(session->connection, SATCHEL_CLOSE_GOING_AWAY,
-                              "the server is stopping");
+    hub_session_send_away(session, "the server is stopping");
 }
 
 void hub_session_step(struct hub_session *session)
@@ -455,7 +482,8 @@ void hub_session_step(struct hub_session *session)
 
 static void check_unattached(struct hub_session *session, struct satchel_now now)
 {
-    int64_t ms_max = session->is_receiving ? UNATTACHED_MESSAGE_MS_MAX : UNATTACHED_MS_MAX;
+    int64_t ms_max =
+        session->is_receiving || session->transfer ? UNATTACHED_MESSAGE_MS_MAX : UNATTACHED_MS_MAX;
 
     if (session->requests_in_flight == 0 && !session->answers_first &&
         now.monotonic_ms - session->idle_since_ms > ms_max)
@@ -471,6 +499,7 @@ void hub_session_tick(struct hub_session *session, struct satchel_now now)
         end_failed(session);
         return;
     }
+    hub_transfer_tick(session, now);
     if (!session->workspace)
         check_unattached(session, now);
     else if (session->is_live && now.monotonic_ms - session->said_ms >= HEARTBEAT_MS)

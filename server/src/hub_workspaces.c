@@ -88,6 +88,33 @@ void hub_workspace_add(struct satchel_hub *hub, struct hub_workspace *workspace)
     satchel_metric_add(hub->metrics, SATCHEL_METRIC_WORKSPACES, 1);
 }
 
+static bool uses(const struct hub_session *session, const struct hub_workspace *workspace)
+{
+    bool is_user = session->workspace == workspace ||
+                   (session->stalled && session->stalled_workspace == workspace);
+
+    for (int queue = 0; queue < HUB_QUEUE_COUNT; queue++)
+        is_user = is_user || session->waiting_for[queue] == workspace;
+    return is_user;
+}
+
+void hub_workspace_remove(struct hub_workspace *workspace)
+{
+    struct satchel_hub *hub = workspace->hub;
+    struct hub_workspace **place = &hub->workspaces;
+
+    while (*place != workspace)
+        place = &(*place)->next;
+    *place = workspace->next;
+    workspace->next = NULL;
+    workspace->is_closing = true;
+    hub->workspace_count--;
+    satchel_metric_subtract(hub->metrics, SATCHEL_METRIC_WORKSPACES, 1);
+    for (uint32_t i = 0; i < hub->slot_count; i++)
+        if (hub->slots[i] && uses(hub->slots[i], workspace))
+            hub_session_send_away(hub->slots[i], "the workspace is being restored");
+}
+
 static void forget_signal(struct hub_workspace *workspace)
 {
     struct satchel_hub *hub = workspace->hub;

@@ -101,19 +101,29 @@ static void chain_hash(struct satchel_store_device *device, const uint8_t hash[S
     crypto_generichash(device->last_hash, SATCHEL_HASH_BYTES, both, sizeof both, NULL, 0);
 }
 
-/* Whether the node holds all that any part claims to have been shown: heads are enough only where
- * nobody has seen what is still to come. */
-static bool holds_what_was_seen(const struct merge_batch *batch,
-                                const struct satchel_changeset *content)
+/* Heads are enough only where nobody has seen what is still to come. The present incarnation knows
+ * what it has given; of an earlier one something may be lost for good, and nobody waits for it. */
+static bool is_in_future(const struct merge_batch *batch, const struct satchel_vector *seen,
+                         struct satchel_incoming_outcome *outcome)
 {
-    const struct satchel_vector *held = &batch->known.held;
-    if (!satchel_vector_includes(held, &content->header.seen))
-        return false;
+    const struct incarnations *known = &batch->known;
+    if (satchel_vector_get(seen, &known->node) > known->seq)
+        return true;
+    outcome->saw_lost = outcome->saw_lost || !satchel_vector_includes(&known->held, seen);
+    return false;
+}
+
+/* Whether any part claims to have been shown what the node has yet to give a position. */
+static bool saw_future(const struct merge_batch *batch, const struct satchel_changeset *content,
+                       struct satchel_incoming_outcome *outcome)
+{
+    if (is_in_future(batch, &content->header.seen, outcome))
+        return true;
     for (uint32_t p = 0; p < content->header.part_count; p++)
         for (uint32_t i = 0; i < content->parts[p].exception_count; i++)
-            if (!satchel_vector_includes(held, &content->parts[p].exceptions[i].view.vector))
-                return false;
-    return true;
+            if (is_in_future(batch, &content->parts[p].exceptions[i].view.vector, outcome))
+                return true;
+    return false;
 }
 
 static enum satchel_status admit(struct merge_batch *batch, const struct satchel_incoming *incoming,
@@ -152,7 +162,7 @@ static enum satchel_status admit(struct merge_batch *batch, const struct satchel
                           (unsigned long long)incoming->number);
         return SATCHEL_OK;
     }
-    if (!holds_what_was_seen(batch, &changeset->content)) {
+    if (saw_future(batch, &changeset->content, outcome)) {
         refuse(device, outcome);
         satchel_error_set(&outcome->error, SATCHEL_CORRUPT,
                           "change set %llu claims to have seen changes that this server does not "

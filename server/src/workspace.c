@@ -198,12 +198,21 @@ const char *satchel_workspace_name(const struct satchel_workspace *workspace)
     return workspace->name;
 }
 
+struct satchel_id satchel_workspace_id(const struct satchel_workspace *workspace)
+{
+    return workspace->id;
+}
+
 /* ---- life ---- */
 
 static enum satchel_status start(struct satchel_workspace *workspace, struct satchel_error *error)
 {
     enum satchel_status status =
         satchel_store_sqlite_open(&workspace->store, workspace->path, error);
+    struct satchel_store_head head = {0};
+    if (status == SATCHEL_OK)
+        status = workspace->store->ops->load_head(workspace->store, &head, error);
+    workspace->id = head.workspace_id;
     for (int i = THREAD_STREAM; status == SATCHEL_OK && i < THREAD_COUNT; i++)
         status = reader_open(&workspace->readers[i], workspace->path, error);
     for (int i = 0; status == SATCHEL_OK && i < THREAD_COUNT; i++) {

@@ -87,6 +87,7 @@ enum satchel_status satchel_workspace_create(
 /* Finishes the commit in hand, completes queued jobs with STATE, stops the threads, closes. */
 void satchel_workspace_close(struct satchel_workspace *workspace);
 const char *satchel_workspace_name(const struct satchel_workspace *workspace);
+struct satchel_id satchel_workspace_id(const struct satchel_workspace *workspace);
 
 /* Queues a job. BUSY: the queue is full (the job stays the caller's): stop reading from that peer
  * and try again. STATE: the workspace is closing. */
@@ -101,8 +102,8 @@ enum satchel_status satchel_migrations_of_arguments(const struct satchel_value *
                                                     struct satchel_migration **out,
                                                     uint32_t *out_count,
                                                     struct satchel_error *error) SATCHEL_MUST_USE;
-/* Removes what a crash during satchel_workspace_create left in the data directory. For the server's
- * start, before any workspace is opened. IO. */
+/* Removes what a crash while a workspace was made, backed up or restored left in the data
+ * directory. For the server's start, before any workspace is opened. IO. */
 enum satchel_status satchel_workspace_sweep(const char *data_directory,
                                             struct satchel_error *error) SATCHEL_MUST_USE;
 

@@ -5,6 +5,7 @@
 #include "merge.h"
 #include "store_sqlite.h"
 #include "workspace.h"
+#include "workspace_files.h"
 
 #include <pthread.h>
 #include <satchel/log_reader.h>
@@ -16,7 +17,6 @@
 #define WORKSPACE_GROUP_CHANGESETS_MAX 512
 #define WORKSPACE_GROUP_BYTES_MAX ((size_t)8 << 20)
 #define WORKSPACE_JOB_BYTES_MAX ((size_t)256 << 20)
-#define WORKSPACE_PATH_BYTES_MAX 4096
 #define WORKSPACE_DEVICES_MAX 1000000
 /* Sessions whose jobs may still be in the queue when one of them is refused. */
 #define WORKSPACE_REFUSED_MAX 1024
@@ -59,6 +59,7 @@ struct workspace_progress {
 struct satchel_workspace {
     char name[65];
     char path[WORKSPACE_PATH_BYTES_MAX];
+    struct satchel_id id;
     struct satchel_workspace_callbacks callbacks;
     struct workspace_worker workers[THREAD_COUNT];
     struct satchel_store *store;                   /* the writer thread's */

@@ -108,6 +108,11 @@ static enum satchel_status settle(struct satchel_workspace *workspace, struct sa
             note_refused(workspace, job);
             return job->error.status;
         }
+        if (outcomes[i].saw_lost)
+            workspace_log(workspace,
+                          "change set %llu of device %s had seen changes that were lost here and "
+                          "have not come back",
+                          (unsigned long long)job->request.push.items[i].number, device);
         if (outcomes[i].quarantined_count > 0)
             workspace_log(workspace, "quarantined %u parts of change set %llu of device %s",
                           outcomes[i].quarantined_count,

@@ -58,12 +58,13 @@ class Arguments(harness.SatchelTest):
                       ["history", "a", "note"], ["history", "--workspace", "w", "note"], ["conflicts"],
                       ["join", "a", "--server", "ws://h:1"], ["invite", "--workspace", "w", "--user"],
                       ["workspace", "create", "w"], ["workspace", "list"], ["help", "frob"],
-                      ["resolve", "1", "--take", "winner"], ["resolve", "a", "1"], ["quarantine", "retry", "1"]):
+                      ["resolve", "1", "--take", "winner"], ["resolve", "a", "1"], ["quarantine", "retry", "1"],
+                      ["backup", "w"], ["backup", "w", "f"], ["restore", "w", "f"], ["restore", "w", "f", "--force"]):
             with self.subTest(words=words):
                 self.refused(*words, status=2)
 
     def test_what_is_not_built_yet_answers_so(self):
-        for words in (["backup", "w", "f"], ["restore", "w", "f"], ["device", "revoke", "1", "--workspace", "w"],
+        for words in (["device", "revoke", "1", "--workspace", "w"],
                       ["pack", "export", "a", "f"], ["pack", "import", "a", "f"]):
             with self.subTest(words=words):
                 self.assertIn("not built yet", self.refused(*words, status=2))

@@ -31,6 +31,7 @@ static void advanced(void *context, struct satchel_workspace *workspace, uint64_
 static void log_line(void *context, const char *line)
 {
     system_trace(context, "  server: %s", line);
+    system_check(context, !strstr(line, "have not come back"), "something lost did not come back");
 }
 
 static struct satchel_job *new_job(struct system_world *world, enum satchel_job_kind kind)

@@ -99,6 +99,7 @@ void ev_timer_stop(struct ev_loop *loop, ev_timer *watcher)
         vsnprintf(line, sizeof line, format, arguments);        \
         va_end(arguments);                                      \
         sim_trace("server: %s", line);                          \
+        sim_check(!strstr(line, "have not come back"), "%s", line); \
     }
 LOG(info)
 LOG(warning)

@@ -53,11 +53,12 @@ enum satchel_status satchel_workspace_create(
 
 void satchel_workspace_close(struct satchel_workspace *workspace)
 {
-    for (size_t i = 0; i < workspace->job_count; i++) {
+    for (size_t i = 0; workspace && i < workspace->job_count; i++) {
         workspace->jobs[i]->status = SATCHEL_STATE;
         workspace->callbacks.complete(workspace->callbacks.context, workspace, workspace->jobs[i]);
     }
-    workspace->job_count = 0;
+    if (workspace)
+        workspace->job_count = 0;
 }
 
 const char *satchel_workspace_name(const struct satchel_workspace *workspace)
@@ -85,10 +86,11 @@ enum satchel_status satchel_migrations_of_arguments(
     return SATCHEL_OK;
 }
 
-enum satchel_status satchel_workspace_sweep(const char *data_directory, struct satchel_error *error)
+struct satchel_id satchel_workspace_id(const struct satchel_workspace *workspace)
 {
-    (void)data_directory, (void)error;
-    return SATCHEL_OK;
+    struct satchel_id id = {{1}};
+    (void)workspace;
+    return id;
 }
 
 /* ---- a connection of paper ---- */
@@ -379,18 +381,35 @@ static void advance(struct stage *stage, uint64_t head)
     ev_run(stage->loop, EVRUN_NOWAIT);
 }
 
-/* Asks as an administrator whose token is right. */
-static void ask_admin(struct device *device, const char *verb, const char *name)
+/* Asks as an administrator with `token`; the arguments end with NULL. */
+static void ask_with(struct device *device, const char *token, ...)
 {
-    struct satchel_value arguments[2] = {satchel_value_text(satchel_span_text(verb)),
-                                         satchel_value_text(satchel_span_text(name))};
+    struct satchel_value arguments[4];
     struct satchel_message message = {.kind = SATCHEL_MESSAGE_ADMIN};
+    va_list words;
 
-    message.admin.token = satchel_span_text(device->stage->directory.admin_token);
+    va_start(words, token);
+    for (const char *word; (word = va_arg(words, const char *)) != NULL;)
+        arguments[message.admin.argument_count++] = satchel_value_text(satchel_span_text(word));
+    va_end(words);
+    message.admin.token = satchel_span_text(token);
     message.admin.arguments = arguments;
-    message.admin.argument_count = 2;
     assert_int_equal(satchel_session_send(device->session, &message), SATCHEL_OK);
     exchange(device);
+}
+
+/* The same as one whose token is right. */
+#define ask_admin(device, ...) \
+    ask_with((device), (device)->stage->directory.admin_token, __VA_ARGS__, NULL)
+
+/* Clerks have threads of their own. */
+static void wait_for_answer(struct device *device, enum satchel_message_kind kind)
+{
+    while (device->heard_count == 0) {
+        ev_run(device->stage->loop, EVRUN_ONCE);
+        exchange(device);
+    }
+    expect_heard(device, kind);
 }
 
 /* ---- promises ---- */
@@ -641,13 +660,100 @@ static void test_hub__answers_verbs_of_its_own(void **state)
     ask_admin(&admin, "workspace.list", "");
     expect_heard(&admin, SATCHEL_MESSAGE_ADMIN_RESULT);
     ask_admin(&admin, "workspace.create", "w");
-    while (admin.heard_count == 0) { /* the clerk has a thread of its own */
-        ev_run(((struct stage *)*state)->loop, EVRUN_ONCE);
-        exchange(&admin);
-    }
-    expect_heard(&admin, SATCHEL_MESSAGE_ERROR);
+    wait_for_answer(&admin, SATCHEL_MESSAGE_ERROR);
     assert_int_equal(admin.status, SATCHEL_EXISTS);
     close_device(&admin);
+}
+
+/* A connection of its own asks, after `before` has been answered; the ERROR's status. */
+static uint64_t refusal(struct stage *stage, const char *const *before, const char *const *words)
+{
+    struct device admin;
+
+    open_device(stage, &admin);
+    if (before) {
+        ask_admin(&admin, before[0], before[1], before[2]);
+        wait_for_answer(&admin, SATCHEL_MESSAGE_ADMIN_RESULT);
+    }
+    ask_admin(&admin, words[0], words[1], words[2]);
+    wait_for_answer(&admin, SATCHEL_MESSAGE_ERROR);
+    close_device(&admin);
+    return admin.status;
+}
+
+static void test_hub__refuses_transfers_that_make_no_sense(void **state)
+{
+    static const char *const begun[] = {"restore.begin", "x", "1000"};
+    static const struct {
+        bool has_begun;
+        const char *words[3];
+        enum satchel_status status;
+    } cases[] = {
+        {false, {"backup.begin", "nowhere", NULL}, SATCHEL_NOT_FOUND},
+        {false, {"backup.begin", "../w", NULL}, SATCHEL_INVALID},
+        {false, {"backup.begin", "w", NULL}, SATCHEL_SQL}, /* the file of paper is empty */
+        {false, {"backup.read", "0", NULL}, SATCHEL_STATE},
+        {false, {"restore.write", "0", "bytes"}, SATCHEL_STATE},
+        {false, {"restore.finish", "hash", NULL}, SATCHEL_STATE},
+        {false, {"transfer.wait", NULL, NULL}, SATCHEL_STATE},
+        {false, {"restore.begin", "../x", "1000"}, SATCHEL_INVALID},
+        {false, {"restore.begin", "x", NULL}, SATCHEL_INVALID},
+        {false, {"restore.begin", "x", "-1"}, SATCHEL_INVALID},
+        {false, {"restore.begin", "x", "0"}, SATCHEL_INVALID},
+        {false, {"restore.begin", "x", "9223372036854775807"}, SATCHEL_IO}, /* no such disk */
+        {false, {"restore.begin", "x", "9999999999999999999"}, SATCHEL_INVALID},
+        {false, {"restore.begin", "x", "99999999999999999999"}, SATCHEL_INVALID},
+        {true, {"restore.begin", "y", "1000"}, SATCHEL_STATE}, /* one on a connection */
+        {true, {"backup.read", "0", NULL}, SATCHEL_STATE},
+        {true, {"transfer.wait", NULL, NULL}, SATCHEL_STATE},
+        {true, {"restore.write", "0", NULL}, SATCHEL_INVALID},
+        {true, {"restore.write", "1", "bytes"}, SATCHEL_INVALID},
+        {true, {"restore.write", "x", "bytes"}, SATCHEL_INVALID},
+        {true, {"restore.finish", "hash", NULL}, SATCHEL_INVALID},
+        {true, {"restore.finish", "0123456789abcdef0123456789abcdef", NULL}, SATCHEL_INVALID},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint64_t status = refusal(*state, cases[i].has_begun ? begun : NULL, cases[i].words);
+        if (status != cases[i].status)
+            fail_msg("case %zu: %s", i, satchel_status_name((enum satchel_status)status));
+    }
+}
+
+static void test_hub__a_transfer_needs_the_token(void **state)
+{
+    struct device admin;
+
+    open_device(*state, &admin);
+    ask_with(&admin, "not the token", "restore.begin", "x", "1000", NULL);
+    expect_heard(&admin, SATCHEL_MESSAGE_ERROR);
+    assert_int_equal(admin.status, SATCHEL_DENIED);
+    close_device(&admin);
+}
+
+static void test_hub__one_transfer_for_a_workspace_and_a_few_at_once(void **state)
+{
+    static const char *const names[] = {"a", "b", "c"};
+    enum { COUNT = sizeof names / sizeof *names };
+    struct device admins[COUNT];
+
+    for (int i = 0; i < COUNT; i++) {
+        open_device(*state, &admins[i]);
+        ask_admin(&admins[i], "restore.begin", names[i], "1000");
+        wait_for_answer(&admins[i], SATCHEL_MESSAGE_ADMIN_RESULT);
+    }
+    assert_int_equal(refusal(*state, NULL, (const char *const[]){"restore.begin", "a", "1000"}),
+                     SATCHEL_BUSY);
+    assert_int_equal(refusal(*state, NULL, (const char *const[]){"workspace.create", "a", NULL}),
+                     SATCHEL_BUSY);
+    assert_int_equal(refusal(*state, NULL, (const char *const[]){"restore.begin", "d", "1000"}),
+                     SATCHEL_BUSY);
+    close_device(&admins[0]); /* its transfer goes with it, at once for whoever comes next */
+    open_device(*state, &admins[0]);
+    ask_admin(&admins[0], "restore.begin", "a", "1000");
+    wait_for_answer(&admins[0], SATCHEL_MESSAGE_ADMIN_RESULT);
+    for (int i = 0; i < COUNT; i++)
+        close_device(&admins[i]);
 }
 
 int main(void)
@@ -668,6 +774,9 @@ int main(void)
         HUB_TEST(passes_a_refusal_on),
         HUB_TEST(a_stop_waits_for_what_is_in_hand),
         HUB_TEST(answers_verbs_of_its_own),
+        HUB_TEST(refuses_transfers_that_make_no_sense),
+        HUB_TEST(a_transfer_needs_the_token),
+        HUB_TEST(one_transfer_for_a_workspace_and_a_few_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
