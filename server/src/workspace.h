@@ -15,15 +15,15 @@ struct satchel_workspace;
 
 enum satchel_job_kind {
     /* writer */
-    SATCHEL_JOB_JOIN,   /* message.join -> joined + schema */
-    SATCHEL_JOB_ATTACH, /* message.hello -> welcome (checks the token; records device facts) */
-    SATCHEL_JOB_PUSH,   /* device, message.push -> acked_number */
+    SATCHEL_JOB_JOIN,    /* message.join -> joined + schema */
+    SATCHEL_JOB_ATTACH,  /* message.hello -> welcome (checks the token; records device facts) */
+    SATCHEL_JOB_PUSH,    /* device, message.push -> acked_number */
     SATCHEL_JOB_FORWARD, /* message.forward */
     SATCHEL_JOB_ADMIN,   /* writing verbs */
     /* reader */
     SATCHEL_JOB_SCHEMA,  /* migrations after `after` */
     SATCHEL_JOB_ENTRIES, /* entries after cursor `after` for `device` */
-    SATCHEL_JOB_ROWS, /* message.rows_request */
+    SATCHEL_JOB_ROWS,    /* message.rows_request */
     SATCHEL_JOB_DIGESTS,
     SATCHEL_JOB_QUERY /* reading verbs of admin */
 };
