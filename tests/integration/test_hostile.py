@@ -231,7 +231,7 @@ class Frames(HostileTest):
             "PUSH before HELLO": [wire.frame(wire.PUSH, [item])],
             "a server's word": [wire.frame(wire.ACK, 1)],
             "no such kind": [wire.frame(99, 1)],
-            "another protocol": [wire.frame(wire.HELLO, 2)],
+            "another protocol": [wire.frame(wire.HELLO, wire.PROTOCOL + 1)],
             "wrong token": [wire.hello(self.workspace_id, identity[0], bytes(32))],
             "unknown device": [wire.hello(self.workspace_id, *wire.new_identity())],
             "unknown workspace": [wire.hello(self.workspace_id, *identity, workspace="nowhere")],

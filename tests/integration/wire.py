@@ -2,7 +2,7 @@
 import os
 import struct
 
-PROTOCOL = 1
+PROTOCOL = 2
 JOIN, HELLO, PUSH, ADMIN = 2, 3, 4, 6
 JOINED, WELCOME, ENTRIES, ACK, ADMIN_RESULT, ERROR = 34, 35, 37, 38, 41, 64
 NOBODY = bytes(16)
@@ -48,8 +48,8 @@ def kind(payload):
 
 
 def hello(workspace_id, device, token, workspace="w", **changed):
-    fields = {"node": NOBODY, "cursor": 0, "seen": [], "durable": 0, "last": 0, "schema": 1, "error": 0,
-              "software": "by hand", **changed}
+    fields = {"node": NOBODY, "cursor": 0, "seen": [], "lineage": [], "last": 0, "schema": 1, "error": 0,
+              "software": "by hand", "user": "", "receipt": NOBODY, **changed}
     return frame(HELLO, PROTOCOL, workspace, workspace_id, device, token, *fields.values())
 
 
