@@ -538,10 +538,12 @@ enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
 
 /* ---- rows as the node has them ---- */
 
-static bool is_listed(const struct satchel_notes *notes, struct satchel_span id)
+/* What was only ever closed there is written anew. */
+static bool is_opened(const struct satchel_notes *notes, struct satchel_span id)
 {
     for (uint32_t i = 0; i < notes->conflict_count; i++)
-        if (satchel_span_equal(id, satchel_span_of(notes->conflicts[i].id.bytes,
+        if (notes->conflicts[i].is_open &&
+            satchel_span_equal(id, satchel_span_of(notes->conflicts[i].id.bytes,
                                                    sizeof notes->conflicts[i].id.bytes)))
             return true;
     return false;
@@ -554,7 +556,7 @@ static enum satchel_status drop_conflict(struct satchel_apply *apply, struct sat
     return satchel_apply_run(apply, APPLY_DROP_CONFLICT, "write satchel_conflict", error);
 }
 
-/* Conflicts of the row that the node does not know of: it has come another way. */
+/* Conflicts of the row that the node does not know of, or not so: it has come another way. */
 static enum satchel_status drop_unknown_conflicts(struct satchel_apply *apply,
                                                   const struct satchel_effect *effect,
                                                   const struct satchel_notes *notes,
@@ -576,7 +578,7 @@ static enum satchel_status drop_unknown_conflicts(struct satchel_apply *apply,
         id = satchel_arena_copy(&apply->arena, id);
         if (!id.data)
             status = SATCHEL_NOMEM;
-        else if (!is_listed(notes, id))
+        else if (!is_opened(notes, id))
             status = drop_conflict(apply, id, error);
     }
     if (status == SATCHEL_OK && code != SQLITE_DONE)

@@ -228,6 +228,14 @@ static bool is_behind(const struct satchel_sync *sync,
            satchel_id_equal(&sync->hello_node, &sync->apply->node);
 }
 
+/* Whether another sync of this replica has heard entries since HELLO: what the node said it does not
+ * hold may be among them. */
+static bool has_gone_on(const struct satchel_sync *sync)
+{
+    return sync->hello_cursor != sync->apply->cursor ||
+           !satchel_id_equal(&sync->hello_node, &sync->apply->node);
+}
+
 /* The node was put back to an earlier moment: what this device has beyond it, it gives back. */
 static enum satchel_status rewind_log(struct satchel_sync *sync,
                                       const struct satchel_message_welcome *welcome,
@@ -253,10 +261,11 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
     enum satchel_status status = satchel_sync_begin(sync, true, error);
     if (status != SATCHEL_OK)
         return status;
+    bool is_answer = !has_gone_on(sync);
     status = check_welcome(sync, welcome, error);
     if (status == SATCHEL_OK && is_behind(sync, welcome))
         status = rewind_log(sync, welcome, error);
-    if (status == SATCHEL_OK && welcome->last_number < sync->hello_answered)
+    if (status == SATCHEL_OK && is_answer && welcome->last_number < sync->hello_answered)
         status = check_lost(sync, welcome->last_number, error);
     if (status == SATCHEL_OK) {
         satchel_sync_clock(sync->session, sync->replica, sync->now_ms, &sync->after);

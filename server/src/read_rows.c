@@ -6,7 +6,10 @@
 #include <satchel/alias.h>
 #include <satchel/row_io.h>
 
-#define SQL_CONFLICTS "SELECT note FROM satchel_conflict WHERE tbl=?1 AND key=?2"
+/* One that is closed is as it was last opened, and closed since. */
+#define SQL_CONFLICTS                                                        \
+    "SELECT iif(resolved IS NULL, NULL, opened), note FROM satchel_conflict" \
+    " WHERE tbl=?1 AND key=?2"
 
 /* The answer is cut where it grows beyond this: the device asks for the rest. */
 enum { ROWS_BYTES_MAX = 4 << 20 };
@@ -124,8 +127,12 @@ static enum satchel_status add_conflicts(struct rows_answer *answer,
     satchel_query_text(&query, satchel_buffer_span(&text));
     while (status == SATCHEL_OK &&
            (status = satchel_query_step(&query, &has_row, &answer->job->error)) == SATCHEL_OK &&
-           has_row)
-        status = add_conflict(answer, satchel_column_bytes(query.statement, 0));
+           has_row) {
+        if (sqlite3_column_type(query.statement, 0) != SQLITE_NULL)
+            status = add_conflict(answer, satchel_column_bytes(query.statement, 0));
+        if (status == SATCHEL_OK)
+            status = add_conflict(answer, satchel_column_bytes(query.statement, 1));
+    }
     satchel_query_close(&query);
 cleanup:
     satchel_buffer_deinit(&text);

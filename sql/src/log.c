@@ -24,7 +24,7 @@ static const char create_entry[] =
 /* One row per conflict ever opened. at, winner_at, resolved: ms since 1970 UTC; resolved is NULL
  * while open. mine, theirs, kept: the values themselves, of a group one JSON object. loser_key: of
  * the row that the loser wrote to, which may have been merged into that of `key` since. note: the
- * last note in full, as an entry's notes with nothing else. */
+ * last note in full, as an entry's notes with nothing else; opened: the last that opened it. */
 static const char create_conflict[] =
     "CREATE TABLE IF NOT EXISTS main.satchel_conflict("
     "id BLOB NOT NULL PRIMARY KEY, tbl TEXT NOT NULL, key TEXT NOT NULL, field TEXT NOT NULL,"
@@ -32,7 +32,7 @@ static const char create_conflict[] =
     "by_user TEXT, loser_device BLOB NOT NULL, loser_number INTEGER NOT NULL,"
     "winner_user TEXT, winner_at INTEGER NOT NULL, winner_device BLOB NOT NULL,"
     "winner_number INTEGER NOT NULL, resolved INTEGER, loser_key TEXT NOT NULL,"
-    "note BLOB NOT NULL)";
+    "note BLOB NOT NULL, opened BLOB)";
 
 /* history finds what a change set lost */
 static const char create_conflict_loser[] = "CREATE INDEX IF NOT EXISTS main.satchel_conflict_loser"
@@ -53,9 +53,10 @@ static const char insert_entry[] =
     "INSERT INTO main.satchel_conflict(id, tbl, key, field, rule, severity, at, mine, theirs, "   \
     "kept,"                                                                                       \
     " by_user, loser_device, loser_number, winner_user, winner_at, winner_device, winner_number," \
-    " resolved, loser_key, note) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12,"   \
-    " ?13, ?14, ?15, ?16, ?17, ?18, ?19) ON CONFLICT(id) DO UPDATE SET key = excluded.key,"       \
-    " at = excluded.at, rule = excluded.rule, severity = excluded.severity,"                       \
+    " resolved, loser_key, note, opened) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10,"     \
+    " ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, iif(?17 IS NULL, ?19, NULL))"                  \
+    " ON CONFLICT(id) DO UPDATE SET key = excluded.key,"                                          \
+    " at = excluded.at, rule = excluded.rule, severity = excluded.severity,"                      \
     " loser_key = excluded.loser_key,"                                                            \
     " note = excluded.note, kept = excluded.kept,"
 
@@ -65,7 +66,8 @@ static const char open_conflict[] =
                     "winner_user = excluded.winner_user,"
                     " winner_at = excluded.winner_at,"
                     " winner_device = excluded.winner_device,"
-                    " winner_number = excluded.winner_number, resolved = NULL";
+                    " winner_number = excluded.winner_number, resolved = NULL,"
+                    " opened = excluded.opened";
 
 /* Closed: whom it was lost to stays on record. */
 static const char close_conflict[] = INSERT_CONFLICT " resolved = excluded.resolved";
