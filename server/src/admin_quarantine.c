@@ -286,8 +286,8 @@ static enum satchel_status seen_of_row(struct release *release, struct satchel_s
         if (status != SATCHEL_OK || entry.seq <= seen)
             break;
         bool is_own = false;
-        status = copy_is_own_earlier(store, original, &entry, &arena, &is_own,
-                                     &release->job->error);
+        status =
+            copy_is_own_earlier(store, original, &entry, &arena, &is_own, &release->job->error);
         if (status != SATCHEL_OK)
             break;
         if (is_own && entry.seq > last_own)

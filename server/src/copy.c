@@ -1,5 +1,5 @@
-/* Owns how a copied replica comes in as a device of its own: COPY, from the device that it is a copy
- * of. What the copy has seen through its ancestors is the merge's (merge_devices.c). */
+/* Owns how a copied replica comes in as a device of its own: COPY, from the device that it is a
+ * copy of. What the copy has seen through its ancestors is the merge's (merge_devices.c). */
 #include "incarnation.h"
 #include "workspace_internal.h"
 
@@ -7,13 +7,13 @@
 
 /* A copy that is enrolled already is told so again: the first answer was lost, or the copy was
  * copied in its turn, and both files have the same token. */
-#define SQL_ADD_COPY                                                                            \
-    "INSERT INTO satchel_device(id, user, token, joined, last_number, last_hash, last_stamp,"   \
-    " parent, parent_number) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?5)"                                \
-    " ON CONFLICT(id) DO UPDATE SET token=excluded.token WHERE user=excluded.user"              \
+#define SQL_ADD_COPY                                                                          \
+    "INSERT INTO satchel_device(id, user, token, joined, last_number, last_hash, last_stamp," \
+    " parent, parent_number) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?5)"                              \
+    " ON CONFLICT(id) DO UPDATE SET token=excluded.token WHERE user=excluded.user"            \
     " AND parent=excluded.parent AND parent_number=excluded.parent_number RETURNING last_number"
-#define SQL_COPY_ROLES                                                              \
-    "INSERT OR IGNORE INTO satchel_device_role(device, role, superseded)"           \
+#define SQL_COPY_ROLES                                                    \
+    "INSERT OR IGNORE INTO satchel_device_role(device, role, superseded)" \
     " SELECT ?1, role, superseded FROM satchel_device_role WHERE device=?2"
 
 /* What the copy goes on from: the last change set that it shares with its parent. */
@@ -74,8 +74,7 @@ static enum satchel_status find_common(struct satchel_workspace *workspace, stru
         status =
             store->ops->load_hash(store, &author.id, common->number, common->hash, &job->error);
     if (status == SATCHEL_OK)
-        status =
-            store->ops->find_entry(store, &author.id, common->number, &cursor, &job->error);
+        status = store->ops->find_entry(store, &author.id, common->number, &cursor, &job->error);
     if (status == SATCHEL_OK)
         status = store->ops->load_entries(store, &cursor, 1, &entry, &timeline, &job->arena,
                                           &job->error);
@@ -168,8 +167,7 @@ enum satchel_status enrol_copy(struct satchel_workspace *workspace, struct satch
         status = find_common(workspace, job, &parent, &common);
     if (status != SATCHEL_OK)
         return status;
-    struct satchel_id id =
-        satchel_copy_id(&parent.id, common.number, job->request.copy.hash.data);
+    struct satchel_id id = satchel_copy_id(&parent.id, common.number, job->request.copy.hash.data);
     status = add_copy(workspace, job, &parent, &common, &id);
     if (status == SATCHEL_OK)
         status = copy_roles(workspace, job, &id);

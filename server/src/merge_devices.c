@@ -1,5 +1,5 @@
-/* Owns the devices that a batch meets: those it is of and those it finds in timelines and conflicts;
- * who uses them, and what each is a copy of. */
+/* Owns the devices that a batch meets: those it is of and those it finds in timelines and
+ * conflicts; who uses them, and what each is a copy of. */
 #include "merge_internal.h"
 
 static struct satchel_span key_of(const struct satchel_id *id)
@@ -25,8 +25,7 @@ static enum satchel_status get_alone(struct merge_batch *batch, const struct sat
     if (!device)
         return SATCHEL_NOMEM;
     device->id = *id;
-    status =
-        batch->store->ops->load_devices(batch->store, device, 1, &batch->arena, batch->error);
+    status = batch->store->ops->load_devices(batch->store, device, 1, &batch->arena, batch->error);
     if (status == SATCHEL_NOT_FOUND)
         status = SATCHEL_OK;
     return status == SATCHEL_OK ? keep(batch, device) : status;

@@ -103,8 +103,7 @@ struct merge_batch {
     size_t changeset_count;
     struct satchel_store_device *devices; /* of the batch */
     size_t device_count;
-    struct satchel_map
-        known_devices;    /* those and all met since -> struct satchel_store_device */
+    struct satchel_map known_devices; /* those and all met since -> struct satchel_store_device */
     bool *freezes_others; /* by table number - 1: rows below it have frozen(parent) columns */
     bool *feeds_machines; /* by table number - 1 */
     bool has_keys;        /* some table's rows may be merged */

@@ -58,8 +58,8 @@ struct satchel_store_device {
     uint64_t last_number;                  /* held; 0: none yet */
     uint8_t last_hash[SATCHEL_HASH_BYTES]; /* chained over all its change sets: H(previous, hash) */
     satchel_stamp last_stamp;
-    struct satchel_id parent; /* the device that it is a copy of; zero: none */
-    uint64_t parent_number;   /* up to which it was that one */
+    struct satchel_id parent;        /* the device that it is a copy of; zero: none */
+    uint64_t parent_number;          /* up to which it was that one */
     struct satchel_vector ancestors; /* the merge's: the parent, its parent, and so on */
     bool is_refused;                 /* the merge's: so is what follows */
 };
