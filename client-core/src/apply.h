@@ -87,8 +87,8 @@ struct satchel_apply {
     struct satchel_arena past_arena;
     struct satchel_id past_node; /* the present one when they were read */
     bool is_open;                /* a transaction is */
-    /* The number of the own change set of which the node holds another, and the own one's hash: this
-     * replica is a copy (copy.c). 0: none. */
+    /* The number of the own change set of which the node holds another, and the own one's hash:
+     * this replica is a copy (copy.c). 0: none. */
     uint64_t diverged_number;
     uint8_t diverged_hash[SATCHEL_HASH_BYTES];
     bool has_base; /* satchel_base is not empty */
@@ -146,8 +146,9 @@ enum satchel_status satchel_apply_run(struct satchel_apply *apply,
 /* ---- apply_entry.c ---- */
 
 /* Applies one entry inside the open transaction; one at or below the cursor is skipped. On failure
- * the caller rolls back. AGAIN: this replica is a copy (diverged_number); CORRUPT: the node sent what no node sends; SQL: a UNIQUE index or trigger
- * of the application's own stands against it (named). */
+ * the caller rolls back. AGAIN: this replica is a copy (diverged_number); CORRUPT: the node sent
+ * what no node sends; SQL: a UNIQUE index or trigger of the application's own stands against it
+ * (named). */
 enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
                                         const struct satchel_entry *entry,
                                         struct satchel_error *error) SATCHEL_MUST_USE;

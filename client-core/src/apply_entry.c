@@ -469,8 +469,8 @@ static enum satchel_status advance(struct satchel_apply *apply, const struct sat
 }
 
 /* An own change set that is not pending here was written by another file with this device's id, or
- * by this one before it was put back from an old copy: it is applied like anybody's, and the numbers
- * go on behind it. */
+ * by this one before it was put back from an old copy: it is applied like anybody's, and the
+ * numbers go on behind it. */
 static enum satchel_status find_own(struct satchel_apply *apply, const struct satchel_entry *entry,
                                     struct satchel_error *error)
 {

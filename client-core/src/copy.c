@@ -1,11 +1,11 @@
 /* Owns what a replica does that is a copy: a file put back from an old one, or a second phone's,
  * with the device id and the numbers of another file (docs/recovery.md).
  *
- * Own change sets come back in the order of their numbers, and each is compared with the one that is
- * pending here under its number. Up to the first that differs the two files are one device. From
- * there on this one goes on as a device of its own, whose id follows from what differs: whoever finds
- * the same divergence gets the same id, secret and token, however often it asks and whichever file
- * it is. */
+ * Own change sets come back in the order of their numbers, and each is compared with the one that
+ * is pending here under its number. Up to the first that differs the two files are one device. From
+ * there on this one goes on as a device of its own, whose id follows from what differs: whoever
+ * finds the same divergence gets the same id, secret and token, however often it asks and whichever
+ * file it is. */
 #include "sync.h"
 
 #include <inttypes.h>

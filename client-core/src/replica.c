@@ -70,7 +70,7 @@ static bool copy_bytes(sqlite3_stmt *statement, int column, void *out, size_t si
 
 bool satchel_replica_is_device(const struct satchel_replica *replica, sqlite3_stmt *row, int column)
 {
-    struct satchel_id device;
+    struct satchel_id device = {{0}};
     return copy_bytes(row, column, device.bytes, sizeof device.bytes) &&
            satchel_id_equal(&device, &replica->device);
 }
@@ -263,8 +263,8 @@ static int64_t identity_now_ms(void *context)
     return satchel_replica_now_ms(context);
 }
 
-/* A sync elsewhere may find that the replica is a copy, and make it a device of its own. What cannot
- * be read (the database is busy) stays as it was. */
+/* A sync elsewhere may find that the replica is a copy, and make it a device of its own. What
+ * cannot be read (the database is busy) stays as it was. */
 static void refresh_device(struct satchel_replica *replica)
 {
     /* Outside a transaction the version is that of the last one. */

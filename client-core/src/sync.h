@@ -1,5 +1,5 @@
-/* A sync from inside: the session driver (sync.c, sync_push.c, copy.c) and what the blocking loop and
- * verify need of it. */
+/* A sync from inside: the session driver (sync.c, sync_push.c, copy.c) and what the blocking loop
+ * and verify need of it. */
 #ifndef SATCHEL_SYNC_H
 #define SATCHEL_SYNC_H
 

@@ -15,7 +15,7 @@ enum {
 static const char SELECT_LAST[] =
     "SELECT max(last_number, coalesce((SELECT max(number) FROM satchel_change), 0)),"
     " (SELECT min(number) FROM satchel_change), device FROM satchel_replica";
-/* Nothing, once another sync has found the replica to be a copy: its numbers are another device's. */
+/* Nothing, once another sync has found the replica to be a copy: the numbers are another device's. */
 static const char SELECT_UNSENT[] =
     "SELECT number, utc_ms, monotonic_ms, boot, floor, body FROM satchel_change WHERE number > ?1"
     " AND (SELECT device FROM satchel_replica) = ?2 ORDER BY number";
@@ -160,7 +160,8 @@ static enum satchel_status make_durable(struct satchel_sync *sync, struct satche
 }
 
 /* A change set that another sync of this replica (or of another file with its id) sent, and had
- * answered, since this one began: the node holds it, but this session's numbers must follow each other. It is in the log. */
+ * answered, since this one began: the node holds it, but this session's numbers must follow each
+ * other. It is in the log. */
 static enum satchel_status make_answered(struct satchel_sync *sync, uint64_t number,
                                          struct satchel_push_item *item,
                                          struct satchel_error *error)

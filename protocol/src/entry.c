@@ -1,5 +1,5 @@
-/* Owns the encoding of an entry, and what identifies and proves things by a hash: conflicts, copies,
- * receipts. What an entry's notes say is in notes.c. */
+/* Owns the encoding of an entry, and what identifies and proves things by a hash: conflicts,
+ * copies, receipts. What an entry's notes say is in notes.c. */
 #include <satchel/entry.h>
 #include <satchel/message.h>
 

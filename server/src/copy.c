@@ -1,5 +1,5 @@
-/* Owns how a copied replica comes in as a device of its own: COPY, from the device that it is a copy
- * of. What the copy has seen through its ancestors is the merge's (merge_devices.c). */
+/* Owns how a copied replica comes in as a device of its own: COPY, from the device that it is a
+ * copy of. What the copy has seen through its ancestors is the merge's (merge_devices.c). */
 #include "incarnation.h"
 #include "workspace_internal.h"
 

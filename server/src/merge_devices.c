@@ -1,5 +1,5 @@
-/* Owns the devices that a batch meets: those it is of and those it finds in timelines and conflicts;
- * who uses them, and what each is a copy of. */
+/* Owns the devices that a batch meets: those it is of and those it finds in timelines and
+ * conflicts; who uses them, and what each is a copy of. */
 #include "merge_internal.h"
 
 static struct satchel_span key_of(const struct satchel_id *id)

@@ -113,10 +113,9 @@ enum { PARENT_PART = 7 }; /* of the change set that freezes the parent row */
 static void make_parent_freeze(const struct history *history, struct writes *writes)
 {
     const struct reference_freeze *freeze = &history->parent_freeze;
-    writes->parent_freeze =
-        (struct satchel_freeze){
-            .order = {1, id_with(0xd0, freeze->device), freeze->number, PARENT_PART},
-            .seen = vector_of(freeze->seen, writes->parent_seen)};
+    writes->parent_freeze = (struct satchel_freeze){
+        .order = {1, id_with(0xd0, freeze->device), freeze->number, PARENT_PART},
+        .seen = vector_of(freeze->seen, writes->parent_seen)};
 }
 
 /* ---- one node ---- */

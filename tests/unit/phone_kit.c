@@ -171,8 +171,7 @@ static sqlite3 *app_of(struct phone *phone)
     const struct satchel_open_options options = {sizeof options, &phone->clock};
     struct satchel_error error = {0};
     if (!phone->app) {
-        ok(satchel_replica_open(&phone->app, phone->path, &options, &error), "open",
-           error.message);
+        ok(satchel_replica_open(&phone->app, phone->path, &options, &error), "open", error.message);
         assert_ok(satchel_replica_execute(phone->app->db, "PRAGMA synchronous=OFF", &error));
     }
     return phone->app->db;
@@ -208,7 +207,10 @@ const char *phone_read(struct phone *phone, const char *sql)
         for (int i = 0; i < sqlite3_column_count(select); i++) {
             const char *value = (const char *)sqlite3_column_text(select, i);
             size += (size_t)snprintf(text + size, TEXT_BYTES - size, "%s%s",
-                                     i > 0 ? "|" : is_first ? "" : ";", value ? value : "null");
+                                     i > 0      ? "|"
+                                     : is_first ? ""
+                                                : ";",
+                                     value ? value : "null");
             assert_true(size < TEXT_BYTES);
         }
     assert_int_equal(sqlite3_finalize(select), SQLITE_OK);
@@ -377,9 +379,8 @@ static bool carry_down(struct phone *phone)
     stream(phone);
     if (!satchel_session_next_output(phone->peer.session, &frame))
         return false;
-    enum satchel_status status = satchel_session_receive(satchel_sync_session(phone->sync),
-                                                         frame.data, frame.size, true,
-                                                         now_of(phone));
+    enum satchel_status status = satchel_session_receive(
+        satchel_sync_session(phone->sync), frame.data, frame.size, true, now_of(phone));
     (void)status; /* the step says why the session is over */
     return true;
 }

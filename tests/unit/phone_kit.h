@@ -36,7 +36,8 @@ struct phone {
     unsigned up_frames; /* the connection is lost after these; 0: never */
 
     unsigned session_count, copy_count;
-    uint64_t pushed_count, duplicate_count; /* change sets said; of them held by the server already */
+    uint64_t pushed_count,
+        duplicate_count; /* change sets said; of them held by the server already */
 };
 
 struct town {
@@ -52,7 +53,8 @@ void town_open(struct town *town);
 void town_close(struct town *town);
 /* A phone that has joined as ann, and has synced. */
 struct phone *town_join(struct town *town);
-/* Another phone with a copy of the file as it is; the first one's application is closed for that. */
+/* Another phone with a copy of the file as it is; the first one's application is closed for that.
+ * */
 struct phone *town_clone(struct town *town, struct phone *from);
 /* Keeps the phone's file, and puts it back. */
 void phone_keep(struct phone *phone);

@@ -1,6 +1,6 @@
-/* Replica files that were copied to a second phone, or put back from an old copy: each is known as a
- * copy where it parts from what the server holds, goes on as a device of its own, and every commit
- * of everybody is in the history once (town_settle). */
+/* Replica files that were copied to a second phone, or put back from an old copy: each is known as
+ * a copy where it parts from what the server holds, goes on as a device of its own, and every
+ * commit of everybody is in the history once (town_settle). */
 #include "phone_kit.h"
 
 #include <setjmp.h>

@@ -24,9 +24,8 @@ static void test_copy__saw_its_ancestor_up_to_the_copy_and_no_further(void **sta
     struct satchel_position position = {{{7}}, 9}, ancestor = {{{1}}, 2};
     const struct satchel_vector positions = {&position, 1};
     const struct satchel_id x = {{1}}, other = {{2}};
-    struct satchel_write write = {.order = {.device = {{3}}, .number = 5},
-                                  .ancestors = {&ancestor, 1},
-                                  .kind = U};
+    struct satchel_write write = {
+        .order = {.device = {{3}}, .number = 5}, .ancestors = {&ancestor, 1}, .kind = U};
     const struct satchel_exception nothing = {1, {SATCHEL_VIEW_NONE, {NULL, 0}}};
     assert_true(satchel_write_saw(&write, 1, &x, 1, &positions));
     assert_true(satchel_write_saw(&write, 1, &x, 2, &positions));
@@ -69,18 +68,15 @@ static void test_copy__a_remove_takes_what_its_ancestor_added(void **state)
     (void)state;
     struct story story = {
         .columns[1] = {.rule = SATCHEL_RULE_SET},
-        .writes = {{.name = "Z1", .ms = 1, .kind = I},
-                   {.name = "X2",
-                    .ms = 10,
-                    .kind = U,
-                    .seen = "Z1",
-                    .fields = {{1, "[[\"x\"],[]]"}}},
-                   {.name = "Y3",
-                    .ms = 20,
-                    .kind = U,
-                    .seen = "Z1",
-                    .copy_of = "X2",
-                    .fields = {{1, "[[],[\"x\"]]"}}}},
+        .writes =
+            {{.name = "Z1", .ms = 1, .kind = I},
+             {.name = "X2", .ms = 10, .kind = U, .seen = "Z1", .fields = {{1, "[[\"x\"],[]]"}}},
+             {.name = "Y3",
+              .ms = 20,
+              .kind = U,
+              .seen = "Z1",
+              .copy_of = "X2",
+              .fields = {{1, "[[],[\"x\"]]"}}}},
         .expected = "1=[] |"};
     story_check(&story);
     story.writes[2].copy_of = "X1";
@@ -91,12 +87,11 @@ static void test_copy__a_remove_takes_what_its_ancestor_added(void **state)
 static void test_copy__a_delete_takes_what_its_ancestor_inserted(void **state)
 {
     (void)state;
-    struct story story = {
-        .rules = {.delete_policy = SATCHEL_DELETE_EDIT_WINS},
-        .writes = {{.name = "X1", .ms = 1, .kind = I, .fields = {{1, "a"}}},
-                   {.name = "X2", .ms = 10, .kind = U, .fields = {{1, "b"}}},
-                   {.name = "Y3", .ms = 20, .kind = D, .copy_of = "X2"}},
-        .expected = "gone |"};
+    struct story story = {.rules = {.delete_policy = SATCHEL_DELETE_EDIT_WINS},
+                          .writes = {{.name = "X1", .ms = 1, .kind = I, .fields = {{1, "a"}}},
+                                     {.name = "X2", .ms = 10, .kind = U, .fields = {{1, "b"}}},
+                                     {.name = "Y3", .ms = 20, .kind = D, .copy_of = "X2"}},
+                          .expected = "gone |"};
     story_check(&story);
     story.writes[2].copy_of = "X1"; /* the edit came after the copy */
     story.expected = "1=b | delete row:Y3<X2!";
@@ -141,14 +136,13 @@ static void test_copy__the_parents_freeze_counts_what_its_ancestor_wrote(void **
     const struct satchel_position ancestor = {story_order("X1", 0).device, 2};
     const struct satchel_freeze freeze = {.order = story_order("Y3", 20),
                                           .ancestors = {&ancestor, 1}};
-    struct story story = {
-        .columns[2] = {.frozen = SATCHEL_FROZEN_PARENT},
-        .rules = {.is_frozen_by_parent = true},
-        .context = {.parent_freeze = &freeze},
-        .writes = {{.name = "X1", .ms = 1, .kind = I, .fields = {{2, "1"}}},
-                   {.name = "X2", .ms = 10, .kind = U, .fields = {{2, "2"}}},
-                   {.name = "X3", .ms = 30, .kind = U, .fields = {{2, "3"}}}},
-        .expected = "2=2 | frozen 2:X3<Y3!(3)"};
+    struct story story = {.columns[2] = {.frozen = SATCHEL_FROZEN_PARENT},
+                          .rules = {.is_frozen_by_parent = true},
+                          .context = {.parent_freeze = &freeze},
+                          .writes = {{.name = "X1", .ms = 1, .kind = I, .fields = {{2, "1"}}},
+                                     {.name = "X2", .ms = 10, .kind = U, .fields = {{2, "2"}}},
+                                     {.name = "X3", .ms = 30, .kind = U, .fields = {{2, "3"}}}},
+                          .expected = "2=2 | frozen 2:X3<Y3!(3)"};
     story_check(&story);
 }
 

@@ -482,11 +482,13 @@ static void test_sync__a_copied_replica_becomes_a_device_of_its_own(void **state
     assert_int_equal(server->copy_count, 1);
     satchel_id_text(&server->copy, expected);
     memcpy(expected + strlen(expected), "|0|2", sizeof "|0|2");
-    node_kit_expect(kit, "SELECT device, (SELECT last_number FROM satchel_ancestor), pending"
-                         " FROM satchel_status",
+    node_kit_expect(kit,
+                    "SELECT device, (SELECT last_number FROM satchel_ancestor), pending"
+                    " FROM satchel_status",
                     expected);
-    node_kit_expect(kit, "SELECT satchel_device() = lower(hex(device)), file <> device FROM"
-                         " satchel_replica",
+    node_kit_expect(kit,
+                    "SELECT satchel_device() = lower(hex(device)), file <> device FROM"
+                    " satchel_replica",
                     "1|1");
     server->device_number = 0;
     sync_whole(kit, server, NULL);
