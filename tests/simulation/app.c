@@ -289,7 +289,7 @@ static void act(struct sim_app *app)
         transact(app, false);
     else
         write_once(app);
-    if (!app->process.is_dead && sim_one_in(SIM_WORK, 12))
+    if (!app->process.is_dead && sim_one_in(SIM_WORK, 30))
         close_replica(app);
 }
 
