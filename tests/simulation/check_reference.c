@@ -49,7 +49,7 @@ void system_fail(struct system_world *of, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(reason, sizeof reason, format, arguments);
     va_end(arguments);
-    sim_fail("%s\n%s", satchel_buffer_text(&of->trace), reason);
+    sim_fail("%s\n%s", reason, satchel_buffer_text(&of->trace));
 }
 
 void system_ok(struct system_world *of, enum satchel_status status, const char *doing,

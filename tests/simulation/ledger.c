@@ -368,7 +368,6 @@ static void enter(struct sim_transaction *transaction, sqlite3 *db, uint64_t num
         .device = device->index,
         .number = number,
         .true_ms = sim.now_ms,
-        .knows_time = !device->machine.has_jumped && !device->machine.has_rebooted,
         .body = read_body(db, device, number),
         .rows = transaction->rows,
         .row_count = transaction->count,

@@ -62,6 +62,7 @@ static void start(struct campaign *campaign, struct slot *slot, uint64_t seed, b
     slot->seed = seed;
     slot->is_second = is_second;
     memset(slot->result, 0, sizeof *slot->result);
+    slot->text[0] = '\0';
     fflush(stdout);
     slot->pid = fork();
     if (slot->pid < 0) {
@@ -86,8 +87,11 @@ static void keep_words(struct campaign *campaign, const struct slot *slot)
     const char *last = NULL;
     for (const char *at = slot->text; (at = strstr(at, "FAILED ")) != NULL; at++)
         last = at;
-    snprintf(campaign->words, sizeof campaign->words, "%.*s\n",
-             last ? (int)strcspn(last, "\n") : 0, last ? last : "");
+    snprintf(campaign->words, sizeof campaign->words, "%.*s\n", last ? (int)strcspn(last, "\n") : 0,
+             last ? last : "");
+    if (!last)
+        snprintf(campaign->words, sizeof campaign->words, "%llu: the process died\n",
+                 (unsigned long long)slot->seed);
 }
 
 static void print_failure(const struct slot *slot, int state)

@@ -356,7 +356,6 @@ struct sim_change {
     uint64_t number;
     enum sim_fate fate;
     int64_t true_ms;
-    bool knows_time;
     uint32_t schema; /* migrations its replica had */
     struct satchel_span body; /* as captured */
     struct sim_row *rows;
