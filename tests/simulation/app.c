@@ -49,6 +49,23 @@ static int run(struct sim_app *app, const char *sql)
 
 /* ---- transactions and the ledger ---- */
 
+static void close_replica(struct sim_app *app)
+{
+    satchel_replica_close(app->replica);
+    app->replica = NULL;
+    app->transaction = NULL;
+}
+
+/* No transaction is left open; if it does not end for want of memory, the connection does. */
+static void end_transaction(struct sim_app *app)
+{
+    for (int i = 0; i < 2; i++)
+        if (!app->process.is_dead && !sqlite3_get_autocommit(app->replica->db))
+            (void)run(app, "ROLLBACK");
+    if (!app->process.is_dead && !sqlite3_get_autocommit(app->replica->db))
+        close_replica(app);
+}
+
 /* The last call of a transaction has returned: it is in the ledger, it is not, or nobody knows. */
 static void settle(struct sim_app *app, struct sim_transaction *transaction, int code)
 {
@@ -59,13 +76,12 @@ static void settle(struct sim_app *app, struct sim_transaction *transaction, int
         sim_ledger_in_doubt(transaction);
     else
         sim_ledger_rolled_back(transaction);
-    if (!app->process.is_dead && !sqlite3_get_autocommit(app->replica->db))
-        (void)run(app, "ROLLBACK");
+    end_transaction(app);
 }
 
 static bool is_open(const struct sim_app *app)
 {
-    return !app->process.is_dead && !sqlite3_get_autocommit(app->replica->db);
+    return !app->process.is_dead && app->replica && !sqlite3_get_autocommit(app->replica->db);
 }
 
 static void think(const struct sim_app *app)
@@ -143,13 +159,11 @@ static void transact(struct sim_app *app, bool is_bulk)
         sim_ledger_rolled_back(transaction);
     } else if (sim_one_in(SIM_WORK, 10)) {
         sim_ledger_rolled_back(transaction);
-        (void)run(app, "ROLLBACK");
+        end_transaction(app);
     } else {
         sim_ledger_read_after(transaction, app->replica->db);
         settle(app, transaction, run(app, "COMMIT"));
     }
-    if (is_open(app))
-        (void)run(app, "ROLLBACK");
 }
 
 static void write_once(struct sim_app *app)
@@ -194,7 +208,7 @@ static void settle_call(struct sim_app *app, struct sim_transaction *transaction
 {
     bool is_polite = status == SATCHEL_REFUSED || status == SATCHEL_NOT_FOUND ||
                      status == SATCHEL_STATE || status == SATCHEL_INVALID ||
-                     status == SATCHEL_BUSY;
+                     status == SATCHEL_BUSY || strstr(error->message, "constraint failed") != NULL;
     int code = status == SATCHEL_OK ? SQLITE_OK
                : is_polite          ? SQLITE_CONSTRAINT
                : error->native_code ? error->native_code
@@ -266,13 +280,6 @@ static void open_replica(struct sim_app *app)
     sim_leave(running);
 }
 
-static void close_replica(struct sim_app *app)
-{
-    satchel_replica_close(app->replica);
-    app->replica = NULL;
-    app->transaction = NULL;
-}
-
 static void act(struct sim_app *app)
 {
     if (!app->replica)
@@ -289,7 +296,7 @@ static void act(struct sim_app *app)
         transact(app, false);
     else
         write_once(app);
-    if (!app->process.is_dead && sim_one_in(SIM_WORK, 30))
+    if (!app->process.is_dead && app->replica && sim_one_in(SIM_WORK, 30))
         close_replica(app);
 }
 
