@@ -285,7 +285,9 @@ static enum satchel_status insert_change(struct satchel_capture *capture)
     int64_t utc_ms = clock->utc_ms(clock->context);
     int64_t monotonic_ms = clock->monotonic_ms(clock->context);
     uint64_t boot = satchel_replica_boot(replica);
-    satchel_replica_refresh_reference(replica);
+    /* Never passed over: what the transaction had written might be gone, and only this be kept. */
+    if (satchel_replica_refresh_reference(replica) != SQLITE_OK)
+        return sql_error(capture, "cannot read satchel_replica");
     int64_t now_ms = satchel_clock_correct(&replica->reference, utc_ms, monotonic_ms, boot);
     satchel_stamp last =
         state->seen_stamp > state->last_stamp ? state->seen_stamp : state->last_stamp;
