@@ -4,6 +4,7 @@
 
 #include "../../client-core/src/replica.h"
 
+#include <satchel/log_pack.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -166,6 +167,22 @@ static void transact(struct sim_app *app, bool is_bulk)
     }
 }
 
+/* What a sync does with an old log, of a log that is not old. */
+static void pack(struct sim_app *app)
+{
+    struct satchel_error error = {0};
+    uint32_t packed = 0;
+    if (run(app, "BEGIN IMMEDIATE") != SQLITE_OK)
+        return;
+    sim_fiber_settle_faults();
+    enum satchel_status status =
+        satchel_log_pack(app->replica->db, sim_below(SIM_WORK, 20), 4, &packed, &error);
+    judge(app, status == SATCHEL_OK ? SQLITE_OK : SQLITE_ERROR, error.message, "pack");
+    if (status == SATCHEL_OK && run(app, "COMMIT") == SQLITE_OK)
+        sim.counts.device_packs += packed > 0;
+    end_transaction(app);
+}
+
 static void write_once(struct sim_app *app)
 {
     struct sim_sql sql = {0};
@@ -286,7 +303,10 @@ static void act(struct sim_app *app)
         open_replica(app);
     if (!app->replica)
         return;
-    if (sim_one_in(SIM_WORK, sim.options.undo_one_in))
+    sim_watch_device(app->device, app->replica->db);
+    if (sim_one_in(SIM_WORK, sim.options.pack_one_in))
+        pack(app);
+    else if (sim_one_in(SIM_WORK, sim.options.undo_one_in))
         undo(app);
     else if (sim_one_in(SIM_WORK, sim.options.resolve_one_in))
         resolve(app);

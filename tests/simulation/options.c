@@ -64,6 +64,7 @@ void sim_options_draw(struct sim_options *options)
     options->big_one_in = ONE_OF(0, 0, 60, 15);
     options->undo_one_in = ONE_OF(0, 25, 10);
     options->resolve_one_in = ONE_OF(0, 25, 10);
+    options->pack_one_in = ONE_OF(0, 0, 20);
     options->transaction_one_in = ONE_OF(1, 2, 4);
     options->sync_pause_ms = (unsigned)options->span_ms / ONE_OF(3, 5, 8, 16);
     options->is_watching = !sim_one_in(SIM_OPTIONS, 3);
