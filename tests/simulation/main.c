@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -71,7 +72,8 @@ static void start(struct campaign *campaign, struct slot *slot, uint64_t seed, b
     }
     if (slot->pid > 0)
         return;
-    alarm(campaign->is_tracing ? 0 : SECONDS_MAX);
+    const struct rlimit limit = {SECONDS_MAX, SECONDS_MAX};
+    (void)setrlimit(RLIMIT_CPU, &limit);
     if (is_second)
         disturb_memory();
     sim_run(seed, campaign->is_tracing, slot->result, slot->text, TEXT_BYTES);
@@ -98,8 +100,8 @@ static void print_failure(const struct slot *slot, int state)
 {
     printf("%.*s", (int)slot->result->text_bytes, slot->text);
     if (!slot->result->is_finished) {
-        if (WIFSIGNALED(state) && WTERMSIG(state) == SIGALRM)
-            printf("FAILED %llu: no end in %d s\n", (unsigned long long)slot->seed, SECONDS_MAX);
+        if (WIFSIGNALED(state) && (WTERMSIG(state) == SIGXCPU || WTERMSIG(state) == SIGKILL))
+            printf("FAILED %llu: no end in %d s of computing\n", (unsigned long long)slot->seed, SECONDS_MAX);
         else
             printf("FAILED %llu: the process died (%s)\n", (unsigned long long)slot->seed,
                    WIFSIGNALED(state) ? strsignal(WTERMSIG(state)) : "exit");
