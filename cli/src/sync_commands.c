@@ -111,8 +111,8 @@ static void wait_to_retry(int seconds)
         nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
 }
 
-/* Watching outlives the server and the network: it connects again until it is stopped. Whatever
- * else is wrong (a token, the disk) ends it as it ends a sync. */
+/* Watching outlives the server, its troubles and the network: it connects again until it is
+ * stopped. Whatever else is wrong (a token, the disk here) ends it as it ends a sync. */
 static enum satchel_status watch(const char *path, const struct satchel_sync_options *options,
                                  struct satchel_sync_report *sum, struct satchel_error *error)
 {
@@ -121,9 +121,9 @@ static enum satchel_status watch(const char *path, const struct satchel_sync_opt
         struct satchel_sync_report report = {0};
         enum satchel_status status = satchel_sync_run(path, options, &report, error);
         add_report(sum, &report);
-        if (status != SATCHEL_NETWORK && status != SATCHEL_TIMEOUT)
+        if (status != SATCHEL_NETWORK && status != SATCHEL_TIMEOUT && status != SATCHEL_BUSY)
             return status;
-        if (report.bytes_received)
+        if (report.bytes_received && status != SATCHEL_BUSY)
             is_lost = false;
         if (!is_lost) { /* what happened, without the advice behind it */
             fprintf(stderr, "satchel: %.*s; trying again until the server answers\n",

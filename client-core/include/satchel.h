@@ -109,7 +109,8 @@ struct satchel_sync_options {
 /* Syncs the replica at `path` over libwebsockets with a connection of its own: returns when
  * everything pending at the start is acknowledged, its own entries are applied, and the cursor has
  * reached what was the server's end at the start. `report` (may be NULL) is filled also on failure.
- * NETWORK, TIMEOUT (10 s of silence), DENIED, MISMATCH, SQL, IO, and whatever the server says. */
+ * NETWORK, TIMEOUT (10 s of silence), BUSY (the file is locked for long, or the server has no room
+ * now): try again; DENIED, MISMATCH, SQL, IO, and whatever the server says. */
 enum satchel_status satchel_sync_run(const char *path, const struct satchel_sync_options *options,
                                      struct satchel_sync_report *report,
                                      struct satchel_error *error) SATCHEL_MUST_USE;

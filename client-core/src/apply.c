@@ -11,7 +11,7 @@ static const size_t ENTRY_ARENA_BYTES_MAX = (size_t)2 << 30;
 /* A row may be larger than any change set: SQLite's own limit is a little lower. */
 static const size_t ROW_BYTES_MAX = (size_t)1 << 30;
 
-enum { PLANS_MAX = 1000 * 1000 };
+enum { PLANS_MAX = 1000 * 1000, PAST_ARENA_BYTES_MAX = 1 << 20 };
 
 static const char *const SQL[APPLY_STATEMENT_COUNT] = {
     [APPLY_BEGIN] = "BEGIN IMMEDIATE",
@@ -30,6 +30,14 @@ static const char *const SQL[APPLY_STATEMENT_COUNT] = {
                          " ON CONFLICT(name) DO UPDATE SET base = excluded.base",
     [APPLY_DROP_BASE] = "DELETE FROM satchel_base WHERE name = ?1",
     [APPLY_FIND_CONFLICT] = "SELECT 1 FROM satchel_conflict WHERE id = ?1 AND resolved IS NULL",
+    [APPLY_READ_PAST] = "SELECT node, last_cursor FROM satchel_lineage ORDER BY node",
+    [APPLY_WRITE_RECEIPT] = "INSERT INTO satchel_receipt(cursor, receipt, positions)"
+                            " VALUES(?1, ?2, ?3)",
+    [APPLY_ANY_LOST] = "SELECT 1 FROM satchel_lost LIMIT 1",
+    [APPLY_DROP_LOST] = "DELETE FROM satchel_lost"
+                        " WHERE device = ?1 AND number = ?2 AND node = ?3 AND seq = ?4",
+    [APPLY_ROW_CONFLICTS] = "SELECT id FROM satchel_conflict WHERE tbl = ?1 AND key = ?2",
+    [APPLY_DROP_CONFLICT] = "DELETE FROM satchel_conflict WHERE id = ?1",
 };
 
 enum satchel_status satchel_apply_sql_error(const struct satchel_apply *apply, const char *doing,
@@ -62,6 +70,7 @@ enum satchel_status satchel_apply_new(struct satchel_apply **out, struct satchel
         return satchel_error_set(error, SATCHEL_NOMEM, "no memory to apply entries");
     apply->replica = replica;
     satchel_arena_init(&apply->arena, ENTRY_ARENA_BYTES_MAX, NULL);
+    satchel_arena_init(&apply->past_arena, PAST_ARENA_BYTES_MAX, NULL);
     satchel_map_init(&apply->plans, PLANS_MAX, NULL);
     satchel_buffer_init(&apply->name, SATCHEL_CHANGESET_BYTES_MAX, NULL);
     satchel_buffer_init(&apply->scratch, ROW_BYTES_MAX, NULL);
@@ -103,6 +112,7 @@ void satchel_apply_free(struct satchel_apply *apply)
     satchel_free(NULL, apply->is_touched);
     satchel_map_deinit(&apply->plans);
     satchel_arena_deinit(&apply->arena);
+    satchel_arena_deinit(&apply->past_arena);
     satchel_buffer_deinit(&apply->name);
     satchel_buffer_deinit(&apply->scratch);
     satchel_buffer_deinit(&apply->stored);
@@ -159,6 +169,28 @@ static enum satchel_status read_state(struct satchel_apply *apply, uint32_t *mig
     return status;
 }
 
+enum satchel_status satchel_apply_read_past(struct satchel_apply *apply,
+                                            struct satchel_error *error)
+{
+    sqlite3_stmt *select = apply->statements[APPLY_READ_PAST];
+    enum satchel_status status = SATCHEL_OK;
+    int code = SQLITE_DONE;
+    satchel_arena_reset(&apply->past_arena);
+    apply->past = (struct satchel_vector){NULL, 0};
+    apply->past_node = apply->node;
+    while (status == SATCHEL_OK && (code = sqlite3_step(select)) == SQLITE_ROW) {
+        struct satchel_id node = {{0}};
+        if ((size_t)sqlite3_column_bytes(select, 0) == sizeof node.bytes)
+            memcpy(node.bytes, sqlite3_column_blob(select, 0), sizeof node.bytes);
+        status = satchel_vector_raise(&apply->past_arena, &apply->past, &node,
+                                      (uint64_t)sqlite3_column_int64(select, 1), &apply->past);
+    }
+    if (status == SATCHEL_OK && code != SQLITE_DONE)
+        status = satchel_apply_sql_error(apply, "read satchel_lineage", error);
+    sqlite3_reset(select);
+    return status;
+}
+
 /* Rows are read and written by the schema that is in the file now. */
 static enum satchel_status renew_rows(struct satchel_apply *apply, uint32_t migration_count,
                                       struct satchel_error *error)
@@ -187,14 +219,17 @@ static enum satchel_status renew_rows(struct satchel_apply *apply, uint32_t migr
     return SATCHEL_OK;
 }
 
-static enum satchel_status read_has_base(struct satchel_apply *apply, struct satchel_error *error)
+/* Whether there is anything in a table that is empty most of the time. */
+static enum satchel_status read_any(struct satchel_apply *apply,
+                                    enum satchel_apply_statement statement, bool *any,
+                                    struct satchel_error *error)
 {
-    sqlite3_stmt *select = apply->statements[APPLY_ANY_BASE];
+    sqlite3_stmt *select = apply->statements[statement];
     int code = sqlite3_step(select);
     enum satchel_status status = SATCHEL_OK;
-    apply->has_base = code == SQLITE_ROW;
+    *any = code == SQLITE_ROW;
     if (code != SQLITE_ROW && code != SQLITE_DONE)
-        status = satchel_apply_sql_error(apply, "read satchel_base", error);
+        status = satchel_apply_sql_error(apply, "read Satchel's tables", error);
     sqlite3_reset(select);
     return status;
 }
@@ -211,6 +246,8 @@ enum satchel_status satchel_apply_begin(struct satchel_apply *apply, bool is_wri
     apply->is_open = true;
     uint32_t migration_count = 0;
     status = read_state(apply, &migration_count, error);
+    if (status == SATCHEL_OK && !satchel_id_equal(&apply->node, &apply->past_node))
+        status = satchel_apply_read_past(apply, error);
     if (status == SATCHEL_OK)
         status = renew_rows(apply, migration_count, error);
     if (status == SATCHEL_OK)
@@ -220,7 +257,9 @@ enum satchel_status satchel_apply_begin(struct satchel_apply *apply, bool is_wri
         status = satchel_pending_load(&apply->pending, error);
     }
     if (status == SATCHEL_OK)
-        status = read_has_base(apply, error);
+        status = read_any(apply, APPLY_ANY_BASE, &apply->has_base, error);
+    if (status == SATCHEL_OK)
+        status = read_any(apply, APPLY_ANY_LOST, &apply->has_lost, error);
     if (status == SATCHEL_OK)
         apply->replica->is_applying = is_writing;
     else

@@ -31,6 +31,12 @@ enum satchel_apply_statement {
     APPLY_WRITE_BASE,
     APPLY_DROP_BASE,
     APPLY_FIND_CONFLICT,
+    APPLY_READ_PAST,
+    APPLY_WRITE_RECEIPT,
+    APPLY_ANY_LOST,
+    APPLY_DROP_LOST,
+    APPLY_ROW_CONFLICTS,
+    APPLY_DROP_CONFLICT,
     APPLY_STATEMENT_COUNT
 };
 
@@ -75,8 +81,13 @@ struct satchel_apply {
     uint64_t last_number;
     struct satchel_position seen_items[SATCHEL_VECTOR_COUNT_MAX];
     struct satchel_vector seen;
-    bool is_open;  /* a transaction is */
-    bool has_base; /* satchel_base is not empty */
+    /* the incarnations of the node before the present one, and the last cursor of each */
+    struct satchel_vector past;
+    struct satchel_arena past_arena;
+    struct satchel_id past_node; /* the present one when they were read */
+    bool is_open;                /* a transaction is */
+    bool has_base;               /* satchel_base is not empty */
+    bool has_lost;               /* satchel_lost is not */
 
     /* of the entry in hand */
     struct satchel_arena arena;
@@ -104,6 +115,9 @@ void satchel_apply_free(struct satchel_apply *apply);
  * as long as the busy timeout allows; try again. */
 enum satchel_status satchel_apply_begin(struct satchel_apply *apply, bool is_writing,
                                         struct satchel_error *error) SATCHEL_MUST_USE;
+/* The incarnations are read again: they were written inside the open transaction. */
+enum satchel_status satchel_apply_read_past(struct satchel_apply *apply,
+                                            struct satchel_error *error) SATCHEL_MUST_USE;
 /* Writes the state and commits. After a failure nothing of the transaction is left. */
 enum satchel_status satchel_apply_commit(struct satchel_apply *apply,
                                          struct satchel_error *error) SATCHEL_MUST_USE;
@@ -131,6 +145,13 @@ enum satchel_status satchel_apply_run(struct satchel_apply *apply,
 enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
                                         const struct satchel_entry *entry,
                                         struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* Rows as the node has them at the replica's cursor, in notes: the tables and the rows' conflicts
+ * become that, with what is pending on them. Inside the open transaction. */
+enum satchel_status satchel_apply_rows(struct satchel_apply *apply, struct satchel_span notes,
+                                       struct satchel_error *error) SATCHEL_MUST_USE;
+/* The incarnation of the node that put the entry there. */
+const struct satchel_id *satchel_apply_node_at(const struct satchel_apply *apply, uint64_t cursor);
 
 /* ---- apply_alias.c ---- */
 

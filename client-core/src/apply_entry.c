@@ -243,7 +243,9 @@ static enum satchel_status take_own_parts(struct satchel_apply *apply, struct sa
         status = check_part(apply, &op->part, op->is_unlike, &table, error);
         if (status == SATCHEL_OK && !table)
             continue;
-        bool is_planned = status == SATCHEL_OK && (op->is_unlike || may_differ(table, &op->part));
+        /* A follower written alone may not be shown, on another value of its leader. */
+        bool is_planned = status == SATCHEL_OK && (op->is_unlike || op->beside_count > 0 ||
+                                                   may_differ(table, &op->part));
         if (status == SATCHEL_OK && !is_planned)
             status = satchel_base_exists(apply, op->row->name, &is_planned, error);
         if (status == SATCHEL_OK && is_planned)
@@ -332,6 +334,39 @@ static enum satchel_status take_body(struct satchel_apply *apply, uint64_t numbe
     return status;
 }
 
+/* What lets this device give the entry back to a server that has lost it. */
+static enum satchel_status keep_receipt(struct satchel_apply *apply,
+                                        const struct satchel_entry *entry,
+                                        struct satchel_error *error)
+{
+    sqlite3_stmt *insert = apply->statements[APPLY_WRITE_RECEIPT];
+    sqlite3_bind_int64(insert, 1, (sqlite3_int64)entry->cursor);
+    sqlite3_bind_blob(insert, 2, entry->receipt.bytes, sizeof entry->receipt.bytes, SQLITE_STATIC);
+    if (entry->positions.size > 0)
+        sqlite3_bind_blob64(insert, 3, entry->positions.data, entry->positions.size, SQLITE_STATIC);
+    return satchel_apply_run(apply, APPLY_WRITE_RECEIPT, "write satchel_receipt", error);
+}
+
+/* The entry may be one that the node had lost, and have its position again: then the node needs
+ * nothing more of this device. Another change set under the same number does not have it. */
+static enum satchel_status drop_lost(struct satchel_apply *apply, const struct satchel_entry *entry,
+                                     struct satchel_error *error)
+{
+    sqlite3_stmt *drop = apply->statements[APPLY_DROP_LOST];
+    struct satchel_vector positions;
+    enum satchel_status status = satchel_vector_unpack(entry->positions, &apply->arena, &positions);
+    for (size_t i = 0; i < positions.count && status == SATCHEL_OK; i++) {
+        const struct satchel_position *position = &positions.items[i];
+        sqlite3_bind_blob(drop, 1, entry->device.bytes, sizeof entry->device.bytes, SQLITE_STATIC);
+        sqlite3_bind_int64(drop, 2, (sqlite3_int64)entry->number);
+        sqlite3_bind_blob(drop, 3, position->node.bytes, sizeof position->node.bytes,
+                          SQLITE_STATIC);
+        sqlite3_bind_int64(drop, 4, (sqlite3_int64)position->seq);
+        status = satchel_apply_run(apply, APPLY_DROP_LOST, "write satchel_lost", error);
+    }
+    return status;
+}
+
 static enum satchel_status append(struct satchel_apply *apply, const struct satchel_entry *entry,
                                   struct satchel_error *error)
 {
@@ -345,7 +380,8 @@ static enum satchel_status append(struct satchel_apply *apply, const struct satc
         return status;
     struct satchel_entry stored = *entry;
     stored.body = satchel_buffer_span(&apply->stored);
-    return satchel_log_append(apply->log, &stored, satchel_span_of(NULL, 0), error);
+    status = satchel_log_append(apply->log, &stored, satchel_span_of(NULL, 0), error);
+    return status == SATCHEL_OK ? keep_receipt(apply, entry, error) : status;
 }
 
 static enum satchel_status record_conflicts(struct satchel_apply *apply,
@@ -387,6 +423,36 @@ static enum satchel_status finish_own(struct satchel_apply *apply,
     return SATCHEL_OK;
 }
 
+const struct satchel_id *satchel_apply_node_at(const struct satchel_apply *apply, uint64_t cursor)
+{
+    const struct satchel_position *found = NULL;
+    for (size_t i = 0; i < apply->past.count; i++) {
+        const struct satchel_position *past = &apply->past.items[i];
+        if (past->seq >= cursor && (!found || past->seq < found->seq))
+            found = past;
+    }
+    return found ? &found->node : &apply->node;
+}
+
+/* The replica has applied everything up to the positions of the entry. */
+static enum satchel_status see(struct satchel_apply *apply, const struct satchel_entry *entry)
+{
+    struct satchel_vector raised = apply->seen, positions;
+    enum satchel_status status = satchel_vector_unpack(entry->positions, &apply->arena, &positions);
+    if (status == SATCHEL_OK && entry->seq > 0)
+        status = satchel_vector_raise(&apply->arena, &raised, satchel_apply_node_at(apply, entry->cursor),
+                                      entry->seq, &raised);
+    for (size_t i = 0; i < positions.count && status == SATCHEL_OK; i++)
+        status = satchel_vector_raise(&apply->arena, &raised, &positions.items[i].node,
+                                      positions.items[i].seq, &raised);
+    if (status != SATCHEL_OK)
+        return status;
+    if (raised.count > 0)
+        memmove(apply->seen_items, raised.items, raised.count * sizeof *raised.items);
+    apply->seen = (struct satchel_vector){apply->seen_items, raised.count};
+    return SATCHEL_OK;
+}
+
 static enum satchel_status advance(struct satchel_apply *apply, const struct satchel_entry *entry)
 {
     apply->cursor = entry->cursor;
@@ -398,19 +464,7 @@ static enum satchel_status advance(struct satchel_apply *apply, const struct sat
         if (entry->stamp > apply->last_stamp)
             apply->last_stamp = entry->stamp;
     }
-    if (entry->seq == 0)
-        return SATCHEL_OK;
-    struct satchel_vector raised;
-    enum satchel_status status =
-        satchel_vector_raise(&apply->arena, &apply->seen, &apply->node, entry->seq, &raised);
-    if (status != SATCHEL_OK)
-        return status;
-    if (raised.count > SATCHEL_VECTOR_COUNT_MAX)
-        return SATCHEL_LIMIT;
-    memmove(apply->seen_items, raised.items, raised.count * sizeof *raised.items);
-    apply->seen.items = apply->seen_items;
-    apply->seen.count = raised.count;
-    return SATCHEL_OK;
+    return see(apply, entry);
 }
 
 static enum satchel_status find_own(struct satchel_apply *apply, const struct satchel_entry *entry,
@@ -418,7 +472,7 @@ static enum satchel_status find_own(struct satchel_apply *apply, const struct sa
 {
     bool is_own = satchel_id_equal(&entry->device, &apply->replica->device);
     apply->own = is_own ? satchel_pending_oldest(&apply->pending, entry->number) : NULL;
-    if (is_own && !apply->own)
+    if (is_own && !apply->own && entry->body.size == 0)
         return satchel_error_set(
             error, SATCHEL_MISMATCH,
             "the server answers change set %" PRIu64
@@ -460,6 +514,8 @@ enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
     if ((status = append(apply, entry, error)) == SATCHEL_OK &&
         (status = record_conflicts(apply, &notes, error)) == SATCHEL_OK && apply->own)
         status = finish_own(apply, entry, &notes, error);
+    if (status == SATCHEL_OK && apply->has_lost)
+        status = drop_lost(apply, entry, error);
     if (status == SATCHEL_OK)
         status = advance(apply, entry);
     if (status != SATCHEL_OK)
@@ -470,4 +526,79 @@ enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
     forget_plans(apply);
     apply->entry_count++;
     return SATCHEL_OK;
+}
+
+/* ---- rows as the node has them ---- */
+
+static bool is_listed(const struct satchel_notes *notes, struct satchel_span id)
+{
+    for (uint32_t i = 0; i < notes->conflict_count; i++)
+        if (satchel_span_equal(id, satchel_span_of(notes->conflicts[i].id.bytes,
+                                                   sizeof notes->conflicts[i].id.bytes)))
+            return true;
+    return false;
+}
+
+static enum satchel_status drop_conflict(struct satchel_apply *apply, struct satchel_span id,
+                                         struct satchel_error *error)
+{
+    sqlite3_bind_blob64(apply->statements[APPLY_DROP_CONFLICT], 1, id.data, id.size, SQLITE_STATIC);
+    return satchel_apply_run(apply, APPLY_DROP_CONFLICT, "write satchel_conflict", error);
+}
+
+/* Conflicts of the row that the node does not know of: it has come another way. */
+static enum satchel_status drop_unknown_conflicts(struct satchel_apply *apply,
+                                                  const struct satchel_effect *effect,
+                                                  const struct satchel_notes *notes,
+                                                  struct satchel_error *error)
+{
+    sqlite3_stmt *select = apply->statements[APPLY_ROW_CONFLICTS];
+    const struct satchel_table *table = satchel_schema_table(apply->schema, effect->table);
+    int code = SQLITE_DONE;
+    satchel_buffer_clear(&apply->name);
+    enum satchel_status status = satchel_key_text(&apply->name, effect->key, effect->key_count);
+    if (status != SATCHEL_OK)
+        return status;
+    sqlite3_bind_text(select, 1, table->name, -1, SQLITE_STATIC);
+    sqlite3_bind_text64(select, 2, (const char *)apply->name.data, apply->name.size, SQLITE_STATIC,
+                        SQLITE_UTF8);
+    while (status == SATCHEL_OK && (code = sqlite3_step(select)) == SQLITE_ROW) {
+        struct satchel_span id = satchel_span_of(sqlite3_column_blob(select, 0),
+                                                 (size_t)sqlite3_column_bytes(select, 0));
+        id = satchel_arena_copy(&apply->arena, id);
+        if (!id.data)
+            status = SATCHEL_NOMEM;
+        else if (!is_listed(notes, id))
+            status = drop_conflict(apply, id, error);
+    }
+    if (status == SATCHEL_OK && code != SQLITE_DONE)
+        status = satchel_apply_sql_error(apply, "read satchel_conflict", error);
+    sqlite3_reset(select);
+    sqlite3_clear_bindings(select);
+    return status;
+}
+
+enum satchel_status satchel_apply_rows(struct satchel_apply *apply, struct satchel_span bytes,
+                                       struct satchel_error *error)
+{
+    const struct satchel_entry here = {.cursor = apply->cursor};
+    const struct satchel_changeset nothing = {0};
+    struct satchel_notes notes = {0};
+    satchel_arena_reset(&apply->arena);
+    apply->own = NULL;
+    forget_plans(apply);
+    enum satchel_status status = satchel_notes_read(bytes, &apply->arena, &notes);
+    if (status == SATCHEL_OK)
+        status = satchel_apply_aliases(apply, &notes, error);
+    if (status == SATCHEL_OK)
+        status = write_effects(apply, &here, &nothing, &notes, error);
+    for (uint32_t i = 0; i < notes.effect_count && status == SATCHEL_OK; i++)
+        status = drop_unknown_conflicts(apply, &notes.effects[i], &notes, error);
+    if (status == SATCHEL_OK)
+        status = record_conflicts(apply, &notes, error);
+    forget_plans(apply);
+    return status == SATCHEL_OK
+               ? SATCHEL_OK
+               : satchel_error_default(error, status, "rows of the server cannot be applied: %s",
+                                       satchel_status_text(status));
 }

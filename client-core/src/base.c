@@ -40,41 +40,6 @@ enum satchel_status satchel_base_encode(struct satchel_buffer *out, const struct
     return pack.status;
 }
 
-static enum satchel_status read_vector(struct satchel_cursor *cursor, struct satchel_arena *arena,
-                                       struct satchel_vector *out)
-{
-    uint32_t item_count = satchel_cursor_array(cursor, 2 * SATCHEL_VECTOR_COUNT_MAX);
-    if (item_count % 2 != 0)
-        cursor->failed = true;
-    if (cursor->failed)
-        return SATCHEL_CORRUPT;
-    struct satchel_position *items =
-        SATCHEL_ARENA_ARRAY(arena, struct satchel_position, item_count / 2);
-    if (!items)
-        return SATCHEL_NOMEM;
-    for (uint32_t i = 0; i < item_count / 2; i++) {
-        items[i].node = satchel_cursor_id(cursor);
-        items[i].seq = satchel_cursor_unsigned(cursor, INT64_MAX);
-        if (items[i].seq == 0 ||
-            (i > 0 && satchel_id_compare(&items[i - 1].node, &items[i].node) >= 0))
-            cursor->failed = true;
-    }
-    out->items = items;
-    out->count = item_count / 2;
-    return cursor->failed ? SATCHEL_CORRUPT : SATCHEL_OK;
-}
-
-enum satchel_status satchel_vector_unpack(struct satchel_span bytes, struct satchel_arena *arena,
-                                          struct satchel_vector *out)
-{
-    memset(out, 0, sizeof *out);
-    if (bytes.size == 0)
-        return SATCHEL_OK;
-    struct satchel_cursor cursor = satchel_cursor_of(bytes);
-    enum satchel_status status = read_vector(&cursor, arena, out);
-    return status == SATCHEL_OK && !satchel_cursor_at_end(&cursor) ? SATCHEL_CORRUPT : status;
-}
-
 static enum satchel_status read_view(struct satchel_cursor *cursor, struct satchel_arena *arena,
                                      struct satchel_exception *out)
 {
@@ -84,7 +49,7 @@ static enum satchel_status read_view(struct satchel_cursor *cursor, struct satch
                       ? SATCHEL_COLUMN_ROW
                       : (uint32_t)satchel_cursor_unsigned(cursor, SATCHEL_COLUMNS_MAX - 1);
     out->view.kind = (enum satchel_view_kind)satchel_cursor_unsigned(cursor, SATCHEL_VIEW_NONE);
-    return cursor->failed ? SATCHEL_CORRUPT : read_vector(cursor, arena, &out->view.vector);
+    return cursor->failed ? SATCHEL_CORRUPT : satchel_vector_read(cursor, arena, &out->view.vector);
 }
 
 enum satchel_status satchel_base_decode(struct satchel_span bytes, uint32_t column_count,

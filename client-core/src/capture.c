@@ -354,7 +354,7 @@ static struct satchel_capture *new_capture(struct satchel_replica *replica)
     if (!capture)
         return NULL;
     capture->replica = replica;
-    capture->tag = satchel_capture_tag(&replica->device);
+    capture->tag = satchel_capture_tag(&replica->file);
     satchel_buffer_init(&capture->ops, SATCHEL_CAPTURE_BYTES_MAX, NULL);
     satchel_buffer_init(&capture->parts, SATCHEL_CHANGESET_BYTES_MAX, NULL);
     satchel_buffer_init(&capture->body, SATCHEL_CHANGESET_BYTES_MAX, NULL);

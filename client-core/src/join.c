@@ -14,13 +14,13 @@
 enum { PATH_BYTES_MAX = 4096 };
 
 static const char INSERT_REPLICA[] =
-    "INSERT INTO satchel_replica(one, format, state, server, workspace, device, token, secret)"
-    " VALUES(1, ?1, 'joining', ?2, ?3, ?4, ?5, ?6)";
+    "INSERT INTO satchel_replica(one, format, state, server, workspace, device, token, secret,"
+    " file) VALUES(1, ?1, 'joining', ?2, ?3, ?4, ?5, ?6, ?4)";
 static const char WRITE_JOINED[] =
     "UPDATE satchel_replica SET state = 'joined', server = ?1, workspace_id = ?2, user = ?3, role "
     "= ?4,"
     " reference_server_ms = ?5, reference_utc_ms = ?6, reference_monotonic_ms = ?7,"
-    " reference_boot = ?8";
+    " reference_boot = ?8, receipt = ?9";
 
 struct join {
     const char *path;
@@ -235,6 +235,8 @@ static enum satchel_status write_joined(struct join *join, struct satchel_error 
         sqlite3_bind_int64(update, 7, join->reference.monotonic_ms);
         sqlite3_bind_int64(update, 8, (sqlite3_int64)join->reference.boot);
     }
+    sqlite3_bind_blob(update, 9, joined->receipt.bytes, sizeof joined->receipt.bytes,
+                      SQLITE_STATIC);
     if (sqlite3_step(update) != SQLITE_DONE)
         status = satchel_sql_error(error, join->db, "cannot write satchel_replica");
     sqlite3_finalize(update);

@@ -8,8 +8,8 @@
 enum { ROLE_BYTES = SATCHEL_ROLE_BYTES_MAX + 1 };
 
 static const char SELECT_IDENTITY[] =
-    "SELECT format, state, server, workspace, workspace_id, device, token, secret, user, role"
-    " FROM main.satchel_replica";
+    "SELECT format, state, server, workspace, workspace_id, device, token, secret, user, role,"
+    " file, receipt FROM main.satchel_replica";
 static const char SELECT_IS_REPLICA[] =
     "SELECT count(*) FROM main.sqlite_schema WHERE type='table' AND name='satchel_replica'";
 static const char SELECT_MIGRATION_COUNT[] = "SELECT count(*) FROM main.satchel_migration";
@@ -35,7 +35,8 @@ uint32_t satchel_replica_data_version(const struct satchel_replica *replica)
 enum satchel_status satchel_replica_create_tables(sqlite3 *db, struct satchel_error *error)
 {
     static const char *const statements[] = {SATCHEL_REPLICA_DDL, SATCHEL_CHANGE_DDL,
-                                             SATCHEL_BASE_DDL, SATCHEL_STATUS_DDL};
+                                             SATCHEL_BASE_DDL, SATCHEL_RECOVERY_DDL,
+                                             SATCHEL_STATUS_DDL};
     enum satchel_status status = satchel_log_create(db, error);
     for (size_t i = 0; i < sizeof statements / sizeof statements[0] && status == SATCHEL_OK; i++)
         status = satchel_replica_execute(db, statements[i], error);
@@ -90,10 +91,13 @@ static enum satchel_status take_identity(struct satchel_replica *replica, sqlite
     bool is_enrolled = state && strcmp(state, "joined") == 0;
     bool is_whole = copy_bytes(statement, 5, replica->device.bytes, sizeof replica->device.bytes) &&
                     copy_bytes(statement, 6, replica->token, sizeof replica->token) &&
-                    copy_bytes(statement, 7, replica->secret, sizeof replica->secret);
+                    copy_bytes(statement, 7, replica->secret, sizeof replica->secret) &&
+                    copy_bytes(statement, 10, replica->file.bytes, sizeof replica->file.bytes);
     if (is_enrolled)
-        is_whole = is_whole && copy_bytes(statement, 4, replica->workspace_id.bytes,
-                                          sizeof replica->workspace_id.bytes);
+        is_whole = is_whole &&
+                   copy_bytes(statement, 4, replica->workspace_id.bytes,
+                              sizeof replica->workspace_id.bytes) &&
+                   copy_bytes(statement, 11, replica->receipt.bytes, sizeof replica->receipt.bytes);
     if (!is_whole)
         return satchel_error_set(error, SATCHEL_CORRUPT,
                                  "%s: satchel_replica does not hold a whole enrolment",
@@ -213,7 +217,7 @@ static enum satchel_status create_triggers(struct satchel_replica *replica,
         status = drop ? satchel_replica_execute(replica->db, drop, error) : SATCHEL_NOMEM;
         sqlite3_free(drop);
         if (status == SATCHEL_OK)
-            status = satchel_capture_triggers(table, &replica->device, &sql);
+            status = satchel_capture_triggers(table, &replica->file, &sql);
         if (status == SATCHEL_LIMIT)
             status = satchel_error_set(error, SATCHEL_SCHEMA,
                                        "table %s has %u columns, too many to capture", table->name,

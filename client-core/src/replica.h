@@ -8,6 +8,16 @@
  *                     touched since those writes; usually empty
  *   satchel_entry, satchel_conflict, satchel_migration, ...   see sql/include/satchel/log.h
  *
+ * and for a server that was restored, or a replica that was copied (docs/recovery.md):
+ *
+ *   satchel_lineage   the incarnations of the node that the log followed before the present one
+ *   satchel_receipt   per entry of the log, what proves to the server that it sent it
+ *   satchel_lost      entries that the node has lost, until it sends them again with the position
+ *                     that it had given them; each is given back once to every incarnation
+ *   satchel_doubt     names of rows that lost entries touched: what the node has there is asked for
+ *                     once it has everything again
+ *   satchel_ancestor  the devices that this one is a copy of, and up to which number it was them
+ *
  * ## Pending writes, base, view
  *
  * A change set is *pending* until its own entry is applied. The application's tables show the
@@ -38,12 +48,13 @@
 #include <satchel.h>
 #include <satchel/functions.h>
 #include <satchel/log.h>
+#include <satchel/pack.h>
 #include <satchel/row_io.h>
 #include <satchel/schema.h>
 #include <satchel/sql_error.h>
 #include <satchel/sqlite.h>
 
-#define SATCHEL_REPLICA_FORMAT 2
+#define SATCHEL_REPLICA_FORMAT 3
 
 /* state: 'joining' until the server has confirmed the enrolment, then 'joined'.
  * seen: satchel_pack_vector. seen_stamp: the greatest stamp applied: what a new stamp must exceed.
@@ -53,7 +64,9 @@
  * next one sent must exceed.
  * reference_*: the clock sample of the last handshake (server_ms at utc_ms/monotonic_ms in boot).
  * refused: how many own rows nodes have set aside (quarantined), counted when their entries are
- * applied. */
+ * applied. file: what the triggers know the replica by: the device it was made for, which it is no
+ * more if it is a copy. receipt: of the enrolment, for a server that has lost it. known_number: the
+ * greatest number that the node holds of this device, whoever wrote it: new ones are above. */
 #define SATCHEL_REPLICA_DDL                                                                   \
     "CREATE TABLE IF NOT EXISTS satchel_replica("                                             \
     "one INTEGER PRIMARY KEY CHECK(one=1), format INTEGER NOT NULL, state TEXT NOT NULL,"     \
@@ -64,7 +77,8 @@
     "last_number INTEGER NOT NULL DEFAULT 0, acked_number INTEGER NOT NULL DEFAULT 0,"        \
     "reference_server_ms INTEGER, reference_utc_ms INTEGER, reference_monotonic_ms INTEGER,"  \
     "reference_boot INTEGER, last_sync_ms INTEGER, refused INTEGER NOT NULL DEFAULT 0,"       \
-    "last_stamp INTEGER NOT NULL DEFAULT 0)"
+    "last_stamp INTEGER NOT NULL DEFAULT 0, file BLOB NOT NULL, receipt BLOB,"                \
+    "known_number INTEGER NOT NULL DEFAULT 0)"
 
 /* stamp: as estimated at the commit; utc_ms, monotonic_ms, boot: raw clock readings there, from
  * which the stamp is corrected when it is sent; floor: seen_stamp at the commit, below which a
@@ -82,6 +96,24 @@
 #define SATCHEL_BASE_DDL                                                                          \
     "CREATE TABLE IF NOT EXISTS satchel_base(name BLOB PRIMARY KEY, base BLOB NOT NULL) WITHOUT " \
     "ROWID"
+
+/* last_cursor: of the log, the incarnation's last. positions: a vector (satchel_pack_vector). node:
+ * the incarnation that sent the entry; notes: satchel_notes_quarantined of them; body: stored form;
+ * given: the incarnation that has taken it back last. */
+#define SATCHEL_RECOVERY_DDL                                                                       \
+    "CREATE TABLE IF NOT EXISTS satchel_lineage(node BLOB PRIMARY KEY, last_cursor INTEGER NOT "   \
+    "NULL) WITHOUT ROWID;"                                                                         \
+    "CREATE TABLE IF NOT EXISTS satchel_receipt(cursor INTEGER PRIMARY KEY, receipt BLOB NOT "     \
+    "NULL, positions BLOB);"                                                                       \
+    "CREATE TABLE IF NOT EXISTS satchel_lost(id INTEGER PRIMARY KEY, node BLOB NOT NULL,"          \
+    "cursor INTEGER NOT NULL, seq INTEGER NOT NULL, device BLOB NOT NULL,"                         \
+    "number INTEGER NOT NULL, stamp INTEGER NOT NULL, user TEXT, secret BLOB, body BLOB NOT NULL," \
+    "notes BLOB NOT NULL, positions BLOB, receipt BLOB NOT NULL, given BLOB,"                      \
+    "UNIQUE(node, cursor));"                                                                       \
+    "CREATE INDEX IF NOT EXISTS satchel_lost_change ON satchel_lost(device, number);"              \
+    "CREATE TABLE IF NOT EXISTS satchel_doubt(name BLOB PRIMARY KEY) WITHOUT ROWID;"               \
+    "CREATE TABLE IF NOT EXISTS satchel_ancestor(device BLOB PRIMARY KEY, last_number INTEGER "    \
+    "NOT NULL) WITHOUT ROWID"
 
 /* What every SQLite can read of the replica: one row, as `satchel status` prints it. */
 #define SATCHEL_STATUS_DDL                                                                         \
@@ -107,9 +139,11 @@ struct satchel_replica {
     bool owns_db;
     struct satchel_clock clock;
 
-    /* as last read from satchel_replica; who it is never changes once joined */
+    /* as last read from satchel_replica; who it is changes only when a copy is known as one */
     bool is_enrolled;
     struct satchel_id device;
+    struct satchel_id file; /* what the triggers know it by */
+    struct satchel_id receipt;
     char device_text[SATCHEL_ID_TEXT_BYTES];
     uint8_t token[SATCHEL_TOKEN_BYTES];
     uint8_t secret[32];
@@ -221,10 +255,6 @@ enum satchel_status satchel_base_encode(struct satchel_buffer *out, const struct
 enum satchel_status satchel_base_decode(struct satchel_span bytes, uint32_t column_count,
                                         struct satchel_arena *arena,
                                         struct satchel_base *out) SATCHEL_MUST_USE;
-/* The vector that satchel_pack_vector wrote (satchel_replica.seen); an empty span is the empty
- * vector. */
-enum satchel_status satchel_vector_unpack(struct satchel_span bytes, struct satchel_arena *arena,
-                                          struct satchel_vector *out) SATCHEL_MUST_USE;
 
 /* ---- guard.c ---- */
 /* Synced tables are not dropped or altered through this connection; it fails with "not authorized".

@@ -4,6 +4,7 @@
  *
  * Between two calls no transaction is open and no lock held: the network may be as slow as it
  * likes. */
+#include "recover.h"
 #include "sync.h"
 
 #include <inttypes.h>
@@ -87,6 +88,8 @@ enum satchel_status satchel_sync_new(satchel_sync **out, satchel_replica *replic
         sync->options = *options;
     sync->began_ms = sync->now_ms = now.monotonic_ms;
     satchel_arena_init(&sync->push_arena, PUSH_ARENA_BYTES_MAX, NULL);
+    satchel_arena_init(&sync->recovery.arena, PUSH_ARENA_BYTES_MAX, NULL);
+    satchel_buffer_init(&sync->recovery.rows, SATCHEL_FRAME_BYTES_MAX, NULL);
     satchel_buffer_init(&sync->push_scratch, SATCHEL_CHANGESET_BYTES_MAX, NULL);
     enum satchel_status status = set_up(sync, now, error);
     if (status != SATCHEL_OK) {
@@ -107,7 +110,7 @@ void satchel_sync_free(struct satchel_sync *sync)
     sqlite3_finalize(sync->select_unsent);
     sqlite3_finalize(sync->write_ack);
     satchel_sync_forget_digests(sync);
-    satchel_free(NULL, (void *)(uintptr_t)sync->hello_seen.items);
+    satchel_recover_end(sync);
     satchel_arena_deinit(&sync->push_arena);
     satchel_buffer_deinit(&sync->push_scratch);
     if (sync->had_foreign_keys)
@@ -231,7 +234,8 @@ static enum satchel_status apply_run(struct satchel_sync *sync,
         (*index)++;
         is_full = ++count >= RUN_ENTRIES_MAX ||
                   clock->monotonic_ms(clock->context) - began_ms >= RUN_MS_MAX ||
-                  (sync->has_digests && sync->apply->cursor == sync->digests_cursor);
+                  (sync->has_digests && sync->apply->cursor == sync->digests_cursor) ||
+                  (sync->recovery.has_rows && sync->apply->cursor == sync->recovery.rows_cursor);
     }
     if (status == SATCHEL_OK)
         status = satchel_sync_commit(sync, error);
@@ -268,6 +272,8 @@ static enum satchel_status take_entries(struct satchel_sync *sync,
         if (status == SATCHEL_OK && sync->has_digests && !sync->are_compared &&
             sync->apply->cursor >= sync->digests_cursor)
             status = satchel_sync_compute_digests(sync, error);
+        if (status == SATCHEL_OK)
+            status = satchel_recover_apply_rows(sync, error);
     }
     return status;
 }
@@ -281,6 +287,9 @@ static enum satchel_status take(struct satchel_sync *sync, const struct satchel_
     case SATCHEL_MESSAGE_ENTRIES: return take_entries(sync, &message->entries, error);
     case SATCHEL_MESSAGE_ACK: return satchel_sync_push_acked(sync, message->ack.number, error);
     case SATCHEL_MESSAGE_DIGESTS: return satchel_sync_take_digests(sync, &message->digests, error);
+    case SATCHEL_MESSAGE_ROWS: return satchel_recover_take_rows(sync, &message->rows, error);
+    case SATCHEL_MESSAGE_FORWARDED:
+        return satchel_recover_take_forwarded(sync, &message->forwarded, error);
     default: /* HEAD says that the server lives; ERROR has ended the session, which says so itself
               */
         return SATCHEL_OK;
@@ -321,7 +330,8 @@ static enum satchel_status judge_done(struct satchel_sync *sync, struct satchel_
 {
     const struct satchel_apply *apply = sync->apply;
     if (sync->is_done || !sync->is_welcome || apply->migration_count < sync->schema_target ||
-        apply->cursor < sync->head_target || apply->last_number < sync->number_target)
+        apply->cursor < sync->head_target || apply->last_number < sync->number_target ||
+        !satchel_recover_is_done(sync))
         return SATCHEL_OK;
     sync->is_done = true;
     tell_quarantined(sync);
@@ -339,6 +349,8 @@ enum satchel_status satchel_sync_step(satchel_sync *sync, struct satchel_now now
     if (status == SATCHEL_OK)
         status = satchel_session_failed(sync->session, error);
     if (status == SATCHEL_OK && sync->is_welcome)
+        status = satchel_recover_step(sync, error);
+    if (status == SATCHEL_OK && sync->is_welcome && satchel_recover_is_given(sync))
         status = satchel_sync_push(sync, error);
     if (status == SATCHEL_OK)
         status = judge_done(sync, error);

@@ -19,6 +19,24 @@ struct sync_batch {
     size_t bytes;
 };
 
+/* Giving back what the node has lost, and asking for the rows in doubt (recover.h). */
+struct sync_recovery {
+    int64_t lost_id_max; /* in satchel_lost when it began */
+    int64_t sent_id;
+    uint64_t sent_count, confirmed_count, refused_count; /* entries, of this round */
+    uint64_t refused_before;                             /* in the round before */
+    bool is_over;                                        /* all rounds are */
+    bool has_doubt;
+    bool is_asking; /* no answer yet */
+    struct satchel_row_request *asked;
+    uint32_t asked_count, ask_count;
+    struct satchel_arena arena; /* of `asked` */
+    bool has_rows;              /* an answer waits for the replica to be at its cursor */
+    uint64_t rows_cursor;
+    uint32_t row_count;
+    struct satchel_buffer rows; /* its notes */
+};
+
 struct satchel_sync {
     struct satchel_replica *replica;
     struct satchel_sync_options options;
@@ -33,7 +51,8 @@ struct satchel_sync {
     uint64_t number_target; /* the replica's last change set when it began */
     uint64_t schema_target;
     uint64_t hello_cursor, hello_answered; /* as told in HELLO: cursor, own numbers answered */
-    struct satchel_vector hello_seen;      /* owned */
+    struct satchel_id hello_node;
+    uint64_t welcome_acked; /* what nodes had acknowledged before this handshake */
     struct satchel_clock_reference before, after; /* this handshake's clock sample is `after` */
 
     /* uploads */
@@ -48,6 +67,8 @@ struct satchel_sync {
     /* by the system's monotonic clock: how long the write lock was held without a pause in which a
      * waiting writer would have found it free, and when it was let go last */
     int64_t held_ms, released_ms;
+
+    struct sync_recovery recovery;
 
     bool is_done;
     uint64_t pack_cursor;     /* below it there is nothing to pack (pack.c) */
@@ -97,14 +118,16 @@ void satchel_sync_pack(struct satchel_sync *sync);
 /* ---- sync_push.c ---- */
 
 /* Where uploads go on: what the node holds already is not sent, and the next stamp is above theirs.
- * MISMATCH: what it holds under that number is not what waits here (the hash, zero: not known). */
+ */
 enum satchel_status satchel_sync_push_begin(struct satchel_sync *sync, uint64_t held_number,
-                                            const struct satchel_id *held_hash,
                                             struct satchel_error *error) SATCHEL_MUST_USE;
 /* Queues what is not yet sent, as far as the session and the limit on unacknowledged bytes allow.
  */
 enum satchel_status satchel_sync_push(struct satchel_sync *sync,
                                       struct satchel_error *error) SATCHEL_MUST_USE;
+/* Own change sets among what was given back need not be sent again. */
+void satchel_sync_push_forwarded(struct satchel_sync *sync,
+                                 const struct satchel_message_forward *forward);
 /* Everything up to `number` is committed on the server. */
 enum satchel_status satchel_sync_push_acked(struct satchel_sync *sync, uint64_t number,
                                             struct satchel_error *error) SATCHEL_MUST_USE;

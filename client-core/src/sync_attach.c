@@ -1,17 +1,23 @@
 /* Owns the device's half of the attach rule (docs/wire-format.md): what it says in HELLO, and what
  * it makes of the node's WELCOME. */
-#include "sync.h"
+#include "recover.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
 static const char SELECT_REFERENCE[] =
-    "SELECT reference_server_ms, reference_utc_ms, reference_monotonic_ms, reference_boot"
-    " FROM satchel_replica";
+    "SELECT reference_server_ms, reference_utc_ms, reference_monotonic_ms, reference_boot,"
+    " acked_number FROM satchel_replica";
 static const char WRITE_WELCOME[] =
     "UPDATE satchel_replica SET node = ?1, user = ?2, role = ?3,"
-    " acked_number = max(acked_number, ?4), reference_server_ms = ?5, reference_utc_ms = ?6,"
+    " known_number = max(known_number, ?4),"
+    " acked_number = ?4, reference_server_ms = ?5, reference_utc_ms = ?6,"
     " reference_monotonic_ms = ?7, reference_boot = ?8";
+
+static const char COUNT_LOST[] =
+    "SELECT count(DISTINCT number) FROM satchel_lost WHERE device = ?1 AND number > ?2";
+static const char INSERT_LINEAGE[] =
+    "INSERT INTO satchel_lineage(node, last_cursor) VALUES(?1, ?2)";
 
 /* ---- HELLO ---- */
 
@@ -23,7 +29,9 @@ static enum satchel_status read_reference(struct satchel_sync *sync, struct satc
     if (sqlite3_prepare_v2(sync->replica->db, SELECT_REFERENCE, -1, &select, NULL) != SQLITE_OK ||
         sqlite3_step(select) != SQLITE_ROW)
         status = satchel_apply_sql_error(sync->apply, "read satchel_replica", error);
-    else if (sqlite3_column_type(select, 0) != SQLITE_NULL) {
+    else
+        sync->welcome_acked = (uint64_t)sqlite3_column_int64(select, 4);
+    if (status == SATCHEL_OK && sqlite3_column_type(select, 0) != SQLITE_NULL) {
         sync->before.is_set = true;
         sync->before.server_ms = sqlite3_column_int64(select, 0);
         sync->before.utc_ms = sqlite3_column_int64(select, 1);
@@ -41,20 +49,21 @@ static uint64_t last_own_number(const struct satchel_sync *sync)
     return pending->last ? pending->last->number : sync->apply->last_number;
 }
 
-/* What the node's answer is held against: another sync of this replica may move on meanwhile. */
-static bool keep_hello(struct satchel_sync *sync)
+/* Up to where the log follows each incarnation: the earlier ones may reach beyond what has come so
+ * far. */
+static enum satchel_status make_lineage(struct satchel_sync *sync, struct satchel_vector *out)
 {
     const struct satchel_apply *apply = sync->apply;
-    size_t size = apply->seen.count * sizeof *apply->seen.items;
-    struct satchel_position *items = satchel_alloc(NULL, size);
-    if (!items)
-        return false;
-    if (size)
-        memcpy(items, apply->seen.items, size);
-    sync->hello_seen = (struct satchel_vector){items, apply->seen.count};
-    sync->hello_cursor = apply->cursor;
-    sync->hello_answered = apply->last_number;
-    return true;
+    enum satchel_status status = SATCHEL_OK;
+    *out = (struct satchel_vector){NULL, 0};
+    for (size_t i = 0; i < apply->past.count && status == SATCHEL_OK; i++) {
+        const struct satchel_position *past = &apply->past.items[i];
+        uint64_t cursor = past->seq < apply->cursor ? past->seq : apply->cursor;
+        status = satchel_vector_raise(&sync->push_arena, out, &past->node, cursor, out);
+    }
+    return status == SATCHEL_OK
+               ? satchel_vector_raise(&sync->push_arena, out, &apply->node, apply->cursor, out)
+               : status;
 }
 
 enum satchel_status satchel_sync_send_hello(struct satchel_sync *sync, struct satchel_error *error)
@@ -71,8 +80,14 @@ enum satchel_status satchel_sync_send_hello(struct satchel_sync *sync, struct sa
     satchel_apply_release(apply);
     if (status != SATCHEL_OK)
         return status;
-    if (!keep_hello(sync))
+    struct satchel_vector lineage;
+    if (make_lineage(sync, &lineage) != SATCHEL_OK)
         return satchel_error_set(error, SATCHEL_NOMEM, "no memory to sync");
+    /* What the node's answer is held against: another sync of this replica may move on meanwhile.
+     */
+    sync->hello_node = apply->node;
+    sync->hello_cursor = apply->cursor;
+    sync->hello_answered = apply->last_number;
     snprintf(software, sizeof software, SATCHEL_SOFTWARE "%s", sqlite3_libversion());
     hello->protocol = SATCHEL_PROTOCOL_VERSION;
     hello->workspace = satchel_span_text(replica->workspace);
@@ -82,7 +97,10 @@ enum satchel_status satchel_sync_send_hello(struct satchel_sync *sync, struct sa
     hello->node = apply->node;
     hello->cursor = apply->cursor;
     hello->seen = apply->seen;
+    hello->lineage = lineage;
     hello->schema = apply->migration_count;
+    hello->user = satchel_span_text(replica->user ? replica->user : "");
+    hello->receipt = replica->receipt;
     hello->software = satchel_span_text(software);
     hello->last_number = last_own_number(sync);
     status = satchel_session_send(sync->session, &message);
@@ -94,20 +112,24 @@ enum satchel_status satchel_sync_send_hello(struct satchel_sync *sync, struct sa
 
 /* ---- WELCOME ---- */
 
+static enum satchel_status does_not_know(struct satchel_error *error)
+{
+    return satchel_error_set(error, SATCHEL_MISMATCH,
+                             "the server does not know what it has sent to this replica; keep this "
+                             "file (its pending changes are safe in it) and ask the server's "
+                             "administrator");
+}
+
 static enum satchel_status check_welcome(const struct satchel_sync *sync,
                                          const struct satchel_message_welcome *welcome,
                                          uint64_t last_number, struct satchel_error *error)
 {
     const struct satchel_id *node = &sync->apply->node;
-    bool is_same = satchel_id_is_zero(node) || satchel_id_equal(node, &welcome->node);
-    if (!is_same || sync->hello_cursor > welcome->head ||
-        !satchel_vector_includes(&welcome->vector, &sync->hello_seen) ||
-        welcome->last_number < sync->hello_answered)
-        return satchel_error_set(
-            error, SATCHEL_MISMATCH,
-            "the server was restored or replaced since this replica last synced, and snapshots are "
-            "not built yet; keep this file (its pending changes are safe in it), join again under "
-            "a new file name and enter them there");
+    if (!satchel_id_equal(&sync->hello_node, node) && !satchel_id_equal(&welcome->node, node))
+        return satchel_error_set(error, SATCHEL_AGAIN,
+                                 "another sync of this replica has met another server; sync again");
+    if (welcome->cursor > sync->hello_cursor || welcome->cursor > welcome->head)
+        return does_not_know(error);
     if (welcome->last_number > last_number)
         return satchel_error_set(
             error, SATCHEL_MISMATCH,
@@ -131,6 +153,29 @@ void satchel_sync_clock(const struct satchel_session *session, struct satchel_re
     out->utc_ms = clock->utc_ms(clock->context) - age_ms;
     out->monotonic_ms = clock->monotonic_ms(clock->context) - age_ms;
     out->boot = satchel_replica_boot(replica);
+}
+
+/* The stream that the log follows from now on is the node's: so are its earlier incarnations. */
+static enum satchel_status write_lineage(struct satchel_sync *sync,
+                                         const struct satchel_vector *lineage,
+                                         struct satchel_error *error)
+{
+    sqlite3_stmt *insert = NULL;
+    sqlite3 *db = sync->replica->db;
+    enum satchel_status status = satchel_replica_execute(db, "DELETE FROM satchel_lineage", error);
+    if (status == SATCHEL_OK &&
+        sqlite3_prepare_v2(db, INSERT_LINEAGE, -1, &insert, NULL) != SQLITE_OK)
+        status = satchel_apply_sql_error(sync->apply, "write satchel_lineage", error);
+    for (size_t i = 0; i < lineage->count && status == SATCHEL_OK; i++) {
+        const struct satchel_position *past = &lineage->items[i];
+        sqlite3_bind_blob(insert, 1, past->node.bytes, sizeof past->node.bytes, SQLITE_STATIC);
+        sqlite3_bind_int64(insert, 2, (sqlite3_int64)past->seq);
+        if (sqlite3_step(insert) != SQLITE_DONE)
+            status = satchel_apply_sql_error(sync->apply, "write satchel_lineage", error);
+        sqlite3_reset(insert);
+    }
+    sqlite3_finalize(insert);
+    return status == SATCHEL_OK ? satchel_apply_read_past(sync->apply, error) : status;
 }
 
 static enum satchel_status write_welcome(struct satchel_sync *sync,
@@ -157,6 +202,54 @@ static enum satchel_status write_welcome(struct satchel_sync *sync,
     if (sqlite3_step(update) != SQLITE_DONE)
         status = satchel_apply_sql_error(sync->apply, "write satchel_replica", error);
     sqlite3_finalize(update);
+    return status == SATCHEL_OK ? write_lineage(sync, &welcome->lineage, error) : status;
+}
+
+/* Own change sets that a node had answered and this one does not hold are among those that are given
+ * back to it. */
+static enum satchel_status check_lost(struct satchel_sync *sync, uint64_t held_number,
+                                      struct satchel_error *error)
+{
+    sqlite3_stmt *count = NULL;
+    const struct satchel_id *device = &sync->replica->device;
+    uint64_t lost = 0;
+    enum satchel_status status = SATCHEL_OK;
+    if (sqlite3_prepare_v2(sync->replica->db, COUNT_LOST, -1, &count, NULL) != SQLITE_OK)
+        return satchel_apply_sql_error(sync->apply, "read satchel_lost", error);
+    sqlite3_bind_blob(count, 1, device->bytes, sizeof device->bytes, SQLITE_STATIC);
+    sqlite3_bind_int64(count, 2, (sqlite3_int64)held_number);
+    if (sqlite3_step(count) == SQLITE_ROW)
+        lost = (uint64_t)sqlite3_column_int64(count, 0);
+    else
+        status = satchel_apply_sql_error(sync->apply, "read satchel_lost", error);
+    sqlite3_finalize(count);
+    return status == SATCHEL_OK && lost < sync->hello_answered - held_number ? does_not_know(error)
+                                                                            : status;
+}
+
+/* Whether the log goes on beyond where the node's parts from it; unless another sync of this replica
+ * has heard so before. */
+static bool is_behind(const struct satchel_sync *sync, const struct satchel_message_welcome *welcome)
+{
+    return welcome->cursor < sync->hello_cursor &&
+           satchel_id_equal(&sync->hello_node, &sync->apply->node);
+}
+
+/* The node was put back to an earlier moment: what this device has beyond it, it gives back. */
+static enum satchel_status rewind_log(struct satchel_sync *sync,
+                                      const struct satchel_message_welcome *welcome,
+                                      struct satchel_error *error)
+{
+    char line[160];
+    uint64_t count = sync->apply->cursor - welcome->cursor;
+    enum satchel_status status = satchel_recover_rewind(sync, welcome->cursor, error);
+    if (status == SATCHEL_OK && sync->options.notice) {
+        snprintf(line, sizeof line,
+                 "the server was restored to an earlier moment; this replica gives it back the "
+                 "last %" PRIu64 " entries",
+                 count);
+        sync->options.notice(sync->options.context, line);
+    }
     return status;
 }
 
@@ -169,6 +262,10 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
         return status;
     uint64_t last_number = last_own_number(sync);
     status = check_welcome(sync, welcome, last_number, error);
+    if (status == SATCHEL_OK && is_behind(sync, welcome))
+        status = rewind_log(sync, welcome, error);
+    if (status == SATCHEL_OK && welcome->last_number < sync->hello_answered)
+        status = check_lost(sync, welcome->last_number, error);
     if (status == SATCHEL_OK) {
         satchel_sync_clock(sync->session, sync->replica, sync->now_ms, &sync->after);
         sync->head_target = welcome->head;
@@ -183,9 +280,11 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
     status = satchel_sync_commit(sync, error);
     if (status == SATCHEL_OK)
         status = satchel_replica_read_identity(sync->replica, error);
-    if (status == SATCHEL_OK)
-        status = satchel_sync_push_begin(sync, welcome->last_number, &welcome->last_hash, error);
     sync->apply->node = welcome->node;
+    if (status == SATCHEL_OK)
+        status = satchel_recover_begin(sync, error);
+    if (status == SATCHEL_OK)
+        status = satchel_sync_push_begin(sync, welcome->last_number, error);
     sync->is_welcome = status == SATCHEL_OK;
     return status;
 }

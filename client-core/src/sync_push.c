@@ -19,6 +19,9 @@ static const char SELECT_LAST[] =
 static const char SELECT_UNSENT[] =
     "SELECT number, utc_ms, monotonic_ms, boot, floor, body FROM satchel_change WHERE number > ?1"
     " ORDER BY number";
+static const char SELECT_ANSWERED_STAMP[] =
+    "SELECT stamp FROM satchel_entry WHERE device = ?1 AND number = ?2"
+    " UNION ALL SELECT stamp FROM satchel_lost WHERE device = ?1 AND number = ?2";
 static const char WRITE_ACK[] = "UPDATE satchel_replica SET acked_number = max(acked_number, ?1),"
                                 " last_stamp = max(last_stamp, ?2)";
 
@@ -79,37 +82,30 @@ static enum satchel_status make_item(struct satchel_sync *sync, uint64_t number,
     return SATCHEL_OK;
 }
 
-/* Whether the change set that waits for its answer is the one the node holds under its number. In a
- * copy of the file, or one put back from a backup, it is another: taking the node's answer for its
- * own would lose it. */
-static enum satchel_status check_held(struct satchel_sync *sync, uint64_t number,
-                                      struct satchel_span stored,
-                                      const struct satchel_id *held_hash,
-                                      struct satchel_error *error)
+/* The stamp of the last own change set that a node has answered, from the log or among what the node
+ * has lost since. */
+static enum satchel_status find_answered_stamp(struct satchel_sync *sync, satchel_stamp *stamp,
+                                               struct satchel_error *error)
 {
-    struct satchel_push_item item = {0};
-    uint8_t hash[SATCHEL_HASH_BYTES];
-    satchel_arena_reset(&sync->push_arena);
-    enum satchel_status status = make_item(sync, number, stored, &item, error);
-    if (status == SATCHEL_OK)
-        status = satchel_changeset_hash(item.body, item.secret, hash);
-    if (status != SATCHEL_OK)
-        return satchel_error_default(error, status, "change set %" PRIu64 " cannot be read",
-                                     number);
-    if (memcmp(hash, held_hash->bytes, sizeof held_hash->bytes) == 0)
-        return SATCHEL_OK;
-    return satchel_error_set(
-        error, SATCHEL_MISMATCH,
-        "the server holds another change set %" PRIu64
-        " of this device: the file was copied or put back from a backup, or a copy of it has "
-        "synced; "
-        "keep this file (its pending changes are safe in it), join again under a new file name and "
-        "enter them there",
-        number);
+    sqlite3_stmt *select = NULL;
+    const struct satchel_id *device = &sync->replica->device;
+    enum satchel_status status = SATCHEL_OK;
+    *stamp = 0;
+    if (sqlite3_prepare_v2(sync->replica->db, SELECT_ANSWERED_STAMP, -1, &select, NULL) !=
+        SQLITE_OK)
+        return satchel_apply_sql_error(sync->apply, "read the log", error);
+    sqlite3_bind_blob(select, 1, device->bytes, sizeof device->bytes, SQLITE_STATIC);
+    sqlite3_bind_int64(select, 2, (sqlite3_int64)sync->apply->last_number);
+    int code = sqlite3_step(select);
+    if (code == SQLITE_ROW)
+        *stamp = (satchel_stamp)sqlite3_column_int64(select, 0);
+    else if (code != SQLITE_DONE)
+        status = satchel_apply_sql_error(sync->apply, "read the log", error);
+    sqlite3_finalize(select);
+    return status;
 }
 
 enum satchel_status satchel_sync_push_begin(struct satchel_sync *sync, uint64_t held_number,
-                                            const struct satchel_id *held_hash,
                                             struct satchel_error *error)
 {
     enum satchel_status status = prepare(sync, error);
@@ -117,6 +113,12 @@ enum satchel_status satchel_sync_push_begin(struct satchel_sync *sync, uint64_t 
         return status;
     sync->sent_number = sync->acked_number = held_number;
     sync->sent_stamp = sync->apply->last_stamp;
+    /* What was sent to a node that has lost it is sent again, with the stamps it had: the last one
+     * is no floor for them. */
+    if (held_number < sync->welcome_acked)
+        status = find_answered_stamp(sync, &sync->sent_stamp, error);
+    if (status != SATCHEL_OK)
+        return status;
     sync->batch_count = 0;
     sync->unacked_bytes = 0;
     /* What the node took but has not answered yet got its stamps from the same clocks. */
@@ -124,12 +126,8 @@ enum satchel_status satchel_sync_push_begin(struct satchel_sync *sync, uint64_t 
     int code;
     sqlite3_bind_int64(select, 1, (sqlite3_int64)sync->apply->last_number);
     while ((code = sqlite3_step(select)) == SQLITE_ROW &&
-           (uint64_t)sqlite3_column_int64(select, 0) <= held_number) {
+           (uint64_t)sqlite3_column_int64(select, 0) <= held_number)
         sync->sent_stamp = correct_stamp(sync, select);
-        if ((uint64_t)sqlite3_column_int64(select, 0) == held_number &&
-            !satchel_id_is_zero(held_hash))
-            status = check_held(sync, held_number, column_bytes(select, 5), held_hash, error);
-    }
     if (code != SQLITE_ROW && code != SQLITE_DONE)
         status = satchel_apply_sql_error(sync->apply, "read satchel_change", error);
     sqlite3_reset(select);
@@ -289,6 +287,15 @@ enum satchel_status satchel_sync_push(struct satchel_sync *sync, struct satchel_
             break;
     }
     return status;
+}
+
+void satchel_sync_push_forwarded(struct satchel_sync *sync,
+                                 const struct satchel_message_forward *forward)
+{
+    for (uint32_t i = 0; i < forward->entry_count; i++)
+        if (satchel_id_equal(&forward->entries[i].device, &sync->replica->device) &&
+            forward->entries[i].number == sync->sent_number + 1)
+            sync->acked_number = ++sync->sent_number;
 }
 
 /* ---- acknowledgements ---- */

@@ -245,7 +245,7 @@ static enum satchel_status check_triggers(struct check *check, const struct satc
     for (int kind = SATCHEL_OP_INSERT; kind <= SATCHEL_OP_DELETE && status == SATCHEL_OK; kind++) {
         struct text text = {&check->sql, SATCHEL_OK};
         satchel_buffer_clear(&check->sql);
-        add_trigger(&text, table, &check->replica->device, (enum satchel_op_kind)kind);
+        add_trigger(&text, table, &check->replica->file, (enum satchel_op_kind)kind);
         status = check_text(check, text.status, names[kind], table);
     }
     if (status == SATCHEL_OK && numbers_itself(table)) {

@@ -15,7 +15,7 @@ enum satchel_status lines_split(struct satchel_span text, struct satchel_arena *
                                 struct lines *out)
 {
     uint32_t count = 0;
-    const uint8_t *end = text.data + text.size;
+    const uint8_t *end = text.size ? text.data + text.size : text.data; /* NULL + 0 is no address */
     for (const uint8_t *at = text.data; count < LINES_MAX && text.size && at < end; count++) {
         const uint8_t *stop = memchr(at, '\n', (size_t)(end - at));
         at = stop ? stop + 1 : end;

@@ -123,3 +123,58 @@ const struct merge_write *merge_write_keep(struct satchel_arena *arena,
     }
     return kept;
 }
+
+/* ---- positions that become known later ---- */
+
+struct reposition {
+    const struct satchel_id *device;
+    uint64_t number;
+    const struct satchel_vector *positions;
+    bool is_kept;
+};
+
+/* The writes of a version that was decoded are its own: nobody else looks at them. */
+static void reposition_write(struct reposition *what, const struct merge_write *write)
+{
+    if (!write || write->order.number != what->number ||
+        !satchel_id_equal(&write->order.device, what->device))
+        return;
+    ((struct merge_write *)(uintptr_t)write)->positions = *what->positions;
+    what->is_kept = true;
+}
+
+static void reposition_heads(struct reposition *what, const struct merge_head *heads,
+                             uint32_t head_count)
+{
+    for (uint32_t i = 0; i < head_count; i++) {
+        reposition_write(what, heads[i].write);
+        for (uint32_t j = 0; j < heads[i].top_count; j++)
+            reposition_write(what, heads[i].tops[j].write);
+    }
+}
+
+static void reposition_unit(struct reposition *what, const struct merge_unit *unit)
+{
+    reposition_heads(what, unit->heads, unit->head_count);
+    reposition_heads(what, unit->candidates, unit->candidate_count);
+    for (uint32_t i = 0; i < unit->item_count; i++)
+        for (uint32_t j = 0; j < unit->items[i].entry_count; j++)
+            reposition_write(what, unit->items[i].entries[j].write);
+}
+
+bool satchel_version_reposition(struct satchel_version *version, const struct satchel_id *device,
+                                uint64_t number, const struct satchel_vector *positions)
+{
+    struct reposition what = {device, number, positions, false};
+    reposition_write(&what, version->base);
+    for (uint32_t i = 0; i < version->unit_count; i++)
+        reposition_unit(&what, &version->units[i]);
+    for (uint32_t i = 0; i < version->delete_count; i++)
+        reposition_write(&what, version->deletes[i]);
+    reposition_write(&what, version->survivor);
+    for (uint32_t i = 0; i < version->duplicate_count; i++) {
+        reposition_write(&what, version->duplicates[i].write);
+        reposition_write(&what, version->duplicates[i].winner);
+    }
+    return what.is_kept;
+}

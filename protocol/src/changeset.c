@@ -106,7 +106,7 @@ enum satchel_status satchel_changeset_read_header(struct satchel_cursor *cursor,
     out->schema = (uint32_t)satchel_cursor_unsigned(cursor, UINT32_MAX);
     if (cursor->failed)
         return SATCHEL_CORRUPT;
-    enum satchel_status status = satchel_codec_read_vector(cursor, arena, &out->seen);
+    enum satchel_status status = satchel_vector_read(cursor, arena, &out->seen);
     if (status != SATCHEL_OK)
         return status;
     out->role = satchel_cursor_text(cursor, SATCHEL_ROLE_BYTES_MAX);
@@ -136,9 +136,8 @@ static enum satchel_status read_exceptions(struct satchel_cursor *cursor,
         exceptions[i].column = satchel_codec_read_column(cursor);
         exceptions[i].view.kind =
             (enum satchel_view_kind)satchel_cursor_unsigned(cursor, SATCHEL_VIEW_NONE);
-        status = cursor->failed
-                     ? SATCHEL_CORRUPT
-                     : satchel_codec_read_vector(cursor, arena, &exceptions[i].view.vector);
+        status = cursor->failed ? SATCHEL_CORRUPT
+                                : satchel_vector_read(cursor, arena, &exceptions[i].view.vector);
     }
     out->exceptions = exceptions;
     out->exception_count = count;

@@ -31,9 +31,8 @@ bool satchel_codec_vector_is_valid(const struct satchel_vector *vector)
     return true;
 }
 
-enum satchel_status satchel_codec_read_vector(struct satchel_cursor *cursor,
-                                              struct satchel_arena *arena,
-                                              struct satchel_vector *out)
+enum satchel_status satchel_vector_read(struct satchel_cursor *cursor, struct satchel_arena *arena,
+                                        struct satchel_vector *out)
 {
     uint32_t item_count = satchel_cursor_array(cursor, 2 * SATCHEL_VECTOR_COUNT_MAX);
     uint32_t count = item_count / 2;
@@ -52,6 +51,28 @@ enum satchel_status satchel_codec_read_vector(struct satchel_cursor *cursor,
     }
     *out = (struct satchel_vector){items, count};
     return !cursor->failed && satchel_codec_vector_is_valid(out) ? SATCHEL_OK : SATCHEL_CORRUPT;
+}
+
+enum satchel_status satchel_vector_pack(struct satchel_buffer *out,
+                                        const struct satchel_vector *vector)
+{
+    struct satchel_pack pack;
+    if (vector->count == 0)
+        return SATCHEL_OK;
+    satchel_pack_init(&pack, out);
+    satchel_pack_vector(&pack, vector);
+    return pack.status;
+}
+
+enum satchel_status satchel_vector_unpack(struct satchel_span bytes, struct satchel_arena *arena,
+                                          struct satchel_vector *out)
+{
+    memset(out, 0, sizeof *out);
+    if (bytes.size == 0)
+        return SATCHEL_OK;
+    struct satchel_cursor cursor = satchel_cursor_of(bytes);
+    enum satchel_status status = satchel_vector_read(&cursor, arena, out);
+    return status == SATCHEL_OK && !satchel_cursor_at_end(&cursor) ? SATCHEL_CORRUPT : status;
 }
 
 void satchel_codec_write_values(struct satchel_pack *pack, const struct satchel_value *values,

@@ -27,9 +27,6 @@ static inline enum satchel_status satchel_codec_status(const struct satchel_curs
 const uint8_t *satchel_codec_read_fixed(struct satchel_cursor *cursor, size_t size);
 
 bool satchel_codec_vector_is_valid(const struct satchel_vector *vector);
-enum satchel_status satchel_codec_read_vector(struct satchel_cursor *cursor,
-                                              struct satchel_arena *arena,
-                                              struct satchel_vector *out) SATCHEL_MUST_USE;
 
 /* An array of values. */
 void satchel_codec_write_values(struct satchel_pack *pack, const struct satchel_value *values,

@@ -1,12 +1,12 @@
-/* Owns the encoding of an entry, and the identity of a conflict. What an entry's notes say is in
- * notes.c. */
+/* Owns the encoding of an entry, and what identifies and proves things by a hash: conflicts, copies,
+ * receipts. What an entry's notes say is in notes.c. */
 #include <satchel/entry.h>
 #include <satchel/message.h>
 
 #include "codec.h"
 #include "digest.h"
 
-enum { ENTRY_ITEMS = 9, ENTRY_ITEMS_MAX = 64 };
+enum { ENTRY_ITEMS = 11, ENTRY_ITEMS_MAX = 64, POSITIONS_BYTES_MAX = 1 << 16 };
 
 static void digest_value(struct digest *digest, const struct satchel_value *value)
 {
@@ -46,6 +46,66 @@ struct satchel_id satchel_conflict_id(uint32_t table, const struct satchel_value
     return id;
 }
 
+static void digest_span(struct digest *digest, struct satchel_span bytes)
+{
+    digest_number(digest, bytes.size);
+    digest_bytes(digest, bytes.data, bytes.size);
+}
+
+struct satchel_id satchel_entry_receipt(const uint8_t workspace_key[SATCHEL_WORKSPACE_KEY_BYTES],
+                                        const struct satchel_id *node,
+                                        const struct satchel_entry *entry,
+                                        const uint8_t hash[SATCHEL_HASH_BYTES],
+                                        struct satchel_span quarantined)
+{
+    struct satchel_id receipt;
+    struct digest digest;
+    digest_init(&digest, satchel_span_of(workspace_key, SATCHEL_WORKSPACE_KEY_BYTES),
+                sizeof receipt.bytes);
+    digest_text(&digest, "satchel entry");
+    digest_bytes(&digest, node->bytes, sizeof node->bytes);
+    digest_number(&digest, entry->seq);
+    digest_bytes(&digest, entry->device.bytes, sizeof entry->device.bytes);
+    digest_number(&digest, entry->number);
+    digest_number(&digest, entry->stamp);
+    digest_span(&digest, entry->user);
+    digest_bytes(&digest, hash, SATCHEL_HASH_BYTES);
+    digest_span(&digest, quarantined);
+    digest_span(&digest, entry->positions);
+    digest_final(&digest, receipt.bytes, sizeof receipt.bytes);
+    return receipt;
+}
+
+struct satchel_id satchel_enrolment_receipt(
+    const uint8_t workspace_key[SATCHEL_WORKSPACE_KEY_BYTES], const struct satchel_id *device,
+    struct satchel_span token_hash, struct satchel_span user)
+{
+    struct satchel_id receipt;
+    struct digest digest;
+    digest_init(&digest, satchel_span_of(workspace_key, SATCHEL_WORKSPACE_KEY_BYTES),
+                sizeof receipt.bytes);
+    digest_text(&digest, "satchel enrolment");
+    digest_bytes(&digest, device->bytes, sizeof device->bytes);
+    digest_span(&digest, token_hash);
+    digest_span(&digest, user);
+    digest_final(&digest, receipt.bytes, sizeof receipt.bytes);
+    return receipt;
+}
+
+struct satchel_id satchel_copy_id(const struct satchel_id *device, uint64_t last_common_number,
+                                  const uint8_t hash[SATCHEL_HASH_BYTES])
+{
+    struct satchel_id id;
+    struct digest digest;
+    digest_init(&digest, satchel_span_of(NULL, 0), sizeof id.bytes);
+    digest_text(&digest, "satchel copy");
+    digest_bytes(&digest, device->bytes, sizeof device->bytes);
+    digest_number(&digest, last_common_number);
+    digest_bytes(&digest, hash, SATCHEL_HASH_BYTES);
+    digest_final(&digest, id.bytes, sizeof id.bytes);
+    return id;
+}
+
 enum satchel_status satchel_entry_write(struct satchel_buffer *out,
                                         const struct satchel_entry *entry)
 {
@@ -54,7 +114,9 @@ enum satchel_status satchel_entry_write(struct satchel_buffer *out,
     if (entry->cursor == 0 || entry->cursor > SATCHEL_SEQUENCE_MAX ||
         entry->seq > SATCHEL_SEQUENCE_MAX || entry->number > SATCHEL_SEQUENCE_MAX || !entry->secret)
         return SATCHEL_INVALID;
-    if (entry->user.size > SATCHEL_NAME_BYTES_MAX || entry->body.size > SATCHEL_CHANGESET_BYTES_MAX)
+    if (entry->user.size > SATCHEL_NAME_BYTES_MAX ||
+        entry->body.size > SATCHEL_CHANGESET_BYTES_MAX ||
+        entry->positions.size > POSITIONS_BYTES_MAX)
         return SATCHEL_LIMIT;
     satchel_pack_init(&pack, out);
     satchel_pack_array(&pack, ENTRY_ITEMS);
@@ -67,6 +129,8 @@ enum satchel_status satchel_entry_write(struct satchel_buffer *out,
     satchel_pack_binary(&pack, satchel_span_of(entry->secret, SATCHEL_SECRET_BYTES));
     satchel_pack_binary(&pack, entry->body);
     satchel_pack_binary(&pack, entry->notes);
+    satchel_pack_binary(&pack, entry->positions);
+    satchel_pack_id(&pack, &entry->receipt);
     return satchel_codec_finish(&pack, size_before);
 }
 
@@ -85,6 +149,8 @@ enum satchel_status satchel_entry_read(struct satchel_cursor *cursor, struct sat
     out->secret = satchel_codec_read_fixed(cursor, SATCHEL_SECRET_BYTES);
     out->body = satchel_cursor_binary(cursor, SATCHEL_CHANGESET_BYTES_MAX);
     out->notes = satchel_cursor_binary(cursor, SATCHEL_FRAME_BYTES_MAX);
+    out->positions = satchel_cursor_binary(cursor, POSITIONS_BYTES_MAX);
+    out->receipt = satchel_cursor_id(cursor);
     satchel_codec_skip(cursor, item_count - ENTRY_ITEMS);
     return cursor->failed || out->cursor == 0 ? SATCHEL_CORRUPT : SATCHEL_OK;
 }

@@ -37,6 +37,12 @@ static const struct field push_item_fields[] = {
 static const struct list push_items = {push_item_fields, COUNT(push_item_fields),
                                        sizeof(struct satchel_push_item)};
 
+static const struct field row_request_fields[] = {
+    FIELD(FIELD_BINARY, satchel_row_request, name, SATCHEL_CHANGESET_BYTES_MAX),
+};
+static const struct list row_requests = {row_request_fields, COUNT(row_request_fields),
+                                         sizeof(struct satchel_row_request)};
+
 static const struct field digest_fields[] = {
     FIELD(FIELD_UNSIGNED, satchel_table_digest, table, SATCHEL_TABLES_MAX),
     FIELD(FIELD_UNSIGNED, satchel_table_digest, row_count, SEQUENCE_MAX),
@@ -65,6 +71,7 @@ static const struct field joined_fields[] = {
     FIELD(FIELD_TEXT, satchel_message_joined, user, NAME_MAX),
     FIELD(FIELD_TEXT, satchel_message_joined, role, SATCHEL_ROLE_BYTES_MAX),
     FIELD(FIELD_ID, satchel_message_joined, workspace, 0),
+    FIELD(FIELD_ID, satchel_message_joined, receipt, 0),
 };
 static const struct field hello_fields[] = {
     FIELD(FIELD_PROTOCOL, satchel_message_hello, protocol, UINT64_MAX),
@@ -75,21 +82,24 @@ static const struct field hello_fields[] = {
     FIELD(FIELD_ID, satchel_message_hello, node, 0),
     FIELD(FIELD_UNSIGNED, satchel_message_hello, cursor, SEQUENCE_MAX),
     FIELD(FIELD_VECTOR, satchel_message_hello, seen, 0),
-    FIELD(FIELD_UNSIGNED, satchel_message_hello, durable, SEQUENCE_MAX),
+    FIELD(FIELD_VECTOR, satchel_message_hello, lineage, 0),
     FIELD(FIELD_UNSIGNED, satchel_message_hello, last_number, SEQUENCE_MAX),
     FIELD(FIELD_UNSIGNED, satchel_message_hello, schema, UINT32_MAX),
     FIELD(FIELD_INTEGER, satchel_message_hello, clock_error_ms, 0),
     FIELD(FIELD_TEXT, satchel_message_hello, software, NAME_MAX),
+    FIELD(FIELD_TEXT, satchel_message_hello, user, NAME_MAX),
+    FIELD(FIELD_ID, satchel_message_hello, receipt, 0),
 };
 static const struct field welcome_fields[] = {
     FIELD(FIELD_ID, satchel_message_welcome, node, 0),
     FIELD(FIELD_VECTOR, satchel_message_welcome, vector, 0),
     FIELD(FIELD_UNSIGNED, satchel_message_welcome, head, SEQUENCE_MAX),
     FIELD(FIELD_UNSIGNED, satchel_message_welcome, last_number, SEQUENCE_MAX),
-    FIELD(FIELD_ID, satchel_message_welcome, last_hash, 0),
     FIELD(FIELD_UNSIGNED, satchel_message_welcome, schema, UINT32_MAX),
     FIELD(FIELD_TEXT, satchel_message_welcome, user, NAME_MAX),
     FIELD(FIELD_TEXT, satchel_message_welcome, role, SATCHEL_ROLE_BYTES_MAX),
+    FIELD(FIELD_UNSIGNED, satchel_message_welcome, cursor, SEQUENCE_MAX),
+    FIELD(FIELD_VECTOR, satchel_message_welcome, lineage, 0),
 };
 static const struct field schema_fields[] = {
     LIST(FIELD_LIST, satchel_message_schema, migrations, migration_count, UINT32_MAX, &migrations),
@@ -111,6 +121,33 @@ static const struct field digests_fields[] = {
     FIELD(FIELD_UNSIGNED, satchel_message_digests, cursor, SEQUENCE_MAX),
     LIST(FIELD_LIST, satchel_message_digests, tables, table_count, SATCHEL_TABLES_MAX,
          &table_digests),
+};
+static const struct field forward_fields[] = {
+    FIELD(FIELD_ID, satchel_message_forward, node, 0),
+    LIST(FIELD_ENTRIES, satchel_message_forward, entries, entry_count, SATCHEL_PUSH_ITEMS_MAX,
+         NULL),
+};
+static const struct field forwarded_fields[] = {
+    FIELD(FIELD_UNSIGNED, satchel_message_forwarded, entry_count, SEQUENCE_MAX),
+    FIELD(FIELD_UNSIGNED, satchel_message_forwarded, refused_count, SEQUENCE_MAX),
+};
+static const struct field copy_fields[] = {
+    FIELD(FIELD_UNSIGNED, satchel_message_copy, number, SEQUENCE_MAX),
+    FIELD(FIELD_TOKEN, satchel_message_copy, hash, SATCHEL_HASH_BYTES),
+    FIELD(FIELD_TOKEN, satchel_message_copy, token, SATCHEL_TOKEN_BYTES),
+};
+static const struct field copied_fields[] = {
+    FIELD(FIELD_ID, satchel_message_copied, device, 0),
+    FIELD(FIELD_ID, satchel_message_copied, receipt, 0),
+};
+static const struct field rows_request_fields[] = {
+    LIST(FIELD_LIST, satchel_message_rows_request, rows, row_count, SATCHEL_ROWS_REQUEST_MAX,
+         &row_requests),
+};
+static const struct field rows_fields[] = {
+    FIELD(FIELD_UNSIGNED, satchel_message_rows, cursor, SEQUENCE_MAX),
+    FIELD(FIELD_UNSIGNED, satchel_message_rows, row_count, SATCHEL_ROWS_REQUEST_MAX),
+    FIELD(FIELD_BINARY, satchel_message_rows, notes, SATCHEL_NOTES_BYTES_MAX),
 };
 static const struct field admin_fields[] = {
     FIELD(FIELD_BINARY, satchel_message_admin, token, NAME_MAX),
@@ -139,6 +176,9 @@ static const struct layout layouts[] = {
     LAYOUT(PUSH, push_fields),
     {SATCHEL_MESSAGE_DIGEST_REQUEST, "DIGEST_REQUEST", NULL, 0},
     LAYOUT(ADMIN, admin_fields),
+    LAYOUT(FORWARD, forward_fields),
+    LAYOUT(COPY, copy_fields),
+    LAYOUT(ROWS_REQUEST, rows_request_fields),
     LAYOUT(TIME_REPLY, time_reply_fields),
     LAYOUT(JOINED, joined_fields),
     LAYOUT(WELCOME, welcome_fields),
@@ -148,6 +188,9 @@ static const struct layout layouts[] = {
     LAYOUT(HEAD, head_fields),
     LAYOUT(DIGESTS, digests_fields),
     LAYOUT(ADMIN_RESULT, admin_result_fields),
+    LAYOUT(COPIED, copied_fields),
+    LAYOUT(ROWS, rows_fields),
+    LAYOUT(FORWARDED, forwarded_fields),
     LAYOUT(ERROR, error_fields),
 #undef LAYOUT
 };
@@ -158,6 +201,14 @@ const struct layout *satchel_message_layout(uint64_t kind)
         if ((uint64_t)layouts[i].kind == kind)
             return &layouts[i];
     return NULL;
+}
+
+static const char *flaw_of_entries(const struct satchel_entry *entries, uint32_t count)
+{
+    for (uint32_t i = 1; i < count; i++)
+        if (entries[i].cursor <= entries[i - 1].cursor)
+            return "the cursors of entries must ascend";
+    return count == 0 ? "at least one entry is needed" : NULL;
 }
 
 const char *satchel_message_flaw(const struct satchel_message *message)
@@ -171,10 +222,13 @@ const char *satchel_message_flaw(const struct satchel_message *message)
                 return "the numbers of pushed change sets must be contiguous";
         return NULL;
     case SATCHEL_MESSAGE_ENTRIES:
-        for (uint32_t i = 1; i < message->entries.entry_count; i++)
-            if (message->entries.entries[i].cursor <= message->entries.entries[i - 1].cursor)
-                return "the cursors of entries must ascend";
-        return message->entries.entry_count == 0 ? "at least one entry is needed" : NULL;
+        return flaw_of_entries(message->entries.entries, message->entries.entry_count);
+    case SATCHEL_MESSAGE_FORWARD:
+        return flaw_of_entries(message->forward.entries, message->forward.entry_count);
+    case SATCHEL_MESSAGE_COPY:
+        return message->copy.number == 0 ? "change sets are numbered from 1" : NULL;
+    case SATCHEL_MESSAGE_ROWS_REQUEST:
+        return message->rows_request.row_count == 0 ? "at least one row is needed" : NULL;
     case SATCHEL_MESSAGE_SCHEMA:
         for (uint32_t i = 0; i < message->schema.migration_count; i++)
             if (message->schema.migrations[i].number == 0 ||

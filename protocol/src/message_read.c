@@ -59,7 +59,7 @@ static void *read_list(struct reader *reader, const struct field *field, uint32_
     return items;
 }
 
-enum { ENTRY_BYTES_MIN = 46 };
+enum { ENTRY_BYTES_MIN = 66 };
 
 static void *read_entries(struct reader *reader, const struct field *field, uint32_t *count)
 {
@@ -161,7 +161,7 @@ static void read_field(struct reader *reader, void *base, const struct field *fi
         break;
     case FIELD_ID: *(struct satchel_id *)at = satchel_cursor_id(&reader->cursor); break;
     case FIELD_VECTOR: {
-        enum satchel_status status = satchel_codec_read_vector(&reader->cursor, reader->arena, at);
+        enum satchel_status status = satchel_vector_read(&reader->cursor, reader->arena, at);
         if (status == SATCHEL_CORRUPT)
             reader->cursor.failed = true;
         else

@@ -313,6 +313,47 @@ static enum satchel_status read_quarantined(struct satchel_cursor *cursor,
     return satchel_codec_status(cursor);
 }
 
+static enum satchel_status read_quarantined_list(struct satchel_cursor *cursor,
+                                                 struct satchel_arena *arena,
+                                                 struct satchel_notes *out)
+{
+    void *items;
+    enum satchel_status status =
+        open_list(cursor, arena, QUARANTINED_ITEMS, sizeof *out->quarantined, &items,
+                  &out->quarantined_count);
+    out->quarantined = items;
+    for (uint32_t i = 0; i < out->quarantined_count && status == SATCHEL_OK; i++)
+        status = read_quarantined(cursor, (struct satchel_quarantine_note *)items + i);
+    return status;
+}
+
+struct satchel_span satchel_notes_quarantined(struct satchel_span bytes)
+{
+    struct satchel_span none = satchel_span_of(NULL, 0);
+    struct satchel_cursor cursor = satchel_cursor_of(bytes);
+    if (bytes.size == 0 || satchel_cursor_array(&cursor, ITEMS_MAX) < NOTES_ITEMS)
+        return none;
+    satchel_codec_skip(&cursor, NOTES_ITEMS - 1);
+    struct satchel_cursor list = cursor;
+    struct satchel_span item = satchel_cursor_item(&cursor);
+    bool is_empty = satchel_cursor_array(&list, UINT32_MAX) == 0;
+    return cursor.failed || list.failed || is_empty ? none : item;
+}
+
+enum satchel_status satchel_notes_quarantined_read(struct satchel_span bytes,
+                                                   struct satchel_arena *arena,
+                                                   struct satchel_notes *out)
+{
+    struct satchel_cursor cursor = satchel_cursor_of(bytes);
+    memset(out, 0, sizeof *out);
+    if (bytes.size == 0)
+        return SATCHEL_OK;
+    enum satchel_status status = read_quarantined_list(&cursor, arena, out);
+    if (status != SATCHEL_OK)
+        return status;
+    return satchel_cursor_at_end(&cursor) ? SATCHEL_OK : SATCHEL_CORRUPT;
+}
+
 enum satchel_status satchel_notes_read(struct satchel_span bytes, struct satchel_arena *arena,
                                        struct satchel_notes *out)
 {
@@ -344,11 +385,7 @@ enum satchel_status satchel_notes_read(struct satchel_span bytes, struct satchel
     if (status != SATCHEL_OK)
         return status;
 
-    status = open_list(&cursor, arena, QUARANTINED_ITEMS, sizeof *out->quarantined, &items,
-                       &out->quarantined_count);
-    out->quarantined = items;
-    for (uint32_t i = 0; i < out->quarantined_count && status == SATCHEL_OK; i++)
-        status = read_quarantined(&cursor, (struct satchel_quarantine_note *)items + i);
+    status = read_quarantined_list(&cursor, arena, out);
     if (status != SATCHEL_OK)
         return status;
     satchel_codec_skip(&cursor, extra);

@@ -156,8 +156,16 @@ void satchel_session_attach(struct satchel_session *session,
 {
     session->is_attached = true;
     session->last_number = welcome->last_number;
-    session->last_cursor =
-        satchel_id_equal(&session->hello_node, &welcome->node) ? session->hello_cursor : 0;
+    session->last_cursor = welcome->cursor;
+}
+
+void satchel_session_forwarded(struct satchel_session *session,
+                               const struct satchel_message_forward *forward)
+{
+    for (uint32_t i = 0; i < forward->entry_count; i++)
+        if (satchel_id_equal(&forward->entries[i].device, &session->device) &&
+            forward->entries[i].number == session->last_number + 1)
+            session->last_number++;
 }
 
 bool satchel_session_is_attached(const struct satchel_session *session)

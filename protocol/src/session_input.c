@@ -65,10 +65,8 @@ static enum satchel_status take_request(struct satchel_session *session,
 {
     if (session->is_attached || session->request != REQUEST_NONE)
         return out_of_place(session, message);
-    if (request == REQUEST_HELLO) {
-        session->hello_node = message->hello.node;
-        session->hello_cursor = message->hello.cursor;
-    }
+    if (request == REQUEST_HELLO)
+        session->device = message->hello.device;
     session->request = request;
     return surface(session);
 }
@@ -100,6 +98,12 @@ static enum satchel_status server_takes(struct satchel_session *session,
     case SATCHEL_MESSAGE_HELLO: return take_request(session, message, REQUEST_HELLO);
     case SATCHEL_MESSAGE_ADMIN: return take_request(session, message, REQUEST_ADMIN);
     case SATCHEL_MESSAGE_PUSH: return take_push(session, message);
+    case SATCHEL_MESSAGE_FORWARD:
+        if (session->is_attached)
+            satchel_session_forwarded(session, &message->forward);
+        return session->is_attached ? surface(session) : out_of_place(session, message);
+    case SATCHEL_MESSAGE_COPY:
+    case SATCHEL_MESSAGE_ROWS_REQUEST:
     case SATCHEL_MESSAGE_DIGEST_REQUEST:
         return session->is_attached ? surface(session) : out_of_place(session, message);
     default: return out_of_place(session, message);
@@ -210,6 +214,9 @@ static enum satchel_status client_takes(struct satchel_session *session,
     case SATCHEL_MESSAGE_ENTRIES: return take_entries(session, message);
     case SATCHEL_MESSAGE_HEAD: return take_head(session, message);
     case SATCHEL_MESSAGE_ACK: return take_ack(session, message);
+    case SATCHEL_MESSAGE_COPIED:
+    case SATCHEL_MESSAGE_ROWS:
+    case SATCHEL_MESSAGE_FORWARDED:
     case SATCHEL_MESSAGE_DIGESTS:
         return session->is_attached ? surface(session) : out_of_place(session, message);
     default: return out_of_place(session, message);
@@ -226,7 +233,7 @@ static enum satchel_status take_error(struct satchel_session *session,
     enum satchel_status status = SATCHEL_UNSUPPORTED;
     if (error->status == 0)
         status = SATCHEL_CORRUPT;
-    else if (error->status <= SATCHEL_DIFFERS)
+    else if (error->status <= SATCHEL_STATUS_LAST)
         status = (enum satchel_status)error->status;
     size_t size = error->text.size < sizeof text ? error->text.size : sizeof text - 1;
     for (size_t i = 0; i < size; i++)

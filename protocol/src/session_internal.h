@@ -27,10 +27,9 @@ struct satchel_session {
     enum request request;
     bool has_joined;
     bool is_attached;
-    struct satchel_id hello_node; /* of the HELLO: whose cursor the next is */
-    uint64_t hello_cursor;
-    uint64_t last_cursor; /* of the stream of entries, once attached */
-    uint64_t last_number; /* pushed, or held by the server at WELCOME */
+    struct satchel_id device; /* of the HELLO */
+    uint64_t last_cursor;     /* of the stream of entries, once attached */
+    uint64_t last_number;     /* pushed or forwarded, or held by the server at WELCOME */
 
     /* The clock: a client asks, one question at a time, and holds its first request meanwhile. */
     struct clock clock;
@@ -77,5 +76,8 @@ void satchel_session_drop_taken(struct satchel_session *session);
 /* WELCOME has been said: numbers and cursors go on from what HELLO and it agreed on. */
 void satchel_session_attach(struct satchel_session *session,
                             const struct satchel_message_welcome *welcome);
+/* Forwarded entries of the device itself are change sets that need not be pushed again. */
+void satchel_session_forwarded(struct satchel_session *session,
+                               const struct satchel_message_forward *forward);
 
 #endif

@@ -106,8 +106,7 @@ static enum satchel_status send_request(struct satchel_session *session,
     struct satchel_message stamped = *message;
     if (message->kind == SATCHEL_MESSAGE_HELLO) {
         stamped.hello.clock_error_ms = satchel_clock_error_ms(&session->clock);
-        session->hello_node = message->hello.node;
-        session->hello_cursor = message->hello.cursor;
+        session->device = message->hello.device;
     }
     return satchel_session_queue(session, &stamped);
 }
@@ -167,6 +166,15 @@ static enum satchel_status send_from_client(struct satchel_session *session,
         if (status == SATCHEL_OK)
             session->last_number += message->push.item_count;
         return status;
+    case SATCHEL_MESSAGE_FORWARD:
+        if (!session->is_attached)
+            return SATCHEL_STATE;
+        status = satchel_session_queue(session, message);
+        if (status == SATCHEL_OK)
+            satchel_session_forwarded(session, &message->forward);
+        return status;
+    case SATCHEL_MESSAGE_COPY:
+    case SATCHEL_MESSAGE_ROWS_REQUEST:
     case SATCHEL_MESSAGE_DIGEST_REQUEST:
         return session->is_attached ? satchel_session_queue(session, message) : SATCHEL_STATE;
     default: return SATCHEL_STATE;
@@ -238,6 +246,9 @@ static enum satchel_status send_from_server(struct satchel_session *session,
     case SATCHEL_MESSAGE_HEAD:
         return session->is_attached ? send_head(session, message) : SATCHEL_STATE;
     case SATCHEL_MESSAGE_ACK:
+    case SATCHEL_MESSAGE_COPIED:
+    case SATCHEL_MESSAGE_ROWS:
+    case SATCHEL_MESSAGE_FORWARDED:
     case SATCHEL_MESSAGE_DIGESTS:
         return session->is_attached ? satchel_session_queue(session, message) : SATCHEL_STATE;
     default: return SATCHEL_STATE;
@@ -258,9 +269,10 @@ static enum satchel_status send_error(struct satchel_session *session,
     if (size)
         memcpy(text, words.data, size);
     text[size] = '\0';
-    satchel_session_over(
-        session, false,
-        code != 0 && code <= SATCHEL_DIFFERS ? (enum satchel_status)code : SATCHEL_INVALID, text);
+    satchel_session_over(session, false,
+                         code != 0 && code <= SATCHEL_STATUS_LAST ? (enum satchel_status)code
+                                                                  : SATCHEL_INVALID,
+                         text);
     return SATCHEL_OK;
 }
 

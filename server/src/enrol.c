@@ -1,4 +1,5 @@
 /* Owns how a device comes in: JOIN with an invite, ATTACH with its token. */
+#include "incarnation.h"
 #include "workspace_internal.h"
 
 #include <sodium.h>
@@ -6,10 +7,10 @@
 #define SQL_INVITE "SELECT login, expires, used, device FROM satchel_invite WHERE hash=?1"
 #define SQL_USE_INVITE "UPDATE satchel_invite SET used=?1, device=?2 WHERE hash=?3"
 #define SQL_ADD_DEVICE "INSERT INTO satchel_device(id, user, token, joined) VALUES(?1,?2,?3,?4)"
-#define SQL_DEVICE                                                                             \
-    "SELECT user, token, last_number, (SELECT h.hash FROM satchel_id i JOIN satchel_hash h"    \
-    " ON h.device=i.number AND h.number=last_number WHERE i.id=?1) FROM satchel_device WHERE " \
-    "id=?1"
+#define SQL_DEVICE "SELECT user, token, last_number FROM satchel_device WHERE id=?1"
+#define SQL_ENROL_AGAIN                                                       \
+    "INSERT INTO satchel_device(id, user, token, joined) VALUES(?1,?2,?3,?4)" \
+    " ON CONFLICT(id) DO UPDATE SET token=excluded.token WHERE token IS NULL AND user=?2"
 #define SQL_ATTACHED \
     "UPDATE satchel_device SET cursor=?1, clock_error=?2, last_seen=?3, software=?4 WHERE id=?5"
 
@@ -24,9 +25,9 @@ struct invite {
 struct device {
     bool is_found;
     struct satchel_span user;
+    bool has_token; /* false also of one that is only known by what was given back of it */
     bool is_token_right;
     uint64_t last_number;
-    struct satchel_id last_hash; /* the first bytes of it; zero: there is none */
 };
 
 static enum satchel_status find_invite(sqlite3 *db, const uint8_t hash[INVITE_HASH_BYTES],
@@ -68,13 +69,11 @@ static enum satchel_status find_device(sqlite3 *db, const struct satchel_id *id,
     if (status == SATCHEL_OK && out->is_found) {
         struct satchel_span kept = satchel_column_bytes(query.statement, 1);
         token_hash(token, hash);
+        out->has_token = kept.size > 0;
         out->is_token_right = kept.size == INVITE_HASH_BYTES &&
                               sodium_memcmp(kept.data, hash, INVITE_HASH_BYTES) == 0;
         out->user = satchel_column_copy(query.statement, 0, arena);
         out->last_number = (uint64_t)sqlite3_column_int64(query.statement, 2);
-        struct satchel_span held = satchel_column_bytes(query.statement, 3);
-        if (held.size == SATCHEL_HASH_BYTES)
-            memcpy(out->last_hash.bytes, held.data, sizeof out->last_hash.bytes);
         if (!out->user.data)
             status = satchel_error_set(error, SATCHEL_NOMEM, "no memory for a device");
     }
@@ -106,6 +105,16 @@ static enum satchel_status check_active(struct satchel_workspace *workspace,
                                    "user %.*s is no longer active in workspace %s", (int)login.size,
                                    (const char *)login.data, workspace->name);
     return status;
+}
+
+static struct satchel_id enrolment_receipt(const struct incarnations *known,
+                                           const struct satchel_id *device,
+                                           struct satchel_span token, struct satchel_span login)
+{
+    uint8_t hash[INVITE_HASH_BYTES];
+    token_hash(token, hash);
+    return satchel_enrolment_receipt(known->secret, device, satchel_span_of(hash, sizeof hash),
+                                     login);
 }
 
 /* ---- JOIN ---- */
@@ -144,17 +153,20 @@ static enum satchel_status enrol(struct satchel_workspace *workspace, struct sat
 static enum satchel_status answer_join(struct satchel_workspace *workspace, struct satchel_job *job,
                                        struct satchel_span login, struct satchel_span role)
 {
+    const struct satchel_message_join *join = &job->request.join;
     struct satchel_store *store = workspace->store;
-    struct satchel_store_head head;
+    struct incarnations known;
     struct satchel_message *joined = &job->answers[0], *schema = &job->answers[1];
-    enum satchel_status status = store->ops->load_head(store, &head, &job->error);
+    enum satchel_status status =
+        incarnations_read(satchel_store_sqlite_db(store), &job->arena, &known, &job->error);
     if (status != SATCHEL_OK)
         return status;
     memset(job->answers, 0, sizeof job->answers);
     joined->kind = SATCHEL_MESSAGE_JOINED;
     joined->joined.user = login;
     joined->joined.role = role;
-    joined->joined.workspace = head.workspace_id;
+    joined->joined.workspace = known.workspace_id;
+    joined->joined.receipt = enrolment_receipt(&known, &join->device, join->token, login);
     schema->kind = SATCHEL_MESSAGE_SCHEMA;
     job->answer_count = 2;
     return satchel_schema_migrations(satchel_store_sqlite_db(store), 0, &job->arena,
@@ -169,7 +181,7 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace, struct satch
     sqlite3 *db = satchel_store_sqlite_db(workspace->store);
     struct satchel_error *error = &job->error;
     uint8_t hash[INVITE_HASH_BYTES];
-    struct satchel_store_head head;
+    struct incarnations known;
     struct invite invite;
     struct device device;
     struct workspace_user user;
@@ -183,7 +195,7 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace, struct satch
     if (status == SATCHEL_OK)
         status = find_device(db, &join->device, join->token, &job->arena, &device, error);
     if (status == SATCHEL_OK)
-        status = workspace->store->ops->load_head(workspace->store, &head, error);
+        status = incarnations_read(db, &job->arena, &known, error);
     if (status != SATCHEL_OK)
         return status;
     if (!invite.is_found)
@@ -201,7 +213,7 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace, struct satch
                                  "this invite has expired: ask for a new one");
     /* The node's own id is the device of what the server itself writes. */
     if (!is_again && (device.is_found || satchel_id_is_zero(&join->device) ||
-                      satchel_id_equal(&join->device, &head.node)))
+                      incarnation_is_own(&known, &join->device)))
         return satchel_error_set(error, SATCHEL_DENIED,
                                  "a device of this id has joined already: start from a new file");
     status = check_active(workspace, job, invite.login, &user);
@@ -216,26 +228,53 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace, struct satch
 
 /* ---- ATTACH ---- */
 
-/* Whether this store can be the one that the replica has been talking to so far. The last number of
- * HELLO is not held against the store's: another sync of the same replica may have sent more since
- * it was said. A replica that was copied or put back knows from WELCOME, and from its present
- * state. */
-static enum satchel_status check_past(const struct satchel_message_hello *hello,
-                                      const struct satchel_store_head *head, uint32_t schema,
-                                      struct satchel_error *error)
+/* Where the log of a replica and this one part: the last cursor that both have of an incarnation
+ * that both know. A replica may be ahead of the present incarnation, where somebody has put back an
+ * older file by hand: what it has beyond it will prove that (forward.c). */
+static uint64_t fork_of(const struct incarnations *known, const struct satchel_message_hello *hello)
 {
-    uint64_t seen = satchel_vector_get(&hello->seen, &head->node);
-    if (!satchel_id_is_zero(&hello->node) && !satchel_id_equal(&hello->node, &head->node))
-        return satchel_error_set(error, SATCHEL_MISMATCH,
-                                 "this replica follows another server of its workspace; join a new "
-                                 "replica here");
-    if (hello->cursor > head->cursor || seen > head->seq || hello->schema > schema)
-        return satchel_error_set(
-            error, SATCHEL_MISMATCH,
-            "the server's log ends at entry %llu, before this replica's cursor "
-            "%llu: was the server restored from an older copy?",
-            (unsigned long long)head->cursor, (unsigned long long)hello->cursor);
-    return SATCHEL_OK;
+    uint64_t fork = 0;
+    for (size_t i = 0; i < hello->lineage.count; i++) {
+        const struct satchel_position *theirs = &hello->lineage.items[i];
+        uint64_t ours = satchel_id_equal(&theirs->node, &known->node)
+                            ? known->cursor
+                            : satchel_vector_get(&known->lineage, &theirs->node);
+        uint64_t common = theirs->seq < ours ? theirs->seq : ours;
+        fork = common > fork ? common : fork;
+    }
+    return fork;
+}
+
+/* A device that joined after the moment to which this store was put back: its receipt says that it
+ * was enrolled here. */
+static enum satchel_status enrol_again(struct satchel_workspace *workspace, struct satchel_job *job,
+                                       const struct incarnations *known, struct device *device)
+{
+    const struct satchel_message_hello *hello = &job->request.hello;
+    sqlite3 *db = satchel_store_sqlite_db(workspace->store);
+    uint8_t hash[INVITE_HASH_BYTES];
+    struct satchel_query query;
+    bool has_row;
+    if (device->has_token || satchel_id_is_zero(&hello->device) || hello->user.size == 0)
+        return SATCHEL_OK;
+    struct satchel_id receipt = enrolment_receipt(known, &hello->device, hello->token, hello->user);
+    if (!satchel_id_equal(&receipt, &hello->receipt))
+        return SATCHEL_OK;
+    token_hash(hello->token, hash);
+    enum satchel_status status = satchel_query_open(&query, db, SQL_ENROL_AGAIN, &job->error);
+    if (status != SATCHEL_OK)
+        return status;
+    satchel_query_id(&query, &hello->device);
+    satchel_query_text(&query, hello->user);
+    satchel_query_blob(&query, satchel_span_of(hash, sizeof hash));
+    satchel_query_integer(&query, workspace_now_ms());
+    status = satchel_query_step(&query, &has_row, &job->error);
+    satchel_query_close(&query);
+    if (status != SATCHEL_OK)
+        return status;
+    workspace_log(workspace, "a device of %.*s is enrolled again by its receipt",
+                  (int)hello->user.size, (const char *)hello->user.data);
+    return find_device(db, &hello->device, hello->token, &job->arena, device, &job->error);
 }
 
 static enum satchel_status record_attach(sqlite3 *db, const struct satchel_message_hello *hello,
@@ -256,29 +295,45 @@ static enum satchel_status record_attach(sqlite3 *db, const struct satchel_messa
     return status;
 }
 
-static enum satchel_status answer_attach(struct satchel_job *job,
-                                         const struct satchel_store_head *head,
-                                         const struct device *device, uint32_t schema,
-                                         struct satchel_span role)
+static void answer_attach(struct satchel_job *job, const struct incarnations *known,
+                          const struct device *device, uint32_t schema, struct satchel_span role)
 {
     struct satchel_message *answer = &job->answers[0];
     memset(answer, 0, sizeof *answer);
     answer->kind = SATCHEL_MESSAGE_WELCOME;
     struct satchel_message_welcome *welcome = &answer->welcome;
-    struct satchel_vector none = {NULL, 0};
-    welcome->node = head->node;
-    welcome->head = head->cursor;
+    welcome->node = known->node;
+    welcome->vector = known->held;
+    welcome->head = known->cursor;
     welcome->last_number = device->last_number;
-    welcome->last_hash = device->last_hash;
     welcome->schema = schema;
     welcome->user = device->user;
     welcome->role = role;
+    welcome->cursor = fork_of(known, &job->request.hello);
+    welcome->lineage = known->lineage;
     job->device = job->request.hello.device;
-    job->head = head->cursor;
+    job->head = known->cursor;
     job->answer_count = 1;
-    if (head->seq == 0)
-        return SATCHEL_OK;
-    return satchel_vector_raise(&job->arena, &none, &head->node, head->seq, &welcome->vector);
+}
+
+static enum satchel_status find_attaching(struct satchel_workspace *workspace,
+                                          struct satchel_job *job, const struct incarnations *known,
+                                          struct device *device, struct workspace_user *user)
+{
+    const struct satchel_message_hello *hello = &job->request.hello;
+    sqlite3 *db = satchel_store_sqlite_db(workspace->store);
+    enum satchel_status status =
+        find_device(db, &hello->device, hello->token, &job->arena, device, &job->error);
+    if (status == SATCHEL_OK && !device->is_token_right)
+        status = enrol_again(workspace, job, known, device);
+    if (status != SATCHEL_OK)
+        return status;
+    if (!device->is_found || !device->is_token_right)
+        return satchel_error_set(&job->error, SATCHEL_DENIED,
+                                 "this device is not enrolled in workspace %s: its id or token is "
+                                 "wrong",
+                                 workspace->name);
+    return check_active(workspace, job, device->user, user);
 }
 
 enum satchel_status enrol_attach(struct satchel_workspace *workspace, struct satchel_job *job)
@@ -288,35 +343,32 @@ enum satchel_status enrol_attach(struct satchel_workspace *workspace, struct sat
     sqlite3 *db = satchel_store_sqlite_db(store);
     struct satchel_error *error = &job->error;
     uint32_t schema = store->schema ? store->schema->migration_count : 0;
-    struct satchel_store_head head;
+    struct incarnations known;
     struct device device;
     struct workspace_user user;
     enum satchel_status status = check_protocol(hello->protocol, hello->token, error);
     if (status == SATCHEL_OK)
-        status = store->ops->load_head(store, &head, error);
+        status = incarnations_read(db, &job->arena, &known, error);
     if (status != SATCHEL_OK)
         return status;
-    if (!satchel_id_equal(&hello->workspace_id, &head.workspace_id))
+    if (!satchel_id_equal(&hello->workspace_id, &known.workspace_id))
         return satchel_error_set(error, SATCHEL_MISMATCH,
                                  "this replica belongs to another workspace than the one called %s "
                                  "here",
                                  workspace->name);
-    status = find_device(db, &hello->device, hello->token, &job->arena, &device, error);
-    if (status != SATCHEL_OK)
-        return status;
-    if (!device.is_found || !device.is_token_right)
-        return satchel_error_set(error, SATCHEL_DENIED,
-                                 "this device is not enrolled in workspace %s: its id or token is "
-                                 "wrong",
-                                 workspace->name);
-    status = check_active(workspace, job, device.user, &user);
-    if (status == SATCHEL_OK)
-        status = check_past(hello, &head, schema, error);
+    status = find_attaching(workspace, job, &known, &device, &user);
+    if (status == SATCHEL_OK && hello->schema > schema)
+        return satchel_error_set(error, SATCHEL_SCHEMA,
+                                 "this replica has migration %llu of workspace %s, the server only "
+                                 "%u: it was put back to before a deployment; deploy the same "
+                                 "migrations again (satchel workspace deploy)",
+                                 (unsigned long long)hello->schema, workspace->name,
+                                 (unsigned)schema);
     if (status == SATCHEL_OK)
         status = record_attach(db, hello, error);
     if (status == SATCHEL_OK)
         status = role_told(db, &hello->device, user.role, workspace_now_ms(), error);
     if (status == SATCHEL_OK)
-        status = answer_attach(job, &head, &device, schema, user.role);
+        answer_attach(job, &known, &device, schema, user.role);
     return status;
 }

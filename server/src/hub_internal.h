@@ -73,6 +73,8 @@ struct hub_session {
     struct hub_workspace *workspace; /* NULL: not attached */
     struct hub_session *next_attached, *previous_attached;
     struct satchel_id device;
+    uint64_t
+        held_number; /* of its change sets, when it attached; those above came in this session */
     uint64_t acked_number, acked_said;
     uint64_t schema;
     uint64_t cursor; /* given everything up to it */
@@ -156,6 +158,8 @@ void hub_session_complete(struct hub_session *session, struct hub_workspace *wor
 /* Says what a request or job came to, in the order of requests; takes the job. */
 void hub_session_answer(struct hub_session *session, struct satchel_job *job);
 void hub_session_fail(struct hub_session *session, enum satchel_status status, const char *text);
+/* The same with what a job came to. */
+void hub_session_fail_job(struct hub_session *session, const struct satchel_job *job);
 /* Says a message; a failure other than BUSY ends the session. */
 enum satchel_status hub_session_say(struct hub_session *session,
                                     const struct satchel_message *message) SATCHEL_MUST_USE;

@@ -63,6 +63,7 @@ static enum satchel_close_code close_code(enum satchel_status status)
     case SATCHEL_VERSION:
     case SATCHEL_STATE: return SATCHEL_CLOSE_PROTOCOL;
     case SATCHEL_NOMEM:
+    case SATCHEL_BUSY:
     case SATCHEL_IO:
     case SATCHEL_SQL: return SATCHEL_CLOSE_INTERNAL;
     default: return SATCHEL_CLOSE_POLICY;
@@ -97,6 +98,22 @@ void hub_session_fail(struct hub_session *session, enum satchel_status status, c
 }
 
 /* ---- saying ---- */
+
+/* A full disk of the server is not one of the device: it is told to come again, and by whom. */
+void hub_session_fail_job(struct hub_session *session, const struct satchel_job *job)
+{
+    char text[SATCHEL_ERROR_BYTES];
+    bool is_of_device = job->kind != SATCHEL_JOB_ADMIN && job->kind != SATCHEL_JOB_QUERY;
+
+    if (!is_of_device || (job->status != SATCHEL_IO && job->status != SATCHEL_NOMEM)) {
+        hub_session_fail(session, job->status, job->error.message);
+        return;
+    }
+    (void)snprintf(text, sizeof text,
+                   "the server cannot do it now (%.900s); sync again later (nothing is lost)",
+                   job->error.message);
+    hub_session_fail(session, SATCHEL_BUSY, text);
+}
 
 bool hub_session_next_frame(struct hub_session *session, struct satchel_span *frame)
 {
@@ -184,6 +201,9 @@ static size_t request_bytes(const struct satchel_job *job)
     if (job->kind == SATCHEL_JOB_PUSH)
         for (uint32_t i = 0; i < job->request.push.item_count; i++)
             bytes += job->request.push.items[i].body.size;
+    if (job->kind == SATCHEL_JOB_FORWARD)
+        for (uint32_t i = 0; i < job->request.forward.entry_count; i++)
+            bytes += job->request.forward.entries[i].body.size;
     return bytes;
 }
 
@@ -256,6 +276,12 @@ static void take_event(struct hub_session *session, const struct satchel_message
     case SATCHEL_MESSAGE_PUSH:
         hub_session_request(session, session->workspace, SATCHEL_JOB_PUSH, event);
         break;
+    case SATCHEL_MESSAGE_FORWARD:
+        hub_session_request(session, session->workspace, SATCHEL_JOB_FORWARD, event);
+        break;
+    case SATCHEL_MESSAGE_ROWS_REQUEST:
+        hub_session_request(session, session->workspace, SATCHEL_JOB_ROWS, event);
+        break;
     case SATCHEL_MESSAGE_DIGEST_REQUEST:
         hub_session_request(session, session->workspace, SATCHEL_JOB_DIGESTS, event);
         break;
@@ -295,9 +321,8 @@ static void attach(struct hub_session *session, struct hub_workspace *workspace,
     session->device = hello->device;
     session->schema = hello->schema;
     session->needs_schema = hello->schema < welcome->schema;
-    /* Another incarnation counts its entries anew. */
-    session->cursor = satchel_id_equal(&hello->node, &welcome->node) ? hello->cursor : 0;
-    session->acked_number = session->acked_said = welcome->last_number;
+    session->cursor = welcome->cursor;
+    session->held_number = session->acked_number = session->acked_said = welcome->last_number;
     if (workspace->head < welcome->head)
         workspace->head = welcome->head;
     hub_workspace_attach_session(workspace, session);
@@ -317,11 +342,32 @@ static void acknowledge(struct hub_session *session, const struct satchel_job *j
     session->acked_number = job->acked_number;
 }
 
+/* What the device gave back of its own is held, and was not sent in this session: it hears all of
+ * it again. */
+static void take_forwarded(struct hub_session *session, const struct satchel_job *job)
+{
+    const struct satchel_message_forward *forward = &job->request.forward;
+    for (uint32_t i = 0; i < forward->entry_count; i++)
+        if (satchel_id_equal(&forward->entries[i].device, &session->device) &&
+            forward->entries[i].number == session->acked_number + 1)
+            session->held_number = session->acked_said = ++session->acked_number;
+}
+
+/* The workspace is another incarnation: everybody attaches again. */
+static void renew_sessions(struct hub_workspace *workspace)
+{
+    while (workspace->sessions)
+        hub_session_fail(workspace->sessions, SATCHEL_AGAIN,
+                         "the server was restored and goes on as a new incarnation: sync again");
+}
+
 static void complete_request(struct hub_session *session, struct hub_workspace *workspace,
                              struct satchel_job *job)
 {
     session->requests_in_flight--;
     session->request_bytes -= request_bytes(job);
+    if (job->status == SATCHEL_OK && job->is_renewed)
+        renew_sessions(workspace);
     if (session->is_over) {
         satchel_job_free(job);
         return;
@@ -331,12 +377,14 @@ static void complete_request(struct hub_session *session, struct hub_workspace *
         say_ack(session); /* also if the rest of it was refused */
     }
     if (job->status != SATCHEL_OK) {
-        hub_session_fail(session, job->status, job->error.message);
+        hub_session_fail_job(session, job);
         satchel_job_free(job);
         return;
     }
     if (job->kind == SATCHEL_JOB_ATTACH)
         attach(session, workspace, job);
+    else if (job->kind == SATCHEL_JOB_FORWARD)
+        take_forwarded(session, job);
     hub_session_answer(session, job);
 }
 

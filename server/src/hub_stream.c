@@ -37,6 +37,8 @@ static void ask_entries(struct hub_session *session)
     if (!job)
         return;
     job->after = session->cursor;
+    job->number_min = session->held_number;
+    job->number_max = session->acked_number;
     submit(session, job);
 }
 
@@ -123,7 +125,7 @@ void hub_stream_complete(struct hub_session *session, struct satchel_job *job)
     if (session->is_over || !session->workspace) {
         satchel_job_free(job);
     } else if (job->status != SATCHEL_OK) {
-        hub_session_fail(session, job->status, job->error.message);
+        hub_session_fail_job(session, job);
         satchel_job_free(job);
     } else if (job->kind == SATCHEL_JOB_SCHEMA) {
         complete_schema(session, job);

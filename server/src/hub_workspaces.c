@@ -189,8 +189,10 @@ static enum hub_queue queue_of(enum satchel_job_kind kind)
     case SATCHEL_JOB_JOIN:
     case SATCHEL_JOB_ATTACH:
     case SATCHEL_JOB_PUSH:
+    case SATCHEL_JOB_FORWARD:
     case SATCHEL_JOB_ADMIN: return HUB_QUEUE_WRITER;
     case SATCHEL_JOB_SCHEMA:
+    case SATCHEL_JOB_ROWS:
     case SATCHEL_JOB_ENTRIES: return HUB_QUEUE_STREAM;
     case SATCHEL_JOB_DIGESTS:
     case SATCHEL_JOB_QUERY: break;

@@ -58,6 +58,40 @@ static bool take_push(struct satchel_arena *arena, struct satchel_message_push *
     return true;
 }
 
+static bool take_forward(struct satchel_arena *arena, struct satchel_message_forward *forward)
+{
+    struct satchel_entry *entries =
+        SATCHEL_ARENA_ARRAY(arena, struct satchel_entry, forward->entry_count);
+    if (!entries)
+        return false;
+    for (uint32_t i = 0; i < forward->entry_count; i++) {
+        struct satchel_entry *entry = &entries[i];
+        *entry = forward->entries[i];
+        struct satchel_span secret = satchel_span_of(entry->secret, SATCHEL_SECRET_BYTES);
+        if (!take(arena, &entry->user) || !take(arena, &secret) || !take(arena, &entry->body) ||
+            !take(arena, &entry->notes) || !take(arena, &entry->positions))
+            return false;
+        entry->secret = secret.data;
+    }
+    forward->entries = entries;
+    return true;
+}
+
+static bool take_rows(struct satchel_arena *arena, struct satchel_message_rows_request *request)
+{
+    struct satchel_row_request *rows =
+        SATCHEL_ARENA_ARRAY(arena, struct satchel_row_request, request->row_count);
+    if (!rows)
+        return false;
+    for (uint32_t i = 0; i < request->row_count; i++) {
+        rows[i] = request->rows[i];
+        if (!take(arena, &rows[i].name))
+            return false;
+    }
+    request->rows = rows;
+    return true;
+}
+
 static bool take_admin(struct satchel_arena *arena, struct satchel_message_admin *admin)
 {
     struct satchel_value *arguments =
@@ -87,10 +121,15 @@ enum satchel_status satchel_job_take_request(struct satchel_job *job,
     case SATCHEL_MESSAGE_HELLO: {
         struct satchel_message_hello *hello = &job->request.hello;
         is_taken = take(arena, &hello->workspace) && take(arena, &hello->token) &&
-                   take(arena, &hello->software) && take_vector(arena, &hello->seen);
+                   take(arena, &hello->software) && take(arena, &hello->user) &&
+                   take_vector(arena, &hello->seen) && take_vector(arena, &hello->lineage);
         break;
     }
     case SATCHEL_MESSAGE_PUSH: is_taken = take_push(arena, &job->request.push); break;
+    case SATCHEL_MESSAGE_FORWARD: is_taken = take_forward(arena, &job->request.forward); break;
+    case SATCHEL_MESSAGE_ROWS_REQUEST:
+        is_taken = take_rows(arena, &job->request.rows_request);
+        break;
     case SATCHEL_MESSAGE_ADMIN: is_taken = take_admin(arena, &job->request.admin); break;
     default: return SATCHEL_INVALID; /* no other message is a request */
     }

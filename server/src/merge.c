@@ -55,6 +55,19 @@ static void refuse(struct satchel_incoming_outcome *outcome)
     outcome->result = SATCHEL_INCOMING_REFUSED;
 }
 
+/* What is given back is held again, with everything that incarnation had put before it. */
+static enum satchel_status hold_positions(struct merge_batch *batch,
+                                          const struct satchel_incoming *incoming)
+{
+    enum satchel_status status = SATCHEL_OK;
+    batch->known.has_positions = batch->known.has_positions || incoming->positions.count > 0;
+    for (size_t i = 0; i < incoming->positions.count && status == SATCHEL_OK; i++)
+        status = satchel_vector_raise(&batch->arena, &batch->known.held,
+                                      &incoming->positions.items[i].node,
+                                      incoming->positions.items[i].seq, &batch->known.held);
+    return status;
+}
+
 /* A number held already: the same change set again, or a copied replica. */
 static enum satchel_status admit_again(struct merge_batch *batch,
                                        const struct satchel_incoming *incoming,
@@ -65,7 +78,9 @@ static enum satchel_status admit_again(struct merge_batch *batch,
     enum satchel_status status = held_hash(batch, incoming, held, batch->error);
     if (status == SATCHEL_OK && sodium_memcmp(held, hash, SATCHEL_HASH_BYTES) == 0) {
         outcome->result = SATCHEL_INCOMING_DUPLICATE;
-        return SATCHEL_OK;
+        if (incoming->is_forwarded)
+            batch->again[batch->again_count++] = incoming;
+        return hold_positions(batch, incoming);
     }
     if (status != SATCHEL_OK && status != SATCHEL_NOT_FOUND)
         return status;
@@ -77,9 +92,12 @@ static enum satchel_status admit_again(struct merge_batch *batch,
     return SATCHEL_OK;
 }
 
-static satchel_stamp fix_stamp(struct merge_batch *batch, satchel_stamp stamp,
+static satchel_stamp fix_stamp(struct merge_batch *batch, const struct satchel_incoming *incoming,
                                const struct satchel_store_device *device)
 {
+    satchel_stamp stamp = incoming->stamp;
+    if (incoming->is_forwarded)
+        return stamp;
     satchel_stamp now = satchel_stamp_from_ms(batch->now_ms) | 0xffff;
     if (stamp > now) {
         stamp = now;
@@ -100,19 +118,19 @@ static void chain_hash(struct satchel_store_device *device, const uint8_t hash[S
     crypto_generichash(device->last_hash, SATCHEL_HASH_BYTES, both, sizeof both, NULL, 0);
 }
 
-/* The last position of the node that any part claims to have been shown: heads are enough only
- * where nobody has seen what is still to come. */
-static uint64_t greatest_seen(const struct satchel_changeset *content,
-                              const struct satchel_id *node)
+/* Whether the node holds all that any part claims to have been shown: heads are enough only where
+ * nobody has seen what is still to come. */
+static bool holds_what_was_seen(const struct merge_batch *batch,
+                                const struct satchel_changeset *content)
 {
-    uint64_t greatest = satchel_vector_get(&content->header.seen, node);
+    const struct satchel_vector *held = &batch->known.held;
+    if (!satchel_vector_includes(held, &content->header.seen))
+        return false;
     for (uint32_t p = 0; p < content->header.part_count; p++)
-        for (uint32_t i = 0; i < content->parts[p].exception_count; i++) {
-            uint64_t seen = satchel_vector_get(&content->parts[p].exceptions[i].view.vector, node);
-            if (seen > greatest)
-                greatest = seen;
-        }
-    return greatest;
+        for (uint32_t i = 0; i < content->parts[p].exception_count; i++)
+            if (!satchel_vector_includes(held, &content->parts[p].exceptions[i].view.vector))
+                return false;
+    return true;
 }
 
 static enum satchel_status admit(struct merge_batch *batch, const struct satchel_incoming *incoming,
@@ -144,22 +162,24 @@ static enum satchel_status admit(struct merge_batch *batch, const struct satchel
                           (unsigned long long)device->last_number + 1);
         return SATCHEL_OK;
     }
-    uint64_t seen = greatest_seen(&changeset->content, &batch->head.node);
-    if (seen > batch->seq_before) {
+    if (!holds_what_was_seen(batch, &changeset->content)) {
         refuse(outcome);
         satchel_error_set(&outcome->error, SATCHEL_CORRUPT,
-                          "change set %llu claims to have seen %llu changes of this server, which "
-                          "holds %llu",
-                          (unsigned long long)incoming->number, (unsigned long long)seen,
-                          (unsigned long long)batch->seq_before);
+                          "change set %llu claims to have seen changes that this server does not "
+                          "hold",
+                          (unsigned long long)incoming->number);
         return SATCHEL_OK;
     }
+    status = hold_positions(batch, incoming);
+    if (status != SATCHEL_OK)
+        return status;
     changeset->incoming = incoming;
     changeset->outcome = outcome;
     changeset->device = device;
-    changeset->stamp = fix_stamp(batch, incoming->stamp, device);
+    changeset->stamp = fix_stamp(batch, incoming, device);
     device->last_number = incoming->number;
-    device->last_stamp = changeset->stamp;
+    if (changeset->stamp > device->last_stamp)
+        device->last_stamp = changeset->stamp;
     chain_hash(device, changeset->hash);
     if (changeset->stamp > batch->head.stamp)
         batch->head.stamp = changeset->stamp;
@@ -302,9 +322,12 @@ enum satchel_status merge_batch_run(struct satchel_store *store,
     enum satchel_status status = store->ops->load_head(store, &batch.head, error);
     if (status != SATCHEL_OK)
         goto cleanup;
-    batch.seq_before = batch.head.seq;
+    status = store->ops->load_incarnations(store, &batch.arena, &batch.known, error);
+    if (status != SATCHEL_OK)
+        goto cleanup;
+    batch.again = SATCHEL_ARENA_ARRAY(&batch.arena, const struct satchel_incoming *, count);
     batch.changesets = SATCHEL_ARENA_ARRAY(&batch.arena, struct merge_changeset, count);
-    status = batch.changesets ? find_devices(&batch, incoming, count) : SATCHEL_NOMEM;
+    status = batch.changesets && batch.again ? find_devices(&batch, incoming, count) : SATCHEL_NOMEM;
     if (status == SATCHEL_OK)
         status = learn_schema(&batch);
     for (size_t i = 0; status == SATCHEL_OK && i < count; i++)
@@ -313,6 +336,8 @@ enum satchel_status merge_batch_run(struct satchel_store *store,
         status = run_all(&batch);
     if (status == SATCHEL_OK && batch.changeset_count > 0)
         status = store->ops->write_devices(store, batch.devices, batch.device_count, error);
+    if (status == SATCHEL_OK && batch.again_count > 0)
+        status = merge_positions_add(&batch);
     if (status == SATCHEL_OK && batch.changeset_count > 0)
         status = store->ops->write_head(store, &batch.head, error);
 cleanup:

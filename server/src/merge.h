@@ -21,6 +21,12 @@ struct satchel_incoming {
     satchel_stamp stamp; /* the device's, corrected by it */
     uint8_t secret[SATCHEL_SECRET_BYTES];
     struct satchel_span body;
+    /* An entry that this node sent before it was restored, given back by whoever had it: judged
+     * then, its stamp fixed then. `positions` it had (earlier incarnations'); `quarantined`:
+     * satchel_notes_quarantined of its notes. */
+    bool is_forwarded;
+    struct satchel_vector positions;
+    struct satchel_span quarantined;
 };
 
 enum satchel_incoming_result {
@@ -45,7 +51,7 @@ struct satchel_incoming_outcome {
  * applies.
  *
  * A stamp is fixed here: not above `now_ms` (clamped), not at or below the device's previous one.
- */
+ * A forwarded change set that is held already gets the positions that it comes with. */
 enum satchel_status satchel_merge_batch(struct satchel_store *store,
                                         const struct satchel_incoming *batch, size_t count,
                                         int64_t now_ms, struct satchel_incoming_outcome *outcomes,

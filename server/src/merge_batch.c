@@ -111,6 +111,7 @@ enum satchel_status merge_row_settle(struct merge_run *run, struct merge_row *ro
     const struct satchel_table *table = row->stored.table;
     enum satchel_status status = SATCHEL_OK;
     row->is_dirty = row->is_known = true;
+    row->was_gone = row->was_gone || !row->row.exists;
     row->cause = cause;
     for (uint32_t column = 0; column < table->column_count; column++)
         row->changed[column] |= result->changed[column];
@@ -309,7 +310,14 @@ static enum satchel_status merge_changeset(struct merge_run *run, size_t index)
     changeset->cursor = batch->head.cursor + 1 + index;
     changeset->position.node = batch->head.node;
     changeset->position.seq = batch->head.seq + 1 + index;
-    enum satchel_status status = merge_notes_begin(run, changeset->cursor, part_count, &notes);
+    changeset->positions = (struct satchel_vector){&changeset->position, 1};
+    enum satchel_status status = SATCHEL_OK;
+    if (changeset->incoming->positions.count > 0)
+        status = satchel_vector_raise(&run->arena, &changeset->incoming->positions,
+                                      &changeset->position.node, changeset->position.seq,
+                                      &changeset->positions);
+    if (status == SATCHEL_OK)
+        status = merge_notes_begin(run, changeset->cursor, part_count, &notes);
     for (uint32_t p = 0; status == SATCHEL_OK && p < part_count; p++)
         status = merge_part(run, changeset, p, &notes);
     if (status == SATCHEL_OK)
@@ -353,6 +361,12 @@ static enum satchel_status write_log(struct merge_run *run)
     enum satchel_status status = ops->append_entries(run->store, run->entries, run->timelines,
                                                      (const uint8_t(*)[SATCHEL_HASH_BYTES])hashes,
                                                      run->changeset_count, run->batch->error);
+    for (size_t i = 0; status == SATCHEL_OK && i < run->changeset_count; i++) {
+        const struct satchel_vector *earlier = &run->changesets[i].incoming->positions;
+        for (size_t j = 0; status == SATCHEL_OK && j < earlier->count; j++)
+            status = ops->add_position(run->store, run->changesets[i].cursor, &earlier->items[j],
+                                       run->batch->error);
+    }
     if (status == SATCHEL_OK)
         status = write_index(run);
     if (status == SATCHEL_OK && run->quarantined_count > 0)

@@ -88,6 +88,27 @@ static enum satchel_status check_part(struct merge_batch *batch, const struct sa
     return check_fields(batch, part, is_own, out);
 }
 
+/* What was set aside before this node was restored stays so, whatever it would be judged now. */
+static enum satchel_status keep_quarantined(struct merge_batch *batch,
+                                            struct merge_changeset *changeset)
+{
+    struct satchel_notes notes;
+    enum satchel_status status = satchel_notes_quarantined_read(changeset->incoming->quarantined,
+                                                                &batch->arena, &notes);
+    if (status != SATCHEL_OK)
+        return status;
+    for (uint32_t i = 0; i < notes.quarantined_count; i++) {
+        uint32_t index = notes.quarantined[i].part;
+        if (index >= changeset->content.header.part_count || changeset->parts[index].reason.data)
+            continue;
+        changeset->parts[index].reason =
+            satchel_arena_copy(&batch->arena, notes.quarantined[i].reason);
+        if (!changeset->parts[index].reason.data)
+            return SATCHEL_NOMEM;
+    }
+    return SATCHEL_OK;
+}
+
 enum satchel_status merge_check_parts(struct merge_batch *batch, struct merge_changeset *changeset)
 {
     uint32_t part_count = changeset->content.header.part_count;
@@ -95,7 +116,7 @@ enum satchel_status merge_check_parts(struct merge_batch *batch, struct merge_ch
     if (!changeset->parts)
         return SATCHEL_NOMEM;
     const struct satchel_incoming *incoming = changeset->incoming;
-    bool is_own = satchel_id_equal(&incoming->device, &batch->head.node);
+    bool is_own = incarnation_is_own(&batch->known, &incoming->device);
     for (uint32_t i = 0; i < part_count; i++) {
         struct merge_part *part = &changeset->parts[i];
         enum satchel_status status = check_part(batch, &changeset->content.parts[i], is_own, part);
@@ -106,5 +127,5 @@ enum satchel_status merge_check_parts(struct merge_batch *batch, struct merge_ch
         if (status != SATCHEL_OK)
             return status;
     }
-    return SATCHEL_OK;
+    return incoming->quarantined.size > 0 ? keep_quarantined(batch, changeset) : SATCHEL_OK;
 }

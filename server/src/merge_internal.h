@@ -7,6 +7,7 @@
 #ifndef SATCHEL_MERGE_INTERNAL_H
 #define SATCHEL_MERGE_INTERNAL_H
 
+#include "incarnation.h"
 #include "merge.h"
 
 #include <satchel/map.h>
@@ -41,6 +42,7 @@ struct merge_row {
     struct satchel_row row;          /* as merged so far */
     struct satchel_row_context context;
     bool *changed; /* per column, since it was loaded */
+    bool was_gone; /* from the table, for some change sets of the run: then all columns are */
     bool is_known; /* has a version: was ever seen, or is now */
     bool is_dirty;
     bool has_conflicts; /* `conflicts` is what is open now */
@@ -82,6 +84,7 @@ struct merge_changeset {
     uint64_t *timeline;      /* per part: the entry before in the row's chain */
     uint64_t cursor;
     struct satchel_position position;
+    struct satchel_vector positions; /* that one, and those of earlier incarnations */
 };
 
 /* Rows that came to exist, or were written, and lack a number: in order of arrival. */
@@ -96,7 +99,7 @@ struct merge_batch {
     struct satchel_store *store;
     struct satchel_arena arena;
     struct satchel_store_head head; /* moves on with every run that was written */
-    uint64_t seq_before;            /* what a device can have seen at most */
+    struct incarnations known;      /* as before the batch; what it brings back is held at once */
     int64_t now_ms;
     struct merge_changeset *changesets;
     size_t changeset_count;
@@ -108,6 +111,8 @@ struct merge_batch {
     bool *feeds_machines; /* by table number - 1 */
     bool has_keys;        /* some table's rows may be merged */
     struct merge_unnumbered *unnumbered; /* NULL: nobody asks */
+    const struct satchel_incoming **again; /* forwarded, and held already */
+    size_t again_count;
     struct satchel_error *error;
 };
 
@@ -363,5 +368,14 @@ enum satchel_status merge_conflicts_of(struct merge_run *run, const struct satch
  * nothing. */
 enum satchel_status merge_notes_end(struct merge_run *run, const struct merge_notes *notes,
                                     struct satchel_span *out) SATCHEL_MUST_USE;
+
+/* ---- merge_positions.c ---- */
+/* All positions of the entry at `cursor`, of whose seq `seq` is its own (0: none). */
+enum satchel_status merge_positions_of(struct merge_batch *batch, uint64_t cursor, uint64_t seq,
+                                       struct satchel_arena *arena,
+                                       struct satchel_vector *out) SATCHEL_MUST_USE;
+/* Gives forwarded change sets that are held the positions that they came with: whoever has seen
+ * them by these has seen them. */
+enum satchel_status merge_positions_add(struct merge_batch *batch) SATCHEL_MUST_USE;
 
 #endif

@@ -378,7 +378,7 @@ static enum satchel_status user_of(struct merge_run *run, const struct satchel_o
     struct satchel_entry entry;
     struct satchel_span timeline;
     uint64_t cursor;
-    if (!satchel_id_equal(&order->device, &batch->head.node))
+    if (!incarnation_is_own(&batch->known, &order->device))
         return user_of_device(run, &order->device, user);
     for (size_t i = 0; i < run->changeset_count; i++) {
         const struct satchel_incoming *incoming = run->changesets[i].incoming;

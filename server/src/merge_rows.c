@@ -176,7 +176,7 @@ static enum satchel_status encode_dirty(struct merge_run *run, struct satchel_st
         out->existed = row->stored.exists;
         out->exists = row->row.exists;
         out->values = row->row.values;
-        out->changed = row->changed;
+        out->changed = row->was_gone ? NULL : row->changed;
     }
     return is_refused ? SATCHEL_REFUSED : SATCHEL_OK;
 }
@@ -212,7 +212,7 @@ static void settle(struct merge_run *run, const struct satchel_store_row *dirty,
 {
     for (size_t i = 0; i < count; i++) {
         struct merge_row *row = satchel_map_get(&run->row_by_name, dirty[i].name);
-        row->is_dirty = false;
+        row->is_dirty = row->was_gone = false;
         row->stored.exists = row->row.exists;
         memset(row->changed, 0, row->stored.table->column_count * sizeof *row->changed);
     }

@@ -23,8 +23,7 @@ void merge_write_of(const struct merge_changeset *changeset, uint32_t index,
     out->order.device = changeset->incoming->device;
     out->order.number = changeset->incoming->number;
     out->order.part = index;
-    out->positions.items = &changeset->position;
-    out->positions.count = 1;
+    out->positions = changeset->positions;
     out->seen = changeset->content.header.seen;
     out->role = changeset->content.header.role;
     out->kind = part->kind;
@@ -101,16 +100,16 @@ static enum satchel_status index_stored(struct merge_run *run, uint64_t cursor)
     if (status != SATCHEL_OK)
         return status == SATCHEL_NOMEM ? status : damaged(run, cursor);
     body = satchel_arena_copy(arena, body); /* the scratch is used again */
-    struct satchel_position *position = satchel_arena_alloc(arena, sizeof *position);
-    if (!body.data || !position)
+    if (!body.data)
         return no_room(run);
+    status = merge_positions_of(run->batch, cursor, entry.seq, arena, &changeset.positions);
+    if (status != SATCHEL_OK)
+        return status == SATCHEL_NOMEM ? no_room(run) : status;
     status = satchel_changeset_decode(body, arena, &changeset.content, NULL);
     if (status == SATCHEL_NOMEM || status == SATCHEL_LIMIT)
         return no_room(run);
     if (status != SATCHEL_OK)
         return damaged(run, cursor);
-    position->node = run->batch->head.node;
-    position->seq = entry.seq;
     incoming.device = entry.device;
     incoming.number = entry.number;
     changeset.incoming = &incoming;
@@ -124,8 +123,6 @@ static enum satchel_status index_stored(struct merge_run *run, uint64_t cursor)
     for (uint32_t p = 0; status == SATCHEL_OK && p < part_count; p++) {
         struct satchel_write write;
         merge_write_of(&changeset, p, &write);
-        write.positions.items = position;
-        write.positions.count = entry.seq ? 1 : 0;
         uint64_t previous = satchel_cursor_unsigned(&chain, cursor - 1);
         if (chain.failed)
             return damaged(run, cursor);

@@ -1,17 +1,18 @@
 /* Owns how the server writes: as a device of its own, through the same merge as everybody. */
 #include "own_changes.h"
 
+#include "incarnation.h"
+
 #include <sodium.h>
 
 static enum satchel_status write_body(const struct satchel_store *store,
                                       const struct satchel_own_changeset *changes,
-                                      const struct satchel_store_head *head,
+                                      const struct incarnations *known,
                                       struct satchel_buffer *body)
 {
-    struct satchel_position position = {head->node, head->seq};
     struct satchel_changeset_header header = {
         .schema = store->schema ? store->schema->migration_count : 0,
-        .seen = {&position, head->seq > 0},
+        .seen = known->held,
         .role = changes->role,
         .part_count = changes->part_count,
     };
@@ -29,6 +30,7 @@ enum satchel_status satchel_own_incoming(struct satchel_store *store,
                                          struct satchel_incoming *out, struct satchel_error *error)
 {
     struct satchel_store_head head;
+    struct incarnations known;
     struct satchel_store_device device = {0};
     struct satchel_buffer body;
     struct satchel_span own_user = satchel_span_text(SATCHEL_OWN_USER);
@@ -36,12 +38,14 @@ enum satchel_status satchel_own_incoming(struct satchel_store *store,
     satchel_buffer_init(&body, SATCHEL_CHANGESET_BYTES_MAX, NULL);
     enum satchel_status status = store->ops->load_head(store, &head, error);
     if (status == SATCHEL_OK)
+        status = store->ops->load_incarnations(store, arena, &known, error);
+    if (status == SATCHEL_OK)
         status = store->ops->add_device(store, &head.node, own_user, now_ms, error);
     device.id = head.node;
     if (status == SATCHEL_OK)
         status = store->ops->load_devices(store, &device, 1, arena, error);
     if (status == SATCHEL_OK)
-        status = write_body(store, changes, &head, &body);
+        status = write_body(store, changes, &known, &body);
     if (status == SATCHEL_OK) {
         out->device = head.node;
         out->user = changes->user.size > 0 ? changes->user : own_user;

@@ -1,6 +1,7 @@
 /* Owns the verbs that only read: tables of a few known shapes, and one SELECT of the
  * administrator's own, bounded in time and size, that can read everything and do nothing else. */
 #define _POSIX_C_SOURCE 200809L
+#include "incarnation.h"
 #include "workspace_internal.h"
 
 #include <time.h>
@@ -259,17 +260,14 @@ static void add_progress(struct satchel_workspace *workspace,
 static enum satchel_status list_devices(struct satchel_workspace *workspace,
                                         struct workspace_reader *reader, struct satchel_job *job)
 {
-    struct satchel_query query;
-    bool has_row;
+    struct incarnations known;
     enum satchel_status status = run_known(reader, job, SQL_DEVICES, NULL, 0);
+    if (status == SATCHEL_OK)
+        status = incarnations_read(reader->db, &job->arena, &known, &job->error);
     if (status != SATCHEL_OK)
         return status;
-    satchel_query_begin(&query, reader->db, reader->head);
-    status = satchel_query_step(&query, &has_row, &job->error);
-    uint64_t head = has_row ? (uint64_t)sqlite3_column_int64(reader->head, 1) : 0;
-    satchel_query_end(&query);
     pthread_mutex_lock(&workspace->progress_mutex);
-    add_progress(workspace, &job->answers[0].admin_result, head);
+    add_progress(workspace, &job->answers[0].admin_result, known.cursor);
     pthread_mutex_unlock(&workspace->progress_mutex);
     return status;
 }

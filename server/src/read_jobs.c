@@ -1,10 +1,13 @@
 /* Owns the reader threads' work for sessions: migrations, entries, digests; each in one read
  * transaction, so that everything in an answer is of the same moment. */
+#include "incarnation.h"
 #include "workspace_internal.h"
 
 #include <satchel/digest.h>
 
-#define SQL_HEAD "SELECT node, cursor FROM satchel_workspace"
+#define SQL_HASH                                                               \
+    "SELECT h.hash FROM satchel_id i JOIN satchel_hash h ON h.device=i.number" \
+    " AND h.number=?2 WHERE i.id=?1"
 #define SQL_COUNT "SELECT count(*) FROM satchel_migration"
 #define ENTRIES_MAX 8192
 
@@ -47,7 +50,7 @@ enum satchel_status reader_open(struct workspace_reader *reader, const char *pat
     if (status == SATCHEL_OK && satchel_log_reader_new(&reader->log, reader->db) != SATCHEL_OK)
         status = satchel_error_set(error, SATCHEL_NOMEM, "no memory to read the log");
     if (status == SATCHEL_OK)
-        status = satchel_db_prepare(reader->db, SQL_HEAD, &reader->head, error);
+        status = satchel_db_prepare(reader->db, SQL_HASH, &reader->hash, error);
     if (status == SATCHEL_OK)
         status = satchel_db_prepare(reader->db, SQL_COUNT, &reader->count, error);
     return status;
@@ -56,7 +59,7 @@ enum satchel_status reader_open(struct workspace_reader *reader, const char *pat
 void reader_close(struct workspace_reader *reader)
 {
     satchel_log_reader_free(reader->log);
-    sqlite3_finalize(reader->head);
+    sqlite3_finalize(reader->hash);
     sqlite3_finalize(reader->count);
     sqlite3_close_v2(reader->db);
     satchel_schema_free(reader->schema);
@@ -85,22 +88,6 @@ static enum satchel_status refresh_schema(struct workspace_reader *reader,
     return status;
 }
 
-static enum satchel_status load_head(struct workspace_reader *reader, struct satchel_id *node,
-                                     uint64_t *cursor, struct satchel_error *error)
-{
-    struct satchel_query query;
-    bool has_row;
-    satchel_query_begin(&query, reader->db, reader->head);
-    enum satchel_status status = satchel_query_step(&query, &has_row, error);
-    if (status == SATCHEL_OK && !(has_row && satchel_column_id(reader->head, 0, node)))
-        status = satchel_error_set(error, SATCHEL_CORRUPT,
-                                   "satchel_workspace is damaged; restore a backup");
-    if (status == SATCHEL_OK)
-        *cursor = (uint64_t)sqlite3_column_int64(reader->head, 1);
-    satchel_query_end(&query);
-    return status;
-}
-
 /* ---- ENTRIES ---- */
 
 static bool copy_span(struct satchel_job *job, struct satchel_span *span)
@@ -109,8 +96,57 @@ static bool copy_span(struct satchel_job *job, struct satchel_span *span)
     return span->data != NULL;
 }
 
+static enum satchel_status find_hash(struct workspace_reader *reader,
+                                     const struct satchel_entry *entry,
+                                     uint8_t hash[SATCHEL_HASH_BYTES], struct satchel_error *error)
+{
+    struct satchel_query query;
+    bool has_row = false;
+    satchel_query_begin(&query, reader->db, reader->hash);
+    satchel_query_id(&query, &entry->device);
+    satchel_query_integer(&query, (int64_t)entry->number);
+    enum satchel_status status = satchel_query_step(&query, &has_row, error);
+    struct satchel_span found =
+        has_row ? satchel_column_bytes(query.statement, 0) : satchel_span_of(NULL, 0);
+    if (status == SATCHEL_OK && found.size != SATCHEL_HASH_BYTES)
+        status = satchel_error_set(error, SATCHEL_CORRUPT, "entry %llu of the log is damaged",
+                                   (unsigned long long)entry->cursor);
+    if (status == SATCHEL_OK)
+        memcpy(hash, found.data, SATCHEL_HASH_BYTES);
+    satchel_query_end(&query);
+    return status;
+}
+
+/* What lets the receiver give the entry back, should it be lost here. */
+static enum satchel_status prove_entry(struct workspace_reader *reader, struct satchel_job *job,
+                                       const struct incarnations *known,
+                                       struct satchel_entry *entry)
+{
+    uint8_t hash[SATCHEL_HASH_BYTES];
+    struct satchel_vector positions = {NULL, 0};
+    enum satchel_status status = SATCHEL_OK;
+    entry->positions = satchel_span_of(NULL, 0);
+    if (known->has_positions)
+        status = positions_read(reader->db, entry->cursor, &job->arena, &positions, &job->error);
+    if (status == SATCHEL_OK && positions.count > 0) {
+        satchel_buffer_clear(&reader->scratch);
+        status = satchel_vector_pack(&reader->scratch, &positions);
+        entry->positions = satchel_buffer_span(&reader->scratch);
+        if (status == SATCHEL_OK && !copy_span(job, &entry->positions))
+            status = SATCHEL_NOMEM;
+    }
+    if (status == SATCHEL_OK)
+        status = find_hash(reader, entry, hash, &job->error);
+    if (status == SATCHEL_OK)
+        entry->receipt =
+            satchel_entry_receipt(known->secret, incarnation_at(known, entry->cursor), entry, hash,
+                                  satchel_notes_quarantined(entry->notes));
+    return status;
+}
+
 /* The entry as it is sent, in the job's arena. */
 static enum satchel_status copy_entry(struct workspace_reader *reader, struct satchel_job *job,
+                                      const struct incarnations *known,
                                       const struct satchel_entry *from, struct satchel_entry *entry)
 {
     *entry = *from;
@@ -122,9 +158,14 @@ static enum satchel_status copy_entry(struct workspace_reader *reader, struct sa
     if (!copy_span(job, &secret) || !copy_span(job, &entry->user) || !copy_span(job, &entry->notes))
         return SATCHEL_NOMEM;
     entry->secret = secret.data;
-    if (satchel_id_equal(&entry->device, &job->device))
-        return SATCHEL_OK; /* its author has the body */
-    enum satchel_status status = satchel_body_load(from->body, &reader->scratch, &entry->body);
+    enum satchel_status status = prove_entry(reader, job, known, entry);
+    if (status != SATCHEL_OK)
+        return status;
+    /* Its author has the body, unless what this device has under that number is another. */
+    if (satchel_id_equal(&entry->device, &job->device) && entry->number > job->number_min &&
+        entry->number <= job->number_max)
+        return SATCHEL_OK;
+    status = satchel_body_load(from->body, &reader->scratch, &entry->body);
     if (status != SATCHEL_OK)
         return satchel_error_set(&job->error, status, "entry %llu of the log is damaged",
                                  (unsigned long long)entry->cursor);
@@ -132,6 +173,7 @@ static enum satchel_status copy_entry(struct workspace_reader *reader, struct sa
 }
 
 static enum satchel_status add_entry(struct workspace_reader *reader, struct satchel_job *job,
+                                     const struct incarnations *known,
                                      const struct satchel_entry *read,
                                      struct satchel_message_entries *batch, uint32_t *capacity)
 {
@@ -145,12 +187,14 @@ static enum satchel_status add_entry(struct workspace_reader *reader, struct sat
             memcpy(entries, batch->entries, batch->entry_count * sizeof *entries);
         batch->entries = entries;
     }
-    enum satchel_status status = copy_entry(reader, job, read, &batch->entries[batch->entry_count]);
+    enum satchel_status status =
+        copy_entry(reader, job, known, read, &batch->entries[batch->entry_count]);
     batch->entry_count += status == SATCHEL_OK;
     return status;
 }
 
 static enum satchel_status read_batch(struct workspace_reader *reader, struct satchel_job *job,
+                                      const struct incarnations *known,
                                       struct satchel_message_entries *batch)
 {
     struct satchel_log_entry read;
@@ -163,7 +207,7 @@ static enum satchel_status read_batch(struct workspace_reader *reader, struct sa
         status = satchel_log_read_next(reader->log, &found, &read, &job->error);
     while (status == SATCHEL_OK && found && bytes < SATCHEL_BATCH_BYTES &&
            batch->entry_count < ENTRIES_MAX) {
-        status = add_entry(reader, job, &read.entry, batch, &capacity);
+        status = add_entry(reader, job, known, &read.entry, batch, &capacity);
         if (status != SATCHEL_OK)
             break;
         const struct satchel_entry *entry = &batch->entries[batch->entry_count - 1];
@@ -175,18 +219,14 @@ static enum satchel_status read_batch(struct workspace_reader *reader, struct sa
     return status;
 }
 
-/* The node's vector at an entry: its own positions only, as long as it has no node above or below.
- */
+/* The node's vector at an entry. */
 static enum satchel_status vector_at(struct workspace_reader *reader, struct satchel_job *job,
-                                     const struct satchel_id *node, uint64_t cursor)
+                                     const struct incarnations *known, uint64_t cursor)
 {
-    struct satchel_vector none = {NULL, 0};
     uint64_t seq = 0;
     enum satchel_status status = satchel_log_read_seq(reader->log, cursor, &seq, &job->error);
-    job->vector = none;
-    if (status == SATCHEL_OK && seq > 0)
-        status = satchel_vector_raise(&job->arena, &none, node, seq, &job->vector);
-    return status;
+    return status == SATCHEL_OK ? incarnations_vector(known, cursor, seq, &job->arena, &job->vector)
+                                : status;
 }
 
 /* Remembers how far the device of an ENTRIES job has come; only for device.list. */
@@ -211,18 +251,19 @@ static enum satchel_status read_entries(struct satchel_workspace *workspace,
                                         struct workspace_reader *reader, struct satchel_job *job)
 {
     struct satchel_message *answer = &job->answers[0];
-    struct satchel_id node;
+    struct incarnations known;
     memset(answer, 0, sizeof *answer);
     answer->kind = SATCHEL_MESSAGE_ENTRIES;
-    enum satchel_status status = load_head(reader, &node, &job->head, &job->error);
+    enum satchel_status status = incarnations_read(reader->db, &job->arena, &known, &job->error);
     if (status == SATCHEL_OK)
-        status = read_batch(reader, job, &answer->entries);
+        status = read_batch(reader, job, &known, &answer->entries);
     if (status != SATCHEL_OK)
         return status;
+    job->head = known.cursor;
     uint32_t count = answer->entries.entry_count;
     job->answer_count = count > 0;
     note_progress(workspace, job);
-    return vector_at(reader, job, &node,
+    return vector_at(reader, job, &known,
                      count ? answer->entries.entries[count - 1].cursor : job->after);
 }
 
@@ -245,14 +286,15 @@ static enum satchel_status read_digests(struct workspace_reader *reader, struct 
     struct satchel_message_digests *digests = &answer->digests;
     const struct satchel_schema *schema = reader->schema;
     uint32_t table_count = schema ? schema->table_count : 0;
-    struct satchel_id node;
+    struct incarnations known;
     memset(answer, 0, sizeof *answer);
     answer->kind = SATCHEL_MESSAGE_DIGESTS;
     job->answer_count = 1;
     digests->tables = SATCHEL_ARENA_ARRAY(&job->arena, struct satchel_table_digest, table_count);
     if (!digests->tables)
         return SATCHEL_NOMEM;
-    enum satchel_status status = load_head(reader, &node, &digests->cursor, &job->error);
+    enum satchel_status status = incarnations_read(reader->db, &job->arena, &known, &job->error);
+    digests->cursor = known.cursor;
     for (uint32_t i = 0; status == SATCHEL_OK && i < table_count; i++)
         if (!schema->tables[i].is_local)
             status =
@@ -274,6 +316,7 @@ static enum satchel_status answer(struct satchel_workspace *workspace,
     case SATCHEL_JOB_SCHEMA: return read_schema(reader, job);
     case SATCHEL_JOB_ENTRIES: return read_entries(workspace, reader, job);
     case SATCHEL_JOB_DIGESTS: return read_digests(reader, job);
+    case SATCHEL_JOB_ROWS: return rows_read(reader, job);
     case SATCHEL_JOB_QUERY: return query_verb(workspace, reader, job);
     default: return SATCHEL_INVALID; /* a job of the writer: submit never brings it here */
     }

@@ -9,6 +9,9 @@
  * as the schema declares them, and
  *
  *   satchel_workspace   one row: name, workspace id, node id (this incarnation), head, seq, ...
+ *   satchel_incarnation what this node was called before it was restored: the last entry and
+ *                       position known of each earlier incarnation (docs/recovery.md)
+ *   satchel_position    positions that earlier incarnations gave to entries which devices gave back
  *   satchel_id          ids as small numbers, for versions (row.h)
  *   satchel_row         version of every row ever seen, by satchel_row_name; deleted rows included
  *   satchel_device      id, user, token hash, last number and its hash, cursor, clock error, ...
@@ -35,6 +38,7 @@
 #include <satchel/workspace_data.h>
 
 struct satchel_store;
+struct incarnations;
 
 /* A row as the store holds it. */
 struct satchel_store_row {
@@ -106,6 +110,17 @@ struct satchel_store_ops {
     void (*rollback)(struct satchel_store *);
     enum satchel_status (*load_head)(struct satchel_store *, struct satchel_store_head *,
                                      struct satchel_error *);
+    /* Who the node is and was, and what it holds. */
+    enum satchel_status (*load_incarnations)(struct satchel_store *, struct satchel_arena *,
+                                             struct incarnations *, struct satchel_error *);
+    /* Positions from earlier incarnations that the entry has beside its own. */
+    enum satchel_status (*load_positions)(struct satchel_store *, uint64_t cursor,
+                                          struct satchel_arena *, struct satchel_vector *,
+                                          struct satchel_error *);
+    /* Such a position of an entry: from now on the node holds all of that incarnation's up to it.
+     */
+    enum satchel_status (*add_position)(struct satchel_store *, uint64_t cursor,
+                                        const struct satchel_position *, struct satchel_error *);
     enum satchel_status (*load_devices)(
         struct satchel_store *, struct satchel_store_device *, size_t count, struct satchel_arena *,
         struct satchel_error *); /* by id; NOT_FOUND if one is missing */

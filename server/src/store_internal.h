@@ -8,7 +8,7 @@
 #include <satchel/alias.h>
 #include <satchel/map.h>
 
-#define SATCHEL_STORE_FORMAT 2
+#define SATCHEL_STORE_FORMAT 3
 #define SATCHEL_STORE_IDS_MAX (1u << 24)
 
 enum store_statement {

@@ -1,5 +1,6 @@
 /* Owns the file of a central store: its own tables, the connections, transactions, the head. What
  * rows, entries and ids look like in it is in store_rows.c, store_log.c and store_ids.c. */
+#include "incarnation.h"
 #include "store_internal.h"
 
 #include <satchel/mutation.h>
@@ -24,13 +25,18 @@
     "CREATE TABLE satchel_workspace(one INTEGER PRIMARY KEY CHECK(one=1),"                      \
     " format INTEGER NOT NULL, name TEXT NOT NULL, id BLOB NOT NULL, node BLOB NOT NULL,"       \
     " cursor INTEGER NOT NULL, seq INTEGER NOT NULL, stamp INTEGER NOT NULL,"                   \
-    " created INTEGER NOT NULL);"                                                               \
+    " created INTEGER NOT NULL, secret BLOB NOT NULL);"                                         \
+    "CREATE TABLE satchel_incarnation(node BLOB PRIMARY KEY, last_cursor INTEGER,"              \
+    " last_seq INTEGER NOT NULL) WITHOUT ROWID;"                                                \
+    "CREATE TABLE satchel_position(cursor INTEGER NOT NULL, node BLOB NOT NULL,"                \
+    " seq INTEGER NOT NULL, PRIMARY KEY(cursor, node)) WITHOUT ROWID;"                          \
     "CREATE TABLE satchel_id(number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE);"             \
     "CREATE TABLE satchel_row(name BLOB PRIMARY KEY, version BLOB NOT NULL) WITHOUT ROWID;"     \
     "CREATE TABLE satchel_device(id BLOB PRIMARY KEY, user TEXT NOT NULL, token BLOB,"          \
     " last_number INTEGER NOT NULL DEFAULT 0, last_hash BLOB, last_stamp INTEGER NOT NULL"      \
     " DEFAULT 0, cursor INTEGER NOT NULL DEFAULT 0, clock_error INTEGER, last_seen INTEGER,"    \
-    " software TEXT, joined INTEGER NOT NULL) WITHOUT ROWID;"                                   \
+    " software TEXT, joined INTEGER NOT NULL, parent BLOB, parent_number INTEGER)"              \
+    " WITHOUT ROWID;"                                                                           \
     "CREATE TABLE satchel_hash(device INTEGER NOT NULL, number INTEGER NOT NULL,"               \
     " hash BLOB NOT NULL, cursor INTEGER NOT NULL, PRIMARY KEY(device, number)) WITHOUT ROWID;" \
     "CREATE TABLE satchel_user(login TEXT PRIMARY KEY, role TEXT, active INTEGER NOT NULL"      \
@@ -62,7 +68,7 @@
     " part INTEGER NOT NULL, name BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'waiting',"    \
     " at INTEGER, entry INTEGER, PRIMARY KEY(cursor, part)) WITHOUT ROWID;"                 \
     "CREATE INDEX IF NOT EXISTS satchel_quarantine_name ON satchel_quarantine(name);"
-#define SQL_INSERT_WORKSPACE "INSERT INTO satchel_workspace VALUES(1,?1,?2,?3,?4,0,0,0,?5)"
+#define SQL_INSERT_WORKSPACE "INSERT INTO satchel_workspace VALUES(1,?1,?2,?3,?4,0,0,0,?5,?6)"
 #define SQL_FORMAT "SELECT format, node FROM satchel_workspace"
 
 static const char *const statement_sql[STORE_STATEMENT_COUNT] = {
@@ -198,6 +204,32 @@ static enum satchel_status store_write_head(struct satchel_store *base,
 
 /* ---- the writing connection's life ---- */
 
+static enum satchel_status store_load_incarnations(struct satchel_store *base,
+                                                   struct satchel_arena *arena,
+                                                   struct incarnations *out,
+                                                   struct satchel_error *error)
+{
+    return incarnations_read(store_of(base)->db, arena, out, error);
+}
+
+static enum satchel_status store_load_positions(struct satchel_store *base, uint64_t cursor,
+                                                struct satchel_arena *arena,
+                                                struct satchel_vector *out,
+                                                struct satchel_error *error)
+{
+    return positions_read(store_of(base)->db, cursor, arena, out, error);
+}
+
+static enum satchel_status store_add_position(struct satchel_store *base, uint64_t cursor,
+                                              const struct satchel_position *position,
+                                              struct satchel_error *error)
+{
+    sqlite3 *db = store_of(base)->db;
+    enum satchel_status status = positions_add(db, cursor, position, error);
+    return status == SATCHEL_OK ? incarnation_raise(db, &position->node, position->seq, error)
+                                : status;
+}
+
 static void store_close(struct satchel_store *base)
 {
     struct satchel_store_sqlite *store = store_of(base);
@@ -219,6 +251,9 @@ static const struct satchel_store_ops sqlite_ops = {
     .commit = store_commit,
     .rollback = store_rollback,
     .load_head = store_load_head,
+    .load_incarnations = store_load_incarnations,
+    .load_positions = store_load_positions,
+    .add_position = store_add_position,
     .load_devices = store_load_devices,
     .load_rows = store_load_rows,
     .load_entries = store_load_entries,
@@ -416,6 +451,8 @@ static enum satchel_status create_tables(sqlite3 *db, struct satchel_span name, 
     sqlite3_stmt *statement = NULL;
     struct satchel_query query;
     struct satchel_id workspace, node;
+    uint8_t secret[SATCHEL_WORKSPACE_KEY_BYTES];
+    randombytes_buf(secret, sizeof secret);
     randombytes_buf(&workspace, sizeof workspace);
     randombytes_buf(&node, sizeof node);
     enum satchel_status status = satchel_db_exec(db, SQL_SETTINGS "BEGIN;" SQL_TABLES, error);
@@ -428,8 +465,10 @@ static enum satchel_status create_tables(sqlite3 *db, struct satchel_span name, 
         satchel_query_id(&query, &workspace);
         satchel_query_id(&query, &node);
         satchel_query_integer(&query, now_ms);
+        satchel_query_blob(&query, satchel_span_of(secret, sizeof secret));
         status = satchel_query_run(&query, error);
     }
+    sodium_memzero(secret, sizeof secret);
     sqlite3_finalize(statement);
     if (status == SATCHEL_OK)
         status = satchel_db_exec(db, "COMMIT", error);

@@ -175,8 +175,10 @@ static enum workspace_thread thread_of(enum satchel_job_kind kind)
     case SATCHEL_JOB_JOIN:
     case SATCHEL_JOB_ATTACH:
     case SATCHEL_JOB_PUSH:
+    case SATCHEL_JOB_FORWARD:
     case SATCHEL_JOB_ADMIN: return THREAD_WRITER;
     case SATCHEL_JOB_SCHEMA:
+    case SATCHEL_JOB_ROWS:
     case SATCHEL_JOB_ENTRIES: return THREAD_STREAM;
     case SATCHEL_JOB_DIGESTS:
     case SATCHEL_JOB_QUERY: break;

@@ -18,10 +18,12 @@ enum satchel_job_kind {
     SATCHEL_JOB_JOIN,   /* message.join -> joined + schema */
     SATCHEL_JOB_ATTACH, /* message.hello -> welcome (checks the token; records device facts) */
     SATCHEL_JOB_PUSH,   /* device, message.push -> acked_number */
-    SATCHEL_JOB_ADMIN,  /* writing verbs */
+    SATCHEL_JOB_FORWARD, /* message.forward */
+    SATCHEL_JOB_ADMIN,   /* writing verbs */
     /* reader */
     SATCHEL_JOB_SCHEMA,  /* migrations after `after` */
     SATCHEL_JOB_ENTRIES, /* entries after cursor `after` for `device` */
+    SATCHEL_JOB_ROWS, /* message.rows_request */
     SATCHEL_JOB_DIGESTS,
     SATCHEL_JOB_QUERY /* reading verbs of admin */
 };
@@ -37,6 +39,8 @@ struct satchel_job {
 
     struct satchel_id device; /* PUSH, ENTRIES: authenticated by ATTACH */
     uint64_t after;
+    /* ENTRIES: numbers above and up to which the device has the bodies of its own change sets */
+    uint64_t number_min, number_max;
     struct satchel_message request; /* join, hello, push, admin */
 
     /* the answer */
@@ -48,6 +52,7 @@ struct satchel_job {
     uint64_t head;                     /* ENTRIES: cursor of the last entry of the store */
     struct satchel_message answers[2]; /* messages to send, e.g. JOINED and SCHEMA */
     uint32_t answer_count;
+    bool is_renewed; /* FORWARD: the node is another incarnation now; all its sessions must end */
 };
 
 struct satchel_job *satchel_job_new(enum satchel_job_kind kind);

@@ -43,7 +43,7 @@ struct workspace_reader {
     struct satchel_identity identity;
     struct satchel_schema *schema;
     uint32_t migration_count;
-    sqlite3_stmt *head, *count;
+    sqlite3_stmt *count, *hash;
     struct satchel_log_reader *log;
     struct satchel_buffer scratch;
 };
@@ -89,6 +89,14 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace,
                                struct satchel_job *job) SATCHEL_MUST_USE;
 enum satchel_status enrol_attach(struct satchel_workspace *workspace,
                                  struct satchel_job *job) SATCHEL_MUST_USE;
+
+/* ---- forward.c: inside the caller's transaction ---- */
+enum satchel_status forward_job(struct satchel_workspace *workspace,
+                                struct satchel_job *job) SATCHEL_MUST_USE;
+
+/* ---- read_rows.c: on a reader thread ---- */
+enum satchel_status rows_read(struct workspace_reader *reader,
+                              struct satchel_job *job) SATCHEL_MUST_USE;
 
 /* ---- roles.c ---- */
 /* The device is told that its user has `role` (empty: none). */

@@ -199,6 +199,8 @@ static void write_one(struct satchel_workspace *workspace, struct satchel_job *j
             status = enrol_join(workspace, job);
         else if (job->kind == SATCHEL_JOB_ATTACH)
             status = enrol_attach(workspace, job);
+        else if (job->kind == SATCHEL_JOB_FORWARD)
+            status = forward_job(workspace, job);
         else
             status = admin(workspace, job);
     }

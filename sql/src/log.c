@@ -55,7 +55,8 @@ static const char insert_entry[] =
     " by_user, loser_device, loser_number, winner_user, winner_at, winner_device, winner_number," \
     " resolved, loser_key, note) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12,"   \
     " ?13, ?14, ?15, ?16, ?17, ?18, ?19) ON CONFLICT(id) DO UPDATE SET key = excluded.key,"       \
-    " rule = excluded.rule, severity = excluded.severity, loser_key = excluded.loser_key,"        \
+    " at = excluded.at, rule = excluded.rule, severity = excluded.severity,"                       \
+    " loser_key = excluded.loser_key,"                                                            \
     " note = excluded.note, kept = excluded.kept,"
 
 /* Again open: another write may have won meanwhile. */

@@ -112,7 +112,7 @@ class WebSocket:
             if opcode is None:
                 return messages, None
             if opcode == CLOSE:
-                return messages, struct.unpack(">H", payload[:2])[0]
+                return messages, struct.unpack(">H", payload[:2])[0] if len(payload) >= 2 else None
             if opcode in (BINARY, CONTINUATION):
                 messages.append(payload)
 

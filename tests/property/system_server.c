@@ -2,6 +2,11 @@
  * called one after the other, and the server's half of each session as the hub has it. */
 #include "system_world.h"
 
+#include "../unit/replica_fixture.h"
+#include "incarnation.h"
+
+#include <unistd.h>
+
 /* ---- jobs ---- */
 
 static void complete(void *context, struct satchel_workspace *workspace, struct satchel_job *job)
@@ -40,7 +45,7 @@ static void run_job(struct system_world *world, struct satchel_job *job)
 {
     world->done = NULL;
     if (job->kind == SATCHEL_JOB_SCHEMA || job->kind == SATCHEL_JOB_ENTRIES ||
-        job->kind == SATCHEL_JOB_DIGESTS)
+        job->kind == SATCHEL_JOB_ROWS || job->kind == SATCHEL_JOB_DIGESTS)
         workspace_read(&world->server, &world->server.readers[THREAD_STREAM], job);
     else
         workspace_write(&world->server, job);
@@ -122,6 +127,51 @@ void system_server_deploy(struct system_world *world)
         device->link.peer.needs_schema = device->link.peer.is_attached;
         device->parked.peer.needs_schema = device->parked.peer.is_attached;
     }
+}
+
+/* ---- backup and restore ---- */
+
+static void backup_path(const struct system_world *world, char *path, size_t size)
+{
+    snprintf(path, size, "%s/backup", world->folder);
+}
+
+void system_server_back_up(struct system_world *world)
+{
+    char path[128], sql[200];
+    struct satchel_error error = {0};
+    backup_path(world, path, sizeof path);
+    unlink(path);
+    snprintf(sql, sizeof sql, "VACUUM INTO '%s'", path);
+    system_trace(world, "the server is backed up");
+    system_ok(world, satchel_db_exec(satchel_store_sqlite_db(world->server.store), sql, &error),
+              "back up", &error);
+    world->has_backup = true;
+    world->was_deployed = world->is_deployed;
+    system_counts.backups++;
+}
+
+void system_server_restore(struct system_world *world)
+{
+    char path[128];
+    struct satchel_error error = {0};
+    backup_path(world, path, sizeof path);
+    system_trace(world, "the server is restored");
+    system_server_close(world);
+    fixture_remove(world->server.path);
+    sqlite3 *backup = NULL;
+    char *sql = sqlite3_mprintf("VACUUM INTO %Q", world->server.path);
+    system_check(world,
+                 sql && sqlite3_open(path, &backup) == SQLITE_OK &&
+                     sqlite3_exec(backup, sql, NULL, NULL, NULL) == SQLITE_OK,
+                 "the backup cannot be put back: %s", sqlite3_errmsg(backup));
+    sqlite3_free(sql);
+    sqlite3_close(backup);
+    system_server_open(world);
+    system_ok(world, incarnation_begin(satchel_store_sqlite_db(world->server.store), &error),
+              "begin an incarnation", &error);
+    world->was_restored = true;
+    system_counts.restores++;
 }
 
 /* ---- uploads ---- */
@@ -214,8 +264,37 @@ static void attach(struct system_world *world, struct system_peer *peer,
     peer->device = hello->device;
     peer->schema = hello->schema;
     peer->needs_schema = hello->schema < welcome->schema;
-    peer->cursor = satchel_id_equal(&hello->node, &welcome->node) ? hello->cursor : 0;
+    peer->cursor = welcome->cursor;
     peer->acked_number = peer->acked_said = welcome->last_number;
+    say(world, peer, &job->answers[0]);
+    satchel_job_free(job);
+}
+
+static void forward(struct system_world *world, struct system_peer *peer,
+                    const struct satchel_message *message)
+{
+    struct satchel_job *job = new_job(world, SATCHEL_JOB_FORWARD);
+    system_server_flush(world);
+    system_ok(world, satchel_job_take_request(job, message), "take what is given back", NULL);
+    run_job(world, job);
+    system_ok(world, job->status, "take what is given back", &job->error);
+    for (uint32_t i = 0; i < message->forward.entry_count; i++)
+        if (satchel_id_equal(&message->forward.entries[i].device, &peer->device) &&
+            message->forward.entries[i].number == peer->acked_number + 1)
+            peer->acked_said = ++peer->acked_number;
+    system_counts.entries_forwarded += message->forward.entry_count;
+    say(world, peer, &job->answers[0]);
+    satchel_job_free(job);
+}
+
+static void say_rows(struct system_world *world, struct system_peer *peer,
+                     const struct satchel_message *message)
+{
+    struct satchel_job *job = new_job(world, SATCHEL_JOB_ROWS);
+    system_ok(world, satchel_job_take_request(job, message), "read rows", NULL);
+    run_job(world, job);
+    system_ok(world, job->status, "read rows", &job->error);
+    system_counts.rows_asked += message->rows_request.row_count;
     say(world, peer, &job->answers[0]);
     satchel_job_free(job);
 }
@@ -240,6 +319,10 @@ void system_peer_receive(struct system_world *world, struct system_peer *peer,
     while (satchel_session_next_event(peer->session, &event)) {
         if (event.kind == SATCHEL_MESSAGE_HELLO)
             attach(world, peer, &event);
+        else if (event.kind == SATCHEL_MESSAGE_FORWARD)
+            forward(world, peer, &event);
+        else if (event.kind == SATCHEL_MESSAGE_ROWS_REQUEST)
+            say_rows(world, peer, &event);
         else if (event.kind == SATCHEL_MESSAGE_PUSH) {
             add_push(world, peer, &event);
             if (world->is_delivering_twice) {

@@ -122,6 +122,29 @@ static void check_row(struct shown *shown, struct satchel_span name)
     }
 }
 
+static bool follows_server(struct system_world *world, sqlite3 *db)
+{
+    sqlite3_stmt *select = NULL;
+    sqlite3 *central = satchel_store_sqlite_db(world->server.store);
+    char node[33] = "";
+    bool follows = false;
+    for (int i = 0; i < 2; i++) {
+        if (sqlite3_prepare_v2(i == 0 ? central : db,
+                               i == 0 ? "SELECT hex(node) FROM satchel_workspace"
+                                      : "SELECT hex(node) FROM satchel_replica",
+                               -1, &select, NULL) != SQLITE_OK ||
+            sqlite3_step(select) != SQLITE_ROW)
+            system_fail(world, "no node");
+        const char *text = (const char *)sqlite3_column_text(select, 0);
+        if (i == 0)
+            snprintf(node, sizeof node, "%s", text);
+        else
+            follows = text && strcmp(text, node) == 0;
+        sqlite3_finalize(select);
+    }
+    return follows;
+}
+
 void system_check_shown(struct system_device *device)
 {
     struct system_world *world = device->world;
@@ -130,6 +153,11 @@ void system_check_shown(struct system_device *device)
     struct shown shown = {.device = device, .replica = &replica, .store = &store};
     if ((uint64_t)system_integer(world, db, "SELECT cursor FROM satchel_replica") != world->head ||
         system_schema(world, db) != system_schema(world, central))
+        return;
+    /* It has not met the restored server yet, or not heard what that has of rows in doubt. */
+    if (world->was_restored &&
+        (system_integer(world, db, "SELECT count(*) FROM satchel_doubt") > 0 ||
+         !follows_server(world, db)))
         return;
     shown.answered = (uint64_t)system_integer(world, db, "SELECT last_number FROM satchel_replica");
     system_snapshot_take(world, db, &replica);

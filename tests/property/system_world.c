@@ -390,6 +390,8 @@ void system_world_open(struct system_world *world, uint64_t seed)
     world->change_count = world->op_count = world->change_capacity = world->op_capacity = 0;
     world->next_value = world->next_peer = 0;
     world->is_deployed = false;
+    world->has_backup = world->was_restored = world->was_deployed = false;
+    world->is_restored_at_times = seed % 4 == 0;
     world->pushes = world->last_push = NULL;
     world->device_count = 2 + system_below(world, SYSTEM_DEVICES_MAX - 1);
     world->has_stock = system_one_in(world, 2);

@@ -48,7 +48,8 @@ enum {
     X(migrations) X(old_schema_change_sets) X(bases) X(exceptions_sent) X(row_exceptions_sent) \
     X(unseen_overwrites) X(seen_overwrites) X(rebuilds_likely) X(quarantined) \
     X(conflicts_ever) X(open_lww) X(open_group) X(open_first) X(open_delete) X(replays) \
-    X(replay_swaps) X(second_syncs) X(shown_checks) X(shown_pending)
+    X(replay_swaps) X(second_syncs) X(shown_checks) X(shown_pending) X(backups) X(restores) \
+    X(entries_forwarded) X(rows_asked)
 /* clang-format on */
 struct system_counts {
 #define SYSTEM_COUNT(name) unsigned long name;
@@ -161,6 +162,9 @@ struct system_world {
     size_t change_count, op_count, change_capacity, op_capacity;
     uint64_t next_value, next_peer;
     bool has_rules; /* the tables whose rules combine, and whose rows are merged, are much in use */
+    bool is_restored_at_times; /* a backup may be taken and put back */
+    bool has_backup, was_restored;
+    bool was_deployed; /* at the backup */
     bool has_stock; /* the table whose rows may be quarantined is in use */
 };
 
@@ -205,6 +209,9 @@ void system_server_close(struct system_world *world);
 /* An administrator's request; its arguments end with NULL. */
 void system_server_admin(struct system_world *world, const char *verb, ...);
 void system_server_deploy(struct system_world *world);
+void system_server_back_up(struct system_world *world);
+/* Puts the backup back: the server goes on as a new incarnation. Nothing is connected to it. */
+void system_server_restore(struct system_world *world);
 /* Runs the uploads that have gathered, as one group. */
 void system_server_flush(struct system_world *world);
 void system_peer_open(struct system_world *world, struct system_peer *peer);

@@ -14,9 +14,8 @@ static uint64_t from_environment(const char *name, uint64_t otherwise)
     return text ? strtoull(text, NULL, 10) : otherwise;
 }
 
-static void restart_server(struct system_world *world)
+static void stop_server(struct system_world *world)
 {
-    system_trace(world, "the server restarts");
     for (unsigned i = 0; i < world->device_count; i++) {
         system_link_close(&world->devices[i]);
         system_link_forget_late(&world->devices[i]);
@@ -27,9 +26,27 @@ static void restart_server(struct system_world *world)
         world->pushes = next;
     }
     world->last_push = NULL;
+}
+
+static void restart_server(struct system_world *world)
+{
+    system_trace(world, "the server restarts");
+    stop_server(world);
     system_server_close(world);
     system_server_open(world);
     system_counts.server_restarts++;
+}
+
+/* Not to before a deployment: the replicas would be ahead of the server's schema until the same
+ * migrations were deployed again. */
+static void back_up_or_restore(struct system_world *world)
+{
+    if (world->has_backup && world->was_deployed == world->is_deployed && system_one_in(world, 2)) {
+        stop_server(world);
+        system_server_restore(world);
+    } else {
+        system_server_back_up(world);
+    }
 }
 
 static void reboot(struct system_device *device)
@@ -65,7 +82,9 @@ static void act(struct system_world *world)
     struct system_device *device = &world->devices[system_below(world, world->device_count)];
     unsigned chance = system_below(world, 40);
     pass_time(world);
-    if (chance < 18) {
+    if (world->is_restored_at_times && system_one_in(world, 12))
+        back_up_or_restore(world);
+    else if (chance < 18) {
         if (system_ledger_busiest(world) < SYSTEM_ROW_OPS_MAX)
             system_write(device);
     } else if (chance < 30) {

@@ -234,6 +234,7 @@ void sim_check_all(void)
         (uint64_t)integer(store, "SELECT count(*) FROM satchel_quarantine");
     sim.counts.aliases += (uint64_t)integer(store, "SELECT count(*) FROM satchel_alias");
     sim_unobserve(store);
-    if (sim.options.checks_replay)
+    /* Both count in the node's entries, whose order is another after a restore. */
+    if (sim.options.checks_replay && !sim.server.was_restored)
         sim_check_reference();
 }

@@ -168,6 +168,12 @@ static void strike(enum sim_fault_kind kind)
         break;
     case SIM_FAULT_clock: strike_clock(&device->machine); break;
     case SIM_FAULT_reboot: restart_device(device); break;
+    case SIM_FAULT_server_restore:
+        if (sim.server.has_backup && sim_one_in(SIM_FAULTS, 2))
+            sim_server_restore();
+        else
+            sim_server_back_up();
+        break;
     case SIM_FAULT_KIND_COUNT: break;
     }
 }

@@ -3,6 +3,7 @@
 #include "simulation.h"
 
 #include "hub_internal.h"
+#include "incarnation.h"
 #include "workspace_internal.h"
 
 #include <ev.h>
@@ -13,6 +14,7 @@ enum { RESTART_MS_MAX = 20000, STOP_MS_MAX = 5000 };
 static struct satchel_data_directory directory = {
     "/sim/server", -1, "00000000000000000000000000000000000000000000000000000000000000ab"};
 static struct satchel_metrics metrics;
+static const char STORE[] = "/sim/server/test.db", BACKUP[] = "/sim/server/backup";
 static uint64_t life; /* of the process: a watcher of an earlier one is gone */
 
 /* ---- libev ---- */
@@ -121,8 +123,12 @@ static bool is_explained(const struct satchel_job *job, enum satchel_status stat
 void __wrap_workspace_complete(struct satchel_workspace *workspace, struct satchel_job *job,
                                enum satchel_status status)
 {
-    static const char *const kinds[] = {"join",   "attach",  "push",    "admin",
-                                        "schema", "entries", "digests", "query"};
+    static const char *const kinds[] = {
+        [SATCHEL_JOB_JOIN] = "join",       [SATCHEL_JOB_ATTACH] = "attach",
+        [SATCHEL_JOB_PUSH] = "push",       [SATCHEL_JOB_FORWARD] = "take back",
+        [SATCHEL_JOB_ADMIN] = "admin",     [SATCHEL_JOB_SCHEMA] = "schema",
+        [SATCHEL_JOB_ENTRIES] = "entries", [SATCHEL_JOB_ROWS] = "rows",
+        [SATCHEL_JOB_DIGESTS] = "digests", [SATCHEL_JOB_QUERY] = "query"};
     sim_trace("server: %s %s%s%s", kinds[job->kind], satchel_status_name(status),
               status == SATCHEL_OK ? "" : " ", status == SATCHEL_OK ? "" : job->error.message);
     sim_check(is_explained(job, status), "the server could not %s: %s: %s", kinds[job->kind],
@@ -157,7 +163,7 @@ void sim_server_note_promises(void)
 
 static void check_promises(void)
 {
-    sqlite3 *db = sim_observe("/sim/server/test.db");
+    sqlite3 *db = sim_observe(STORE);
     sqlite3_stmt *select = NULL;
     if (sqlite3_prepare_v2(db, "SELECT last_number FROM satchel_device WHERE id=?1", -1, &select,
                            NULL) != SQLITE_OK)
@@ -174,6 +180,61 @@ static void check_promises(void)
     }
     sqlite3_finalize(select);
     sim_unobserve(db);
+}
+
+/* ---- backup and restore ---- */
+
+static int64_t count_migrations(const char *path)
+{
+    sqlite3 *db = sim_observe(path);
+    sqlite3_stmt *select = NULL;
+    if (sqlite3_prepare_v2(db, "SELECT count(*) FROM satchel_migration", -1, &select, NULL) !=
+            SQLITE_OK ||
+        sqlite3_step(select) != SQLITE_ROW)
+        sim_fail("%s: %s", path, sqlite3_errmsg(db));
+    int64_t count = sqlite3_column_int64(select, 0);
+    sqlite3_finalize(select);
+    sim_unobserve(db);
+    return count;
+}
+
+void sim_server_back_up(void)
+{
+    if (!sim.server.is_up || sim.server.process.is_dead)
+        return;
+    sim_trace("the server is backed up");
+    sim_disk_remove(BACKUP);
+    sim_disk_copy(STORE, BACKUP);
+    sim.server.has_backup = true;
+    sim.counts.server_backups++;
+}
+
+void sim_server_restore(void)
+{
+    if (!sim.server.is_up || sim.server.process.is_dead || sim.server.is_stopping)
+        return;
+    sim.server.is_to_be_restored = true;
+    sim_process_kill(&sim.server.process);
+}
+
+/* What was acknowledged since the backup is promised no more: the devices bring it back. */
+static void put_back(void)
+{
+    struct satchel_error error = {0};
+    sim.server.is_to_be_restored = false;
+    if (count_migrations(STORE) != count_migrations(BACKUP))
+        return;
+    sim_trace("the server is restored");
+    sim_disk_remove(STORE);
+    sim_disk_copy(BACKUP, STORE);
+    sqlite3 *db = sim_observe(STORE);
+    sim_ok(satchel_db_exec(db, "BEGIN IMMEDIATE", &error), "restore", &error);
+    sim_ok(incarnation_begin(db, &error), "restore", &error);
+    sim_ok(satchel_db_exec(db, "COMMIT", &error), "restore", &error);
+    sim_unobserve(db);
+    memset(promised_numbers, 0, sizeof promised_numbers);
+    sim.server.was_restored = true;
+    sim.counts.server_restores++;
 }
 
 /* ---- life and death ---- */
@@ -223,6 +284,8 @@ void sim_server_start(void)
     struct sim_server *server = &sim.server;
     struct satchel_error error = {0};
     const struct satchel_hub_options options = {NULL, &directory, &metrics};
+    if (server->is_to_be_restored)
+        put_back();
     check_promises();
     life++;
     server->machine.is_off = false;

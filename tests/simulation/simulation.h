@@ -59,7 +59,7 @@ enum {
 /* clang-format off */
 #define SIM_FAULT_COUNTS(X) \
     X(power_cuts) X(power_cuts_in_an_operation) X(kills) X(kills_in_an_operation) \
-    X(server_power_cuts) X(server_kills) X(server_stops) \
+    X(server_power_cuts) X(server_kills) X(server_stops) X(server_backups) X(server_restores) \
     X(writes_lost) X(writes_torn) X(files_unlinked) X(files_back) \
     X(disk_full) X(read_errors) X(write_errors) X(sync_errors) X(allocations_failed) \
     X(cuts) X(cuts_in_a_frame) X(half_open) X(late_bytes) X(partitions) X(server_partitions) \
@@ -280,6 +280,7 @@ struct sim_server {
     struct sim_machine machine;
     struct sim_process process;
     bool is_up, is_stopping;
+    bool has_backup, is_to_be_restored, was_restored;
     struct satchel_hub *hub;
     unsigned explained_failures; /* requests that failed because of a fault */
     uint64_t head;               /* highest end that a commit has told */
@@ -291,6 +292,10 @@ void sim_server_note_promise(const void *session);
 void sim_server_note_promises(void);
 sim_action sim_server_bury; /* of a process that has died */
 void sim_server_stop(void); /* in order, as by SIGTERM */
+/* Its file as it is at this moment; and back to it: the server is killed, and when it comes again it
+ * is another incarnation. Not to before a deployment, which an administrator would have to repeat. */
+void sim_server_back_up(void);
+void sim_server_restore(void);
 /* Read by a connection of the simulator's own, which no fault meets. */
 sqlite3 *sim_observe(const char *path);
 void sim_unobserve(sqlite3 *db);
@@ -394,9 +399,9 @@ enum sim_world { SIM_RULES, SIM_CRM };
 #define SIM_FAULT_KINDS(X) \
     X(power_cut) X(kill) X(server_power_cut) X(server_kill) X(server_stop) X(disk_full) X(io_error) \
     X(memory) X(cut) X(partition) X(server_partition) X(slow_link) X(stall) X(leap) X(clock) \
-    X(reboot)
+    X(reboot) X(server_restore)
 /* Not built in the product yet: present here so that the ledger and the options are ready. */
-#define SIM_FAULT_KINDS_TO_COME(X) X(old_copy) X(second_phone) X(server_backup)
+#define SIM_FAULT_KINDS_TO_COME(X) X(old_copy) X(second_phone)
 /* clang-format on */
 enum sim_fault_kind {
 #define SIM_KIND(name) SIM_FAULT_##name,

@@ -112,13 +112,13 @@ static struct satchel_message sample_request(int index)
         break;
     case 1:
         m.kind = SATCHEL_MESSAGE_JOIN;
-        m.join = (struct satchel_message_join){1, satchel_span_text("crm"),
+        m.join = (struct satchel_message_join){SATCHEL_PROTOCOL_VERSION, satchel_span_text("crm"),
                                                satchel_span_text("K7QX-93MD"), sample_id(0x40),
                                                bytes_from(0x80, SATCHEL_TOKEN_BYTES)};
         break;
     case 2:
         m.kind = SATCHEL_MESSAGE_HELLO;
-        m.hello = (struct satchel_message_hello){1,
+        m.hello = (struct satchel_message_hello){SATCHEL_PROTOCOL_VERSION,
                                                  satchel_span_text("crm"),
                                                  sample_id(0x30),
                                                  sample_id(0x40),
@@ -126,11 +126,13 @@ static struct satchel_message sample_request(int index)
                                                  sample_id(0x10),
                                                  1000,
                                                  sample_vector(),
-                                                 3,
+                                                 sample_vector(),
                                                  12,
                                                  2,
                                                  -10800000,
-                                                 satchel_span_text("satchel 0.1.0")};
+                                                 satchel_span_text("satchel 0.1.0"),
+                                                 satchel_span_text("ada"),
+                                                 sample_id(0x50)};
         break;
     case 3:
         m.kind = SATCHEL_MESSAGE_PUSH;
@@ -163,14 +165,20 @@ static struct satchel_message sample_state(int index)
         break;
     case 7:
         m.kind = SATCHEL_MESSAGE_JOINED;
-        m.joined = (struct satchel_message_joined){satchel_span_text("ada"),
-                                                   satchel_span_text("rep"), sample_id(0x30)};
+        m.joined = (struct satchel_message_joined){
+            satchel_span_text("ada"), satchel_span_text("rep"), sample_id(0x30), sample_id(0x50)};
         break;
     case 8:
         m.kind = SATCHEL_MESSAGE_WELCOME;
-        m.welcome = (struct satchel_message_welcome){
-            sample_id(0x10),          sample_vector(),         1002, 12, sample_id(0x70), 2,
-            satchel_span_text("ada"), satchel_span_text("rep")};
+        m.welcome = (struct satchel_message_welcome){sample_id(0x10),
+                                                     sample_vector(),
+                                                     1002,
+                                                     12,
+                                                     2,
+                                                     satchel_span_text("ada"),
+                                                     satchel_span_text("rep"),
+                                                     999,
+                                                     sample_vector()};
         break;
     default:
         m.kind = SATCHEL_MESSAGE_SCHEMA;
@@ -196,7 +204,9 @@ static struct satchel_message sample_entries(void)
                                         satchel_span_text("bob"),
                                         ramp() + 3,
                                         bytes_from(0, 30),
-                                        bytes_from(0, 5)};
+                                        bytes_from(0, 5),
+                                        bytes_from(0, 20),
+                                        sample_id(0x90)};
     entries[1] = (struct satchel_entry){1002,
                                         0,
                                         sample_id(0x40),
@@ -205,7 +215,9 @@ static struct satchel_message sample_entries(void)
                                         satchel_span_text("ada"),
                                         ramp() + 4,
                                         bytes_from(0, 0),
-                                        bytes_from(0, 0)};
+                                        bytes_from(0, 0),
+                                        bytes_from(0, 0),
+                                        sample_id(0)};
     m.entries = (struct satchel_message_entries){entries, 2};
     return m;
 }
@@ -256,8 +268,48 @@ static struct satchel_message sample_answer(int index)
     return m;
 }
 
+/* What a device and a node say to each other when one of them has lost something, or is two. */
+static struct satchel_message sample_recovery(int index)
+{
+    static struct satchel_row_request rows[2];
+    struct satchel_message m = {.kind = (enum satchel_message_kind)0};
+    switch (index) {
+    case 16:
+        m = sample_entries();
+        m.kind = SATCHEL_MESSAGE_FORWARD;
+        m.forward = (struct satchel_message_forward){sample_id(0x10), m.entries.entries, 2};
+        break;
+    case 17:
+        m.kind = SATCHEL_MESSAGE_COPY;
+        m.copy = (struct satchel_message_copy){13, bytes_from(0x20, SATCHEL_HASH_BYTES),
+                                               bytes_from(0x80, SATCHEL_TOKEN_BYTES)};
+        break;
+    case 18:
+        m.kind = SATCHEL_MESSAGE_COPIED;
+        m.copied = (struct satchel_message_copied){sample_id(0x42), sample_id(0x51)};
+        break;
+    case 19:
+        m.kind = SATCHEL_MESSAGE_ROWS_REQUEST;
+        rows[0].name = bytes_from(0, 9);
+        rows[1].name = bytes_from(9, 0);
+        m.rows_request = (struct satchel_message_rows_request){rows, 2};
+        break;
+    case 20:
+        m.kind = SATCHEL_MESSAGE_FORWARDED;
+        m.forwarded = (struct satchel_message_forwarded){2, 1};
+        break;
+    default:
+        m.kind = SATCHEL_MESSAGE_ROWS;
+        m.rows = (struct satchel_message_rows){1002, 2, bytes_from(0, 33)};
+        break;
+    }
+    return m;
+}
+
 struct satchel_message sample_message(int index)
 {
+    if (index >= 16)
+        return sample_recovery(index);
     if (index < 6)
         return sample_request(index);
     if (index < 10)
@@ -270,9 +322,10 @@ struct satchel_message sample_message(int index)
 const char *sample_name(int index)
 {
     static const char *const names[SAMPLE_COUNT] = {
-        "time",       "join",    "hello",        "push",   "digest_request", "admin",
-        "time_reply", "joined",  "welcome",      "schema", "entries",        "ack",
-        "head",       "digests", "admin_result", "error"};
+        "time",       "join",         "hello",        "push",   "digest_request", "admin",
+        "time_reply", "joined",       "welcome",      "schema", "entries",        "ack",
+        "head",       "digests",      "admin_result", "error",  "forward",        "copy",
+        "copied",     "rows_request", "forwarded", "rows"};
     return names[index];
 }
 
@@ -294,9 +347,10 @@ static bool hellos_equal(const struct satchel_message_hello *a,
            satchel_id_equal(&a->workspace_id, &b->workspace_id) &&
            satchel_id_equal(&a->device, &b->device) && satchel_span_equal(a->token, b->token) &&
            satchel_id_equal(&a->node, &b->node) && a->cursor == b->cursor &&
-           vectors_equal(&a->seen, &b->seen) && a->durable == b->durable &&
+           vectors_equal(&a->seen, &b->seen) && vectors_equal(&a->lineage, &b->lineage) &&
            a->last_number == b->last_number && a->schema == b->schema &&
-           a->clock_error_ms == b->clock_error_ms && satchel_span_equal(a->software, b->software);
+           a->clock_error_ms == b->clock_error_ms && satchel_span_equal(a->software, b->software) &&
+           satchel_span_equal(a->user, b->user) && satchel_id_equal(&a->receipt, &b->receipt);
 }
 
 static bool pushes_equal(const struct satchel_message_push *a, const struct satchel_message_push *b)
@@ -310,19 +364,30 @@ static bool pushes_equal(const struct satchel_message_push *a, const struct satc
     return equal;
 }
 
-static bool entries_equal(const struct satchel_message_entries *a,
-                          const struct satchel_message_entries *b)
+static bool entries_equal(const struct satchel_entry *a, uint32_t a_count,
+                          const struct satchel_entry *b, uint32_t b_count)
 {
-    bool equal = a->entry_count == b->entry_count;
-    for (uint32_t i = 0; equal && i < a->entry_count; i++) {
-        const struct satchel_entry *x = &a->entries[i];
-        const struct satchel_entry *y = &b->entries[i];
+    bool equal = a_count == b_count;
+    for (uint32_t i = 0; equal && i < a_count; i++) {
+        const struct satchel_entry *x = &a[i];
+        const struct satchel_entry *y = &b[i];
         equal = x->cursor == y->cursor && x->seq == y->seq &&
                 satchel_id_equal(&x->device, &y->device) && x->number == y->number &&
                 x->stamp == y->stamp && satchel_span_equal(x->user, y->user) &&
                 memcmp(x->secret, y->secret, SATCHEL_SECRET_BYTES) == 0 &&
-                satchel_span_equal(x->body, y->body) && satchel_span_equal(x->notes, y->notes);
+                satchel_span_equal(x->body, y->body) && satchel_span_equal(x->notes, y->notes) &&
+                satchel_span_equal(x->positions, y->positions) &&
+                satchel_id_equal(&x->receipt, &y->receipt);
     }
+    return equal;
+}
+
+static bool row_requests_equal(const struct satchel_message_rows_request *a,
+                               const struct satchel_message_rows_request *b)
+{
+    bool equal = a->row_count == b->row_count;
+    for (uint32_t i = 0; equal && i < a->row_count; i++)
+        equal = satchel_span_equal(a->rows[i].name, b->rows[i].name);
     return equal;
 }
 
@@ -391,18 +456,40 @@ bool messages_equal(const struct satchel_message *a, const struct satchel_messag
     case SATCHEL_MESSAGE_JOINED:
         return satchel_span_equal(a->joined.user, b->joined.user) &&
                satchel_span_equal(a->joined.role, b->joined.role) &&
-               satchel_id_equal(&a->joined.workspace, &b->joined.workspace);
+               satchel_id_equal(&a->joined.workspace, &b->joined.workspace) &&
+               satchel_id_equal(&a->joined.receipt, &b->joined.receipt);
     case SATCHEL_MESSAGE_WELCOME:
         return satchel_id_equal(&a->welcome.node, &b->welcome.node) &&
                vectors_equal(&a->welcome.vector, &b->welcome.vector) &&
                a->welcome.head == b->welcome.head &&
                a->welcome.last_number == b->welcome.last_number &&
-               satchel_id_equal(&a->welcome.last_hash, &b->welcome.last_hash) &&
                a->welcome.schema == b->welcome.schema &&
                satchel_span_equal(a->welcome.user, b->welcome.user) &&
-               satchel_span_equal(a->welcome.role, b->welcome.role);
+               satchel_span_equal(a->welcome.role, b->welcome.role) &&
+               a->welcome.cursor == b->welcome.cursor &&
+               vectors_equal(&a->welcome.lineage, &b->welcome.lineage);
     case SATCHEL_MESSAGE_SCHEMA: return schemas_equal(&a->schema, &b->schema);
-    case SATCHEL_MESSAGE_ENTRIES: return entries_equal(&a->entries, &b->entries);
+    case SATCHEL_MESSAGE_ENTRIES:
+        return entries_equal(a->entries.entries, a->entries.entry_count, b->entries.entries,
+                             b->entries.entry_count);
+    case SATCHEL_MESSAGE_FORWARD:
+        return satchel_id_equal(&a->forward.node, &b->forward.node) &&
+               entries_equal(a->forward.entries, a->forward.entry_count, b->forward.entries,
+                             b->forward.entry_count);
+    case SATCHEL_MESSAGE_FORWARDED:
+        return a->forwarded.entry_count == b->forwarded.entry_count &&
+               a->forwarded.refused_count == b->forwarded.refused_count;
+    case SATCHEL_MESSAGE_COPY:
+        return a->copy.number == b->copy.number && satchel_span_equal(a->copy.hash, b->copy.hash) &&
+               satchel_span_equal(a->copy.token, b->copy.token);
+    case SATCHEL_MESSAGE_COPIED:
+        return satchel_id_equal(&a->copied.device, &b->copied.device) &&
+               satchel_id_equal(&a->copied.receipt, &b->copied.receipt);
+    case SATCHEL_MESSAGE_ROWS_REQUEST:
+        return row_requests_equal(&a->rows_request, &b->rows_request);
+    case SATCHEL_MESSAGE_ROWS:
+        return a->rows.cursor == b->rows.cursor && a->rows.row_count == b->rows.row_count &&
+               satchel_span_equal(a->rows.notes, b->rows.notes);
     case SATCHEL_MESSAGE_ACK: return a->ack.number == b->ack.number;
     case SATCHEL_MESSAGE_HEAD:
         return a->head.cursor == b->head.cursor && vectors_equal(&a->head.vector, &b->head.vector);

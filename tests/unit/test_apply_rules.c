@@ -179,6 +179,24 @@ CASE(a_pending_follower_stands_on_a_pending_leader)
     node_kit_expect(kit, "SELECT stage, why FROM item", "won|theirs");
 }
 
+CASE(a_follower_that_the_node_took_is_shown_on_whatever_leader_there_is)
+{
+    struct node_kit *kit = *state;
+    other_inserts_item(kit, "a");
+    node_kit_sql(kit, "UPDATE item SET stage = 'sent', why = 'one'");
+    node_kit_sql(kit, "UPDATE item SET why = 'two'");
+    entry_begin(kit);
+    entry_unlike(kit, 0);
+    entry_effect(kit, SATCHEL_EFFECT_DELTA, "a",
+                 FIELDS(TEXT_FIELD(STAGE, "won"), TEXT_FIELD(WHY, "one")));
+    own_applies(kit, 1); /* the leader lost; what was written beside it waits */
+    node_kit_expect(kit, "SELECT stage, why FROM item", "won|one");
+    entry_begin(kit);
+    own_applies(kit, 2); /* and counts for the leader that won */
+    node_kit_expect(kit, "SELECT stage, why FROM item", "won|two");
+    node_kit_expect(kit, "SELECT count(*) FROM satchel_base", "0");
+}
+
 /* ---- rows that are merged ---- */
 
 /* `id` becomes an alias of `into` by another's write. */
@@ -317,6 +335,7 @@ int main(void)
         TEST(a_pending_leader_hides_leader_and_followers_together),
         TEST(a_pending_follower_is_shown_while_its_leader_is_what_it_was),
         TEST(a_pending_follower_stands_on_a_pending_leader),
+        TEST(a_follower_that_the_node_took_is_shown_on_whatever_leader_there_is),
         TEST(an_alias_leaves_the_table_and_comes_back),
         TEST(an_own_insert_that_is_merged_is_the_other_row),
         TEST(pending_writes_move_to_the_row_that_stands_for_theirs_and_back),

@@ -234,7 +234,9 @@ static struct satchel_entry sample_entry(void)
                                   satchel_span_text("ada"),
                                   secret,
                                   satchel_span_text("body"),
-                                  satchel_span_of(NULL, 0)};
+                                  satchel_span_of(NULL, 0),
+                                  satchel_span_text("positions"),
+                                  sample_id(7)};
 }
 
 static void test_entry__comes_back_and_every_truncation_is_corrupt(void **state)
@@ -251,6 +253,8 @@ static void test_entry__comes_back_and_every_truncation_is_corrupt(void **state)
     assert_memory_equal(out.secret, in.secret, SATCHEL_SECRET_BYTES);
     assert_true(satchel_span_equal(out.body, in.body));
     assert_int_equal(out.notes.size, 0);
+    assert_true(satchel_span_equal(out.positions, in.positions));
+    assert_true(satchel_id_equal(&out.receipt, &in.receipt));
     for (size_t size = 0; size < buffer.size; size++) {
         cursor = satchel_cursor_of(satchel_span_of(buffer.data, size));
         assert_int_equal(satchel_entry_read(&cursor, &out), SATCHEL_CORRUPT);
@@ -272,6 +276,68 @@ static void test_entry__has_a_place_in_the_stream_and_bounded_names(void **state
     entry.user = satchel_span_of(name, sizeof name);
     assert_int_equal(satchel_entry_write(&buffer, &entry), SATCHEL_LIMIT);
     assert_int_equal(buffer.size, 0);
+}
+
+static void test_receipt__depends_on_each_of_its_parts(void **state)
+{
+    (void)state;
+    uint8_t secret[SATCHEL_WORKSPACE_KEY_BYTES] = {1},
+            other_secret[SATCHEL_WORKSPACE_KEY_BYTES] = {2};
+    uint8_t hash[SATCHEL_HASH_BYTES] = {3}, other_hash[SATCHEL_HASH_BYTES] = {4};
+    struct satchel_id node = sample_id(1), other_node = sample_id(2), receipts[11];
+    struct satchel_entry entry = sample_entry();
+    struct satchel_span none = satchel_span_of(NULL, 0);
+    size_t count = 0;
+    receipts[count++] = satchel_entry_receipt(secret, &node, &entry, hash, none);
+    receipts[count++] = satchel_entry_receipt(other_secret, &node, &entry, hash, none);
+    receipts[count++] = satchel_entry_receipt(secret, &other_node, &entry, hash, none);
+    receipts[count++] = satchel_entry_receipt(secret, &node, &entry, other_hash, none);
+    receipts[count++] = satchel_entry_receipt(secret, &node, &entry, hash, satchel_span_text("q"));
+    for (int field = 0; field < 6; field++) {
+        entry = sample_entry();
+        switch (field) {
+        case 0: entry.seq++; break;
+        case 1: entry.device = sample_id(9); break;
+        case 2: entry.number++; break;
+        case 3: entry.stamp--; break;
+        case 4: entry.user = satchel_span_text("adb"); break;
+        default: entry.positions = none; break;
+        }
+        receipts[count++] = satchel_entry_receipt(secret, &node, &entry, hash, none);
+    }
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < i; j++)
+            assert_false(satchel_id_equal(&receipts[i], &receipts[j]));
+    entry = sample_entry();
+    entry.cursor++; /* a place in the stream, which another incarnation gives anew */
+    struct satchel_id again = satchel_entry_receipt(secret, &node, &entry, hash, none);
+    assert_true(satchel_id_equal(&again, &receipts[0]));
+}
+
+static void test_notes__what_was_quarantined_is_found_without_the_rest(void **state)
+{
+    (void)state;
+    struct satchel_notes in = sample_notes(), out;
+    assert_true(in.quarantined_count > 0);
+    satchel_buffer_clear(&buffer);
+    assert_int_equal(satchel_notes_write(&buffer, &in), SATCHEL_OK);
+    struct satchel_span list = satchel_notes_quarantined(satchel_buffer_span(&buffer));
+    assert_int_equal(satchel_notes_quarantined_read(list, &arena, &out), SATCHEL_OK);
+    assert_int_equal(out.quarantined_count, in.quarantined_count);
+    for (uint32_t i = 0; i < in.quarantined_count; i++) {
+        assert_int_equal(out.quarantined[i].part, in.quarantined[i].part);
+        assert_true(satchel_span_equal(out.quarantined[i].reason, in.quarantined[i].reason));
+    }
+    for (size_t size = 0; size < list.size; size++)
+        if (size > 0)
+            assert_int_equal(
+                satchel_notes_quarantined_read(satchel_span_of(list.data, size), &arena, &out),
+                SATCHEL_CORRUPT);
+    in.quarantined_count = 0;
+    satchel_buffer_clear(&buffer);
+    assert_int_equal(satchel_notes_write(&buffer, &in), SATCHEL_OK);
+    assert_int_equal(satchel_notes_quarantined(satchel_buffer_span(&buffer)).size, 0);
+    assert_int_equal(satchel_notes_quarantined(satchel_span_text("none")).size, 0);
 }
 
 static void test_conflict_id__depends_on_each_of_its_parts(void **state)
@@ -307,6 +373,8 @@ int main(void)
         TEST(test_notes__the_writer_refuses_what_the_reader_would),
         TEST(test_entry__comes_back_and_every_truncation_is_corrupt),
         TEST(test_entry__has_a_place_in_the_stream_and_bounded_names),
+        TEST(test_receipt__depends_on_each_of_its_parts),
+        TEST(test_notes__what_was_quarantined_is_found_without_the_rest),
         TEST(test_conflict_id__depends_on_each_of_its_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

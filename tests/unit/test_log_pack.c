@@ -372,6 +372,40 @@ static void test_pack__makes_the_log_smaller(void **state)
     close_fixture(&f);
 }
 
+/* Wherever the cut falls: among single entries, between two segments, inside one, before all. */
+static void test_cut__leaves_what_there_was_up_to_the_cursor(void **state)
+{
+    (void)state;
+    static const uint64_t cuts[] = {0, 1, 1000, 1024, 1025, 2100, 2900, 2901, 2950, 3000};
+    for (size_t i = 0; i < sizeof cuts / sizeof cuts[0]; i++) {
+        struct fixture f, shorter;
+        struct satchel_buffer expected, now;
+        open_fixture(&f);
+        open_fixture(&shorter);
+        append_many(&f, 3000);
+        append_many(&shorter, (int)cuts[i]);
+        while (pack(&f, 100, 1) > 0)
+            continue;
+        sql_run(f.db, "BEGIN");
+        assert_ok(satchel_log_cut(f.db, cuts[i], &f.error));
+        sql_run(f.db, "COMMIT");
+        read_all(&f, 0, &now);
+        read_all(&shorter, 0, &expected);
+        assert_int_equal(now.size, expected.size);
+        assert_memory_equal(now.data ? now.data : (void *)"",
+                            expected.data ? expected.data : (void *)"", now.size);
+        f.cursor = cuts[i]; /* and it goes on from there */
+        append_many(&f, 3);
+        assert_string_equal(sql_rows(f.db, "SELECT max(cursor) - min(cursor) FROM (SELECT cursor"
+                                           " FROM satchel_entry ORDER BY cursor DESC LIMIT 3)"),
+                            "2");
+        satchel_buffer_deinit(&now);
+        satchel_buffer_deinit(&expected);
+        close_fixture(&f);
+        close_fixture(&shorter);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -382,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_pack__the_history_of_a_row_passes_over_segments_without_it),
         cmocka_unit_test(test_pack__keeps_what_it_cannot_read),
         cmocka_unit_test(test_pack__makes_the_log_smaller),
+        cmocka_unit_test(test_cut__leaves_what_there_was_up_to_the_cursor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

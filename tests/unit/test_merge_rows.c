@@ -380,6 +380,27 @@ static void test_keys__another_key_written_in_ignorance_parts_them(void **state)
     kit_close(&kit);
 }
 
+/* In one transaction: the table still has the row as it was before all that. */
+static void test_keys__a_row_that_was_an_alias_within_a_batch_is_written_whole(void **state)
+{
+    (void)state;
+    struct kit kit;
+    struct satchel_incoming_outcome outcomes[2];
+    kit_open(&kit, schema_sql);
+    kit_push(&kit, 2, 1, 1000, 1,
+             kit_part(&kit, INSERT, "account", "b", 1, text("ACME Ltd"), 2, text("0755 123456"), 3,
+                      text("hello"), -1));
+    struct satchel_part a =
+        kit_part(&kit, INSERT, "account", "a", 1, text("Acme"), 2, text("0755-123456"), -1);
+    struct satchel_part b =
+        kit_part(&kit, UPDATE, "account", "b", 1, null(), 2, text("99999999"), -1);
+    struct satchel_incoming batch[] = {kit_changeset(&kit, 1, 1, 0, 1, &a, 1),
+                                       kit_changeset(&kit, 2, 2, 2000, 1, &b, 1)};
+    kit_merge(&kit, batch, 2, outcomes);
+    assert_string_equal(kit_rows(&kit, accounts), "a|Acme|0755-123456|NULL\nb|NULL|99999999|hello");
+    kit_close(&kit);
+}
+
 static void test_keys__a_change_set_may_hold_both_rows(void **state)
 {
     (void)state;
@@ -837,6 +858,7 @@ int main(void)
         cmocka_unit_test(test_keys__a_third_row_with_an_earlier_insert_becomes_the_survivor),
         cmocka_unit_test(test_keys__set_apart_they_are_two_again),
         cmocka_unit_test(test_keys__another_key_written_in_ignorance_parts_them),
+        cmocka_unit_test(test_keys__a_row_that_was_an_alias_within_a_batch_is_written_whole),
         cmocka_unit_test(test_keys__a_change_set_may_hold_both_rows),
         cmocka_unit_test(test_keys__an_administrator_settles_a_duplicate),
         cmocka_unit_test(test_keys__a_key_set_by_hand_is_all_rows_own),

@@ -188,7 +188,11 @@ enum satchel_status join(struct fixture *fixture, struct device *device, const c
         assert_int_equal(job->answer_count, 2);
         assert_int_equal(job->answers[0].kind, SATCHEL_MESSAGE_JOINED);
         assert_int_equal(job->answers[1].kind, SATCHEL_MESSAGE_SCHEMA);
-        device->workspace_id = job->answers[0].joined.workspace;
+        const struct satchel_message_joined *joined = &job->answers[0].joined;
+        device->workspace_id = joined->workspace;
+        device->receipt = joined->receipt;
+        snprintf(device->user, sizeof device->user, "%.*s", (int)joined->user.size,
+                 (const char *)joined->user.data);
     }
     satchel_job_free(job);
     return status;
@@ -206,6 +210,10 @@ enum satchel_status attach(struct fixture *fixture, struct device *device,
     message.hello.token = satchel_span_of(device->token, sizeof device->token);
     message.hello.node = device->node;
     message.hello.cursor = device->cursor;
+    struct satchel_position here = {device->node, device->cursor};
+    message.hello.lineage = (struct satchel_vector){&here, device->cursor > 0};
+    message.hello.user = satchel_span_text(device->user);
+    message.hello.receipt = device->receipt;
     message.hello.last_number = device->last_number;
     message.hello.clock_error_ms = -1500;
     message.hello.software = satchel_span_text("test 1");

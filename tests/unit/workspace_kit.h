@@ -34,6 +34,8 @@ struct device {
     uint8_t token[SATCHEL_TOKEN_BYTES];
     struct satchel_id workspace_id, node;
     uint64_t cursor, last_number;
+    struct satchel_id receipt; /* of its enrolment */
+    char user[16];
 };
 
 void fixture_open(struct fixture *fixture);

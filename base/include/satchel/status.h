@@ -42,12 +42,14 @@ extern "C" {
     X(UNSUPPORTED, 17, "not built yet")                              \
     X(REFUSED, 18, "a rule of the schema refuses the write")         \
     X(NEED_TIMELINE, 19, "the row's timeline is needed to go on")    \
-    X(DIFFERS, 20, "two sides that should be equal are not")
+    X(DIFFERS, 20, "two sides that should be equal are not")         \
+    X(AGAIN, 21, "the session must be begun again")
 
 enum satchel_status {
 #define SATCHEL_STATUS_ENUM(name, value, text) SATCHEL_##name = (value),
     SATCHEL_STATUS_TABLE(SATCHEL_STATUS_ENUM)
 #undef SATCHEL_STATUS_ENUM
+        SATCHEL_STATUS_LAST = SATCHEL_AGAIN
 };
 
 /* The name ("NOT_FOUND") and the explanation of a status. Borrowed, never NULL. */

@@ -125,6 +125,10 @@ enum satchel_status satchel_version_encode(const struct satchel_version *version
  * timeline's chain. The caller's, kept in the version; 0 at first. */
 uint64_t satchel_version_timeline(const struct satchel_version *version);
 void satchel_version_set_timeline(struct satchel_version *version, uint64_t cursor);
+/* Gives what a decoded version keeps of the writes of one change set other positions (borrowed by
+ * the version): one more has become known. False: it keeps none of them. No value changes. */
+bool satchel_version_reposition(struct satchel_version *version, const struct satchel_id *device,
+                                uint64_t number, const struct satchel_vector *positions);
 
 /* ---- freezing ---- */
 

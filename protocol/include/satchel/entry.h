@@ -91,6 +91,14 @@ enum satchel_status satchel_notes_write(struct satchel_buffer *out,
 enum satchel_status satchel_notes_read(struct satchel_span bytes, struct satchel_arena *arena,
                                        struct satchel_notes *out) SATCHEL_MUST_USE;
 
+/* Of notes as written, the list of what was quarantined, as it stands there; empty: nothing was, or
+ * they are no notes. Borrowed. This is all that a forwarded entry has as its notes. */
+struct satchel_span satchel_notes_quarantined(struct satchel_span bytes);
+/* The list again. CORRUPT, LIMIT, NOMEM. */
+enum satchel_status satchel_notes_quarantined_read(struct satchel_span bytes,
+                                                   struct satchel_arena *arena,
+                                                   struct satchel_notes *out) SATCHEL_MUST_USE;
+
 struct satchel_entry {
     uint64_t cursor; /* place in the node's stream, from 1, ascending */
     uint64_t seq;    /* the node's position of the change set; 0: got none here */
@@ -101,7 +109,31 @@ struct satchel_entry {
     const uint8_t *secret;    /* SATCHEL_SECRET_BYTES */
     struct satchel_span body; /* empty for its author, who has it */
     struct satchel_span notes;
+    /* Positions that earlier incarnations gave the change set, beside `seq`: a vector as
+     * satchel_pack_vector writes it; empty: none. */
+    struct satchel_span positions;
+    struct satchel_id receipt; /* satchel_entry_receipt, made when the entry is sent */
 };
+
+enum { SATCHEL_WORKSPACE_KEY_BYTES = 32 };
+
+/* Proves to the server of a workspace, whose secret key it is made with, that an entry is one that
+ * it sent itself as incarnation `node`: then whoever has the entry can give it back to a server
+ * that lost it. Over everything but the cursor; of the body `hash`, its change set's, of the notes
+ * what was quarantined (satchel_notes_quarantined). */
+struct satchel_id satchel_entry_receipt(const uint8_t workspace_key[SATCHEL_WORKSPACE_KEY_BYTES],
+                                        const struct satchel_id *node,
+                                        const struct satchel_entry *entry,
+                                        const uint8_t hash[SATCHEL_HASH_BYTES],
+                                        struct satchel_span quarantined);
+/* Proves the same of an enrolment: the device, its token's hash and its user. */
+struct satchel_id satchel_enrolment_receipt(
+    const uint8_t workspace_key[SATCHEL_WORKSPACE_KEY_BYTES], const struct satchel_id *device,
+    struct satchel_span token_hash, struct satchel_span user);
+/* The id of the device that a copied replica goes on as: of the old id, the last number that both
+ * share, and the hash of the first change set in which they differ. The same at every node. */
+struct satchel_id satchel_copy_id(const struct satchel_id *device, uint64_t last_common_number,
+                                  const uint8_t hash[SATCHEL_HASH_BYTES]);
 
 enum satchel_status satchel_entry_write(struct satchel_buffer *out,
                                         const struct satchel_entry *entry) SATCHEL_MUST_USE;

@@ -12,7 +12,7 @@
 #include <satchel/cursor.h>
 #include <satchel/entry.h>
 
-#define SATCHEL_PROTOCOL_VERSION 1
+#define SATCHEL_PROTOCOL_VERSION 2
 
 /* Of a frame before and after decompression: an entry with a change set of the largest size fits,
  * and notes of SATCHEL_NOTES_BYTES_MAX, behind a batch of others. */
@@ -28,6 +28,7 @@
  * there. */
 #define SATCHEL_FRAME_BYTES_MAX_EARLY (4u << 20)
 #define SATCHEL_NAME_BYTES_MAX 128
+#define SATCHEL_ROWS_REQUEST_MAX 1024
 #define SATCHEL_TOKEN_BYTES 32
 #define SATCHEL_BATCH_BYTES 262144 /* a sender closes a PUSH or ENTRIES batch beyond this */
 
@@ -39,6 +40,9 @@ enum satchel_message_kind {
     SATCHEL_MESSAGE_PUSH = 4,
     SATCHEL_MESSAGE_DIGEST_REQUEST = 5,
     SATCHEL_MESSAGE_ADMIN = 6,
+    SATCHEL_MESSAGE_FORWARD = 7,
+    SATCHEL_MESSAGE_COPY = 8,
+    SATCHEL_MESSAGE_ROWS_REQUEST = 9,
     /* server -> device or admin */
     SATCHEL_MESSAGE_TIME_REPLY = 33,
     SATCHEL_MESSAGE_JOINED = 34,
@@ -49,6 +53,9 @@ enum satchel_message_kind {
     SATCHEL_MESSAGE_HEAD = 39,
     SATCHEL_MESSAGE_DIGESTS = 40,
     SATCHEL_MESSAGE_ADMIN_RESULT = 41,
+    SATCHEL_MESSAGE_COPIED = 42,
+    SATCHEL_MESSAGE_ROWS = 43,
+    SATCHEL_MESSAGE_FORWARDED = 44,
     /* either */
     SATCHEL_MESSAGE_ERROR = 64
 };
@@ -76,6 +83,9 @@ struct satchel_message_joined {
     struct satchel_span user; /* login */
     struct satchel_span role;
     struct satchel_id workspace; /* the workspace's own id */
+    /* What enrols the device again at a server that was restored to a moment before it joined:
+     * satchel_enrolment_receipt. */
+    struct satchel_id receipt;
 };
 
 /* The attach rule (docs/wire-format.md), the device's half ... */
@@ -88,22 +98,29 @@ struct satchel_message_hello {
     struct satchel_id node; /* the incarnation its cursor belongs to; zero: none yet */
     uint64_t cursor;
     struct satchel_vector seen;
-    uint64_t durable;       /* highest of its numbers known durable; 0 until servers say so */
+    /* The incarnations that its log follows, and up to which cursor: `node` up to `cursor`. */
+    struct satchel_vector lineage;
     uint64_t last_number;   /* the highest number it has ever committed */
     uint64_t schema;        /* migrations it has applied */
     int64_t clock_error_ms; /* device clock minus server clock, as just measured */
     struct satchel_span software;
+    struct satchel_span user;  /* as JOINED said, with the receipt */
+    struct satchel_id receipt; /* of JOINED or COPIED */
 };
 /* ... and the node's. */
 struct satchel_message_welcome {
     struct satchel_id node;       /* this incarnation */
     struct satchel_vector vector; /* what the node holds */
     uint64_t head;                /* cursor of its last entry */
-    uint64_t last_number;        /* of this device, held by the node: it accepts from the next on */
-    struct satchel_id last_hash; /* of that change set, the first bytes; zero: not known */
-    uint64_t schema;             /* migrations deployed */
+    uint64_t last_number; /* of this device, held by the node: it accepts from the next on */
+    uint64_t schema;      /* migrations deployed */
     struct satchel_span user;
     struct satchel_span role;
+    /* Behind which the stream begins: the device's own, or less where its log and the node's part:
+     * what the device holds beyond it, this node has lost. */
+    uint64_t cursor;
+    /* The node's earlier incarnations, and up to which cursor the log is theirs. */
+    struct satchel_vector lineage;
 };
 
 struct satchel_migration {
@@ -142,6 +159,52 @@ struct satchel_message_entries {
 struct satchel_message_head {
     uint64_t cursor;
     struct satchel_vector vector;
+};
+
+/* Entries that the device has and a restored node lost, as that node's earlier incarnation `node`
+ * sent them, in ascending cursor; each with the receipt that proves it. */
+struct satchel_message_forward {
+    struct satchel_id node;
+    struct satchel_entry *entries;
+    uint32_t entry_count;
+};
+
+/* So many of the entries forwarded in this session have been dealt with: the node holds them now,
+ * but for those that it could not take: not yet (what they build on is still to come) or never (a
+ * copied replica's). */
+struct satchel_message_forwarded {
+    uint64_t entry_count;
+    uint64_t refused_count; /* of them */
+};
+
+/* This replica is a copy: change set `number` of its device is another one here than the node
+ * holds. It goes on as a device of its own, whose id follows from the old one, the last number they
+ * share and this hash (satchel_copy_id). */
+struct satchel_message_copy {
+    uint64_t number;
+    struct satchel_span hash;  /* SATCHEL_HASH_BYTES: of its own change set `number` */
+    struct satchel_span token; /* SATCHEL_TOKEN_BYTES: the new device's */
+};
+/* The copy is enrolled; the next HELLO is its own. */
+struct satchel_message_copied {
+    struct satchel_id device;
+    struct satchel_id receipt; /* as JOINED's */
+};
+
+/* Asks for rows as the node has them, by name (satchel_row_name). */
+struct satchel_row_request {
+    struct satchel_span name;
+};
+struct satchel_message_rows_request {
+    struct satchel_row_request *rows;
+    uint32_t row_count;
+};
+/* The first `row_count` rows asked for, as they are after the entry at `cursor`: notes (entry.h)
+ * with an effect for each row and all its conflicts, open and closed. */
+struct satchel_message_rows {
+    uint64_t cursor;
+    uint64_t row_count;
+    struct satchel_span notes;
 };
 
 struct satchel_table_digest {
@@ -192,6 +255,12 @@ struct satchel_message {
         struct satchel_message_entries entries;
         struct satchel_message_head head;
         struct satchel_message_digests digests;
+        struct satchel_message_forward forward;
+        struct satchel_message_forwarded forwarded;
+        struct satchel_message_copy copy;
+        struct satchel_message_copied copied;
+        struct satchel_message_rows_request rows_request;
+        struct satchel_message_rows rows;
         struct satchel_message_admin admin;
         struct satchel_message_admin_result admin_result;
         struct satchel_message_error error;

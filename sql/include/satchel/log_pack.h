@@ -30,4 +30,9 @@ enum satchel_status satchel_log_pack(struct sqlite3 *db, uint32_t keep, uint32_t
                                      uint32_t *packed,
                                      struct satchel_error *error) SATCHEL_MUST_USE;
 
+/* Takes back everything beyond the cursor, in the caller's transaction: a segment that reaches
+ * beyond it is single entries again. BUSY, SQL, CORRUPT, NOMEM. */
+enum satchel_status satchel_log_cut(struct sqlite3 *db, uint64_t cursor,
+                                    struct satchel_error *error) SATCHEL_MUST_USE;
+
 #endif

@@ -1,0 +1,516 @@
+/* Owns what this device does for a node that was restored: the end of its log taken back, lost
+ * entries given back, rows in doubt asked for. What is done to rows is apply's. */
+#include "recover.h"
+
+#include <satchel/log_pack.h>
+#include <satchel/log_reader.h>
+
+#include <inttypes.h>
+
+enum {
+    FORWARD_ITEMS_MAX = 1024,
+    ITEM_BYTES = 128, /* of an entry beside its body and names, at most */
+    ROWS_ASKED_MAX = 256,
+    ROWS_BYTES_MAX = 1 << 20,
+    ASKS_MAX = 1000
+};
+
+static const char INSERT_LOST[] =
+    "INSERT OR IGNORE INTO satchel_lost(node, cursor, seq, device, number, stamp, user, secret,"
+    " body, notes, positions, receipt) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, positions,"
+    " receipt FROM satchel_receipt WHERE cursor = ?2";
+static const char INSERT_DOUBT[] = "INSERT OR IGNORE INTO satchel_doubt(name) VALUES(?1)";
+static const char DELETE_RECEIPTS[] = "DELETE FROM satchel_receipt WHERE cursor > ?1";
+static const char SELECT_STATE[] =
+    "SELECT coalesce(max(id), 0), EXISTS(SELECT 1 FROM satchel_doubt) FROM satchel_lost"
+    " WHERE given IS NOT ?1";
+static const char SELECT_LOST[] =
+    "SELECT id, node, cursor, seq, device, number, stamp, user, secret, body, notes, positions,"
+    " receipt FROM satchel_lost WHERE id > ?1 AND given IS NOT ?2 ORDER BY id";
+static const char WRITE_GIVEN[] = "UPDATE satchel_lost SET given = ?1 WHERE id <= ?2";
+static const char SELECT_DOUBT[] = "SELECT name FROM satchel_doubt ORDER BY name LIMIT ?1";
+static const char DELETE_DOUBT[] = "DELETE FROM satchel_doubt WHERE name = ?1";
+
+static enum satchel_status sql_error(struct satchel_sync *sync, struct satchel_error *error)
+{
+    return satchel_apply_sql_error(sync->apply, "keep what the server has lost", error);
+}
+
+static enum satchel_status prepare(struct satchel_sync *sync, const char *sql, sqlite3_stmt **out,
+                                   struct satchel_error *error)
+{
+    return sqlite3_prepare_v2(sync->replica->db, sql, -1, out, NULL) == SQLITE_OK
+               ? SATCHEL_OK
+               : sql_error(sync, error);
+}
+
+static void bind_span(sqlite3_stmt *statement, int index, struct satchel_span bytes)
+{
+    sqlite3_bind_blob64(statement, index, bytes.size ? (const void *)bytes.data : "", bytes.size,
+                        SQLITE_STATIC);
+}
+
+static void bind_id(sqlite3_stmt *statement, int index, const struct satchel_id *id)
+{
+    sqlite3_bind_blob(statement, index, id->bytes, sizeof id->bytes, SQLITE_STATIC);
+}
+
+static struct satchel_span column_span(sqlite3_stmt *row, int column)
+{
+    const void *data = sqlite3_column_blob(row, column);
+    return satchel_span_of(data, (size_t)sqlite3_column_bytes(row, column));
+}
+
+static struct satchel_id column_id(sqlite3_stmt *row, int column)
+{
+    struct satchel_id id = {{0}};
+    struct satchel_span bytes = column_span(row, column);
+    if (bytes.size == sizeof id.bytes)
+        memcpy(id.bytes, bytes.data, bytes.size);
+    return id;
+}
+
+/* ---- the end of the log is taken back ---- */
+
+struct rewinding {
+    struct satchel_sync *sync;
+    sqlite3_stmt *insert_lost, *insert_doubt;
+    struct satchel_arena arena;
+    struct satchel_buffer name, body;
+    struct satchel_error *error;
+};
+
+/* A row that the schema has; a part that names none was set aside by the node, and did nothing. */
+static enum satchel_status doubt_row(struct rewinding *rewinding, uint32_t number,
+                                     const struct satchel_value *key, uint32_t key_count)
+{
+    const struct satchel_table *table =
+        satchel_schema_table(rewinding->sync->apply->schema, number);
+    if (!table || table->is_local || table->key_count != key_count)
+        return SATCHEL_OK;
+    satchel_buffer_clear(&rewinding->name);
+    enum satchel_status status = satchel_row_name(&rewinding->name, number, key, key_count);
+    if (status != SATCHEL_OK)
+        return status;
+    bind_span(rewinding->insert_doubt, 1, satchel_buffer_span(&rewinding->name));
+    if (sqlite3_step(rewinding->insert_doubt) != SQLITE_DONE)
+        status = sql_error(rewinding->sync, rewinding->error);
+    sqlite3_reset(rewinding->insert_doubt);
+    return status;
+}
+
+static enum satchel_status doubt_notes(struct rewinding *rewinding, struct satchel_span bytes)
+{
+    struct satchel_notes notes;
+    enum satchel_status status = satchel_notes_read(bytes, &rewinding->arena, &notes);
+    for (uint32_t i = 0; i < notes.effect_count && status == SATCHEL_OK; i++) {
+        const struct satchel_effect *effect = &notes.effects[i];
+        status = doubt_row(rewinding, effect->table, effect->key, effect->key_count);
+        if (status == SATCHEL_OK && effect->into)
+            status = doubt_row(rewinding, effect->table, effect->into, effect->key_count);
+    }
+    for (uint32_t i = 0; i < notes.conflict_count && status == SATCHEL_OK; i++) {
+        const struct satchel_conflict_note *note = &notes.conflicts[i];
+        status = doubt_row(rewinding, note->table, note->key, note->key_count);
+        if (status == SATCHEL_OK && note->alias_key)
+            status = doubt_row(rewinding, note->table, note->alias_key, note->key_count);
+    }
+    return status;
+}
+
+/* Every row that the entry wrote, changed, or opened or closed a conflict on. */
+static enum satchel_status doubt_entry(struct rewinding *rewinding,
+                                       const struct satchel_entry *entry)
+{
+    struct satchel_changeset changeset;
+    struct satchel_span body;
+    enum satchel_status status = satchel_body_load(entry->body, &rewinding->body, &body);
+    if (status == SATCHEL_OK)
+        status = satchel_changeset_decode(body, &rewinding->arena, &changeset, NULL);
+    for (uint32_t i = 0; status == SATCHEL_OK && i < changeset.header.part_count; i++) {
+        const struct satchel_part *part = &changeset.parts[i];
+        status = doubt_row(rewinding, part->table, part->key, part->key_count);
+    }
+    return status == SATCHEL_OK ? doubt_notes(rewinding, entry->notes) : status;
+}
+
+static enum satchel_status keep_lost(struct rewinding *rewinding, const struct satchel_entry *entry)
+{
+    sqlite3_stmt *insert = rewinding->insert_lost;
+    enum satchel_status status = SATCHEL_OK;
+    bind_id(insert, 1, satchel_apply_node_at(rewinding->sync->apply, entry->cursor));
+    sqlite3_bind_int64(insert, 2, (sqlite3_int64)entry->cursor);
+    sqlite3_bind_int64(insert, 3, (sqlite3_int64)entry->seq);
+    bind_id(insert, 4, &entry->device);
+    sqlite3_bind_int64(insert, 5, (sqlite3_int64)entry->number);
+    sqlite3_bind_int64(insert, 6, (sqlite3_int64)entry->stamp);
+    sqlite3_bind_text64(insert, 7, entry->user.size ? (const char *)entry->user.data : "",
+                        entry->user.size, SQLITE_STATIC, SQLITE_UTF8);
+    bind_span(insert, 8, satchel_span_of(entry->secret, entry->secret ? SATCHEL_SECRET_BYTES : 0));
+    bind_span(insert, 9, entry->body);
+    bind_span(insert, 10, satchel_notes_quarantined(entry->notes));
+    if (sqlite3_step(insert) != SQLITE_DONE)
+        status = sql_error(rewinding->sync, rewinding->error);
+    sqlite3_reset(insert);
+    return status == SATCHEL_OK ? doubt_entry(rewinding, entry) : status;
+}
+
+static enum satchel_status keep_all(struct rewinding *rewinding, uint64_t cursor)
+{
+    struct satchel_log_reader *reader = NULL;
+    struct satchel_log_entry read;
+    bool found = true;
+    enum satchel_status status = satchel_log_reader_new(&reader, rewinding->sync->replica->db);
+    if (status == SATCHEL_OK)
+        status = satchel_log_read_from(reader, cursor, NULL, 0, rewinding->error);
+    while (status == SATCHEL_OK && found) {
+        status = satchel_log_read_next(reader, &found, &read, rewinding->error);
+        if (status == SATCHEL_OK && found)
+            status = keep_lost(rewinding, &read.entry);
+        satchel_arena_reset(&rewinding->arena);
+    }
+    satchel_log_reader_free(reader);
+    return status;
+}
+
+static enum satchel_status forget_receipts(struct satchel_sync *sync, uint64_t cursor,
+                                           struct satchel_error *error)
+{
+    sqlite3_stmt *delete = NULL;
+    enum satchel_status status = prepare(sync, DELETE_RECEIPTS, &delete, error);
+    if (status != SATCHEL_OK)
+        return status;
+    sqlite3_bind_int64(delete, 1, (sqlite3_int64)cursor);
+    if (sqlite3_step(delete) != SQLITE_DONE)
+        status = sql_error(sync, error);
+    sqlite3_finalize(delete);
+    return status;
+}
+
+enum satchel_status satchel_recover_rewind(struct satchel_sync *sync, uint64_t cursor,
+                                           struct satchel_error *error)
+{
+    struct rewinding rewinding = {.sync = sync, .error = error};
+    satchel_arena_init(&rewinding.arena, (size_t)2 << 30, NULL);
+    satchel_buffer_init(&rewinding.name, SATCHEL_CHANGESET_BYTES_MAX, NULL);
+    satchel_buffer_init(&rewinding.body, SATCHEL_CHANGESET_BYTES_MAX, NULL);
+    enum satchel_status status = prepare(sync, INSERT_LOST, &rewinding.insert_lost, error);
+    if (status == SATCHEL_OK)
+        status = prepare(sync, INSERT_DOUBT, &rewinding.insert_doubt, error);
+    if (status == SATCHEL_OK)
+        status = keep_all(&rewinding, cursor);
+    sqlite3_finalize(rewinding.insert_lost);
+    sqlite3_finalize(rewinding.insert_doubt);
+    if (status == SATCHEL_OK)
+        status = satchel_log_cut(sync->replica->db, cursor, error);
+    if (status == SATCHEL_OK)
+        status = forget_receipts(sync, cursor, error);
+    if (status == SATCHEL_OK)
+        sync->apply->cursor = cursor;
+    satchel_buffer_deinit(&rewinding.name);
+    satchel_buffer_deinit(&rewinding.body);
+    satchel_arena_deinit(&rewinding.arena);
+    return status == SATCHEL_OK
+               ? SATCHEL_OK
+               : satchel_error_default(error, status,
+                                       "what the server has lost cannot be kept for it: %s",
+                                       satchel_status_text(status));
+}
+
+/* ---- what was lost is given back ---- */
+
+enum satchel_status satchel_recover_begin(struct satchel_sync *sync, struct satchel_error *error)
+{
+    struct sync_recovery *recovery = &sync->recovery;
+    sqlite3_stmt *select = NULL;
+    enum satchel_status status = prepare(sync, SELECT_STATE, &select, error);
+    if (status != SATCHEL_OK)
+        return status;
+    bind_id(select, 1, &sync->apply->node);
+    if (sqlite3_step(select) == SQLITE_ROW) {
+        recovery->lost_id_max = sqlite3_column_int64(select, 0);
+        recovery->has_doubt = sqlite3_column_int(select, 1) != 0;
+    } else {
+        status = sql_error(sync, error);
+    }
+    sqlite3_finalize(select);
+    recovery->is_over = recovery->lost_id_max == 0;
+    recovery->refused_before = UINT64_MAX;
+    return status;
+}
+
+static bool read_lost(struct satchel_sync *sync, sqlite3_stmt *row, struct satchel_entry *entry)
+{
+    struct satchel_arena *arena = &sync->push_arena;
+    struct satchel_span secret, body;
+    memset(entry, 0, sizeof *entry);
+    entry->cursor = (uint64_t)sqlite3_column_int64(row, 2);
+    entry->seq = (uint64_t)sqlite3_column_int64(row, 3);
+    entry->device = column_id(row, 4);
+    entry->number = (uint64_t)sqlite3_column_int64(row, 5);
+    entry->stamp = (satchel_stamp)sqlite3_column_int64(row, 6);
+    entry->user = satchel_arena_copy(arena, column_span(row, 7));
+    secret = satchel_arena_copy(arena, column_span(row, 8));
+    if (satchel_body_load(column_span(row, 9), &sync->push_scratch, &body) != SATCHEL_OK)
+        return false;
+    entry->body = satchel_arena_copy(arena, body);
+    entry->notes = satchel_arena_copy(arena, column_span(row, 10));
+    entry->positions = satchel_arena_copy(arena, column_span(row, 11));
+    entry->receipt = column_id(row, 12);
+    entry->secret = secret.data;
+    return entry->user.data && secret.size == SATCHEL_SECRET_BYTES && entry->body.data &&
+           entry->notes.data && entry->positions.data;
+}
+
+/* One message: entries of one incarnation, in its order. */
+static enum satchel_status collect_lost(struct satchel_sync *sync, sqlite3_stmt *select,
+                                        struct satchel_message_forward *forward, int64_t *last_id,
+                                        struct satchel_error *error)
+{
+    size_t bytes = 0;
+    int code = SQLITE_DONE;
+    while (forward->entry_count < FORWARD_ITEMS_MAX && bytes < SATCHEL_BATCH_BYTES &&
+           (code = sqlite3_step(select)) == SQLITE_ROW) {
+        struct satchel_entry *entry = &forward->entries[forward->entry_count];
+        struct satchel_id node = column_id(select, 1);
+        size_t item_bytes = ITEM_BYTES + (size_t)sqlite3_column_bytes(select, 9);
+        bool is_first = forward->entry_count == 0;
+        if (!is_first && (!satchel_id_equal(&node, &forward->node) ||
+                          (uint64_t)sqlite3_column_int64(select, 2) <= entry[-1].cursor ||
+                          bytes + item_bytes > SATCHEL_BATCH_BYTES))
+            break;
+        if (!read_lost(sync, select, entry))
+            return satchel_error_set(error, SATCHEL_CORRUPT,
+                                     "satchel_lost cannot be read; run PRAGMA integrity_check on "
+                                     "the replica");
+        forward->node = node;
+        forward->entry_count++;
+        bytes += item_bytes + entry->user.size + entry->notes.size;
+        *last_id = sqlite3_column_int64(select, 0);
+    }
+    return code == SQLITE_ROW || code == SQLITE_DONE ? SATCHEL_OK : sql_error(sync, error);
+}
+
+static enum satchel_status forward_batch(struct satchel_sync *sync, struct satchel_error *error)
+{
+    struct sync_recovery *recovery = &sync->recovery;
+    struct satchel_message message = {.kind = SATCHEL_MESSAGE_FORWARD};
+    struct satchel_message_forward *forward = &message.forward;
+    sqlite3_stmt *select = NULL;
+    int64_t last_id = recovery->lost_id_max; /* none left: all were heard meanwhile */
+    satchel_arena_reset(&sync->push_arena);
+    forward->entries =
+        SATCHEL_ARENA_ARRAY(&sync->push_arena, struct satchel_entry, FORWARD_ITEMS_MAX);
+    if (!forward->entries)
+        return SATCHEL_NOMEM;
+    enum satchel_status status = prepare(sync, SELECT_LOST, &select, error);
+    if (status != SATCHEL_OK)
+        return status;
+    sqlite3_bind_int64(select, 1, recovery->sent_id);
+    bind_id(select, 2, &sync->apply->node);
+    status = collect_lost(sync, select, forward, &last_id, error);
+    sqlite3_finalize(select);
+    if (status == SATCHEL_OK && forward->entry_count > 0)
+        status = satchel_session_send(sync->session, &message);
+    if (status != SATCHEL_OK)
+        return status;
+    recovery->sent_id = last_id;
+    recovery->sent_count += forward->entry_count;
+    satchel_sync_push_forwarded(sync, forward);
+    return SATCHEL_OK;
+}
+
+static bool has_sent(const struct sync_recovery *recovery)
+{
+    return recovery->sent_id >= recovery->lost_id_max;
+}
+
+bool satchel_recover_is_given(const struct satchel_sync *sync)
+{
+    return sync->recovery.is_over;
+}
+
+bool satchel_recover_is_done(const struct satchel_sync *sync)
+{
+    return sync->recovery.is_over && !sync->recovery.has_doubt;
+}
+
+static enum satchel_status write_given(struct satchel_sync *sync, struct satchel_error *error)
+{
+    sqlite3_stmt *update = NULL;
+    enum satchel_status status = prepare(sync, WRITE_GIVEN, &update, error);
+    if (status != SATCHEL_OK)
+        return status;
+    bind_id(update, 1, &sync->apply->node);
+    sqlite3_bind_int64(update, 2, sync->recovery.lost_id_max);
+    int code = sqlite3_step(update);
+    if (code != SQLITE_DONE && (code & 0xff) != SQLITE_BUSY) /* then they are given once more */
+        status = sql_error(sync, error);
+    sqlite3_finalize(update);
+    return status;
+}
+
+/* What was lost to several incarnations may stand in another order than it was made: as long as a
+ * round brings the node more, there is another. */
+enum satchel_status satchel_recover_take_forwarded(
+    struct satchel_sync *sync, const struct satchel_message_forwarded *forwarded,
+    struct satchel_error *error)
+{
+    struct sync_recovery *recovery = &sync->recovery;
+    recovery->confirmed_count += forwarded->entry_count;
+    recovery->refused_count += forwarded->refused_count;
+    if (recovery->is_over || !has_sent(recovery) ||
+        recovery->confirmed_count < recovery->sent_count)
+        return SATCHEL_OK;
+    if (recovery->refused_count > 0 && recovery->refused_count < recovery->refused_before) {
+        recovery->refused_before = recovery->refused_count;
+        recovery->sent_id = 0;
+        recovery->sent_count = recovery->confirmed_count = recovery->refused_count = 0;
+        return SATCHEL_OK;
+    }
+    recovery->is_over = true;
+    return write_given(sync, error);
+}
+
+/* ---- the rows in doubt ---- */
+
+static enum satchel_status collect_doubt(struct satchel_sync *sync, struct satchel_error *error)
+{
+    struct sync_recovery *recovery = &sync->recovery;
+    sqlite3_stmt *select = NULL;
+    size_t bytes = 0;
+    int code = SQLITE_DONE;
+    satchel_arena_reset(&recovery->arena);
+    recovery->asked_count = 0;
+    recovery->asked =
+        SATCHEL_ARENA_ARRAY(&recovery->arena, struct satchel_row_request, ROWS_ASKED_MAX);
+    if (!recovery->asked)
+        return SATCHEL_NOMEM;
+    enum satchel_status status = prepare(sync, SELECT_DOUBT, &select, error);
+    if (status != SATCHEL_OK)
+        return status;
+    sqlite3_bind_int64(select, 1, ROWS_ASKED_MAX);
+    while (bytes < ROWS_BYTES_MAX && (code = sqlite3_step(select)) == SQLITE_ROW) {
+        struct satchel_span name = satchel_arena_copy(&recovery->arena, column_span(select, 0));
+        if (!name.data) {
+            status = SATCHEL_NOMEM;
+            break;
+        }
+        bytes += name.size;
+        recovery->asked[recovery->asked_count++].name = name;
+    }
+    if (status == SATCHEL_OK && code != SQLITE_ROW && code != SQLITE_DONE)
+        status = sql_error(sync, error);
+    sqlite3_finalize(select);
+    return status;
+}
+
+static enum satchel_status ask_rows(struct satchel_sync *sync, struct satchel_error *error)
+{
+    struct sync_recovery *recovery = &sync->recovery;
+    struct satchel_message message = {.kind = SATCHEL_MESSAGE_ROWS_REQUEST};
+    enum satchel_status status = collect_doubt(sync, error);
+    if (status != SATCHEL_OK)
+        return status;
+    recovery->has_doubt = recovery->asked_count > 0;
+    if (!recovery->has_doubt)
+        return SATCHEL_OK;
+    if (++recovery->ask_count > ASKS_MAX)
+        return satchel_error_set(error, SATCHEL_BUSY,
+                                 "the server changes faster than this replica can compare what "
+                                 "was lost; sync again when it is quieter");
+    message.rows_request.rows = recovery->asked;
+    message.rows_request.row_count = recovery->asked_count;
+    status = satchel_session_send(sync->session, &message);
+    recovery->is_asking = status == SATCHEL_OK;
+    return status == SATCHEL_BUSY ? SATCHEL_OK : status;
+}
+
+enum satchel_status satchel_recover_step(struct satchel_sync *sync, struct satchel_error *error)
+{
+    struct sync_recovery *recovery = &sync->recovery;
+    enum satchel_status status = SATCHEL_OK;
+    while (status == SATCHEL_OK && !recovery->is_over && !has_sent(recovery) &&
+           satchel_session_output_bytes(sync->session) < SATCHEL_BATCH_BYTES)
+        status = forward_batch(sync, error);
+    /* All were heard meanwhile, or by another sync. */
+    if (status == SATCHEL_OK && has_sent(recovery) && recovery->sent_count == 0)
+        recovery->is_over = true;
+    if (status == SATCHEL_OK && recovery->is_over && recovery->has_doubt && !recovery->is_asking &&
+        !recovery->has_rows)
+        status = ask_rows(sync, error);
+    return status == SATCHEL_OK
+               ? SATCHEL_OK
+               : satchel_error_default(error, status,
+                                       "what the server has lost cannot be given back: %s",
+                                       satchel_status_text(status));
+}
+
+enum satchel_status satchel_recover_take_rows(struct satchel_sync *sync,
+                                              const struct satchel_message_rows *rows,
+                                              struct satchel_error *error)
+{
+    struct sync_recovery *recovery = &sync->recovery;
+    if (!recovery->is_asking)
+        return SATCHEL_OK;
+    if (rows->row_count == 0 || rows->row_count > recovery->asked_count)
+        return satchel_error_set(error, SATCHEL_CORRUPT,
+                                 "the server answers %" PRIu64 " rows of %" PRIu32 " asked for",
+                                 rows->row_count, recovery->asked_count);
+    satchel_buffer_clear(&recovery->rows);
+    enum satchel_status status =
+        satchel_buffer_append(&recovery->rows, rows->notes.data, rows->notes.size);
+    if (status != SATCHEL_OK)
+        return satchel_error_set(error, status, "no memory for the rows of the server");
+    recovery->is_asking = false;
+    recovery->has_rows = true;
+    recovery->rows_cursor = rows->cursor;
+    recovery->row_count = (uint32_t)rows->row_count;
+    /* What was given back is among the entries up to there. */
+    if (sync->head_target < rows->cursor)
+        sync->head_target = rows->cursor;
+    return satchel_recover_apply_rows(sync, error);
+}
+
+static enum satchel_status settle_doubt(struct satchel_sync *sync, struct satchel_error *error)
+{
+    const struct sync_recovery *recovery = &sync->recovery;
+    sqlite3_stmt *delete = NULL;
+    enum satchel_status status = prepare(sync, DELETE_DOUBT, &delete, error);
+    for (uint32_t i = 0; i < recovery->row_count && status == SATCHEL_OK; i++) {
+        bind_span(delete, 1, recovery->asked[i].name);
+        if (sqlite3_step(delete) != SQLITE_DONE)
+            status = sql_error(sync, error);
+        sqlite3_reset(delete);
+    }
+    sqlite3_finalize(delete);
+    return status;
+}
+
+enum satchel_status satchel_recover_apply_rows(struct satchel_sync *sync,
+                                               struct satchel_error *error)
+{
+    struct sync_recovery *recovery = &sync->recovery;
+    if (!recovery->has_rows || sync->apply->cursor < recovery->rows_cursor)
+        return SATCHEL_OK;
+    recovery->has_rows = false;
+    enum satchel_status status = satchel_sync_begin(sync, true, error);
+    if (status != SATCHEL_OK)
+        return status;
+    /* Beyond it the answer is old: asked again. */
+    if (sync->apply->cursor == recovery->rows_cursor) {
+        status = satchel_apply_rows(sync->apply, satchel_buffer_span(&recovery->rows), error);
+        if (status == SATCHEL_OK)
+            status = settle_doubt(sync, error);
+    }
+    if (status == SATCHEL_OK)
+        return satchel_sync_commit(sync, error);
+    satchel_apply_rollback(sync->apply);
+    return status;
+}
+
+void satchel_recover_end(struct satchel_sync *sync)
+{
+    satchel_arena_deinit(&sync->recovery.arena);
+    satchel_buffer_deinit(&sync->recovery.rows);
+}

@@ -1,0 +1,55 @@
+/* What a node was called before it was restored. An incarnation is a node id of its own: entries up
+ * to the moment to which the store was put back keep the earlier id, later ones have the new one
+ * (docs/recovery.md). Tables satchel_incarnation and satchel_position.
+ *
+ * Works on any connection to a central store, inside the caller's transaction. */
+#ifndef SATCHEL_SERVER_INCARNATION_H
+#define SATCHEL_SERVER_INCARNATION_H
+
+#include "db.h"
+
+#include <satchel/causality.h>
+#include <satchel/entry.h>
+
+struct incarnations {
+    struct satchel_id workspace_id;
+    struct satchel_id node; /* the present one */
+    uint64_t cursor, seq;   /* of the last entry */
+    uint8_t secret[SATCHEL_WORKSPACE_KEY_BYTES];
+    /* Earlier incarnations that entries here are of, and the last cursor of each. */
+    struct satchel_vector lineage;
+    /* What the node holds: all positions up to these, of every incarnation. */
+    struct satchel_vector held;
+    bool has_positions; /* satchel_position is not empty */
+};
+
+/* Vectors live in `arena`. CORRUPT, SQL, NOMEM. */
+enum satchel_status incarnations_read(sqlite3 *db, struct satchel_arena *arena,
+                                      struct incarnations *out,
+                                      struct satchel_error *error) SATCHEL_MUST_USE;
+/* The incarnation that gave the entry at `cursor` its seq. */
+const struct satchel_id *incarnation_at(const struct incarnations *incarnations, uint64_t cursor);
+/* Whether the id is the node's own, now or before. */
+bool incarnation_is_own(const struct incarnations *incarnations, const struct satchel_id *id);
+/* The vector the node had at the entry at `cursor`, of which `seq` is the position. */
+enum satchel_status incarnations_vector(const struct incarnations *incarnations, uint64_t cursor,
+                                        uint64_t seq, struct satchel_arena *arena,
+                                        struct satchel_vector *out) SATCHEL_MUST_USE;
+
+/* Positions that the entry has from earlier incarnations, beside its own. */
+enum satchel_status positions_read(sqlite3 *db, uint64_t cursor, struct satchel_arena *arena,
+                                   struct satchel_vector *out,
+                                   struct satchel_error *error) SATCHEL_MUST_USE;
+enum satchel_status positions_add(sqlite3 *db, uint64_t cursor,
+                                  const struct satchel_position *position,
+                                  struct satchel_error *error) SATCHEL_MUST_USE;
+/* The node holds everything that `node`, an earlier incarnation, put up to `seq`. */
+enum satchel_status incarnation_raise(sqlite3 *db, const struct satchel_id *node, uint64_t seq,
+                                      struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* The store goes on as a new incarnation: what it had sent after its last entry, if it had, is lost
+ * here and may come back. Document numbers go on under another short name of the node, so that none
+ * is given twice. */
+enum satchel_status incarnation_begin(sqlite3 *db, struct satchel_error *error) SATCHEL_MUST_USE;
+
+#endif

@@ -1,0 +1,694 @@
+"""A workspace of real processes, and what happens to them: the actors, and the faults as a table.
+
+One seed gives every thread its own source of chance; how the threads fall together is the machine's.
+chaos_oracle.py judges what is left of it; chaos_writer.py says what is written.
+"""
+import collections
+import errno
+import os
+import pathlib
+import random
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+
+import chaos_proxy
+import chaos_writer
+import harness
+
+WRITER = pathlib.Path(chaos_writer.__file__)
+DEVICES_MAX = 7  # clones included
+CANARY_BYTES = 300000
+RECOVERY_SECONDS = 60  # after its cause is gone, everything works again by itself within this
+# A process that ends with one of these lines had a reason that a fault explains.
+PASSING = chaos_writer.PASSING_ERRORS + (
+    "cannot connect", "the server closed the connection", "no answer", "connection was lost",
+    "nothing from the peer", "the server cannot do it now")
+
+
+class Device:
+    def __init__(self, name, replica, is_watched):
+        self.name, self.replica, self.is_watched = name, replica, is_watched
+        self.actors = []
+        self.is_halted = threading.Event()
+
+    def halt(self):
+        """Kills what runs on the replica; nothing starts until it goes on."""
+        self.is_halted.set()
+        while any(actor.process for actor in self.actors):
+            for actor in self.actors:
+                actor.strike(signal.SIGKILL)
+            time.sleep(0.01)
+
+    def go_on(self):
+        self.is_halted.clear()
+
+
+class Actor(threading.Thread):
+    """Keeps one kind of process running, one after another. `process`: the one alive now."""
+
+    kind = None
+    pause = (0.0, 0.0)
+    passing = PASSING
+
+    def __init__(self, world, device, name):
+        super().__init__(name=name)
+        self.world, self.device = world, device
+        self.chance = world.source(name)
+        self.lock = threading.Lock()
+        self.process = None
+        self.is_over = threading.Event()
+        self.is_struck = False  # what is alive now, or has just died, was killed by a fault
+        self.starts = self.strikes = self.given_up = 0
+        self.failure = None
+        device.actors.append(self)
+
+    def command(self):
+        raise NotImplementedError
+
+    def ended(self, status, error):
+        """What a process's end means to its kind."""
+
+    def run(self):
+        try:
+            while not self.is_over.is_set():
+                if self.device.is_halted.is_set():
+                    time.sleep(0.01)
+                    continue
+                self.one_process()
+                self.is_over.wait(self.chance.uniform(*self.pause))
+        except Exception as error:  # reported by the oracle, with the thread's name
+            self.failure = f"{type(error).__name__}: {error}"
+
+    def one_process(self):
+        words, text = self.command()
+        with self.lock:
+            self.is_struck = False
+            self.starts += 1
+            self.process = subprocess.Popen(list(map(str, words)), stdin=subprocess.PIPE,
+                                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        _, error = self.process.communicate(text)
+        status = self.process.returncode
+        with self.lock:
+            self.process = None
+        self.judge(status, error)
+        self.ended(status, error)
+
+    def judge(self, status, error):
+        lines = [line for line in error.splitlines() if not line.endswith("until the server answers")]
+        if self.is_struck:
+            if status not in (0, 1, -signal.SIGKILL):
+                self.world.fail(f"{self.name} ended with {status}: {error}")
+        elif status == 1 and len(lines) == 1 and any(words in lines[0] for words in self.passing):
+            self.given_up += 1
+            self.world.count_error(self.kind, lines[0])
+        elif status != 0:
+            self.world.fail(f"{self.name} ended with {status}: {error}")
+
+    def strike(self, number):
+        """Sends a signal to the process alive; False: there is none."""
+        with self.lock:
+            if not self.process or self.process.poll() is not None:
+                return False
+            self.process.send_signal(number)
+            if number == signal.SIGKILL:
+                self.is_struck = True
+                self.strikes += 1
+            return True
+
+    def finish(self):
+        self.is_over.set()
+        self.strike(signal.SIGTERM)
+        self.join()
+
+
+class Watch(Actor):
+    """Nothing but the disk of its own device ends it."""
+
+    kind = "watch"
+    pause = (0.2, 1.0)
+    passing = chaos_writer.PASSING_ERRORS
+
+    def command(self):
+        return [harness.SATCHEL, "sync", self.device.replica, "--watch"], None
+
+
+class Sync(Actor):
+    kind = "sync"
+    pause = (0.0, 0.6)
+
+    def command(self):
+        return [harness.SATCHEL, "sync", self.device.replica], None
+
+
+class Shell(Actor):
+    """One transaction after another, each by a `satchel sql` of its own."""
+
+    kind = "sql"
+    pause = (0.0, 0.5)
+
+    def __init__(self, world, device, name):
+        super().__init__(world, device, name)
+        self.author = chaos_writer.Author(name, self.chance)
+        self.ledger = chaos_writer.Ledger(world.ledger_path(name))
+
+    def command(self):
+        self.write = write = self.author.next()
+        statements = [*write.statements]
+        if self.chance.random() < 0.5:  # so that a kill falls into the transaction
+            statements.insert(1, chaos_writer.SLOW_QUERY % self.chance.randrange(400000))
+        end = "ROLLBACK" if write.is_rolled_back else "COMMIT"
+        if not write.is_rolled_back:
+            self.ledger.intend(write)
+        return [harness.SATCHEL, "sql", self.device.replica], "; ".join(["BEGIN", *statements, end])
+
+    def ended(self, status, error):
+        if self.write.is_rolled_back or status == 1:
+            self.ledger.add("failed", self.write)
+        elif status == 0:
+            self.ledger.add("committed", self.write)
+            self.author.committed(self.write)
+        else:
+            self.author.ended_unknown()
+
+    def finish(self):
+        self.is_over.set()  # a transaction under way ends by itself
+        self.join()
+
+
+class Writer(Actor):
+    """A process that writes for long over one connection."""
+
+    kind = "writer"
+    pause = (0.1, 0.5)
+
+    def command(self):
+        name = f"{self.name}.{self.starts}"  # never a name twice, whatever the last one had written
+        return [sys.executable, WRITER, self.device.replica, self.world.ledger_path(name), name,
+                self.chance.randrange(1 << 30)], None
+
+
+class SmallDisk:
+    """A folder on a tmpfs of its own that can be filled up."""
+
+    def __init__(self, folder, megabytes):
+        self.folder = folder
+        folder.mkdir(mode=0o700)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0700", "tmpfs", folder],
+                       check=True, capture_output=True)
+        self.ballast = folder / "ballast"
+
+    def fill(self, slack_bytes):
+        """Leaves `slack_bytes`, or whatever others take or give meanwhile."""
+        with open(self.ballast, "ab") as ballast:
+            while True:
+                space = os.statvfs(self.folder)
+                size = space.f_bavail * space.f_frsize - slack_bytes
+                try:
+                    if size > 0:
+                        os.posix_fallocate(ballast.fileno(), 0, size)
+                    return
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+
+    def free(self):
+        self.ballast.unlink(missing_ok=True)
+
+    def close(self):
+        subprocess.run(["umount", "-l", self.folder], check=True)
+
+
+def try_to_mount(folder, megabytes):
+    """A SmallDisk; None, and the reason printed, where mounting is refused."""
+    try:
+        return SmallDisk(folder, megabytes)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"no full disks in this run: mount is refused ({getattr(error, 'stderr', error)})")
+        return None
+
+
+class World:
+    """`test`: a harness.SatchelTest in its folder; it lends its commands."""
+
+    def __init__(self, test, seed, seconds, faults=None):
+        self.test, self.seed, self.seconds = test, seed, seconds
+        self.folder = test.folder
+        self.chance = self.source("world")
+        self.over = threading.Event()
+        self.failures, self.errors = [], collections.Counter()
+        self.counts = collections.Counter()
+        self.lock = threading.Lock()
+        self.devices, self.threads = [], []
+        self.backup = None
+        self.pardoned = set()  # ids of writes that were on a replica only, and went with its file
+        (self.folder / "ledgers").mkdir()
+        self.server_disk = self.mount("server", 64 + int(seconds))
+        self.phone_disk = self.mount("phones", 48 + int(seconds))
+        self.faults = [fault for fault in (faults or FAULTS) if self.server_disk or not fault.needs_disk]
+
+    def source(self, name):
+        return random.Random(f"{self.seed}/{name}")
+
+    def ledger_path(self, name):
+        return self.folder / "ledgers" / name
+
+    def fail(self, words):
+        """Ends the run: what is wrong already is looked at before more happens to it."""
+        with self.lock:
+            self.failures.append(words)
+        self.over.set()
+
+    def count_error(self, kind, line):
+        line = line.split(": ", 1)[1] if line.startswith("satchel: ") else line
+        with self.lock:
+            self.errors[kind, line.replace(str(self.folder), "")[:110]] += 1
+
+    def mount(self, name, megabytes):
+        disk = try_to_mount(self.folder / name, megabytes)
+        if disk:
+            self.test.addCleanup(disk.close)
+        return disk
+
+    # ---- setting up ----
+
+    def start(self):
+        self.test.server = harness.Server(self.folder)
+        self.test.make_workspace()
+        self.test.addCleanup(self.close)
+        self.network = chaos_proxy.Network(self.server.port, self.source("network"))
+        self.test.addCleanup(self.network.close)
+        phones = self.folder / "phones"
+        phones.mkdir(exist_ok=True)
+        for index, (name, folder) in enumerate((("d0", self.folder), ("d1", self.folder),
+                                                ("d2", phones), ("d3", phones))):
+            self.add_device(name, self.join(name, folder), is_watched=index % 2 == 0)
+        self.canary = self.join("canary", self.folder, self.server.url)
+        self.canary_author = chaos_writer.Author("canary", self.source("canary"))
+        self.canary_ledger = chaos_writer.Ledger(self.ledger_path("canary"))
+        for device in self.devices:
+            for actor in device.actors:
+                actor.start()
+
+    def join(self, name, folder, url=None):
+        replica = folder / f"{name}.db"
+        code = self.test.admin("invite", "--workspace", "w", "--user", name)
+        self.test.satchel("join", replica, "--server", url or self.network.url, "--workspace", "w",
+                          "--invite", code)
+        self.test.sync(replica)
+        return replica
+
+    def add_device(self, name, replica, is_watched):
+        device = Device(name, replica, is_watched)
+        (Watch if is_watched else Sync)(self, device, f"{name}-sync")
+        Writer(self, device, f"{name}-app")
+        if len(self.devices) in (1, 2):
+            Shell(self, device, f"{name}-sql")
+        self.devices.append(device)
+        return device
+
+    @property
+    def server(self):
+        return self.test.server
+
+    @property
+    def replicas(self):
+        return [device.replica for device in self.devices] + [self.canary]
+
+    def actors(self, *kinds):
+        return [actor for device in self.devices for actor in device.actors if actor.kind in kinds]
+
+    # ---- the run ----
+
+    def run(self):
+        hands = sorted({fault.hand for fault in self.faults})
+        for hand in hands:
+            deck = [fault for fault in self.faults if fault.hand == hand]
+            thread = threading.Thread(target=self.play, args=(hand, deck), name=f"hand-{hand}")
+            thread.start()
+            self.threads.append(thread)
+        self.over.wait(self.seconds)
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+        self.heal()
+
+    def play(self, hand, deck):
+        """Deals shuffled decks, so that everything happens before anything happens again."""
+        chance = self.source(f"hand-{hand}")
+        try:
+            while not self.over.is_set():
+                for fault in chance.sample(deck, len(deck)):
+                    self.over.wait(chance.uniform(0.1, 1.0))
+                    if self.over.is_set():
+                        break
+                    self.counts[fault.name] += bool(fault.strike(self, chance))
+                    if hand == "server" and self.server.process.poll() is not None:
+                        raise AssertionError(f"satcheld ended by itself after {fault.name}: "
+                                             f"{self.server.process.returncode}")
+        except Exception as error:
+            self.fail(f"hand {hand}: {type(error).__name__}: {error}")
+            self.over.set()
+
+    def close(self):
+        """Whatever still runs, after a failure."""
+        for device in self.devices:
+            for actor in device.actors:
+                actor.is_over.set()
+                actor.strike(signal.SIGKILL)
+
+    def wait(self, holds, seconds=RECOVERY_SECONDS):
+        """Whether it holds in time; after a failure nobody waits for long."""
+        limit = time.monotonic() + (min(seconds, 5) if self.failures else seconds)
+        while not holds():
+            if time.monotonic() > limit:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def heal(self):
+        """All causes are gone: what still runs comes to rest by itself."""
+        self.network.heal()
+        authors, watches = self.actors("sql", "writer"), self.actors("watch")
+        before = {actor: self.committed_count(actor) for actor in authors}
+        if not self.wait(lambda: all(self.committed_count(actor) > before[actor] for actor in authors)):
+            self.fail("one of these writes nothing any more: " + str(
+                {actor.name: self.committed_count(actor) - before[actor] for actor in authors}))
+        for actor in authors:
+            actor.finish()
+        if not self.wait(lambda: all(self.pending(actor.device.replica) == 0 for actor in watches)):
+            self.fail("one of these does not send any more: " + str(
+                {actor.name: self.pending(actor.device.replica) for actor in watches}))
+        for actor in self.actors("watch", "sync"):
+            actor.finish()
+        self.failures += [f"{actor.name}: {actor.failure}" for actor in self.actors(
+            "sql", "writer", "watch", "sync") if actor.failure]
+        for replica in self.replicas:
+            done = []
+
+            def syncs():
+                done[:] = [self.test.run_command("sync", replica)]
+                return done[0].returncode == 0
+            if not self.wait(syncs):
+                self.fail(f"{replica.name} does not sync: {done[0].stderr}")
+        if not self.failures and not self.wait(self.is_quiet):
+            self.fail("every round of syncs moves something again")
+
+    def is_quiet(self):
+        moved = [self.test.sync(replica) for replica in self.replicas]
+        return not any(counts["pushed_change_sets"] + counts["pulled_entries"] for counts in moved)
+
+    def ledger_of(self, prefix):
+        writes = {}
+        for path in (self.folder / "ledgers").glob(f"{prefix}*"):
+            writes.update(chaos_writer.read_ledger(path))
+        return writes
+
+    def committed_ids(self, prefix):
+        return {name for name, write in self.ledger_of(prefix).items() if write["state"] == "committed"}
+
+    def committed_count(self, actor):
+        return len(self.committed_ids(actor.name))
+
+    def admin_runs(self, *words):
+        return self.test.run_command(*words, "--server", self.server.url, "--token-file",
+                                     self.server.data / "admin.token").returncode == 0
+
+    def ids_on_server(self):
+        """Asks until the server answers: others kill it."""
+        found = []
+
+        def answers():
+            try:
+                found[:] = self.test.server_sql("SELECT id FROM activity")
+            except AssertionError:
+                return False
+            return True
+        if not self.wait(answers):
+            raise AssertionError("the server does not answer")
+        return {row["id"] for row in found}
+
+    def pending(self, replica):
+        done = self.test.run_command("status", replica, "--json")
+        return harness.json.loads(done.stdout)["pending"] if done.returncode == 0 else -1
+
+    # ---- the canary: a device beside the network, which says at once whether the server serves ----
+
+    def canary_writes(self):
+        write = self.canary_author.next(body_bytes=CANARY_BYTES)
+        write.is_rolled_back = False
+        self.canary_ledger.intend(write)
+        self.test.satchel("sql", self.canary, stdin="; ".join(["BEGIN", *write.statements, "COMMIT"]))
+        self.canary_ledger.add("committed", write)
+        self.canary_author.committed(write)
+
+    def canary_syncs(self):
+        done = self.test.run_command("sync", self.canary)
+        if done.returncode == 0:
+            return True
+        if done.returncode != 1 or len(done.stderr.splitlines()) != 1:
+            self.fail(f"a sync beside a fault ended with {done.returncode}: {done.stderr}")
+        self.count_error("canary", done.stderr.strip())
+        return False
+
+    def server_recovers(self, fault):
+        if not self.wait(self.canary_syncs):
+            raise AssertionError(f"the server does not serve again after {fault}")
+
+
+# ---- what can happen ----
+
+
+def kill(kind):
+    def strike(world, chance):
+        actors = world.actors(kind)
+        return world.wait(lambda: chance.choice(actors).strike(signal.SIGKILL), 5)
+    return strike
+
+
+def freeze(kind):
+    def strike(world, chance):
+        actors, struck = world.actors(kind), []
+
+        def stop_one():
+            struck[:] = [chance.choice(actors)]
+            return struck[0].strike(signal.SIGSTOP)
+        if not world.wait(stop_one, 5):
+            return False
+        world.over.wait(chance.uniform(0.1, 2.5))
+        struck[0].strike(signal.SIGCONT)
+        return True
+    return strike
+
+
+def kill_server(world, chance):
+    world.server.kill()
+    world.over.wait(chance.choice((0, chance.uniform(0, 1.5))))
+    world.server.start()
+    return True
+
+
+def freeze_server(world, chance):
+    world.server.process.send_signal(signal.SIGSTOP)
+    world.over.wait(chance.choice((0.2, 1, 4, 12 if world.seconds > 200 else 2)))
+    world.server.process.send_signal(signal.SIGCONT)
+    world.server_recovers("a stop")
+    return True
+
+
+def fill_server_disk(world, chance):
+    """Commits fit into the WAL that is there for a while: the canary writes until one does not."""
+    world.server_disk.fill(chance.choice((0, 0, 8192, 40000)))
+    surfaced = False
+    for _ in range(10):
+        world.canary_writes()
+        surfaced = surfaced or not world.canary_syncs()
+        if surfaced:
+            break
+    world.over.wait(chance.uniform(0.2, 2))
+    world.canary_syncs()
+    world.server_disk.free()
+    world.server_recovers("a full disk")
+    return surfaced
+
+
+def restart_on_full_disk(world, chance):
+    world.server_disk.fill(chance.choice((0, 8192, 40000)))
+    world.server.kill()
+    try:
+        world.server.start()
+        world.canary_syncs()
+    except AssertionError as error:  # it says why, and does not start
+        world.server.process.wait()
+        if "no ready line but ''" not in str(error) or world.server.process.returncode != 1:
+            raise
+    world.server_disk.free()
+    if world.server.process.poll() is not None:
+        world.server.process.stdout.close()
+        world.server.start()
+    world.server_recovers("a restart on a full disk")
+    return True
+
+
+def take_descriptors(world, chance):
+    """No new connection and no new file until they are given back."""
+    pid = world.server.process.pid
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (chance.choice((3, 20, 30)), limits[1]))
+    world.over.wait(chance.uniform(0.3, 2))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    world.server_recovers("a lack of descriptors")
+    return True
+
+
+def fill_phone_disk(world, chance):
+    """Two replicas at once. A write that needs room fails with a line, and works when there is room."""
+    device = chance.choice([d for d in world.devices if d.replica.parent == world.phone_disk.folder])
+    words = ("sql", device.replica, "CREATE TABLE IF NOT EXISTS local_note(text); "
+             f"INSERT INTO local_note VALUES(zeroblob({chance.randrange(1 << 20, 8 << 20)})); DROP TABLE local_note")
+    world.phone_disk.fill(chance.choice((0, 0, 4096, 20000)))
+    done = world.test.run_command(*words)
+    world.over.wait(chance.uniform(0.2, 2))
+    world.phone_disk.free()
+    if done.returncode not in (0, 1) or len(done.stderr.splitlines()) != done.returncode:
+        world.fail(f"a write on a full disk ended with {done.returncode}: {done.stderr}")
+    if not world.wait(lambda: world.test.run_command(*words).returncode == 0):
+        raise AssertionError("a replica is not written again after a full disk")
+    return done.returncode == 1
+
+
+def cut(direction):
+    def strike(world, chance):
+        before = world.network.cuts
+        size = int(10 ** chance.uniform(0, 3.5))
+        world.network.cut_after(direction, size, is_newcomer=chance.random() < 0.5)
+        return world.wait(lambda: world.network.cuts > before, 3)
+    return strike
+
+
+def reset(world, _chance):
+    return world.wait(world.network.reset, 5)
+
+
+def fall_silent(world, _chance):
+    return world.wait(world.network.fall_silent, 5)
+
+
+def impair(**modes):
+    def strike(world, chance):
+        before = world.network.bytes
+        for name, value in modes.items():
+            setattr(world.network, name, value)
+        world.over.wait(chance.uniform(1, 3))
+        passed = world.network.bytes - before
+        world.network.heal()
+        return passed if "newcomers" not in modes else True
+    return strike
+
+
+# ---- what takes files away or brings old ones back: one hand, one thing after the other ----
+
+
+def copy_replica(source, target):
+    """A consistent copy, as a phone's backup makes it while nothing has the file open."""
+    for path in target.parent.glob(target.name + "*"):
+        path.unlink()
+    db = sqlite3.connect(source)
+    db.execute("VACUUM INTO ?", (str(target),))
+    db.close()
+
+
+def put_back_replica(world, chance):
+    """What was committed after the copy and had not left the phone is gone with it: nobody promises it."""
+    device = chance.choice(world.devices[:2])
+    copy = world.folder / f"{device.name}.copy"
+    device.halt()
+    copy_replica(device.replica, copy)
+    held = world.committed_ids(f"{device.name}-")
+    device.go_on()
+    world.over.wait(chance.uniform(2, 6))
+    device.halt()
+    pending = world.pending(device.replica)
+    lost = world.committed_ids(f"{device.name}-") - held - world.ids_on_server()
+    if len(lost) > pending:
+        world.fail(f"{device.name}: {len(lost)} writes are not on the server, {pending} were pending")
+    world.pardoned |= lost
+    for path in device.replica.parent.glob(device.replica.name + "*"):
+        path.unlink()
+    os.replace(copy, device.replica)
+    device.go_on()
+    return True
+
+
+def clone_replica(world, chance):
+    """Both go on, each with writers of its own."""
+    device = chance.choice(world.devices[:2])
+    if len(world.devices) >= DEVICES_MAX:
+        return True
+    name = f"clone{len(world.devices)}"
+    clone = world.folder / f"{name}.db"
+    device.halt()
+    copy_replica(device.replica, clone)
+    device.go_on()
+    for actor in world.add_device(name, clone, is_watched=device.is_watched).actors:
+        actor.start()
+    return True
+
+
+def back_up_server(world, _chance):
+    path = world.folder / f"backup{time.monotonic_ns()}"
+    if world.admin_runs("backup", "w", path):
+        world.backup = path
+    return world.backup == path
+
+
+def restore_server(world, _chance):
+    """Everything committed by then comes back from the devices."""
+    if not world.backup:
+        return False
+    promised = world.committed_ids("") - world.pardoned
+    if not world.admin_runs("restore", "w", world.backup):
+        return False  # satcheld was killed meanwhile
+    if not world.wait(lambda: promised <= world.ids_on_server()):
+        raise AssertionError(f"{len(promised - world.ids_on_server())} writes do not come back after a restore")
+    return True
+
+
+Fault = collections.namedtuple("Fault", "name hand strike needs_disk", defaults=(False,))
+
+FAULTS = [
+    Fault("kill -9 of satcheld", "server", kill_server),
+    Fault("satcheld stopped and continued", "server", freeze_server),
+    Fault("the server's disk full", "server", fill_server_disk, True),
+    Fault("satcheld restarted on a full disk", "server", restart_on_full_disk, True),
+    Fault("no descriptors for satcheld", "server", take_descriptors),
+    Fault("kill -9 of sync", "device", kill("sync")),
+    Fault("kill -9 of sync --watch", "device", kill("watch")),
+    Fault("kill -9 of satchel sql", "device", kill("sql")),
+    Fault("kill -9 of a long-lived writer", "device", kill("writer")),
+    Fault("sync stopped and continued", "device", freeze("sync")),
+    Fault("sync --watch stopped and continued", "device", freeze("watch")),
+    Fault("satchel sql stopped and continued", "device", freeze("sql")),
+    Fault("a long-lived writer stopped and continued", "device", freeze("writer")),
+    Fault("a phone's disk full", "phone", fill_phone_disk, True),
+    Fault("cut on the way up", "network", cut("up")),
+    Fault("cut on the way down", "network", cut("down")),
+    Fault("reset", "network", reset),
+    Fault("half-open and silent", "network", fall_silent),
+    Fault("pieces of a few bytes", "network", impair(piece_bytes_max=7)),
+    Fault("delayed", "network", impair(delay_max=0.3)),
+    Fault("newcomers refused", "network", impair(newcomers="refused")),
+    Fault("newcomers not served", "network", impair(newcomers="silent")),
+]
+
+# What the product is to survive as well; named by SATCHEL_CHAOS_FAULTS=copies to be dealt too.
+COPIES = [
+    Fault("a replica put back from an old copy", "copies", put_back_replica),
+    Fault("a replica cloned to a second phone", "copies", clone_replica),
+    Fault("the server backed up", "copies", back_up_server),
+    Fault("the server restored from its backup", "copies", restore_server),
+]

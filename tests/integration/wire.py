@@ -1,0 +1,65 @@
+"""Messages by hand: just enough MessagePack and protocol to be a device that behaves as no device would."""
+import os
+import struct
+
+PROTOCOL = 1
+JOIN, HELLO, PUSH, ADMIN = 2, 3, 4, 6
+JOINED, WELCOME, ENTRIES, ACK, ADMIN_RESULT, ERROR = 34, 35, 37, 38, 41, 64
+NOBODY = bytes(16)
+
+
+def pack(value):
+    """MessagePack, every integer, text, binary and array in its shortest form."""
+    if value is None:
+        return b"\xc0"
+    if isinstance(value, int):
+        if value < 0:
+            return b"\xd3" + struct.pack(">q", value)
+        for limit, head, form in ((0x80, b"", ">B"), (1 << 8, b"\xcc", ">B"), (1 << 16, b"\xcd", ">H"),
+                                  (1 << 32, b"\xce", ">I"), (1 << 64, b"\xcf", ">Q")):
+            if value < limit:
+                return head + struct.pack(form, value)
+    if isinstance(value, str):
+        return _sized(value.encode(), 32, 0xa0, (b"\xd9", b"\xda", b"\xdb"))
+    if isinstance(value, bytes):
+        return _sized(value, 0, 0, (b"\xc4", b"\xc5", b"\xc6"))
+    items = b"".join(map(pack, value))
+    if len(value) < 16:
+        return bytes([0x90 | len(value)]) + items
+    return b"\xdc" + struct.pack(">H", len(value)) + items
+
+
+def _sized(data, short_limit, short_head, heads):
+    if len(data) < short_limit:
+        return bytes([short_head | len(data)]) + data
+    for limit, head, form in ((1 << 8, heads[0], ">B"), (1 << 16, heads[1], ">H"), (1 << 32, heads[2], ">I")):
+        if len(data) < limit:
+            return head + struct.pack(form, len(data)) + data
+    raise ValueError("too long")
+
+
+def frame(*message):
+    return b"\x00" + pack(list(message))
+
+
+def kind(payload):
+    """Of a frame that was received; None where it is compressed."""
+    return payload[2] if payload[0] == 0 else None
+
+
+def hello(workspace_id, device, token, workspace="w", **changed):
+    fields = {"node": NOBODY, "cursor": 0, "seen": [], "durable": 0, "last": 0, "schema": 1, "error": 0,
+              "software": "by hand", **changed}
+    return frame(HELLO, PROTOCOL, workspace, workspace_id, device, token, *fields.values())
+
+
+def join(invite, device, token, workspace="w"):
+    return frame(JOIN, PROTOCOL, workspace, invite, device, token)
+
+
+def admin(token, *words):
+    return frame(ADMIN, token, list(words))
+
+
+def new_identity():
+    return os.urandom(16), os.urandom(32)
