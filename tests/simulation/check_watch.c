@@ -1,5 +1,6 @@
 /* Owns what must hold on the way: a replica that has nothing pending shows, at whatever place of the
- * stream it stands, what the server had there; not a transaction in part, not an entry twice. */
+ * stream it stands, what the server had there; not a transaction in part, not an entry twice. Until
+ * the server is restored: then there are two streams, and replicas stand in both. */
 #include "simulation.h"
 
 #include <stdlib.h>
@@ -82,7 +83,7 @@ static const struct moment *find_moment(uint64_t cursor, unsigned migrations)
 
 void sim_watch_server(void)
 {
-    if (!sim.options.checks_watch)
+    if (!sim.options.checks_watch || sim.server.was_restored)
         return;
     struct sim_process *running = sim_enter(NULL);
     sqlite3 *db = sim_observe("/sim/server/test.db");
@@ -101,7 +102,7 @@ void sim_watch_server(void)
 
 void sim_watch_device(const struct sim_device *device, sqlite3 *db)
 {
-    if (!sim.options.checks_watch)
+    if (!sim.options.checks_watch || sim.server.was_restored)
         return;
     struct sim_process *running = sim_enter(NULL);
     const struct moment *moment =
