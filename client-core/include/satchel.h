@@ -109,6 +109,7 @@ struct satchel_sync_options {
 /* Syncs the replica at `path` over libwebsockets with a connection of its own: returns when
  * everything pending at the start is acknowledged, its own entries are applied, and the cursor has
  * reached what was the server's end at the start. `report` (may be NULL) is filled also on failure.
+ * A replica that turns out to be a copy (docs/recovery.md) goes on as a device of its own, by itself.
  * NETWORK, TIMEOUT (10 s of silence), BUSY (the file is locked for long, or the server has no room
  * now): try again; DENIED, MISMATCH, SQL, IO, and whatever the server says. */
 enum satchel_status satchel_sync_run(const char *path, const struct satchel_sync_options *options,
@@ -126,7 +127,7 @@ void satchel_sync_free(satchel_sync *sync);
 struct satchel_session *satchel_sync_session(satchel_sync *sync);
 /* Acts on what has arrived and on new local writes; call after each receive, after each output that
  * was sent, and at least once a second. `*is_done`: everything is equal (with watch: it was, and
- * goes on). */
+ * goes on). AGAIN: the sync must be begun anew, at once: free this one, call satchel_sync_new. */
 enum satchel_status satchel_sync_step(satchel_sync *sync, struct satchel_now now, bool *is_done,
                                       struct satchel_error *error) SATCHEL_MUST_USE;
 void satchel_sync_get_report(const satchel_sync *sync, struct satchel_sync_report *report);

@@ -19,10 +19,11 @@ static const char *const SQL[APPLY_STATEMENT_COUNT] = {
     [APPLY_COMMIT] = "COMMIT",
     [APPLY_ROLLBACK] = "ROLLBACK",
     [APPLY_READ_STATE] = "SELECT node, cursor, seen, seen_stamp, last_number, last_stamp,"
-                         " (SELECT count(*) FROM satchel_migration) FROM satchel_replica",
+                         " (SELECT count(*) FROM satchel_migration), device FROM satchel_replica",
     [APPLY_WRITE_STATE] = "UPDATE satchel_replica SET cursor = ?1, seen = ?2, seen_stamp = ?3,"
                           " last_number = ?4, last_stamp = ?5, refused = refused + ?6",
-    [APPLY_TAKE_BODY] = "SELECT body FROM satchel_change WHERE number = ?1",
+    [APPLY_TAKE_BODY] =
+        "SELECT body, utc_ms, monotonic_ms, boot FROM satchel_change WHERE number = ?1",
     [APPLY_DROP_CHANGE] = "DELETE FROM satchel_change WHERE number = ?1",
     [APPLY_ANY_BASE] = "SELECT 1 FROM satchel_base LIMIT 1",
     [APPLY_READ_BASE] = "SELECT base FROM satchel_base WHERE name = ?1",
@@ -161,6 +162,10 @@ static enum satchel_status read_state(struct satchel_apply *apply, uint32_t *mig
             satchel_error_set(error, status,
                               "satchel_replica.seen cannot be read; run PRAGMA "
                               "integrity_check on the replica");
+        else if (!satchel_replica_is_device(apply->replica, select, 7))
+            status = satchel_error_set(error, SATCHEL_AGAIN,
+                                       "the replica has become a device of its own meanwhile; sync "
+                                       "again");
     }
     sqlite3_reset(select);
     /* Another sync of the same replica has been here: what is pending must be read again. */

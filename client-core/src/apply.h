@@ -6,6 +6,7 @@
  *   apply_node.c   the node's value of a row with pending writes
  *   apply_row.c    what is shown of it: the pending writes replayed on the node's value; and
  *                  what their author was not shown
+ *   copy.c         own change sets that the node has under the same number, but not the same
  *
  * An entry is applied whole or not at all. Several entries may share a transaction: every point
  * between two entries is a consistent state, so a crash loses at most work, never the order. */
@@ -86,8 +87,12 @@ struct satchel_apply {
     struct satchel_arena past_arena;
     struct satchel_id past_node; /* the present one when they were read */
     bool is_open;                /* a transaction is */
-    bool has_base;               /* satchel_base is not empty */
-    bool has_lost;               /* satchel_lost is not */
+    /* The number of the own change set of which the node holds another, and the own one's hash: this
+     * replica is a copy (copy.c). 0: none. */
+    uint64_t diverged_number;
+    uint8_t diverged_hash[SATCHEL_HASH_BYTES];
+    bool has_base; /* satchel_base is not empty */
+    bool has_lost; /* satchel_lost is not */
 
     /* of the entry in hand */
     struct satchel_arena arena;
@@ -112,7 +117,8 @@ enum satchel_status satchel_apply_new(struct satchel_apply **out, struct satchel
 void satchel_apply_free(struct satchel_apply *apply);
 /* BEGIN IMMEDIATE, or without the write lock a reading transaction; reads the state, the schema if
  * it has grown, and local writes made meanwhile. BUSY: another connection held the write lock for
- * as long as the busy timeout allows; try again. */
+ * as long as the busy timeout allows; try again. AGAIN: another sync has found the replica to be a
+ * copy. */
 enum satchel_status satchel_apply_begin(struct satchel_apply *apply, bool is_writing,
                                         struct satchel_error *error) SATCHEL_MUST_USE;
 /* The incarnations are read again: they were written inside the open transaction. */
@@ -140,7 +146,7 @@ enum satchel_status satchel_apply_run(struct satchel_apply *apply,
 /* ---- apply_entry.c ---- */
 
 /* Applies one entry inside the open transaction; one at or below the cursor is skipped. On failure
- * the caller rolls back. CORRUPT: the node sent what no node sends; SQL: a UNIQUE index or trigger
+ * the caller rolls back. AGAIN: this replica is a copy (diverged_number); CORRUPT: the node sent what no node sends; SQL: a UNIQUE index or trigger
  * of the application's own stands against it (named). */
 enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
                                         const struct satchel_entry *entry,
@@ -152,6 +158,14 @@ enum satchel_status satchel_apply_rows(struct satchel_apply *apply, struct satch
                                        struct satchel_error *error) SATCHEL_MUST_USE;
 /* The incarnation of the node that put the entry there. */
 const struct satchel_id *satchel_apply_node_at(const struct satchel_apply *apply, uint64_t cursor);
+
+/* ---- copy.c ---- */
+
+/* Whether the entry of this device answers its own change set of that number, which is pending.
+ * AGAIN: it is another one, and diverged_number is set. */
+enum satchel_status satchel_copy_compare(struct satchel_apply *apply,
+                                         const struct satchel_entry *entry,
+                                         struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* ---- apply_alias.c ---- */
 

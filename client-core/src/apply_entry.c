@@ -244,8 +244,8 @@ static enum satchel_status take_own_parts(struct satchel_apply *apply, struct sa
         if (status == SATCHEL_OK && !table)
             continue;
         /* A follower written alone may not be shown, on another value of its leader. */
-        bool is_planned = status == SATCHEL_OK && (op->is_unlike || op->beside_count > 0 ||
-                                                   may_differ(table, &op->part));
+        bool is_planned = status == SATCHEL_OK &&
+                          (op->is_unlike || op->beside_count > 0 || may_differ(table, &op->part));
         if (status == SATCHEL_OK && !is_planned)
             status = satchel_base_exists(apply, op->row->name, &is_planned, error);
         if (status == SATCHEL_OK && is_planned)
@@ -440,8 +440,9 @@ static enum satchel_status see(struct satchel_apply *apply, const struct satchel
     struct satchel_vector raised = apply->seen, positions;
     enum satchel_status status = satchel_vector_unpack(entry->positions, &apply->arena, &positions);
     if (status == SATCHEL_OK && entry->seq > 0)
-        status = satchel_vector_raise(&apply->arena, &raised, satchel_apply_node_at(apply, entry->cursor),
-                                      entry->seq, &raised);
+        status =
+            satchel_vector_raise(&apply->arena, &raised,
+                                 satchel_apply_node_at(apply, entry->cursor), entry->seq, &raised);
     for (size_t i = 0; i < positions.count && status == SATCHEL_OK; i++)
         status = satchel_vector_raise(&apply->arena, &raised, &positions.items[i].node,
                                       positions.items[i].seq, &raised);
@@ -467,19 +468,26 @@ static enum satchel_status advance(struct satchel_apply *apply, const struct sat
     return see(apply, entry);
 }
 
+/* An own change set that is not pending here was written by another file with this device's id, or
+ * by this one before it was put back from an old copy: it is applied like anybody's, and the numbers
+ * go on behind it. */
 static enum satchel_status find_own(struct satchel_apply *apply, const struct satchel_entry *entry,
                                     struct satchel_error *error)
 {
-    bool is_own = satchel_id_equal(&entry->device, &apply->replica->device);
-    apply->own = is_own ? satchel_pending_oldest(&apply->pending, entry->number) : NULL;
-    if (is_own && !apply->own && entry->body.size == 0)
-        return satchel_error_set(
-            error, SATCHEL_MISMATCH,
-            "the server answers change set %" PRIu64
-            ", which this replica does not have waiting: the file was copied or "
-            "put back from a backup; join again under a new file name (nothing "
-            "on the server is lost)",
-            entry->number);
+    bool has_body = entry->body.size > 0;
+    const struct satchel_pending_set *first = apply->pending.first;
+    apply->own = NULL;
+    if (!satchel_id_equal(&entry->device, &apply->replica->device))
+        return SATCHEL_OK;
+    if (first && first->number == entry->number) {
+        apply->own = satchel_pending_oldest(&apply->pending, entry->number);
+        return has_body ? satchel_copy_compare(apply, entry, error) : SATCHEL_OK;
+    }
+    if (!has_body || (first && entry->number > first->number))
+        return satchel_error_set(error, SATCHEL_MISMATCH,
+                                 "the server answers change set %" PRIu64
+                                 ", which this replica does not have waiting",
+                                 entry->number);
     return SATCHEL_OK;
 }
 

@@ -13,7 +13,7 @@ enum { HEADER_WIRE_BYTES = 64 }; /* without seen and role */
  * last own stamp is that of the last change set that is left, or as it was fixed when it was sent.
  */
 static const char SELECT_STATE[] =
-    "SELECT seen, seen_stamp, max(last_number, known_number), role, state,"
+    "SELECT seen, seen_stamp, last_number, role, state,"
     " (SELECT max(number) FROM main.satchel_change),"
     " (SELECT stamp FROM main.satchel_change ORDER BY number DESC LIMIT 1),"
     " EXISTS(SELECT 1 FROM main.satchel_base), (SELECT count(*) FROM main.satchel_migration),"

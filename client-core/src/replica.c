@@ -68,6 +68,13 @@ static bool copy_bytes(sqlite3_stmt *statement, int column, void *out, size_t si
     return true;
 }
 
+bool satchel_replica_is_device(const struct satchel_replica *replica, sqlite3_stmt *row, int column)
+{
+    struct satchel_id device;
+    return copy_bytes(row, column, device.bytes, sizeof device.bytes) &&
+           satchel_id_equal(&device, &replica->device);
+}
+
 static void forget_texts(struct satchel_replica *replica)
 {
     satchel_free(NULL, replica->server);
@@ -256,9 +263,31 @@ static int64_t identity_now_ms(void *context)
     return satchel_replica_now_ms(context);
 }
 
+/* A sync elsewhere may find that the replica is a copy, and make it a device of its own. What cannot
+ * be read (the database is busy) stays as it was. */
+static void refresh_device(struct satchel_replica *replica)
+{
+    /* Outside a transaction the version is that of the last one. */
+    bool is_reading = sqlite3_txn_state(replica->db, "main") != SQLITE_TXN_NONE;
+    uint32_t version = satchel_replica_data_version(replica);
+    if (is_reading && replica->device_version == version && version != 0)
+        return;
+    sqlite3_stmt *statement = NULL;
+    if (sqlite3_prepare_v2(replica->db, "SELECT device FROM main.satchel_replica", -1, &statement,
+                           NULL) == SQLITE_OK &&
+        sqlite3_step(statement) == SQLITE_ROW &&
+        copy_bytes(statement, 0, replica->device.bytes, sizeof replica->device.bytes)) {
+        satchel_id_text(&replica->device, replica->device_text);
+        replica->device_version = satchel_replica_data_version(replica);
+    }
+    sqlite3_finalize(statement);
+}
+
 static const char *identity_device(void *context)
 {
-    const struct satchel_replica *replica = context;
+    struct satchel_replica *replica = context;
+    if (!replica->is_sync)
+        refresh_device(replica);
     return replica->device_text[0] ? replica->device_text : NULL;
 }
 

@@ -65,8 +65,7 @@
  * reference_*: the clock sample of the last handshake (server_ms at utc_ms/monotonic_ms in boot).
  * refused: how many own rows nodes have set aside (quarantined), counted when their entries are
  * applied. file: what the triggers know the replica by: the device it was made for, which it is no
- * more if it is a copy. receipt: of the enrolment, for a server that has lost it. known_number: the
- * greatest number that the node holds of this device, whoever wrote it: new ones are above. */
+ * more if it is a copy. receipt: of the enrolment, for a server that has lost it. */
 #define SATCHEL_REPLICA_DDL                                                                   \
     "CREATE TABLE IF NOT EXISTS satchel_replica("                                             \
     "one INTEGER PRIMARY KEY CHECK(one=1), format INTEGER NOT NULL, state TEXT NOT NULL,"     \
@@ -77,8 +76,7 @@
     "last_number INTEGER NOT NULL DEFAULT 0, acked_number INTEGER NOT NULL DEFAULT 0,"        \
     "reference_server_ms INTEGER, reference_utc_ms INTEGER, reference_monotonic_ms INTEGER,"  \
     "reference_boot INTEGER, last_sync_ms INTEGER, refused INTEGER NOT NULL DEFAULT 0,"       \
-    "last_stamp INTEGER NOT NULL DEFAULT 0, file BLOB NOT NULL, receipt BLOB,"                \
-    "known_number INTEGER NOT NULL DEFAULT 0)"
+    "last_stamp INTEGER NOT NULL DEFAULT 0, file BLOB NOT NULL, receipt BLOB)"
 
 /* stamp: as estimated at the commit; utc_ms, monotonic_ms, boot: raw clock readings there, from
  * which the stamp is corrected when it is sent; floor: seen_stamp at the commit, below which a
@@ -122,7 +120,8 @@
     " (SELECT count(*) FROM satchel_change) AS pending, last_sync_ms AS last_sync,"                \
     " reference_utc_ms - reference_server_ms AS clock_error_ms, refused,"                          \
     " (SELECT count(*) FROM satchel_conflict WHERE resolved IS NULL) AS conflicts,"                \
-    " sqlite_version() AS sqlite_version FROM satchel_replica"
+    " sqlite_version() AS sqlite_version, (SELECT lower(hex(a.device)) FROM satchel_ancestor a"    \
+    " ORDER BY a.last_number DESC LIMIT 1) AS copy_of FROM satchel_replica"
 
 /* A clock sample of a handshake: the server's time at two raw readings of this device's clocks. */
 struct satchel_clock_reference {
@@ -145,6 +144,7 @@ struct satchel_replica {
     struct satchel_id file; /* what the triggers know it by */
     struct satchel_id receipt;
     char device_text[SATCHEL_ID_TEXT_BYTES];
+    uint32_t device_version; /* of the data when they were read, see satchel_replica_data_version */
     uint8_t token[SATCHEL_TOKEN_BYTES];
     uint8_t secret[32];
     char *server, *workspace, *user, *role;
@@ -200,6 +200,10 @@ enum satchel_status satchel_replica_find_change(struct satchel_replica *replica,
                                                 struct satchel_arena *arena,
                                                 struct satchel_changeset *out, bool *found,
                                                 struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* Whether the row's column is the id of the device that this handle knows the replica as. */
+bool satchel_replica_is_device(const struct satchel_replica *replica, sqlite3_stmt *row,
+                               int column);
 
 /* ---- clock.c ---- */
 extern const struct satchel_clock satchel_clock_system;

@@ -263,7 +263,7 @@ static enum satchel_status take_entries(struct satchel_sync *sync,
                                         struct satchel_error *error)
 {
     enum satchel_status status = SATCHEL_OK;
-    uint32_t index = 0;
+    uint32_t index = sync->is_copy ? entries->entry_count : 0;
     while (index < entries->entry_count && status == SATCHEL_OK) {
         uint32_t first = index;
         status = apply_run(sync, entries, &index, entries->entry_count, error);
@@ -275,6 +275,8 @@ static enum satchel_status take_entries(struct satchel_sync *sync,
         if (status == SATCHEL_OK)
             status = satchel_recover_apply_rows(sync, error);
     }
+    if (status == SATCHEL_AGAIN && sync->apply->diverged_number > 0)
+        status = satchel_sync_copy_found(sync, error);
     return status;
 }
 
@@ -285,6 +287,7 @@ static enum satchel_status take(struct satchel_sync *sync, const struct satchel_
     case SATCHEL_MESSAGE_WELCOME: return satchel_sync_take_welcome(sync, &message->welcome, error);
     case SATCHEL_MESSAGE_SCHEMA: return take_schema(sync, &message->schema, error);
     case SATCHEL_MESSAGE_ENTRIES: return take_entries(sync, &message->entries, error);
+    case SATCHEL_MESSAGE_COPIED: return satchel_sync_take_copied(sync, &message->copied, error);
     case SATCHEL_MESSAGE_ACK: return satchel_sync_push_acked(sync, message->ack.number, error);
     case SATCHEL_MESSAGE_DIGESTS: return satchel_sync_take_digests(sync, &message->digests, error);
     case SATCHEL_MESSAGE_ROWS: return satchel_recover_take_rows(sync, &message->rows, error);
@@ -338,6 +341,15 @@ static enum satchel_status judge_done(struct satchel_sync *sync, struct satchel_
     return write_last_sync(sync, error);
 }
 
+/* The server has refused what an attached device said: another file with its id said something else
+ * meanwhile. The next session shows which. */
+static enum satchel_status begin_again(struct satchel_error *error)
+{
+    if (error)
+        error->status = SATCHEL_AGAIN;
+    return SATCHEL_AGAIN;
+}
+
 enum satchel_status satchel_sync_step(satchel_sync *sync, struct satchel_now now, bool *is_done,
                                       struct satchel_error *error)
 {
@@ -348,10 +360,13 @@ enum satchel_status satchel_sync_step(satchel_sync *sync, struct satchel_now now
         status = take(sync, &message, error);
     if (status == SATCHEL_OK)
         status = satchel_session_failed(sync->session, error);
+    if (status == SATCHEL_MISMATCH && sync->is_welcome)
+        status = begin_again(error);
     if (status == SATCHEL_OK && sync->is_welcome)
         status = satchel_recover_step(sync, error);
     if (status == SATCHEL_OK && sync->is_welcome && satchel_recover_is_given(sync))
-        status = satchel_sync_push(sync, error);
+        status =
+            sync->is_copy ? satchel_sync_send_copy(sync, error) : satchel_sync_push(sync, error);
     if (status == SATCHEL_OK)
         status = judge_done(sync, error);
     *is_done = sync->is_done;

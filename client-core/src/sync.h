@@ -1,4 +1,4 @@
-/* A sync from inside: the session driver (sync.c, sync_push.c) and what the blocking loop and
+/* A sync from inside: the session driver (sync.c, sync_push.c, copy.c) and what the blocking loop and
  * verify need of it. */
 #ifndef SATCHEL_SYNC_H
 #define SATCHEL_SYNC_H
@@ -9,7 +9,9 @@
 
 enum {
     SATCHEL_SILENCE_MS_MAX = 9000, /* a lost server is noticed within 10 s */
-    SYNC_BATCHES_MAX = 64          /* PUSH messages without acknowledgement */
+    SYNC_BATCHES_MAX = 64,         /* PUSH messages without acknowledgement */
+    /* Begun one after the other without coming to an end: a copy of a copy needs one for each. */
+    SATCHEL_SYNC_SESSIONS_MAX = 32
 };
 
 /* A PUSH that waits for its acknowledgement. */
@@ -56,6 +58,7 @@ struct satchel_sync {
     struct satchel_clock_reference before, after; /* this handshake's clock sample is `after` */
 
     /* uploads */
+    uint64_t held_number; /* of the own ones, by the node when the session began */
     uint64_t sent_number, acked_number;
     satchel_stamp sent_stamp;
     struct sync_batch batches[SYNC_BATCHES_MAX];
@@ -69,6 +72,8 @@ struct satchel_sync {
     int64_t held_ms, released_ms;
 
     struct sync_recovery recovery;
+    /* This replica is a copy: nothing is pushed or applied any more in this session. */
+    bool is_copy, has_asked_copy;
 
     bool is_done;
     uint64_t pack_cursor;     /* below it there is nothing to pack (pack.c) */
@@ -107,6 +112,8 @@ enum satchel_status satchel_sync_connect(struct satchel_sync *sync,
                                                                      bool *is_done,
                                                                      struct satchel_error *error),
                                          struct satchel_error *error) SATCHEL_MUST_USE;
+/* Whether the sync goes on in another session. `*count` is the caller's, 0 at first. */
+bool satchel_sync_is_to_begin_again(enum satchel_status status, bool was_done, uint32_t *count);
 /* Frees what verify has kept of an exchange of digests. */
 void satchel_sync_forget_digests(struct satchel_sync *sync);
 
@@ -141,6 +148,20 @@ enum satchel_status satchel_sync_send_hello(struct satchel_sync *sync,
 enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
                                               const struct satchel_message_welcome *welcome,
                                               struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* ---- copy.c ---- */
+
+/* The node holds another change set than the own one at diverged_number, and everything before it
+ * has been applied. BUSY: it has not. */
+enum satchel_status satchel_sync_copy_found(struct satchel_sync *sync,
+                                            struct satchel_error *error) SATCHEL_MUST_USE;
+/* Says COPY, if it has not been said. */
+enum satchel_status satchel_sync_send_copy(struct satchel_sync *sync,
+                                           struct satchel_error *error) SATCHEL_MUST_USE;
+/* The replica goes on as a device of its own. AGAIN: it does, in another session. */
+enum satchel_status satchel_sync_take_copied(struct satchel_sync *sync,
+                                             const struct satchel_message_copied *copied,
+                                             struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* ---- verify.c ---- */
 

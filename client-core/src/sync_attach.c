@@ -10,7 +10,6 @@ static const char SELECT_REFERENCE[] =
     " acked_number FROM satchel_replica";
 static const char WRITE_WELCOME[] =
     "UPDATE satchel_replica SET node = ?1, user = ?2, role = ?3,"
-    " known_number = max(known_number, ?4),"
     " acked_number = ?4, reference_server_ms = ?5, reference_utc_ms = ?6,"
     " reference_monotonic_ms = ?7, reference_boot = ?8";
 
@@ -122,7 +121,7 @@ static enum satchel_status does_not_know(struct satchel_error *error)
 
 static enum satchel_status check_welcome(const struct satchel_sync *sync,
                                          const struct satchel_message_welcome *welcome,
-                                         uint64_t last_number, struct satchel_error *error)
+                                         struct satchel_error *error)
 {
     const struct satchel_id *node = &sync->apply->node;
     if (!satchel_id_equal(&sync->hello_node, node) && !satchel_id_equal(&welcome->node, node))
@@ -130,13 +129,6 @@ static enum satchel_status check_welcome(const struct satchel_sync *sync,
                                  "another sync of this replica has met another server; sync again");
     if (welcome->cursor > sync->hello_cursor || welcome->cursor > welcome->head)
         return does_not_know(error);
-    if (welcome->last_number > last_number)
-        return satchel_error_set(
-            error, SATCHEL_MISMATCH,
-            "the server holds change set %" PRIu64 " of this device, the replica's last is %" PRIu64
-            ": the file was copied or put back from a backup; join again under a new file name "
-            "(everything the server holds comes back, nothing is lost)",
-            welcome->last_number, last_number);
     return SATCHEL_OK;
 }
 
@@ -224,12 +216,13 @@ static enum satchel_status check_lost(struct satchel_sync *sync, uint64_t held_n
         status = satchel_apply_sql_error(sync->apply, "read satchel_lost", error);
     sqlite3_finalize(count);
     return status == SATCHEL_OK && lost < sync->hello_answered - held_number ? does_not_know(error)
-                                                                            : status;
+                                                                             : status;
 }
 
 /* Whether the log goes on beyond where the node's parts from it; unless another sync of this replica
  * has heard so before. */
-static bool is_behind(const struct satchel_sync *sync, const struct satchel_message_welcome *welcome)
+static bool is_behind(const struct satchel_sync *sync,
+                      const struct satchel_message_welcome *welcome)
 {
     return welcome->cursor < sync->hello_cursor &&
            satchel_id_equal(&sync->hello_node, &sync->apply->node);
@@ -260,8 +253,7 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
     enum satchel_status status = satchel_sync_begin(sync, true, error);
     if (status != SATCHEL_OK)
         return status;
-    uint64_t last_number = last_own_number(sync);
-    status = check_welcome(sync, welcome, last_number, error);
+    status = check_welcome(sync, welcome, error);
     if (status == SATCHEL_OK && is_behind(sync, welcome))
         status = rewind_log(sync, welcome, error);
     if (status == SATCHEL_OK && welcome->last_number < sync->hello_answered)
@@ -269,7 +261,7 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
     if (status == SATCHEL_OK) {
         satchel_sync_clock(sync->session, sync->replica, sync->now_ms, &sync->after);
         sync->head_target = welcome->head;
-        sync->number_target = last_number;
+        sync->number_target = last_own_number(sync);
         sync->schema_target = welcome->schema;
         status = write_welcome(sync, welcome, error);
     }

@@ -14,11 +14,12 @@ enum {
 };
 
 static const char SELECT_LAST[] =
-    "SELECT max(last_number, coalesce((SELECT max(number) FROM satchel_change), 0))"
-    " FROM satchel_replica";
+    "SELECT max(last_number, coalesce((SELECT max(number) FROM satchel_change), 0)),"
+    " (SELECT min(number) FROM satchel_change), device FROM satchel_replica";
+/* Nothing, once another sync has found the replica to be a copy: its numbers are another device's. */
 static const char SELECT_UNSENT[] =
     "SELECT number, utc_ms, monotonic_ms, boot, floor, body FROM satchel_change WHERE number > ?1"
-    " ORDER BY number";
+    " AND (SELECT device FROM satchel_replica) = ?2 ORDER BY number";
 static const char SELECT_ANSWERED_STAMP[] =
     "SELECT stamp FROM satchel_entry WHERE device = ?1 AND number = ?2"
     " UNION ALL SELECT stamp FROM satchel_lost WHERE device = ?1 AND number = ?2";
@@ -36,6 +37,12 @@ static enum satchel_status prepare(struct satchel_sync *sync, struct satchel_err
                                statements[i], NULL) != SQLITE_OK)
             return satchel_apply_sql_error(sync->apply, "prepare to send change sets", error);
     return SATCHEL_OK;
+}
+
+static void bind_device(struct satchel_sync *sync)
+{
+    const struct satchel_id *device = &sync->replica->device;
+    sqlite3_bind_blob(sync->select_unsent, 2, device->bytes, sizeof device->bytes, SQLITE_STATIC);
 }
 
 /* ---- stamps ---- */
@@ -60,10 +67,11 @@ static struct satchel_span column_bytes(sqlite3_stmt *row, int column)
     return satchel_span_of(data, (size_t)sqlite3_column_bytes(row, column));
 }
 
-/* The item of a change set in stored form; its bytes live in the push arena. */
+/* The item of a change set in stored form; its bytes live in the push arena. The secret is the
+ * caller's to fill in. */
 static enum satchel_status make_item(struct satchel_sync *sync, uint64_t number,
                                      struct satchel_span stored, struct satchel_push_item *item,
-                                     struct satchel_error *error)
+                                     uint8_t **secret_out, struct satchel_error *error)
 {
     struct satchel_span body;
     enum satchel_status status = satchel_body_load(stored, &sync->push_scratch, &body);
@@ -78,7 +86,7 @@ static enum satchel_status make_item(struct satchel_sync *sync, uint64_t number,
     item->secret = secret;
     if (!item->body.data || !secret)
         return satchel_error_set(error, SATCHEL_NOMEM, "no memory to send change sets");
-    satchel_changeset_secret(sync->replica->secret, number, secret);
+    *secret_out = secret;
     return SATCHEL_OK;
 }
 
@@ -111,7 +119,7 @@ enum satchel_status satchel_sync_push_begin(struct satchel_sync *sync, uint64_t 
     enum satchel_status status = prepare(sync, error);
     if (status != SATCHEL_OK)
         return status;
-    sync->sent_number = sync->acked_number = held_number;
+    sync->held_number = sync->sent_number = sync->acked_number = held_number;
     sync->sent_stamp = sync->apply->last_stamp;
     /* What was sent to a node that has lost it is sent again, with the stamps it had: the last one
      * is no floor for them. */
@@ -125,6 +133,7 @@ enum satchel_status satchel_sync_push_begin(struct satchel_sync *sync, uint64_t 
     sqlite3_stmt *select = sync->select_unsent;
     int code;
     sqlite3_bind_int64(select, 1, (sqlite3_int64)sync->apply->last_number);
+    bind_device(sync);
     while ((code = sqlite3_step(select)) == SQLITE_ROW &&
            (uint64_t)sqlite3_column_int64(select, 0) <= held_number)
         sync->sent_stamp = correct_stamp(sync, select);
@@ -153,22 +162,26 @@ static enum satchel_status make_durable(struct satchel_sync *sync, struct satche
                              sqlite3_errstr(code));
 }
 
-/* A change set that another sync of this replica sent, and had answered, since this one began: the
- * node holds it, but this session's numbers must follow each other. It is in the log. */
+/* A change set that another sync of this replica (or of another file with its id) sent, and had
+ * answered, since this one began: the node holds it, but this session's numbers must follow each other. It is in the log. */
 static enum satchel_status make_answered(struct satchel_sync *sync, uint64_t number,
                                          struct satchel_push_item *item,
                                          struct satchel_error *error)
 {
     struct satchel_log_reader *reader;
     struct satchel_log_entry entry;
+    uint8_t *secret = NULL;
     bool found;
     enum satchel_status status = satchel_log_reader_new(&reader, sync->replica->db);
     if (status != SATCHEL_OK)
         return satchel_error_set(error, status, "no memory to read the log");
     status = satchel_log_read_change(reader, &sync->replica->device, number, &found, &entry, error);
-    if (status == SATCHEL_OK && found && entry.entry.cursor > sync->hello_cursor) {
+    if (status == SATCHEL_OK && found && entry.entry.secret &&
+        entry.entry.cursor > sync->hello_cursor) {
         item->stamp = entry.entry.stamp;
-        status = make_item(sync, number, entry.entry.body, item, error);
+        status = make_item(sync, number, entry.entry.body, item, &secret, error);
+        if (status == SATCHEL_OK)
+            memcpy(secret, entry.entry.secret, SATCHEL_SECRET_BYTES);
     } else if (status == SATCHEL_OK) {
         status = satchel_error_set(
             error, SATCHEL_CORRUPT,
@@ -205,6 +218,7 @@ static enum satchel_status collect(struct satchel_sync *sync, struct satchel_mes
     uint64_t next = sync->sent_number + 1;
     satchel_stamp sent_stamp = sync->sent_stamp;
     sqlite3_bind_int64(select, 1, (sqlite3_int64)sync->sent_number);
+    bind_device(sync);
     while (status == SATCHEL_OK && !is_full(push, batch) &&
            (code = sqlite3_step(select)) == SQLITE_ROW) {
         uint64_t number = (uint64_t)sqlite3_column_int64(select, 0);
@@ -218,8 +232,13 @@ static enum satchel_status collect(struct satchel_sync *sync, struct satchel_mes
             (push->item_count > 0 && batch->bytes + bytes > SATCHEL_BATCH_BYTES))
             break;
         struct satchel_push_item *item = &push->items[push->item_count];
-        status = make_item(sync, number, column_bytes(select, 5), item, error);
+        uint8_t *secret = NULL;
+        status = make_item(sync, number, column_bytes(select, 5), item, &secret, error);
         if (status == SATCHEL_OK) {
+            const struct satchel_moment moment = {sqlite3_column_int64(select, 1),
+                                                  sqlite3_column_int64(select, 2),
+                                                  (uint64_t)sqlite3_column_int64(select, 3)};
+            satchel_changeset_secret(sync->replica->secret, number, &moment, secret);
             item->stamp = correct_stamp(sync, select);
             add(sync, push, batch);
             next++;
@@ -232,15 +251,25 @@ static enum satchel_status collect(struct satchel_sync *sync, struct satchel_mes
     return status;
 }
 
-static enum satchel_status last_number(struct satchel_sync *sync, uint64_t *out,
+/* `*is_waiting`: the node held own numbers when the session began that have not been compared yet
+ * with what is pending here. Until they are, this may be a copy, and sends nothing. */
+static enum satchel_status last_number(struct satchel_sync *sync, uint64_t *out, bool *is_waiting,
                                        struct satchel_error *error)
 {
+    sqlite3_stmt *select = sync->select_last;
     enum satchel_status status = SATCHEL_OK;
-    if (sqlite3_step(sync->select_last) == SQLITE_ROW)
-        *out = (uint64_t)sqlite3_column_int64(sync->select_last, 0);
-    else
+    if (sqlite3_step(select) != SQLITE_ROW) {
         status = satchel_apply_sql_error(sync->apply, "read satchel_change", error);
-    sqlite3_reset(sync->select_last);
+    } else {
+        *out = (uint64_t)sqlite3_column_int64(select, 0);
+        *is_waiting = sqlite3_column_type(select, 1) != SQLITE_NULL &&
+                      (uint64_t)sqlite3_column_int64(select, 1) <= sync->held_number;
+        if (!satchel_replica_is_device(sync->replica, select, 2))
+            status = satchel_error_set(error, SATCHEL_AGAIN,
+                                       "the replica has become a device of its own meanwhile; sync "
+                                       "again");
+    }
+    sqlite3_reset(select);
     return status;
 }
 
@@ -277,8 +306,16 @@ static enum satchel_status push_batch(struct satchel_sync *sync, struct satchel_
 enum satchel_status satchel_sync_push(struct satchel_sync *sync, struct satchel_error *error)
 {
     uint64_t last = 0;
-    enum satchel_status status = last_number(sync, &last, error);
-    while (status == SATCHEL_OK && sync->sent_number < last &&
+    bool is_waiting = false;
+    enum satchel_status status = last_number(sync, &last, &is_waiting, error);
+    if (status == SATCHEL_OK && is_waiting && sync->apply->cursor >= sync->head_target)
+        return satchel_error_set(
+            error, SATCHEL_MISMATCH,
+            "the server says that it holds change set %" PRIu64
+            " of this device and does not send it; keep this file (its pending changes are safe in "
+            "it), join again under a new file name and enter them there",
+            sync->held_number);
+    while (status == SATCHEL_OK && !is_waiting && sync->sent_number < last &&
            sync->unacked_bytes < UNACKED_BYTES_MAX && sync->batch_count < SYNC_BATCHES_MAX &&
            satchel_session_output_bytes(sync->session) < SATCHEL_BATCH_BYTES) {
         uint64_t sent_before = sync->sent_number;

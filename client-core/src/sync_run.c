@@ -76,28 +76,62 @@ enum satchel_status satchel_sync_connect(
     return satchel_transport_run(&transport, error);
 }
 
+static void add_report(struct satchel_sync_report *sum, const struct satchel_sync_report *session)
+{
+    sum->pushed_change_sets += session->pushed_change_sets;
+    sum->pulled_entries += session->pulled_entries;
+    sum->conflicts += session->conflicts;
+    sum->quarantined += session->quarantined;
+    sum->bytes_sent += session->bytes_sent;
+    sum->bytes_received += session->bytes_received;
+    sum->cursor = session->cursor;
+    sum->pending = session->pending;
+}
+
+static enum satchel_status run_session(const char *path, const struct satchel_sync_options *options,
+                                       struct satchel_sync_report *report, bool *was_done,
+                                       struct satchel_error *error)
+{
+    struct satchel_replica *replica = NULL;
+    struct satchel_sync *sync = NULL;
+    struct satchel_sync_report session = {0};
+    const struct satchel_clock *clock = satchel_clock_or_system(options ? options->clock : NULL);
+    enum satchel_status status = satchel_sync_open(&replica, path, options, error);
+    if (status == SATCHEL_OK)
+        status = satchel_sync_new(&sync, replica, options, satchel_transport_now(clock), error);
+    if (status == SATCHEL_OK) {
+        status = satchel_sync_connect(sync, step, error);
+        satchel_sync_get_report(sync, &session);
+        *was_done = sync->is_done;
+    }
+    add_report(report, &session);
+    satchel_sync_free(sync);
+    satchel_replica_close(replica);
+    return status;
+}
+
+bool satchel_sync_is_to_begin_again(enum satchel_status status, bool was_done, uint32_t *count)
+{
+    *count = was_done ? 1 : *count + 1;
+    return status == SATCHEL_AGAIN && *count < SATCHEL_SYNC_SESSIONS_MAX;
+}
+
 enum satchel_status satchel_sync_run(const char *path, const struct satchel_sync_options *options,
                                      struct satchel_sync_report *report,
                                      struct satchel_error *error)
 {
-    struct satchel_replica *replica = NULL;
-    struct satchel_sync *sync = NULL;
     const struct satchel_clock *clock = satchel_clock_or_system(options ? options->clock : NULL);
     struct satchel_now began = satchel_transport_now(clock);
+    struct satchel_sync_report sum = {0};
+    enum satchel_status status;
+    uint32_t count = 0;
+    bool was_done;
+    do {
+        was_done = false;
+        status = run_session(path, options, &sum, &was_done, error);
+    } while (satchel_sync_is_to_begin_again(status, was_done, &count));
+    sum.seconds = (double)(satchel_transport_now(clock).monotonic_ms - began.monotonic_ms) / 1000.0;
     if (report)
-        memset(report, 0, sizeof *report);
-    enum satchel_status status = satchel_sync_open(&replica, path, options, error);
-    if (status == SATCHEL_OK)
-        status = satchel_sync_new(&sync, replica, options, began, error);
-    if (status == SATCHEL_OK) {
-        status = satchel_sync_connect(sync, step, error);
-        if (report)
-            satchel_sync_get_report(sync, report);
-    }
-    if (report)
-        report->seconds =
-            (double)(satchel_transport_now(clock).monotonic_ms - began.monotonic_ms) / 1000.0;
-    satchel_sync_free(sync);
-    satchel_replica_close(replica);
+        *report = sum;
     return status;
 }

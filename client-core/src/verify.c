@@ -153,15 +153,13 @@ static enum satchel_status make_tables(const struct satchel_sync *sync,
     return SATCHEL_OK;
 }
 
-enum satchel_status satchel_verify(const char *path, const struct satchel_sync_options *options,
-                                   struct satchel_verify_table **tables, size_t *count_out,
-                                   struct satchel_error *error)
+static enum satchel_status verify_once(const char *path, const struct satchel_sync_options *options,
+                                       struct satchel_verify_table **tables, size_t *count_out,
+                                       struct satchel_error *error)
 {
     struct satchel_replica *replica = NULL;
     struct satchel_sync *sync = NULL;
     const struct satchel_clock *clock = satchel_clock_or_system(options ? options->clock : NULL);
-    *tables = NULL;
-    *count_out = 0;
     enum satchel_status status = satchel_sync_open(&replica, path, options, error);
     if (status == SATCHEL_OK)
         status = satchel_sync_new(&sync, replica, options, satchel_transport_now(clock), error);
@@ -174,6 +172,20 @@ enum satchel_status satchel_verify(const char *path, const struct satchel_sync_o
         status = make_tables(sync, tables, count_out, error);
     satchel_sync_free(sync);
     satchel_replica_close(replica);
+    return status;
+}
+
+enum satchel_status satchel_verify(const char *path, const struct satchel_sync_options *options,
+                                   struct satchel_verify_table **tables, size_t *count_out,
+                                   struct satchel_error *error)
+{
+    uint32_t session_count = 0;
+    enum satchel_status status;
+    *tables = NULL;
+    *count_out = 0;
+    do
+        status = verify_once(path, options, tables, count_out, error);
+    while (satchel_sync_is_to_begin_again(status, false, &session_count));
     return status;
 }
 

@@ -36,7 +36,11 @@ enum {
 
     CODEC_ENTRY_VALUE = 1, /* a key of a map that was given a value, */
     CODEC_ENTRY_BYTES = 2, /* and not the one the row shows */
-    CODEC_ENTRY_SHIFT = 2
+    CODEC_ENTRY_SHIFT = 2,
+
+    CODEC_FREEZE_OF_COPY = 16 /* beside its place: the ancestors of the write follow */
 };
+_Static_assert((int)MERGE_FREEZE_COUNT <= (int)CODEC_FREEZE_OF_COPY,
+               "a place leaves room for the flag");
 
 #endif

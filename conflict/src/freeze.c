@@ -19,7 +19,8 @@ bool satchel_freeze_saw(const struct satchel_freeze *freeze, const struct satche
 {
     if (satchel_id_equal(&freeze->order.device, &order->device))
         return order->number <= freeze->order.number;
-    return satchel_vector_covers(&freeze->seen, positions);
+    return merge_is_ancestral(&freeze->ancestors, &order->device, order->number) ||
+           satchel_vector_covers(&freeze->seen, positions);
 }
 
 static const struct satchel_freeze *parent_freeze(const struct merge_state *state)
@@ -84,23 +85,32 @@ enum satchel_status merge_find_freezing(struct merge_state *state, struct merge_
 
 /* ---- the version's record ---- */
 
+static bool keep_vector(struct satchel_arena *arena, const struct satchel_vector *vector,
+                        struct satchel_vector *out)
+{
+    struct satchel_position *items =
+        SATCHEL_ARENA_ARRAY(arena, struct satchel_position, vector->count + 1);
+    if (items && vector->count)
+        memcpy(items, vector->items, vector->count * sizeof *items);
+    *out = (struct satchel_vector){items, vector->count};
+    return items != NULL;
+}
+
 static enum satchel_status keep_freeze(struct merge_state *state, uint32_t index,
                                        const struct satchel_order *order,
-                                       const struct satchel_vector *seen)
+                                       const struct satchel_vector *seen,
+                                       const struct satchel_vector *ancestors)
 {
     struct satchel_version *version = state->version;
     const struct satchel_freeze **freezes =
         SATCHEL_ARENA_ARRAY(state->arena, const struct satchel_freeze *, MERGE_FREEZE_COUNT);
     struct satchel_freeze *freeze = satchel_arena_alloc(state->arena, sizeof *freeze);
-    struct satchel_position *items =
-        SATCHEL_ARENA_ARRAY(state->arena, struct satchel_position, seen->count + 1);
-    if (!freezes || !freeze || !items)
+    if (!freezes || !freeze || !keep_vector(state->arena, seen, &freeze->seen) ||
+        !keep_vector(state->arena, ancestors, &freeze->ancestors))
         return SATCHEL_NOMEM;
     if (version->freezes)
         memcpy(freezes, version->freezes, MERGE_FREEZE_COUNT * sizeof(void *));
-    if (seen->count)
-        memcpy(items, seen->items, seen->count * sizeof *items);
-    *freeze = (struct satchel_freeze){*order, {items, seen->count}};
+    freeze->order = *order;
     freezes[index] = freeze;
     version->freezes = freezes;
     return SATCHEL_OK;
@@ -111,7 +121,8 @@ static enum satchel_status keep_parent_freeze(struct merge_state *state)
 {
     const struct satchel_freeze *freeze = parent_freeze(state);
     const struct satchel_vector nothing = {NULL, 0};
-    return freeze ? keep_freeze(state, MERGE_FREEZE_PARENT, &freeze->order, &nothing) : SATCHEL_OK;
+    return freeze ? keep_freeze(state, MERGE_FREEZE_PARENT, &freeze->order, &nothing, &nothing)
+                  : SATCHEL_OK;
 }
 
 enum satchel_status merge_keep_freezes(struct merge_state *state)
@@ -120,7 +131,7 @@ enum satchel_status merge_keep_freezes(struct merge_state *state)
     for (uint32_t i = 0; status == SATCHEL_OK && i < SATCHEL_FREEZING_STATES_MAX; i++) {
         const struct satchel_write *freezing = state->history->freezing[i];
         if (freezing)
-            status = keep_freeze(state, i, &freezing->order, &freezing->seen);
+            status = keep_freeze(state, i, &freezing->order, &freezing->seen, &freezing->ancestors);
     }
     return status;
 }
@@ -218,7 +229,7 @@ static enum satchel_status bring_freeze(struct merge_state *state,
                                                                           : SATCHEL_NEED_TIMELINE;
     if (state->version->was_deleted || !saw_frozen_units(state, write, index))
         return SATCHEL_NEED_TIMELINE;
-    return keep_freeze(state, index, &write->order, &write->seen);
+    return keep_freeze(state, index, &write->order, &write->seen, &write->ancestors);
 }
 
 static enum satchel_status bring_freezes(struct merge_state *state,

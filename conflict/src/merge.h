@@ -140,6 +140,17 @@ struct merge_sight {
     const struct merge_links *links; /* NULL: one row by itself */
 };
 
+/* Whether the change set is one of those that a device with these ancestors was copied with. */
+static inline bool merge_is_ancestral(const struct satchel_vector *ancestors,
+                                      const struct satchel_id *device, uint64_t number)
+{
+    return ancestors->count > 0 && number > 0 && satchel_vector_get(ancestors, device) >= number;
+}
+
+/* Whether the change set is an earlier one of the write's own device, or of one that this is a copy
+ * of, up to the copy. */
+bool merge_is_own_earlier(const struct satchel_write *write, const struct satchel_id *device,
+                          uint64_t number);
 /* Whether `write` had seen, of `unit` (or SATCHEL_COLUMN_ROW), the write `target`. Of live writes
  * an insert saw only its own device's. */
 bool merge_saw_unit(const struct merge_sight *sight, const struct satchel_write *write,

@@ -232,9 +232,8 @@ static bool all_heads_seen(const struct satchel_write *write, const struct merge
         /* What a head had seen is covered wherever the head is, for nodes put causes first. An
          * update known only because it is the device's own may stand on more than the delete's
          * `seen` says. */
-        bool is_own_insert = head->is_insert &&
-                             satchel_id_equal(&head->order.device, &write->order.device) &&
-                             head->order.number < write->order.number;
+        bool is_own_insert = head->is_insert && merge_is_own_earlier(write, &head->order.device,
+                                                                     head->order.number);
         if (!is_own_insert && !satchel_vector_covers(&write->seen, &head->positions))
             return false;
     }

@@ -404,12 +404,8 @@ static void take_deletes(struct decoder *decoder, struct satchel_version *versio
         version->survivor = write_at(decoder, survivor - 1);
 }
 
-static void take_freeze(struct decoder *decoder, struct satchel_freeze *freeze)
+static void take_vector(struct decoder *decoder, struct satchel_vector *vector)
 {
-    freeze->order.device = take_id(decoder);
-    freeze->order.number = take_varint(decoder);
-    freeze->order.stamp = take_varint(decoder);
-    freeze->order.part = take_bounded(decoder, UINT32_MAX);
     uint32_t count = take_count(decoder, 2, SATCHEL_VECTOR_COUNT_MAX);
     if (decoder->status != SATCHEL_OK || count == 0)
         return;
@@ -421,7 +417,21 @@ static void take_freeze(struct decoder *decoder, struct satchel_freeze *freeze)
             (i > 0 && satchel_id_compare(&items[i - 1].node, &items[i].node) >= 0))
             fail(decoder, SATCHEL_CORRUPT);
     }
-    freeze->seen = (struct satchel_vector){items, count};
+    *vector = (struct satchel_vector){items, count};
+}
+
+static void take_freeze(struct decoder *decoder, bool is_of_copy, struct satchel_freeze *freeze)
+{
+    freeze->order.device = take_id(decoder);
+    freeze->order.number = take_varint(decoder);
+    freeze->order.stamp = take_varint(decoder);
+    freeze->order.part = take_bounded(decoder, UINT32_MAX);
+    take_vector(decoder, &freeze->seen);
+    if (!is_of_copy)
+        return;
+    take_vector(decoder, &freeze->ancestors);
+    if (freeze->ancestors.count == 0)
+        fail(decoder, SATCHEL_CORRUPT);
 }
 
 static void take_freezes(struct decoder *decoder, struct satchel_version *version)
@@ -433,13 +443,14 @@ static void take_freezes(struct decoder *decoder, struct satchel_version *versio
         return;
     const struct satchel_freeze **freezes = allocate(decoder, MERGE_FREEZE_COUNT, sizeof *freezes);
     for (uint32_t i = 0; freezes && i < count && decoder->status == SATCHEL_OK; i++) {
-        uint32_t index = take_bounded(decoder, MERGE_FREEZE_COUNT - 1);
-        if (index < next)
+        uint32_t place = take_bounded(decoder, 2 * CODEC_FREEZE_OF_COPY - 1);
+        uint32_t index = place & ~(uint32_t)CODEC_FREEZE_OF_COPY;
+        if (index < next || index >= MERGE_FREEZE_COUNT)
             fail(decoder, SATCHEL_CORRUPT);
         struct satchel_freeze *freeze = allocate(decoder, 1, sizeof *freeze);
         if (!freeze || decoder->status != SATCHEL_OK)
             return;
-        take_freeze(decoder, freeze);
+        take_freeze(decoder, place & CODEC_FREEZE_OF_COPY, freeze);
         freezes[index] = freeze;
         next = index + 1;
     }

@@ -349,15 +349,19 @@ static void put_deletes(struct encoder *encoder, const struct satchel_version *v
 
 static void put_freeze(struct encoder *encoder, uint32_t index, const struct satchel_freeze *freeze)
 {
-    put_varint(encoder, index);
+    const struct satchel_vector *const vectors[] = {&freeze->seen, &freeze->ancestors};
+    uint32_t vector_count = freeze->ancestors.count > 0 ? 2 : 1;
+    put_varint(encoder, index | (vector_count > 1 ? CODEC_FREEZE_OF_COPY : 0u));
     put_id(encoder, &freeze->order.device);
     put_varint(encoder, freeze->order.number);
     put_varint(encoder, freeze->order.stamp);
     put_varint(encoder, freeze->order.part);
-    put_varint(encoder, freeze->seen.count);
-    for (size_t i = 0; i < freeze->seen.count; i++) {
-        put_id(encoder, &freeze->seen.items[i].node);
-        put_varint(encoder, freeze->seen.items[i].seq);
+    for (uint32_t v = 0; v < vector_count; v++) {
+        put_varint(encoder, vectors[v]->count);
+        for (size_t i = 0; i < vectors[v]->count; i++) {
+            put_id(encoder, &vectors[v]->items[i].node);
+            put_varint(encoder, vectors[v]->items[i].seq);
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-/* Owns the question "had this write seen that one?": own device's earlier writes, the change set's
+/* Owns the question "had this write seen that one?": own device's earlier writes (those of a device
+ * that it is a copy of are its own, up to the copy), the change set's
  * `seen`, and the exceptions to it. Knows nothing of values and rules.
  *
  * Several exceptions may apply to one unit: its own and the row's. Each only takes away, so a write
@@ -30,13 +31,21 @@ static bool knew_member(const struct merge_sight *sight, const struct satchel_wr
            sight->links->knew(sight->links->context, write, member);
 }
 
+bool merge_is_own_earlier(const struct satchel_write *write, const struct satchel_id *device,
+                          uint64_t number)
+{
+    if (satchel_id_equal(&write->order.device, device))
+        return number < write->order.number;
+    return merge_is_ancestral(&write->ancestors, device, number);
+}
+
 static bool saw(const struct satchel_table_rules *rules, const struct satchel_write *write,
                 uint32_t unit, const struct satchel_id *device, uint64_t number,
                 const struct satchel_vector *positions)
 {
     if (satchel_id_equal(&write->order.device, device))
         return number < write->order.number;
-    if (SATCHEL_MUTATED(all_seen))
+    if (merge_is_ancestral(&write->ancestors, device, number) || SATCHEL_MUTATED(all_seen))
         return true;
     bool is_excepted = false;
     for (uint32_t i = 0; i < write->exception_count; i++) {
@@ -69,8 +78,7 @@ bool merge_saw_unit(const struct merge_sight *sight, const struct satchel_write 
                     uint32_t unit, struct merge_target target)
 {
     if (write->kind == SATCHEL_OP_INSERT)
-        return satchel_id_equal(&write->order.device, &target.order->device) &&
-               target.order->number < write->order.number &&
+        return merge_is_own_earlier(write, &target.order->device, target.order->number) &&
                knew_member(sight, write, target.member);
     return saw_target(sight, write, unit, target);
 }

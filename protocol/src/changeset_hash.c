@@ -15,12 +15,16 @@
 enum { HEADER_ITEMS = 5 };
 
 void satchel_changeset_secret(const uint8_t device_secret[32], uint64_t number,
+                              const struct satchel_moment *moment,
                               uint8_t secret[SATCHEL_SECRET_BYTES])
 {
     struct digest digest;
     digest_init(&digest, satchel_span_of(device_secret, 32), SATCHEL_SECRET_BYTES);
     digest_text(&digest, "satchel secret");
     digest_number(&digest, number);
+    digest_number(&digest, (uint64_t)moment->utc_ms);
+    digest_number(&digest, (uint64_t)moment->monotonic_ms);
+    digest_number(&digest, moment->boot);
     digest_final(&digest, secret, SATCHEL_SECRET_BYTES);
 }
 

@@ -46,6 +46,28 @@ struct satchel_id satchel_conflict_id(uint32_t table, const struct satchel_value
     return id;
 }
 
+static void derive(const uint8_t device_secret[32], const char *what, const struct satchel_id *copy,
+                   uint8_t out[32])
+{
+    struct digest digest;
+    digest_init(&digest, satchel_span_of(device_secret, 32), 32);
+    digest_text(&digest, what);
+    digest_bytes(&digest, copy->bytes, sizeof copy->bytes);
+    digest_final(&digest, out, 32);
+}
+
+void satchel_copy_secret(const uint8_t device_secret[32], const struct satchel_id *copy,
+                         uint8_t secret[32])
+{
+    derive(device_secret, "satchel copy secret", copy, secret);
+}
+
+void satchel_copy_token(const uint8_t device_secret[32], const struct satchel_id *copy,
+                        uint8_t token[32])
+{
+    derive(device_secret, "satchel copy token", copy, token);
+}
+
 static void digest_span(struct digest *digest, struct satchel_span bytes)
 {
     digest_number(digest, bytes.size);

@@ -257,7 +257,7 @@ static enum satchel_status previous_of(struct release *release, uint64_t cursor,
 }
 
 /* Up to which seq every write to the row is one the original had seen: covered by its `seen`, or an
- * earlier one of its own device. */
+ * earlier one of its own device, or of one that this is a copy of. */
 static enum satchel_status seen_of_row(struct release *release, struct satchel_span name,
                                        const struct satchel_entry *original, uint64_t seen,
                                        uint64_t *out)
@@ -285,8 +285,11 @@ static enum satchel_status seen_of_row(struct release *release, struct satchel_s
         status = previous_of(release, cursor, name, &arena, &entry, &previous);
         if (status != SATCHEL_OK || entry.seq <= seen)
             break;
-        bool is_own =
-            satchel_id_equal(&entry.device, &original->device) && entry.number < original->number;
+        bool is_own = false;
+        status =
+            copy_is_own_earlier(store, original, &entry, &arena, &is_own, &release->job->error);
+        if (status != SATCHEL_OK)
+            break;
         if (is_own && entry.seq > last_own)
             last_own = entry.seq;
         if (!is_own)

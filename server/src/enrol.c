@@ -107,9 +107,9 @@ static enum satchel_status check_active(struct satchel_workspace *workspace,
     return status;
 }
 
-static struct satchel_id enrolment_receipt(const struct incarnations *known,
-                                           const struct satchel_id *device,
-                                           struct satchel_span token, struct satchel_span login)
+struct satchel_id enrolment_receipt(const struct incarnations *known,
+                                    const struct satchel_id *device, struct satchel_span token,
+                                    struct satchel_span login)
 {
     uint8_t hash[INVITE_HASH_BYTES];
     token_hash(token, hash);

@@ -48,9 +48,8 @@ static enum satchel_status take(struct forwarding *forwarding, const struct satc
     if (status == SATCHEL_OK)
         status = satchel_vector_unpack(entry->positions, &job->arena, &incoming->positions);
     if (status == SATCHEL_OK && entry->seq > 0)
-        status = satchel_vector_raise(&job->arena, &incoming->positions,
-                                      &job->request.forward.node, entry->seq,
-                                      &incoming->positions);
+        status = satchel_vector_raise(&job->arena, &incoming->positions, &job->request.forward.node,
+                                      entry->seq, &incoming->positions);
     /* An author that joined after the moment to which this node was put back. */
     if (status == SATCHEL_OK)
         status = store->ops->add_device(store, &entry->device, entry->user, workspace_now_ms(),
@@ -86,10 +85,11 @@ static enum satchel_status begin_incarnation(struct forwarding *forwarding)
 {
     struct satchel_job *job = forwarding->job;
     struct satchel_workspace *workspace = forwarding->workspace;
-    workspace_log(workspace,
-                  "workspace %s was put back to an earlier moment (entry %llu): it goes on as a new "
-                  "incarnation, and devices give back what it has lost",
-                  workspace->name, (unsigned long long)forwarding->known.cursor);
+    workspace_log(
+        workspace,
+        "workspace %s was put back to an earlier moment (entry %llu): it goes on as a new "
+        "incarnation, and devices give back what it has lost",
+        workspace->name, (unsigned long long)forwarding->known.cursor);
     job->is_renewed = true;
     return incarnation_begin(satchel_store_sqlite_db(workspace->store), &job->error);
 }

@@ -282,6 +282,13 @@ static void take_event(struct hub_session *session, const struct satchel_message
     case SATCHEL_MESSAGE_ROWS_REQUEST:
         hub_session_request(session, session->workspace, SATCHEL_JOB_ROWS, event);
         break;
+    case SATCHEL_MESSAGE_COPY:
+        if (session->has_copied)
+            hub_session_fail(session, SATCHEL_STATE, "a second COPY: the session is over");
+        else
+            hub_session_request(session, session->workspace, SATCHEL_JOB_COPY, event);
+        session->has_copied = true;
+        break;
     case SATCHEL_MESSAGE_DIGEST_REQUEST:
         hub_session_request(session, session->workspace, SATCHEL_JOB_DIGESTS, event);
         break;

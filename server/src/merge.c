@@ -12,27 +12,6 @@
 
 #include <sodium.h>
 
-static enum satchel_status find_devices(struct merge_batch *batch,
-                                        const struct satchel_incoming *incoming, size_t count)
-{
-    batch->devices = SATCHEL_ARENA_ARRAY(&batch->arena, struct satchel_store_device, count);
-    if (!batch->devices)
-        return SATCHEL_NOMEM;
-    for (size_t i = 0; i < count; i++) {
-        struct satchel_span id =
-            satchel_span_of(incoming[i].device.bytes, sizeof incoming[i].device);
-        if (satchel_map_get(&batch->users, id))
-            continue;
-        struct satchel_store_device *device = &batch->devices[batch->device_count++];
-        device->id = incoming[i].device;
-        enum satchel_status status = satchel_map_put(&batch->users, id, device);
-        if (status != SATCHEL_OK)
-            return status;
-    }
-    return batch->store->ops->load_devices(batch->store, batch->devices, batch->device_count,
-                                           &batch->arena, batch->error);
-}
-
 /* The hash held of an older number: kept by the store, or of this batch and not written yet. */
 static enum satchel_status held_hash(struct merge_batch *batch,
                                      const struct satchel_incoming *incoming,
@@ -50,9 +29,12 @@ static enum satchel_status held_hash(struct merge_batch *batch,
                                         error);
 }
 
-static void refuse(struct satchel_incoming_outcome *outcome)
+/* What follows of the device in the batch is refused, too: it was written behind this one, and the
+ * number may have been given to another one meanwhile, behind which it would be in turn. */
+static void refuse(struct satchel_store_device *device, struct satchel_incoming_outcome *outcome)
 {
     outcome->result = SATCHEL_INCOMING_REFUSED;
+    device->is_refused = true;
 }
 
 /* What is given back is held again, with everything that incarnation had put before it. */
@@ -71,6 +53,7 @@ static enum satchel_status hold_positions(struct merge_batch *batch,
 /* A number held already: the same change set again, or a copied replica. */
 static enum satchel_status admit_again(struct merge_batch *batch,
                                        const struct satchel_incoming *incoming,
+                                       struct satchel_store_device *device,
                                        const uint8_t hash[SATCHEL_HASH_BYTES],
                                        struct satchel_incoming_outcome *outcome)
 {
@@ -84,10 +67,10 @@ static enum satchel_status admit_again(struct merge_batch *batch,
     }
     if (status != SATCHEL_OK && status != SATCHEL_NOT_FOUND)
         return status;
-    refuse(outcome);
+    refuse(device, outcome);
     satchel_error_set(&outcome->error, SATCHEL_MISMATCH,
-                      "this replica was copied or restored: the server holds another change set "
-                      "number %llu of its device; join a new replica",
+                      "this replica is a copy: the server holds another change set number %llu of "
+                      "its device; sync again, and it goes on as a device of its own",
                       (unsigned long long)incoming->number);
     return SATCHEL_OK;
 }
@@ -137,7 +120,7 @@ static enum satchel_status admit(struct merge_batch *batch, const struct satchel
                                  struct satchel_incoming_outcome *outcome)
 {
     struct satchel_store_device *device = satchel_map_get(
-        &batch->users, satchel_span_of(incoming->device.bytes, sizeof incoming->device));
+        &batch->known_devices, satchel_span_of(incoming->device.bytes, sizeof incoming->device));
     struct merge_changeset *changeset = &batch->changesets[batch->changeset_count];
     memset(changeset, 0, sizeof *changeset);
     enum satchel_status status = satchel_changeset_decode(incoming->body, &batch->arena,
@@ -147,23 +130,30 @@ static enum satchel_status admit(struct merge_batch *batch, const struct satchel
     if (status == SATCHEL_NOMEM)
         return status;
     if (status != SATCHEL_OK) {
-        refuse(outcome);
+        refuse(device, outcome);
         satchel_error_default(&outcome->error, status, "change set %llu is malformed",
                               (unsigned long long)incoming->number);
         return SATCHEL_OK;
     }
     if (incoming->number <= device->last_number && incoming->number > 0)
-        return admit_again(batch, incoming, changeset->hash, outcome);
+        return admit_again(batch, incoming, device, changeset->hash, outcome);
     if (incoming->number != device->last_number + 1) {
-        refuse(outcome);
+        refuse(device, outcome);
         satchel_error_set(&outcome->error, SATCHEL_STATE,
                           "change set %llu is out of turn: the next one of this device is %llu",
                           (unsigned long long)incoming->number,
                           (unsigned long long)device->last_number + 1);
         return SATCHEL_OK;
     }
+    if (device->is_refused && !incoming->is_forwarded) {
+        refuse(device, outcome);
+        satchel_error_set(&outcome->error, SATCHEL_AGAIN,
+                          "change set %llu comes behind one that was refused: sync again",
+                          (unsigned long long)incoming->number);
+        return SATCHEL_OK;
+    }
     if (!holds_what_was_seen(batch, &changeset->content)) {
-        refuse(outcome);
+        refuse(device, outcome);
         satchel_error_set(&outcome->error, SATCHEL_CORRUPT,
                           "change set %llu claims to have seen changes that this server does not "
                           "hold",
@@ -176,6 +166,7 @@ static enum satchel_status admit(struct merge_batch *batch, const struct satchel
     changeset->incoming = incoming;
     changeset->outcome = outcome;
     changeset->device = device;
+    changeset->ancestors = device->ancestors;
     changeset->stamp = fix_stamp(batch, incoming, device);
     device->last_number = incoming->number;
     if (changeset->stamp > device->last_stamp)
@@ -317,7 +308,7 @@ enum satchel_status merge_batch_run(struct satchel_store *store,
     struct merge_batch batch = {
         .store = store, .now_ms = now_ms, .unnumbered = unnumbered, .error = error};
     satchel_arena_init(&batch.arena, MERGE_ARENA_BYTES_MAX, NULL);
-    satchel_map_init(&batch.users, MERGE_ROWS_MAX, NULL);
+    satchel_map_init(&batch.known_devices, MERGE_ROWS_MAX, NULL);
     memset(outcomes, 0, count * sizeof *outcomes);
     enum satchel_status status = store->ops->load_head(store, &batch.head, error);
     if (status != SATCHEL_OK)
@@ -327,7 +318,8 @@ enum satchel_status merge_batch_run(struct satchel_store *store,
         goto cleanup;
     batch.again = SATCHEL_ARENA_ARRAY(&batch.arena, const struct satchel_incoming *, count);
     batch.changesets = SATCHEL_ARENA_ARRAY(&batch.arena, struct merge_changeset, count);
-    status = batch.changesets && batch.again ? find_devices(&batch, incoming, count) : SATCHEL_NOMEM;
+    status = batch.changesets && batch.again ? merge_devices_load(&batch, incoming, count)
+                                             : SATCHEL_NOMEM;
     if (status == SATCHEL_OK)
         status = learn_schema(&batch);
     for (size_t i = 0; status == SATCHEL_OK && i < count; i++)
@@ -341,7 +333,7 @@ enum satchel_status merge_batch_run(struct satchel_store *store,
     if (status == SATCHEL_OK && batch.changeset_count > 0)
         status = store->ops->write_head(store, &batch.head, error);
 cleanup:
-    satchel_map_deinit(&batch.users);
+    satchel_map_deinit(&batch.known_devices);
     satchel_arena_deinit(&batch.arena);
     if (status != SATCHEL_OK)
         satchel_error_default(error, status, "the batch could not be merged");

@@ -41,7 +41,8 @@ struct satchel_incoming_outcome {
     uint32_t quarantined_count;
     struct satchel_error
         error; /* if refused: CORRUPT malformed; STATE a number out of turn; MISMATCH the
-                                   number is held with another hash (a copied replica) */
+                                   number is held with another hash (a copied replica); AGAIN one
+                                   before it was refused */
 };
 
 /* Merges `count` change sets in order. A refused one does not touch the others; after it, later

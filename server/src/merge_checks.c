@@ -93,8 +93,8 @@ static enum satchel_status keep_quarantined(struct merge_batch *batch,
                                             struct merge_changeset *changeset)
 {
     struct satchel_notes notes;
-    enum satchel_status status = satchel_notes_quarantined_read(changeset->incoming->quarantined,
-                                                                &batch->arena, &notes);
+    enum satchel_status status =
+        satchel_notes_quarantined_read(changeset->incoming->quarantined, &batch->arena, &notes);
     if (status != SATCHEL_OK)
         return status;
     for (uint32_t i = 0; i < notes.quarantined_count; i++) {

@@ -74,6 +74,7 @@ struct merge_changeset {
     const struct satchel_incoming *incoming;
     struct satchel_incoming_outcome *outcome;
     struct satchel_store_device *device;
+    struct satchel_vector ancestors; /* the device's */
     struct satchel_changeset content;
     struct merge_part *parts;
     satchel_stamp stamp; /* as fixed */
@@ -105,12 +106,11 @@ struct merge_batch {
     size_t changeset_count;
     struct satchel_store_device *devices; /* of the batch */
     size_t device_count;
-    struct satchel_map
-        users;            /* other devices -> struct satchel_store_device, as conflicts name them */
+    struct satchel_map known_devices; /* those and all met since -> struct satchel_store_device */
     bool *freezes_others; /* by table number - 1: rows below it have frozen(parent) columns */
     bool *feeds_machines; /* by table number - 1 */
     bool has_keys;        /* some table's rows may be merged */
-    struct merge_unnumbered *unnumbered; /* NULL: nobody asks */
+    struct merge_unnumbered *unnumbered;   /* NULL: nobody asks */
     const struct satchel_incoming **again; /* forwarded, and held already */
     size_t again_count;
     struct satchel_error *error;
@@ -296,6 +296,16 @@ enum satchel_status merge_batch_run(struct satchel_store *store,
 
 /* Whether the part writes a table that the machines are read from. */
 bool merge_feeds_machines(const struct merge_batch *batch, const struct merge_part *part);
+
+/* ---- merge_devices.c ---- */
+/* Loads the devices of the batch. */
+enum satchel_status merge_devices_load(struct merge_batch *batch,
+                                       const struct satchel_incoming *incoming,
+                                       size_t count) SATCHEL_MUST_USE;
+/* A device, with its ancestors: of the batch, met before, or loaded. One that nobody knows has no
+ * user and no ancestors. */
+enum satchel_status merge_device_get(struct merge_batch *batch, const struct satchel_id *id,
+                                     const struct satchel_store_device **out) SATCHEL_MUST_USE;
 
 /* ---- merge_timeline.c ---- */
 /* Every write in the chain of the row's timeline, oldest first, then `last` (if not NULL; room for

@@ -342,31 +342,15 @@ enum satchel_status merge_conflicts_list(struct merge_run *run, struct merge_row
     return merge_conflicts_of(run, row->stored.table, &row->row, &row->conflicts);
 }
 
-/* The login of a device: of the batch, met before, or loaded. Empty if nobody knows it. */
+/* The login of a device. Empty if nobody knows it. */
 static enum satchel_status user_of_device(struct merge_run *run, const struct satchel_id *id,
                                           struct satchel_span *user)
 {
-    struct merge_batch *batch = run->batch;
-    struct satchel_span key = satchel_span_of(id->bytes, sizeof id->bytes);
-    struct satchel_store_device *device = satchel_map_get(&batch->users, key);
-    if (!device) {
-        device = SATCHEL_ARENA_ARRAY(&batch->arena, struct satchel_store_device, 1);
-        if (!device)
-            return SATCHEL_NOMEM;
-        device->id = *id;
-        enum satchel_status status =
-            run->store->ops->load_devices(run->store, device, 1, &batch->arena, batch->error);
-        if (status == SATCHEL_NOT_FOUND) {
-            device->user = satchel_span_of(NULL, 0);
-            status = SATCHEL_OK;
-        }
-        if (status == SATCHEL_OK)
-            status = satchel_map_put(&batch->users, key, device);
-        if (status != SATCHEL_OK)
-            return status;
-    }
-    *user = device->user;
-    return SATCHEL_OK;
+    const struct satchel_store_device *device;
+    enum satchel_status status = merge_device_get(run->batch, id, &device);
+    if (status == SATCHEL_OK)
+        *user = device->user;
+    return status;
 }
 
 /* The author of a write. The server's device writes in the name of others, too: of those whose

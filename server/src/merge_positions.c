@@ -37,7 +37,8 @@ static enum satchel_status mend_row(struct merge_batch *batch, struct satchel_ar
     satchel_buffer_init(&bytes, MERGE_VERSION_BYTES_MAX, NULL);
     status = satchel_version_decode(arena, row->version, &batch->store->ids, &version);
     if (status == SATCHEL_OK)
-        is_kept = satchel_version_reposition(version, &incoming->device, incoming->number, positions);
+        is_kept =
+            satchel_version_reposition(version, &incoming->device, incoming->number, positions);
     if (status == SATCHEL_OK && is_kept)
         status = satchel_version_encode(version, &batch->store->ids, &bytes);
     if (status == SATCHEL_OK && is_kept) {
@@ -64,14 +65,13 @@ static enum satchel_status mend_part(struct merge_batch *batch, struct satchel_a
     if (!table || table->is_local || table->key_count != part->key_count)
         return SATCHEL_OK; /* it was set aside */
     satchel_buffer_init(&name, SATCHEL_CHANGESET_BYTES_MAX, NULL);
-    enum satchel_status status =
-        satchel_row_name(&name, part->table, part->key, part->key_count);
+    enum satchel_status status = satchel_row_name(&name, part->table, part->key, part->key_count);
     row.name = satchel_buffer_span(&name);
     if (status == SATCHEL_OK)
         status = mend_row(batch, arena, &row, incoming, positions);
     if (status == SATCHEL_OK && batch->has_keys)
-        status = batch->store->ops->find_alias(batch->store, row.name, arena, &survivor,
-                                               batch->error);
+        status =
+            batch->store->ops->find_alias(batch->store, row.name, arena, &survivor, batch->error);
     if (status == SATCHEL_OK && survivor.size > 0) {
         uint32_t number, key_count;
         row = (struct satchel_store_row){.table = table, .name = survivor};
@@ -93,10 +93,11 @@ static enum satchel_status add_missing(struct merge_batch *batch, struct satchel
     struct satchel_changeset content;
     uint64_t cursor;
     bool is_new = false;
-    enum satchel_status status = ops->find_entry(batch->store, &incoming->device, incoming->number,
-                                                 &cursor, batch->error);
+    enum satchel_status status =
+        ops->find_entry(batch->store, &incoming->device, incoming->number, &cursor, batch->error);
     if (status == SATCHEL_OK)
-        status = ops->load_entries(batch->store, &cursor, 1, &entry, &timeline, arena, batch->error);
+        status =
+            ops->load_entries(batch->store, &cursor, 1, &entry, &timeline, arena, batch->error);
     if (status == SATCHEL_OK)
         status = merge_positions_of(batch, cursor, entry.seq, arena, &positions);
     for (size_t i = 0; status == SATCHEL_OK && i < incoming->positions.count; i++) {
@@ -106,8 +107,8 @@ static enum satchel_status add_missing(struct merge_batch *batch, struct satchel
         is_new = true;
         status = ops->add_position(batch->store, cursor, position, batch->error);
         if (status == SATCHEL_OK)
-            status = satchel_vector_raise(arena, &positions, &position->node, position->seq,
-                                          &positions);
+            status =
+                satchel_vector_raise(arena, &positions, &position->node, position->seq, &positions);
     }
     if (status == SATCHEL_OK && is_new)
         status = satchel_changeset_decode(incoming->body, arena, &content, batch->error);

@@ -25,6 +25,7 @@ void merge_write_of(const struct merge_changeset *changeset, uint32_t index,
     out->order.part = index;
     out->positions = changeset->positions;
     out->seen = changeset->content.header.seen;
+    out->ancestors = changeset->ancestors;
     out->role = changeset->content.header.role;
     out->kind = part->kind;
     out->fields = part->fields;
@@ -92,6 +93,7 @@ static enum satchel_status index_stored(struct merge_run *run, uint64_t cursor)
     struct satchel_span timeline, body;
     struct merge_changeset changeset = {0};
     struct satchel_incoming incoming = {0};
+    const struct satchel_store_device *device;
     enum satchel_status status = run->store->ops->load_entries(run->store, &cursor, 1, &entry,
                                                                &timeline, arena, run->batch->error);
     if (status != SATCHEL_OK)
@@ -110,9 +112,13 @@ static enum satchel_status index_stored(struct merge_run *run, uint64_t cursor)
         return no_room(run);
     if (status != SATCHEL_OK)
         return damaged(run, cursor);
+    status = merge_device_get(run->batch, &entry.device, &device);
+    if (status != SATCHEL_OK)
+        return status;
     incoming.device = entry.device;
     incoming.number = entry.number;
     changeset.incoming = &incoming;
+    changeset.ancestors = device->ancestors;
     changeset.stamp = entry.stamp;
     changeset.cursor = cursor;
 

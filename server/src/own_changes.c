@@ -7,8 +7,7 @@
 
 static enum satchel_status write_body(const struct satchel_store *store,
                                       const struct satchel_own_changeset *changes,
-                                      const struct incarnations *known,
-                                      struct satchel_buffer *body)
+                                      const struct incarnations *known, struct satchel_buffer *body)
 {
     struct satchel_changeset_header header = {
         .schema = store->schema ? store->schema->migration_count : 0,

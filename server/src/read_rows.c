@@ -73,8 +73,8 @@ static enum satchel_status add_effect(struct rows_answer *answer, struct satchel
         return satchel_row_name_read(survivor, arena, &number, &effect->into, &key_count);
     }
     if (status == SATCHEL_OK)
-        status = satchel_row_read(answer->rows, table, key, arena, &exists, values,
-                                  &answer->job->error);
+        status =
+            satchel_row_read(answer->rows, table, key, arena, &exists, values, &answer->job->error);
     if (status != SATCHEL_OK || !exists)
         return status;
     effect->kind = SATCHEL_EFFECT_WHOLE;

@@ -14,7 +14,8 @@
  *   satchel_position    positions that earlier incarnations gave to entries which devices gave back
  *   satchel_id          ids as small numbers, for versions (row.h)
  *   satchel_row         version of every row ever seen, by satchel_row_name; deleted rows included
- *   satchel_device      id, user, token hash, last number and its hash, cursor, clock error, ...
+ *   satchel_device      id, user, token hash, last number and its hash, cursor, clock error, ...;
+ *                       of a copy the device it is a copy of, and up to which number
  *   satchel_hash        hash of every change set by device and number
  *   satchel_key         every key that a row was ever written with (cluster.h)
  *   satchel_gone        rows deleted while they belonged to a row that may freeze them
@@ -58,6 +59,10 @@ struct satchel_store_device {
     uint64_t last_number;                  /* held; 0: none yet */
     uint8_t last_hash[SATCHEL_HASH_BYTES]; /* chained over all its change sets: H(previous, hash) */
     satchel_stamp last_stamp;
+    struct satchel_id parent;        /* the device that it is a copy of; zero: none */
+    uint64_t parent_number;          /* up to which it was that one */
+    struct satchel_vector ancestors; /* the merge's: the parent, its parent, and so on */
+    bool is_refused;                 /* the merge's: so is what follows */
 };
 
 /* A key by which a row was written: its canonical form (satchel_key_match). */

@@ -189,6 +189,10 @@ static enum satchel_status load_device(struct satchel_store_sqlite *store,
     device->user = satchel_column_copy(query.statement, 0, arena);
     device->last_number = (uint64_t)sqlite3_column_int64(query.statement, 1);
     device->last_stamp = (satchel_stamp)sqlite3_column_int64(query.statement, 3);
+    device->ancestors = (struct satchel_vector){NULL, 0};
+    if (!satchel_column_id(query.statement, 4, &device->parent))
+        memset(&device->parent, 0, sizeof device->parent);
+    device->parent_number = (uint64_t)sqlite3_column_int64(query.statement, 5);
     struct satchel_span hash = satchel_column_bytes(query.statement, 2);
     memset(device->last_hash, 0, sizeof device->last_hash);
     if (hash.size == SATCHEL_HASH_BYTES)

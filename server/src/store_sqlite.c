@@ -84,7 +84,8 @@ static const char *const statement_sql[STORE_STATEMENT_COUNT] = {
     [STORE_SET_ROW] = "INSERT INTO satchel_row(name,version) VALUES(?1,?2)"
                       " ON CONFLICT(name) DO UPDATE SET version=excluded.version",
     [STORE_DEVICE] =
-        "SELECT user, last_number, last_hash, last_stamp FROM satchel_device WHERE id=?1",
+        "SELECT user, last_number, last_hash, last_stamp, parent, parent_number FROM satchel_device"
+        " WHERE id=?1",
     [STORE_SET_DEVICE] = "UPDATE satchel_device SET last_number=?1, last_hash=?2, last_stamp=?3"
                          " WHERE id=?4",
     [STORE_HASH] = "SELECT hash FROM satchel_hash WHERE device=?1 AND number=?2",

@@ -15,15 +15,16 @@ struct satchel_workspace;
 
 enum satchel_job_kind {
     /* writer */
-    SATCHEL_JOB_JOIN,   /* message.join -> joined + schema */
-    SATCHEL_JOB_ATTACH, /* message.hello -> welcome (checks the token; records device facts) */
-    SATCHEL_JOB_PUSH,   /* device, message.push -> acked_number */
-    SATCHEL_JOB_FORWARD, /* message.forward */
+    SATCHEL_JOB_JOIN,    /* message.join -> joined + schema */
+    SATCHEL_JOB_ATTACH,  /* message.hello -> welcome (checks the token; records device facts) */
+    SATCHEL_JOB_PUSH,    /* device, message.push -> acked_number */
+    SATCHEL_JOB_COPY,    /* device, message.copy -> copied */
+    SATCHEL_JOB_FORWARD, /* message.forward -> forwarded */
     SATCHEL_JOB_ADMIN,   /* writing verbs */
     /* reader */
     SATCHEL_JOB_SCHEMA,  /* migrations after `after` */
     SATCHEL_JOB_ENTRIES, /* entries after cursor `after` for `device` */
-    SATCHEL_JOB_ROWS, /* message.rows_request */
+    SATCHEL_JOB_ROWS,    /* message.rows_request */
     SATCHEL_JOB_DIGESTS,
     SATCHEL_JOB_QUERY /* reading verbs of admin */
 };
@@ -37,11 +38,11 @@ struct satchel_job {
     struct satchel_arena arena;
     struct satchel_job *next;
 
-    struct satchel_id device; /* PUSH, ENTRIES: authenticated by ATTACH */
+    struct satchel_id device; /* PUSH, COPY, ENTRIES: authenticated by ATTACH */
     uint64_t after;
     /* ENTRIES: numbers above and up to which the device has the bodies of its own change sets */
     uint64_t number_min, number_max;
-    struct satchel_message request; /* join, hello, push, admin */
+    struct satchel_message request; /* join, hello, push, copy, admin */
 
     /* the answer */
     enum satchel_status status;

@@ -18,6 +18,8 @@
 #define WORKSPACE_JOB_BYTES_MAX ((size_t)256 << 20)
 #define WORKSPACE_PATH_BYTES_MAX 4096
 #define WORKSPACE_DEVICES_MAX 1000000
+/* Sessions whose jobs may still be in the queue when one of them is refused. */
+#define WORKSPACE_REFUSED_MAX 1024
 
 struct workspace_queue {
     pthread_mutex_t mutex;
@@ -65,6 +67,8 @@ struct satchel_workspace {
     struct satchel_map progress; /* device -> struct workspace_progress */
     struct satchel_arena progress_arena;
     uint64_t pack_cursor; /* below it there is nothing to pack (pack_log.c); the writer thread's */
+    uint64_t refused[WORKSPACE_REFUSED_MAX]; /* owner_number of sessions, of jobs refused last */
+    uint64_t refused_next;                   /* how many there were; where the next one goes */
 };
 
 int64_t workspace_now_ms(void);
@@ -89,6 +93,24 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace,
                                struct satchel_job *job) SATCHEL_MUST_USE;
 enum satchel_status enrol_attach(struct satchel_workspace *workspace,
                                  struct satchel_job *job) SATCHEL_MUST_USE;
+
+/* What the server enrols a device with again, should it lose it. */
+struct incarnations;
+struct satchel_id enrolment_receipt(const struct incarnations *known,
+                                    const struct satchel_id *device, struct satchel_span token,
+                                    struct satchel_span login);
+
+/* ---- copy.c: inside the caller's transaction ---- */
+/* MISMATCH: the device holds no other change set of that number than the store. */
+enum satchel_status enrol_copy(struct satchel_workspace *workspace,
+                               struct satchel_job *job) SATCHEL_MUST_USE;
+/* Whether `entry` is an earlier change set of the device of `later`, or of one that this is a copy
+ * of, up to the copy. */
+enum satchel_status copy_is_own_earlier(struct satchel_store *store,
+                                        const struct satchel_entry *later,
+                                        const struct satchel_entry *entry,
+                                        struct satchel_arena *arena, bool *out,
+                                        struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* ---- forward.c: inside the caller's transaction ---- */
 enum satchel_status forward_job(struct satchel_workspace *workspace,

@@ -52,6 +52,50 @@ static enum satchel_status gather(struct push_group *group, struct satchel_job *
     return SATCHEL_OK;
 }
 
+/* ---- sessions that are over ----
+ *
+ * A device says its change sets without waiting for answers. Where one was refused, what its
+ * session said behind it must not be merged: the number that was refused may be held meanwhile, of
+ * another file with this device's id, and the next ones would be in turn. */
+
+static void note_refused(struct satchel_workspace *workspace, const struct satchel_job *job)
+{
+    workspace->refused[workspace->refused_next++ % WORKSPACE_REFUSED_MAX] = job->owner_number;
+}
+
+static bool was_refused(const struct satchel_workspace *workspace, const struct satchel_job *job)
+{
+    uint64_t count = workspace->refused_next < WORKSPACE_REFUSED_MAX ? workspace->refused_next
+                                                                     : WORKSPACE_REFUSED_MAX;
+    for (uint64_t i = 0; i < count && job->owner_number != 0; i++)
+        if (workspace->refused[i] == job->owner_number)
+            return true;
+    return false;
+}
+
+/* The jobs without those of such sessions, which get their answer. */
+static struct satchel_job *drop_refused(struct satchel_workspace *workspace,
+                                        struct satchel_job *jobs)
+{
+    struct satchel_job *kept = NULL, **end = &kept;
+    while (jobs) {
+        struct satchel_job *job = jobs;
+        jobs = job->next;
+        job->next = NULL;
+        if (was_refused(workspace, job)) {
+            workspace_complete(workspace, job,
+                               satchel_error_set(&job->error, SATCHEL_AGAIN,
+                                                 "a change set before these was refused"));
+        } else {
+            *end = job;
+            end = &job->next;
+        }
+    }
+    return kept;
+}
+
+/* ---- a group ---- */
+
 /* What a committed group says to one job, whose change sets are outcomes[0..]. */
 static enum satchel_status settle(struct satchel_workspace *workspace, struct satchel_job *job,
                                   const struct satchel_incoming_outcome *outcomes)
@@ -63,6 +107,7 @@ static enum satchel_status settle(struct satchel_workspace *workspace, struct sa
             job->error = outcomes[i].error;
             workspace_log(workspace, "refused a change set of device %s: %s", device,
                           job->error.message);
+            note_refused(workspace, job);
             return job->error.status;
         }
         if (outcomes[i].quarantined_count > 0)
@@ -201,6 +246,8 @@ static void write_one(struct satchel_workspace *workspace, struct satchel_job *j
             status = enrol_attach(workspace, job);
         else if (job->kind == SATCHEL_JOB_FORWARD)
             status = forward_job(workspace, job);
+        else if (job->kind == SATCHEL_JOB_COPY)
+            status = enrol_copy(workspace, job);
         else
             status = admin(workspace, job);
     }
@@ -221,8 +268,11 @@ static void write_one(struct satchel_workspace *workspace, struct satchel_job *j
 
 void workspace_write(struct satchel_workspace *workspace, struct satchel_job *jobs)
 {
-    if (jobs->kind == SATCHEL_JOB_PUSH)
-        push(workspace, jobs);
-    else
+    if (jobs->kind == SATCHEL_JOB_PUSH) {
+        jobs = drop_refused(workspace, jobs);
+        if (jobs)
+            push(workspace, jobs);
+    } else {
         write_one(workspace, jobs);
+    }
 }

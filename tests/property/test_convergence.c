@@ -114,8 +114,9 @@ static void make_parent_freeze(const struct history *history, struct writes *wri
 {
     const struct reference_freeze *freeze = &history->parent_freeze;
     writes->parent_freeze =
-        (struct satchel_freeze){{1, id_with(0xd0, freeze->device), freeze->number, PARENT_PART},
-                                vector_of(freeze->seen, writes->parent_seen)};
+        (struct satchel_freeze){
+            .order = {1, id_with(0xd0, freeze->device), freeze->number, PARENT_PART},
+            .seen = vector_of(freeze->seen, writes->parent_seen)};
 }
 
 /* ---- one node ---- */

@@ -89,6 +89,18 @@ static struct satchel_vector vector_of(struct play *play, const char *names)
     return vector;
 }
 
+static struct satchel_vector ancestors_of(struct play *play, const char *name)
+{
+    struct satchel_vector vector = {NULL, 0};
+    if (!name)
+        return vector;
+    struct satchel_order last = story_order(name, 0);
+    assert_int_equal(
+        satchel_vector_raise(&play->arena, &vector, &last.device, last.number, &vector),
+        SATCHEL_OK);
+    return vector;
+}
+
 static struct satchel_write make(struct play *play, size_t index)
 {
     const struct story_write *said = &play->story->writes[index];
@@ -104,6 +116,7 @@ static struct satchel_write make(struct play *play, size_t index)
     return (struct satchel_write){.order = story_order(said->name, said->ms),
                                   .positions = vector_of(play, said->name),
                                   .seen = vector_of(play, said->seen),
+                                  .ancestors = ancestors_of(play, said->copy_of),
                                   .role = satchel_span_text(said->role ? said->role : "rep"),
                                   .kind = said->kind,
                                   .fields = fields,
@@ -300,10 +313,15 @@ static bool may_arrive(const struct play *play, size_t index, unsigned arrived)
 {
     if (arrived >> index & 1)
         return false;
-    for (size_t i = 0; i < play->count; i++)
-        if (satchel_id_equal(&play->made[i].order.device, &play->made[index].order.device) &&
-            play->made[i].order.number < play->made[index].order.number && !(arrived >> i & 1))
+    const struct satchel_write *write = &play->made[index];
+    for (size_t i = 0; i < play->count; i++) {
+        const struct satchel_order *other = &play->made[i].order;
+        bool is_own = satchel_id_equal(&other->device, &write->order.device)
+                          ? other->number < write->order.number
+                          : satchel_vector_get(&write->ancestors, &other->device) >= other->number;
+        if (is_own && !(arrived >> i & 1))
             return false;
+    }
     const char *names = play->story->writes[index].seen;
     while (names && *names) {
         if (!has_arrived(play, arrived, names))

@@ -28,6 +28,7 @@ struct story_write {
     const char *role;          /* NULL: "rep" */
     enum satchel_op_kind kind; /* the first write of a story is an insert anyway */
     bool saw_own_only;         /* of this row, whatever the change set had seen */
+    const char *copy_of; /* its device is a copy of this one's, up to this number; NULL: of none */
 };
 
 struct story {

@@ -383,17 +383,22 @@ static void test_hash__is_the_documented_construction(void **state)
     assert_string_equal(text, expected);
 }
 
-static void test_secret__differs_per_number_and_device(void **state)
+static void test_secret__differs_per_number_device_and_moment(void **state)
 {
     (void)state;
     uint8_t device[32] = {1}, a[SATCHEL_SECRET_BYTES], b[SATCHEL_SECRET_BYTES];
-    satchel_changeset_secret(device, 1, a);
-    satchel_changeset_secret(device, 1, b);
+    const struct satchel_moment moment = {1, 2, 3}, others[] = {{2, 2, 3}, {1, 3, 3}, {1, 2, 4}};
+    satchel_changeset_secret(device, 1, &moment, a);
+    satchel_changeset_secret(device, 1, &moment, b);
     assert_memory_equal(a, b, sizeof a);
-    satchel_changeset_secret(device, 2, b);
+    satchel_changeset_secret(device, 2, &moment, b);
     assert_memory_not_equal(a, b, sizeof a);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        satchel_changeset_secret(device, 1, &others[i], b);
+        assert_memory_not_equal(a, b, sizeof a);
+    }
     device[31] = 1;
-    satchel_changeset_secret(device, 1, b);
+    satchel_changeset_secret(device, 1, &moment, b);
     assert_memory_not_equal(a, b, sizeof a);
 }
 
@@ -448,7 +453,7 @@ int main(void)
         TEST(test_changeset__a_limit_of_memory_is_told_from_its_lack),
         TEST(test_hash__changes_with_every_bit_of_body_and_secret),
         TEST(test_hash__is_the_documented_construction),
-        TEST(test_secret__differs_per_number_and_device),
+        TEST(test_secret__differs_per_number_device_and_moment),
         TEST(test_body__is_stored_raw_or_smaller_and_loads_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

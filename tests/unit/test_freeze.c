@@ -198,7 +198,7 @@ static void test_frozen_by_parent__what_its_freeze_had_not_seen_does_not_count(v
 {
     (void)state;
     const struct satchel_position seen[] = {story_position("A1"), story_position("Z1")};
-    const struct satchel_freeze freeze = {story_order("F1", 20), {seen, 2}};
+    const struct satchel_freeze freeze = {.order = story_order("F1", 20), .seen = {seen, 2}};
     struct story story = {
         .columns[2] = {.frozen = SATCHEL_FROZEN_PARENT},
         .rules = {.is_frozen_by_parent = true},
@@ -220,7 +220,7 @@ static void test_frozen_by_parent__what_its_freeze_had_not_seen_does_not_count(v
 static void test_frozen_by_parent__a_line_added_too_late_counts_for_nothing(void **state)
 {
     (void)state;
-    const struct satchel_freeze freeze = {story_order("F1", 20), {NULL, 0}};
+    const struct satchel_freeze freeze = {.order = story_order("F1", 20)};
     struct story story = {.columns[2] = {.frozen = SATCHEL_FROZEN_PARENT},
                           .rules = {.is_frozen_by_parent = true},
                           .context = {.parent_freeze = &freeze},

@@ -30,9 +30,12 @@ struct server {
     uint32_t migration_count;
 
     struct satchel_session *session;
+    uint64_t held_number; /* when the session began */
     uint64_t sent_cursor; /* in this session */
     uint32_t frames_left; /* the connection is cut when none is */
     uint64_t push_frames, entry_frames;
+    uint32_t copy_count; /* COPY heard */
+    struct satchel_id copy;
 };
 
 static struct satchel_now at(int64_t ms)
@@ -74,6 +77,7 @@ static void server_welcome(struct server *server, const struct satchel_message_h
     message.welcome.role = satchel_span_text("rep");
     server_send(server, &message);
     server->sent_cursor = hello->cursor;
+    server->held_number = server->device_number;
     if (hello->schema < server->migration_count) {
         struct satchel_migration migrations[8];
         message = (struct satchel_message){.kind = SATCHEL_MESSAGE_SCHEMA};
@@ -121,6 +125,15 @@ static void server_take(struct server *server, const struct satchel_id *device,
         server_send(server, &ack);
         return;
     }
+    case SATCHEL_MESSAGE_COPY: {
+        struct satchel_message copied = {.kind = SATCHEL_MESSAGE_COPIED};
+        const struct satchel_message_copy *copy = &message->copy;
+        server->copy_count++;
+        server->copy = satchel_copy_id(device, copy->number - 1, copy->hash.data);
+        copied.copied.device = server->copy;
+        server_send(server, &copied);
+        return;
+    }
     default: return;
     }
 }
@@ -140,7 +153,7 @@ static void server_stream(struct server *server, const struct satchel_id *device
             .user = satchel_span_text("x"),
             .secret = logged->secret,
         };
-        if (!satchel_id_equal(&logged->device, device))
+        if (!satchel_id_equal(&logged->device, device) || logged->number <= server->held_number)
             entry.body = logged->body;
         struct satchel_message message = {.kind = SATCHEL_MESSAGE_ENTRIES};
         message.entries.entries = &entry;
@@ -442,13 +455,44 @@ static void test_sync__a_server_that_knows_nothing_of_what_it_sent_is_refused(vo
     expect_refusal(fixture, SATCHEL_MISMATCH, "does not know");
 }
 
-static void test_sync__a_copied_replica_is_told_so(void **state)
+static void test_sync__a_server_that_keeps_back_what_it_holds_is_refused(void **state)
 {
     struct fixture *fixture = *state;
     node_kit_sql(&fixture->kit, "INSERT INTO item(id) VALUES('mine')");
     fixture->server.device_number = 3;
-    expect_refusal(fixture, SATCHEL_MISMATCH, "copied or put back");
+    expect_refusal(fixture, SATCHEL_MISMATCH, "does not send it");
     node_kit_expect(&fixture->kit, "SELECT count(*) FROM satchel_change", "1");
+}
+
+/* The server's change set 1 of this device is another one. */
+static void test_sync__a_copied_replica_becomes_a_device_of_its_own(void **state)
+{
+    struct fixture *fixture = *state;
+    struct node_kit *kit = &fixture->kit;
+    struct server *server = &fixture->server;
+    const struct satchel_field fields[] = {TEXT_FIELD(TITLE, "twin"), {0}};
+    struct satchel_id device = kit->replica->device;
+    char expected[SATCHEL_ID_TEXT_BYTES + 8];
+    node_kit_sql(kit, "INSERT INTO item(id) VALUES('mine')");
+    node_kit_sql(kit, "UPDATE item SET hits = hits + 1");
+    other_pushes(kit, server, SATCHEL_OP_INSERT, "twin's", fields);
+    server->log[0].device = device;
+    server->device_number = 1;
+    expect_refusal(fixture, SATCHEL_AGAIN, "copy");
+    assert_int_equal(server->copy_count, 1);
+    satchel_id_text(&server->copy, expected);
+    memcpy(expected + strlen(expected), "|0|2", sizeof "|0|2");
+    node_kit_expect(kit, "SELECT device, (SELECT last_number FROM satchel_ancestor), pending"
+                         " FROM satchel_status",
+                    expected);
+    node_kit_expect(kit, "SELECT satchel_device() = lower(hex(device)), file <> device FROM"
+                         " satchel_replica",
+                    "1|1");
+    server->device_number = 0;
+    sync_whole(kit, server, NULL);
+    assert_int_equal(server->device_number, 2);
+    assert_memory_equal(&server->log[2].device, &server->copy, sizeof server->copy);
+    node_kit_expect(kit, "SELECT id, hits FROM item ORDER BY id", "mine|1;twin's|0");
 }
 
 static void test_sync__the_first_welcome_names_the_node(void **state)
@@ -627,7 +671,8 @@ int main(void)
         TEST(test_sync__many_small_change_sets_share_frames),
         TEST(test_sync__stamps_ascend_with_the_numbers_whatever_the_clock_did),
         TEST(test_sync__a_server_that_knows_nothing_of_what_it_sent_is_refused),
-        TEST(test_sync__a_copied_replica_is_told_so),
+        TEST(test_sync__a_server_that_keeps_back_what_it_holds_is_refused),
+        TEST(test_sync__a_copied_replica_becomes_a_device_of_its_own),
         TEST(test_sync__the_first_welcome_names_the_node),
         TEST(test_sync__a_watching_sync_pushes_and_applies_as_things_happen),
         TEST(test_sync__two_syncs_of_one_replica_do_not_trip_over_each_other),

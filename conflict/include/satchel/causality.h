@@ -2,8 +2,9 @@
  *
  * A node gives each change set it accepts first-hand a position (node, seq); seqs of a node are
  * contiguous from 1. A vector {node: seq} says up to which seq a replica had applied everything of
- * that node. Write a saw write b iff b is an earlier change set of the same device, or one of b's
- * positions is covered by the view that a had of the field. */
+ * that node. Write a saw write b iff b is an earlier change set of the same device (or of one that
+ * this is a copy of, up to the copy), or one of b's positions is covered by the view that a had of
+ * the field. */
 #ifndef SATCHEL_CAUSALITY_H
 #define SATCHEL_CAUSALITY_H
 

@@ -77,7 +77,10 @@ struct satchel_write {
     struct satchel_order order;      /* device, number, stamp as fixed, part */
     struct satchel_vector positions; /* where nodes have put the change set */
     struct satchel_vector seen;      /* the change set's */
-    struct satchel_span role;        /* of the author */
+    /* The devices that the author's is a copy of, and up to which number it was them: those change
+     * sets are its own earlier ones. */
+    struct satchel_vector ancestors;
+    struct satchel_span role; /* of the author */
     enum satchel_op_kind kind;
     const struct satchel_field *fields; /* ascending column; key columns never; none for a delete */
     uint32_t field_count;
@@ -90,7 +93,8 @@ struct satchel_write {
 };
 
 /* Whether `write` (not an insert) had been shown, of `column` (or of the row, SATCHEL_COLUMN_ROW),
- * the write of `device`, `number` with those positions: an earlier one of its own device; else one
+ * the write of `device`, `number` with those positions: an earlier one of its own device, or of one
+ * that this is a copy of, up to the copy; else one
  * covered by the view of every exception that applies (the column's, the row's); else, if none
  * applies, one covered by `seen`. An exception on any column of a group applies to the group when
  * rows are merged. */
@@ -135,15 +139,15 @@ bool satchel_version_reposition(struct satchel_version *version, const struct sa
 /* The write that brought a row into a freezing state: of those that did, the first by order. */
 struct satchel_freeze {
     struct satchel_order order;
-    struct satchel_vector seen; /* its change set's */
+    struct satchel_vector seen, ancestors; /* its change set's */
 };
 
 /* Of freezing_states[index], or NULL: not frozen. A row that does not exist freezes nothing. */
 const struct satchel_freeze *satchel_version_freeze(const struct satchel_version *version,
                                                     uint32_t index);
 /* Whether the freezing write had seen a write with that order and those positions: the same device
- * up to the same change set (which writes the lines and freezes them at once), or covered by its
- * `seen`. */
+ * up to the same change set (which writes the lines and freezes them at once), a device that this
+ * is a copy of up to the copy, or covered by its `seen`. */
 bool satchel_freeze_saw(const struct satchel_freeze *freeze, const struct satchel_order *order,
                         const struct satchel_vector *positions);
 

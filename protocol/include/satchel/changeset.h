@@ -85,9 +85,16 @@ enum satchel_status satchel_changeset_read_part(struct satchel_cursor *cursor,
 
 /* ---- identity ---- */
 
+/* The raw readings of a device's clocks at a commit. */
+struct satchel_moment {
+    int64_t utc_ms, monotonic_ms;
+    uint64_t boot;
+};
 /* The secret of a device's change set: derived from the device's own secret, so that it need not be
- * drawn and stored at each commit. */
+ * drawn and stored at each commit; and from the moment of the commit, so that the change sets of two
+ * files with one device's id and secret (docs/recovery.md) are two even where they say the same. */
 void satchel_changeset_secret(const uint8_t device_secret[32], uint64_t number,
+                              const struct satchel_moment *moment,
                               uint8_t secret[SATCHEL_SECRET_BYTES]);
 /* The hash over a valid body. CORRUPT. */
 enum satchel_status satchel_changeset_hash(struct satchel_span body,

@@ -134,6 +134,12 @@ struct satchel_id satchel_enrolment_receipt(
  * share, and the hash of the first change set in which they differ. The same at every node. */
 struct satchel_id satchel_copy_id(const struct satchel_id *device, uint64_t last_common_number,
                                   const uint8_t hash[SATCHEL_HASH_BYTES]);
+/* The copy's own secret and token. Derived, because the copy may have been copied in its turn before
+ * it was known as one: all files that go on as device `copy` must have the same. */
+void satchel_copy_secret(const uint8_t device_secret[32], const struct satchel_id *copy,
+                         uint8_t secret[32]);
+void satchel_copy_token(const uint8_t device_secret[32], const struct satchel_id *copy,
+                        uint8_t token[32]);
 
 enum satchel_status satchel_entry_write(struct satchel_buffer *out,
                                         const struct satchel_entry *entry) SATCHEL_MUST_USE;

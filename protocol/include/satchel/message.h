@@ -183,7 +183,7 @@ struct satchel_message_forwarded {
 struct satchel_message_copy {
     uint64_t number;
     struct satchel_span hash;  /* SATCHEL_HASH_BYTES: of its own change set `number` */
-    struct satchel_span token; /* SATCHEL_TOKEN_BYTES: the new device's */
+    struct satchel_span token; /* SATCHEL_TOKEN_BYTES: the new device's, satchel_copy_token */
 };
 /* The copy is enrolled; the next HELLO is its own. */
 struct satchel_message_copied {

@@ -1,0 +1,199 @@
+/* Owns what a replica does that is a copy: a file put back from an old one, or a second phone's,
+ * with the device id and the numbers of another file (docs/recovery.md).
+ *
+ * Own change sets come back in the order of their numbers, and each is compared with the one that is
+ * pending here under its number. Up to the first that differs the two files are one device. From
+ * there on this one goes on as a device of its own, whose id follows from what differs: whoever finds
+ * the same divergence gets the same id, secret and token, however often it asks and whichever file
+ * it is. */
+#include "sync.h"
+
+#include <inttypes.h>
+#include <sodium.h>
+
+static const char WRITE_DEVICE[] =
+    "UPDATE satchel_replica SET device = ?1, token = ?2, secret = ?3, receipt = ?4,"
+    " acked_number = last_number";
+static const char ADD_ANCESTOR[] =
+    "INSERT INTO satchel_ancestor(device, last_number) VALUES(?1, ?2)";
+
+/* ---- the comparison ---- */
+
+static enum satchel_status hash_own(struct satchel_apply *apply, uint64_t number,
+                                    uint8_t hash[SATCHEL_HASH_BYTES])
+{
+    sqlite3_stmt *select = apply->statements[APPLY_TAKE_BODY];
+    uint8_t secret[SATCHEL_SECRET_BYTES];
+    struct satchel_span body;
+    enum satchel_status status = SATCHEL_SQL;
+    sqlite3_bind_int64(select, 1, (sqlite3_int64)number);
+    if (sqlite3_step(select) == SQLITE_ROW) {
+        const struct satchel_moment moment = {sqlite3_column_int64(select, 1),
+                                              sqlite3_column_int64(select, 2),
+                                              (uint64_t)sqlite3_column_int64(select, 3)};
+        struct satchel_span stored = satchel_span_of(sqlite3_column_blob(select, 0),
+                                                     (size_t)sqlite3_column_bytes(select, 0));
+        satchel_changeset_secret(apply->replica->secret, number, &moment, secret);
+        status = satchel_body_load(stored, &apply->scratch, &body);
+        if (status == SATCHEL_OK)
+            status = satchel_changeset_hash(body, secret, hash);
+    }
+    sqlite3_reset(select);
+    return status;
+}
+
+enum satchel_status satchel_copy_compare(struct satchel_apply *apply,
+                                         const struct satchel_entry *entry,
+                                         struct satchel_error *error)
+{
+    uint8_t own[SATCHEL_HASH_BYTES], held[SATCHEL_HASH_BYTES];
+    enum satchel_status status = hash_own(apply, entry->number, own);
+    if (status == SATCHEL_OK)
+        status = satchel_changeset_hash(entry->body, entry->secret, held);
+    if (status != SATCHEL_OK)
+        return satchel_error_set(error, status,
+                                 "change set %" PRIu64 " cannot be compared with the server's: %s",
+                                 entry->number, satchel_status_text(status));
+    if (memcmp(own, held, sizeof own) == 0)
+        return SATCHEL_OK;
+    apply->diverged_number = entry->number;
+    memcpy(apply->diverged_hash, own, sizeof own);
+    return satchel_error_set(error, SATCHEL_AGAIN,
+                             "this replica is a copy: the server holds another change set %" PRIu64
+                             " of its device; sync again",
+                             entry->number);
+}
+
+/* ---- COPY ---- */
+
+/* All that the two files share is answered: true of the replica as it is in the transaction. */
+static bool is_at_divergence(const struct satchel_apply *apply)
+{
+    return apply->pending.first && apply->pending.first->number == apply->diverged_number &&
+           apply->last_number == apply->diverged_number - 1;
+}
+
+static enum satchel_status not_there(struct satchel_error *error)
+{
+    return satchel_error_set(error, SATCHEL_BUSY,
+                             "the replica was written to by another sync meanwhile; sync again "
+                             "(nothing is lost)");
+}
+
+static struct satchel_id copy_id(const struct satchel_sync *sync)
+{
+    const struct satchel_apply *apply = sync->apply;
+    return satchel_copy_id(&sync->replica->device, apply->diverged_number - 1,
+                           apply->diverged_hash);
+}
+
+enum satchel_status satchel_sync_copy_found(struct satchel_sync *sync, struct satchel_error *error)
+{
+    enum satchel_status status = satchel_sync_begin(sync, false, error);
+    if (status != SATCHEL_OK)
+        return status;
+    sync->is_copy = is_at_divergence(sync->apply);
+    satchel_apply_release(sync->apply);
+    return sync->is_copy ? SATCHEL_OK : not_there(error);
+}
+
+enum satchel_status satchel_sync_send_copy(struct satchel_sync *sync, struct satchel_error *error)
+{
+    const struct satchel_apply *apply = sync->apply;
+    struct satchel_message message = {.kind = SATCHEL_MESSAGE_COPY};
+    uint8_t token[SATCHEL_TOKEN_BYTES];
+    if (sync->has_asked_copy)
+        return SATCHEL_OK;
+    struct satchel_id id = copy_id(sync);
+    satchel_copy_token(sync->replica->secret, &id, token);
+    message.copy.number = apply->diverged_number;
+    message.copy.hash = satchel_span_of(apply->diverged_hash, sizeof apply->diverged_hash);
+    message.copy.token = satchel_span_of(token, sizeof token);
+    enum satchel_status status = satchel_session_send(sync->session, &message);
+    sodium_memzero(token, sizeof token);
+    if (status == SATCHEL_BUSY) /* in a later step */
+        return SATCHEL_OK;
+    sync->has_asked_copy = status == SATCHEL_OK;
+    return status == SATCHEL_OK ? status
+                                : satchel_error_default(error, status, "cannot say COPY: %s",
+                                                        satchel_status_text(status));
+}
+
+/* ---- COPIED ---- */
+
+static enum satchel_status write_device(struct satchel_sync *sync,
+                                        const struct satchel_message_copied *copied,
+                                        struct satchel_error *error)
+{
+    const struct satchel_replica *replica = sync->replica;
+    uint8_t token[SATCHEL_TOKEN_BYTES], secret[sizeof replica->secret];
+    sqlite3_stmt *update = NULL;
+    enum satchel_status status = SATCHEL_OK;
+    satchel_copy_token(replica->secret, &copied->device, token);
+    satchel_copy_secret(replica->secret, &copied->device, secret);
+    if (sqlite3_prepare_v2(replica->db, WRITE_DEVICE, -1, &update, NULL) == SQLITE_OK) {
+        sqlite3_bind_blob(update, 1, copied->device.bytes, sizeof copied->device.bytes,
+                          SQLITE_STATIC);
+        sqlite3_bind_blob(update, 2, token, sizeof token, SQLITE_STATIC);
+        sqlite3_bind_blob(update, 3, secret, sizeof secret, SQLITE_STATIC);
+        sqlite3_bind_blob(update, 4, copied->receipt.bytes, sizeof copied->receipt.bytes,
+                          SQLITE_STATIC);
+    }
+    if (sqlite3_step(update) != SQLITE_DONE)
+        status = satchel_apply_sql_error(sync->apply, "write satchel_replica", error);
+    sqlite3_finalize(update);
+    sodium_memzero(token, sizeof token);
+    sodium_memzero(secret, sizeof secret);
+    return status;
+}
+
+static enum satchel_status add_ancestor(struct satchel_sync *sync, struct satchel_error *error)
+{
+    const struct satchel_replica *replica = sync->replica;
+    sqlite3_stmt *insert = NULL;
+    enum satchel_status status = SATCHEL_OK;
+    if (sqlite3_prepare_v2(replica->db, ADD_ANCESTOR, -1, &insert, NULL) == SQLITE_OK) {
+        sqlite3_bind_blob(insert, 1, replica->device.bytes, sizeof replica->device.bytes,
+                          SQLITE_STATIC);
+        sqlite3_bind_int64(insert, 2, (sqlite3_int64)sync->apply->last_number);
+    }
+    if (sqlite3_step(insert) != SQLITE_DONE)
+        status = satchel_apply_sql_error(sync->apply, "write satchel_ancestor", error);
+    sqlite3_finalize(insert);
+    return status;
+}
+
+enum satchel_status satchel_sync_take_copied(struct satchel_sync *sync,
+                                             const struct satchel_message_copied *copied,
+                                             struct satchel_error *error)
+{
+    struct satchel_id id = copy_id(sync);
+    char text[SATCHEL_ID_TEXT_BYTES];
+    if (!sync->has_asked_copy || !satchel_id_equal(&id, &copied->device))
+        return satchel_error_set(error, SATCHEL_CORRUPT,
+                                 "the server names another device than this copy's");
+    enum satchel_status status = satchel_sync_begin(sync, true, error);
+    if (status != SATCHEL_OK)
+        return status;
+    status = is_at_divergence(sync->apply) ? SATCHEL_OK : not_there(error);
+    if (status == SATCHEL_OK)
+        status = add_ancestor(sync, error);
+    if (status == SATCHEL_OK)
+        status = write_device(sync, copied, error);
+    if (status != SATCHEL_OK) {
+        satchel_apply_rollback(sync->apply);
+        return status;
+    }
+    status = satchel_sync_commit(sync, error);
+    if (status == SATCHEL_OK)
+        status = satchel_replica_read_identity(sync->replica, error);
+    if (status != SATCHEL_OK)
+        return status;
+    satchel_id_text(&id, text);
+    satchel_error_set(error, SATCHEL_AGAIN,
+                      "this replica is a copy of one that goes on elsewhere: it is device %s now",
+                      text);
+    if (error && sync->options.notice)
+        sync->options.notice(sync->options.context, error->message);
+    return SATCHEL_AGAIN;
+}

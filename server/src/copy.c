@@ -1,0 +1,196 @@
+/* Owns how a copied replica comes in as a device of its own: COPY, from the device that it is a copy
+ * of. What the copy has seen through its ancestors is the merge's (merge_devices.c). */
+#include "incarnation.h"
+#include "workspace_internal.h"
+
+#include <sodium.h>
+
+/* A copy that is enrolled already is told so again: the first answer was lost, or the copy was
+ * copied in its turn, and both files have the same token. */
+#define SQL_ADD_COPY                                                                          \
+    "INSERT INTO satchel_device(id, user, token, joined, last_number, last_hash, last_stamp," \
+    " parent, parent_number) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?5)"                              \
+    " ON CONFLICT(id) DO UPDATE SET token=excluded.token WHERE user=excluded.user"            \
+    " AND parent=excluded.parent AND parent_number=excluded.parent_number RETURNING last_number"
+#define SQL_COPY_ROLES                                                    \
+    "INSERT OR IGNORE INTO satchel_device_role(device, role, superseded)" \
+    " SELECT ?1, role, superseded FROM satchel_device_role WHERE device=?2"
+
+/* What the copy goes on from: the last change set that it shares with its parent. */
+struct common {
+    uint64_t number; /* 0: they share none */
+    uint8_t hash[SATCHEL_HASH_BYTES];
+    satchel_stamp stamp;
+};
+
+static enum satchel_status check_divergence(struct satchel_workspace *workspace,
+                                            struct satchel_job *job,
+                                            const struct satchel_store_device *parent)
+{
+    const struct satchel_message_copy *copy = &job->request.copy;
+    struct satchel_store *store = workspace->store;
+    uint8_t held[SATCHEL_HASH_BYTES];
+    enum satchel_status status = SATCHEL_NOT_FOUND;
+    if (copy->hash.size != SATCHEL_HASH_BYTES || copy->token.size != SATCHEL_TOKEN_BYTES)
+        return satchel_error_set(&job->error, SATCHEL_CORRUPT, "COPY: a hash or token is cut");
+    if (copy->number <= parent->last_number)
+        status = store->ops->load_hash(store, &job->device, copy->number, held, &job->error);
+    if (status == SATCHEL_NOT_FOUND ||
+        (status == SATCHEL_OK && sodium_memcmp(held, copy->hash.data, sizeof held) == 0))
+        return satchel_error_set(&job->error, SATCHEL_MISMATCH,
+                                 "the server holds no other change set %llu of this device: it is "
+                                 "no copy",
+                                 (unsigned long long)copy->number);
+    return status;
+}
+
+/* The device whose change set `number` is: the parent, or one that the parent is a copy of. */
+static enum satchel_status find_author(struct satchel_workspace *workspace, struct satchel_job *job,
+                                       uint64_t number, struct satchel_store_device *author)
+{
+    struct satchel_store *store = workspace->store;
+    enum satchel_status status = SATCHEL_OK;
+    while (status == SATCHEL_OK && number <= author->parent_number) {
+        *author = (struct satchel_store_device){.id = author->parent};
+        status = store->ops->load_devices(store, author, 1, &job->arena, &job->error);
+    }
+    return status;
+}
+
+static enum satchel_status find_common(struct satchel_workspace *workspace, struct satchel_job *job,
+                                       const struct satchel_store_device *parent,
+                                       struct common *common)
+{
+    struct satchel_store *store = workspace->store;
+    struct satchel_store_device author = *parent;
+    struct satchel_entry entry;
+    struct satchel_span timeline;
+    uint64_t cursor;
+    *common = (struct common){.number = job->request.copy.number - 1};
+    if (common->number == 0)
+        return SATCHEL_OK;
+    enum satchel_status status = find_author(workspace, job, common->number, &author);
+    if (status == SATCHEL_OK)
+        status =
+            store->ops->load_hash(store, &author.id, common->number, common->hash, &job->error);
+    if (status == SATCHEL_OK)
+        status = store->ops->find_entry(store, &author.id, common->number, &cursor, &job->error);
+    if (status == SATCHEL_OK)
+        status = store->ops->load_entries(store, &cursor, 1, &entry, &timeline, &job->arena,
+                                          &job->error);
+    if (status == SATCHEL_OK)
+        common->stamp = entry.stamp;
+    return status == SATCHEL_NOT_FOUND
+               ? satchel_error_set(&job->error, SATCHEL_CORRUPT,
+                                   "change set %llu of a device is missing; restore a backup",
+                                   (unsigned long long)common->number)
+               : status;
+}
+
+static enum satchel_status add_copy(struct satchel_workspace *workspace, struct satchel_job *job,
+                                    const struct satchel_store_device *parent,
+                                    const struct common *common, const struct satchel_id *id)
+{
+    sqlite3 *db = satchel_store_sqlite_db(workspace->store);
+    uint8_t token[INVITE_HASH_BYTES];
+    struct satchel_query query;
+    bool has_row = false;
+    token_hash(job->request.copy.token, token);
+    enum satchel_status status = satchel_query_open(&query, db, SQL_ADD_COPY, &job->error);
+    if (status != SATCHEL_OK)
+        return status;
+    satchel_query_id(&query, id);
+    satchel_query_text(&query, parent->user);
+    satchel_query_blob(&query, satchel_span_of(token, sizeof token));
+    satchel_query_integer(&query, workspace_now_ms());
+    satchel_query_integer(&query, (int64_t)common->number);
+    satchel_query_blob(&query, satchel_span_of(common->hash, sizeof common->hash));
+    satchel_query_integer(&query, (int64_t)common->stamp);
+    satchel_query_id(&query, &parent->id);
+    status = satchel_query_step(&query, &has_row, &job->error);
+    satchel_query_close(&query);
+    if (status == SATCHEL_OK && !has_row)
+        status = satchel_error_set(&job->error, SATCHEL_DENIED,
+                                   "the copy's id is another device's; join a new replica");
+    return status;
+}
+
+static enum satchel_status copy_roles(struct satchel_workspace *workspace, struct satchel_job *job,
+                                      const struct satchel_id *id)
+{
+    sqlite3 *db = satchel_store_sqlite_db(workspace->store);
+    struct satchel_query query;
+    bool has_row;
+    enum satchel_status status = satchel_query_open(&query, db, SQL_COPY_ROLES, &job->error);
+    if (status != SATCHEL_OK)
+        return status;
+    satchel_query_id(&query, id);
+    satchel_query_id(&query, &job->device);
+    status = satchel_query_step(&query, &has_row, &job->error);
+    satchel_query_close(&query);
+    return status;
+}
+
+static enum satchel_status answer(struct satchel_workspace *workspace, struct satchel_job *job,
+                                  const struct satchel_store_device *parent,
+                                  const struct satchel_id *id)
+{
+    struct satchel_message *copied = &job->answers[0];
+    struct incarnations known;
+    char old_text[SATCHEL_ID_TEXT_BYTES], new_text[SATCHEL_ID_TEXT_BYTES];
+    enum satchel_status status = incarnations_read(satchel_store_sqlite_db(workspace->store),
+                                                   &job->arena, &known, &job->error);
+    if (status != SATCHEL_OK)
+        return status;
+    memset(copied, 0, sizeof *copied);
+    copied->kind = SATCHEL_MESSAGE_COPIED;
+    copied->copied.device = *id;
+    copied->copied.receipt = enrolment_receipt(&known, id, job->request.copy.token, parent->user);
+    job->answer_count = 1;
+    satchel_id_text(&parent->id, old_text);
+    satchel_id_text(id, new_text);
+    workspace_log(workspace, "device %s is in use twice: from change set %llu on the copy is %s",
+                  old_text, (unsigned long long)job->request.copy.number, new_text);
+    return SATCHEL_OK;
+}
+
+enum satchel_status enrol_copy(struct satchel_workspace *workspace, struct satchel_job *job)
+{
+    struct satchel_store *store = workspace->store;
+    struct satchel_store_device parent = {.id = job->device};
+    struct common common;
+    enum satchel_status status =
+        store->ops->load_devices(store, &parent, 1, &job->arena, &job->error);
+    if (status == SATCHEL_OK)
+        status = check_divergence(workspace, job, &parent);
+    if (status == SATCHEL_OK)
+        status = find_common(workspace, job, &parent, &common);
+    if (status != SATCHEL_OK)
+        return status;
+    struct satchel_id id = satchel_copy_id(&parent.id, common.number, job->request.copy.hash.data);
+    status = add_copy(workspace, job, &parent, &common, &id);
+    if (status == SATCHEL_OK)
+        status = copy_roles(workspace, job, &id);
+    return status == SATCHEL_OK ? answer(workspace, job, &parent, &id) : status;
+}
+
+enum satchel_status copy_is_own_earlier(struct satchel_store *store,
+                                        const struct satchel_entry *later,
+                                        const struct satchel_entry *entry,
+                                        struct satchel_arena *arena, bool *out,
+                                        struct satchel_error *error)
+{
+    struct satchel_store_device device = {.id = later->device};
+    uint64_t last_number = later->number - 1;
+    enum satchel_status status = SATCHEL_OK;
+    *out = false;
+    while (status == SATCHEL_OK && !satchel_id_equal(&device.id, &entry->device)) {
+        status = store->ops->load_devices(store, &device, 1, arena, error);
+        if (status != SATCHEL_OK || satchel_id_is_zero(&device.parent))
+            return status == SATCHEL_NOT_FOUND ? SATCHEL_OK : status;
+        last_number = device.parent_number;
+        device = (struct satchel_store_device){.id = device.parent};
+    }
+    *out = status == SATCHEL_OK && entry->number <= last_number;
+    return status;
+}

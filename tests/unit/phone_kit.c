@@ -1,0 +1,465 @@
+#include "phone_kit.h"
+
+#include "replica_fixture.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SESSIONS_MAX = 12, FRAMES_MAX = 10000, FILE_BYTES_MAX = 16 << 20, TEXT_BYTES = 16384 };
+
+static const char SCHEMA[] = "-- @table scope=all delete=edit_wins\n"
+                             "CREATE TABLE item(\n"
+                             "  id TEXT PRIMARY KEY,\n"
+                             "  title TEXT,\n"
+                             "  owner TEXT, -- @first\n"
+                             "  code TEXT,  -- @immutable\n"
+                             "  hits INTEGER NOT NULL DEFAULT 0 -- @counter\n"
+                             ");\n";
+static const char ITEMS[] = "SELECT id, title, owner, code, hits FROM item WHERE length(title) < 99"
+                            " ORDER BY id";
+static const char TOTALS[] = "SELECT count(*), sum(length(title)), sum(hits) FROM item";
+
+static void ok(enum satchel_status status, const char *doing, const char *words)
+{
+    if (status != SATCHEL_OK)
+        fail_msg("%s: %s: %s", doing, satchel_status_name(status), words);
+}
+
+/* ---- clocks: phones that were started at different times ---- */
+
+static int64_t phone_monotonic(void *context)
+{
+    return ((const struct phone *)context)->town->monotonic_ms;
+}
+
+static int64_t phone_utc(void *context)
+{
+    (void)context;
+    return workspace_now_ms();
+}
+
+static uint64_t phone_boot(void *context)
+{
+    return 1 + ((const struct phone *)context)->index;
+}
+
+static struct satchel_now now_of(struct phone *phone)
+{
+    return (struct satchel_now){phone_utc(phone), phone->town->monotonic_ms};
+}
+
+/* ---- the town ---- */
+
+static void administer(struct town *town, struct satchel_job *job)
+{
+    ok(run(&town->server, job), "administer", town->server.error.message);
+    satchel_job_free(job);
+}
+
+void town_open(struct town *town)
+{
+    memset(town, 0, sizeof *town);
+    fixture_open(&town->server);
+    ok(create(&town->server, "w", SCHEMA), "create", town->server.error.message);
+    administer(town, verb(SATCHEL_JOB_ADMIN, "user.add", "w", "ann", "rep", NULL));
+    town->monotonic_ms = 1000;
+}
+
+void town_close(struct town *town)
+{
+    for (unsigned i = 0; i < town->phone_count; i++) {
+        phone_hang_up(&town->phones[i]);
+        phone_close_app(&town->phones[i]);
+    }
+    fixture_close(&town->server);
+}
+
+static struct phone *add_phone(struct town *town)
+{
+    assert_true(town->phone_count < PHONES_MAX);
+    struct phone *phone = &town->phones[town->phone_count];
+    char folder[sizeof town->server.directory];
+    memcpy(folder, town->server.directory, sizeof folder);
+    phone->town = town;
+    phone->index = town->phone_count++;
+    phone->clock = (struct satchel_clock){phone, phone_utc, phone_monotonic, phone_boot};
+    snprintf(phone->path, sizeof phone->path, "%s/phone-%u.replica", folder, phone->index);
+    return phone;
+}
+
+struct phone *town_join(struct town *town)
+{
+    struct phone *phone = add_phone(town);
+    struct device device = {0};
+    char code[32];
+    sqlite3_stmt *update = NULL;
+    ok(fixture_replica(phone->path, SCHEMA, "ann", "rep", &phone->clock, &phone->app), "join", "");
+    device.id = phone->app->device;
+    memcpy(device.token, phone->app->token, sizeof device.token);
+    invite(&town->server, "ann", code);
+    ok(join(&town->server, &device, code), "join", town->server.error.message);
+    assert_int_equal(sqlite3_prepare_v2(phone->app->db,
+                                        "UPDATE satchel_replica SET workspace_id = ?1", -1, &update,
+                                        NULL),
+                     SQLITE_OK);
+    sqlite3_bind_blob(update, 1, device.workspace_id.bytes, sizeof device.workspace_id.bytes,
+                      SQLITE_STATIC);
+    assert_int_equal(sqlite3_step(update), SQLITE_DONE);
+    sqlite3_finalize(update);
+    phone_sync(phone);
+    return phone;
+}
+
+/* ---- files ---- */
+
+static void copy_file(const char *from, const char *to)
+{
+    uint8_t *bytes = malloc(FILE_BYTES_MAX);
+    FILE *stream = fopen(from, "rb");
+    assert_non_null(bytes);
+    unlink(to);
+    if (stream) {
+        size_t size = fread(bytes, 1, FILE_BYTES_MAX, stream);
+        assert_true(size < FILE_BYTES_MAX);
+        assert_int_equal(fclose(stream), 0);
+        stream = fopen(to, "wb");
+        assert_non_null(stream);
+        assert_int_equal(fwrite(bytes, 1, size, stream), size);
+        assert_int_equal(fclose(stream), 0);
+    }
+    free(bytes);
+}
+
+static void copy_replica(struct phone *phone, const char *from, const char *to)
+{
+    char from_wal[160], to_wal[160];
+    phone_hang_up(phone);
+    phone_close_app(phone);
+    snprintf(from_wal, sizeof from_wal, "%s-wal", from);
+    snprintf(to_wal, sizeof to_wal, "%s-wal", to);
+    fixture_remove(to);
+    copy_file(from, to);
+    copy_file(from_wal, to_wal);
+}
+
+struct phone *town_clone(struct town *town, struct phone *from)
+{
+    struct phone *phone = add_phone(town);
+    copy_replica(from, from->path, phone->path);
+    return phone;
+}
+
+void phone_keep(struct phone *phone)
+{
+    char kept[144];
+    snprintf(kept, sizeof kept, "%s-kept", phone->path);
+    copy_replica(phone, phone->path, kept);
+}
+
+void phone_put_back(struct phone *phone)
+{
+    char kept[144];
+    snprintf(kept, sizeof kept, "%s-kept", phone->path);
+    copy_replica(phone, kept, phone->path);
+}
+
+/* ---- the application ---- */
+
+static sqlite3 *app_of(struct phone *phone)
+{
+    const struct satchel_open_options options = {sizeof options, &phone->clock};
+    struct satchel_error error = {0};
+    if (!phone->app) {
+        ok(satchel_replica_open(&phone->app, phone->path, &options, &error), "open",
+           error.message);
+        assert_ok(satchel_replica_execute(phone->app->db, "PRAGMA synchronous=OFF", &error));
+    }
+    return phone->app->db;
+}
+
+void phone_close_app(struct phone *phone)
+{
+    satchel_replica_close(phone->app);
+    phone->app = NULL;
+}
+
+void phone_write(struct phone *phone, const char *sql)
+{
+    char *message = NULL;
+    phone->town->monotonic_ms++;
+    if (sqlite3_exec(app_of(phone), sql, NULL, NULL, &message) != SQLITE_OK)
+        fail_msg("phone %u: %s: %s", phone->index, sql, message);
+    phone->town->commit_count++;
+}
+
+const char *phone_read(struct phone *phone, const char *sql)
+{
+    static char texts[4][TEXT_BYTES];
+    static unsigned turn;
+    char *text = texts[turn++ % 4];
+    size_t size = 0;
+    sqlite3_stmt *select;
+    sqlite3 *db = app_of(phone);
+    text[0] = '\0';
+    if (sqlite3_prepare_v2(db, sql, -1, &select, NULL) != SQLITE_OK)
+        fail_msg("phone %u: %s: %s", phone->index, sql, sqlite3_errmsg(db));
+    for (bool is_first = true; sqlite3_step(select) == SQLITE_ROW; is_first = false)
+        for (int i = 0; i < sqlite3_column_count(select); i++) {
+            const char *value = (const char *)sqlite3_column_text(select, i);
+            size += (size_t)snprintf(text + size, TEXT_BYTES - size, "%s%s",
+                                     i > 0 ? "|" : is_first ? "" : ";", value ? value : "null");
+            assert_true(size < TEXT_BYTES);
+        }
+    assert_int_equal(sqlite3_finalize(select), SQLITE_OK);
+    return text;
+}
+
+/* ---- the server's half of a session ---- */
+
+static struct satchel_job *job_of(struct phone *phone, enum satchel_job_kind kind,
+                                  const struct satchel_message *message)
+{
+    struct satchel_job *job = satchel_job_new(kind);
+    assert_non_null(job);
+    job->device = phone->peer.device;
+    job->owner_number = phone->peer.number;
+    if (message)
+        assert_ok(satchel_job_take_request(job, message));
+    return job;
+}
+
+static void say(struct phone *phone, const struct satchel_message *message)
+{
+    assert_ok(satchel_session_send(phone->peer.session, message));
+}
+
+static void attach_phone(struct phone *phone, const struct satchel_message *message)
+{
+    struct phone_peer *peer = &phone->peer;
+    struct satchel_job *job = job_of(phone, SATCHEL_JOB_ATTACH, message);
+    if (run(&phone->town->server, job) != SATCHEL_OK) {
+        satchel_session_fail(peer->session, job->status, job->error.message);
+    } else {
+        const struct satchel_message_welcome *welcome = &job->answers[0].welcome;
+        peer->is_attached = true;
+        peer->device = message->hello.device;
+        peer->cursor = welcome->cursor;
+        peer->held_number = peer->acked_number = welcome->last_number;
+        say(phone, &job->answers[0]);
+    }
+    satchel_job_free(job);
+}
+
+static uint64_t head_of(struct town *town)
+{
+    return strtoull(sql(&town->server, "SELECT cursor FROM satchel_workspace"), NULL, 10);
+}
+
+static void take_push(struct phone *phone, const struct satchel_message *message)
+{
+    struct phone_peer *peer = &phone->peer;
+    struct satchel_job *job = job_of(phone, SATCHEL_JOB_PUSH, message);
+    uint64_t head = head_of(phone->town);
+    phone->pushed_count += message->push.item_count;
+    enum satchel_status status = run(&phone->town->server, job);
+    if (job->acked_number > peer->acked_number) {
+        struct satchel_message ack = {.kind = SATCHEL_MESSAGE_ACK};
+        ack.ack.number = peer->acked_number = job->acked_number;
+        say(phone, &ack);
+    }
+    if (status == SATCHEL_OK)
+        phone->duplicate_count += message->push.item_count - (head_of(phone->town) - head);
+    else
+        satchel_session_fail(peer->session, status, job->error.message);
+    satchel_job_free(job);
+}
+
+static void take_copy(struct phone *phone, const struct satchel_message *message)
+{
+    struct satchel_job *job = job_of(phone, SATCHEL_JOB_COPY, message);
+    phone->copy_count++;
+    if (run(&phone->town->server, job) == SATCHEL_OK)
+        say(phone, &job->answers[0]);
+    else
+        satchel_session_fail(phone->peer.session, job->status, job->error.message);
+    satchel_job_free(job);
+}
+
+static void hear(struct phone *phone, struct satchel_span frame)
+{
+    struct satchel_session *session = phone->peer.session;
+    struct satchel_message event;
+    if (satchel_session_receive(session, frame.data, frame.size, true, now_of(phone)) != SATCHEL_OK)
+        return;
+    while (satchel_session_next_event(session, &event)) {
+        switch (event.kind) {
+        case SATCHEL_MESSAGE_HELLO: attach_phone(phone, &event); break;
+        case SATCHEL_MESSAGE_PUSH: take_push(phone, &event); break;
+        case SATCHEL_MESSAGE_COPY: take_copy(phone, &event); break;
+        default: fail_msg("phone %u says message %d", phone->index, (int)event.kind);
+        }
+    }
+}
+
+static void stream(struct phone *phone)
+{
+    struct phone_peer *peer = &phone->peer;
+    if (!peer->is_attached || satchel_session_output_bytes(peer->session) > 0 ||
+        satchel_session_failed(peer->session, NULL) != SATCHEL_OK)
+        return;
+    struct satchel_job *job = job_of(phone, SATCHEL_JOB_ENTRIES, NULL);
+    job->after = peer->cursor;
+    job->number_min = peer->held_number;
+    job->number_max = peer->acked_number;
+    ok(run(&phone->town->server, job), "read entries", job->error.message);
+    const struct satchel_message_entries *entries = &job->answers[0].entries;
+    if (job->answer_count > 0) {
+        peer->cursor = entries->entries[entries->entry_count - 1].cursor;
+        say(phone, &job->answers[0]);
+    } else if (!peer->is_live) {
+        struct satchel_message head = {.kind = SATCHEL_MESSAGE_HEAD};
+        head.head.cursor = peer->cursor;
+        head.head.vector = job->vector;
+        peer->is_live = true;
+        say(phone, &head);
+    }
+    satchel_job_free(job);
+}
+
+/* ---- sessions ---- */
+
+enum satchel_status phone_connect(struct phone *phone)
+{
+    const struct satchel_session_options server = {.size = sizeof server,
+                                                   .side = SATCHEL_SIDE_SERVER};
+    const struct satchel_sync_options options = {
+        .size = sizeof options, .watch = true, .clock = &phone->clock};
+    struct satchel_error error = {0};
+    phone_hang_up(phone);
+    ok(satchel_sync_open(&phone->replica, phone->path, &options, &error), "open", error.message);
+    phone->peer.number = ++phone->town->session_count;
+    phone->session_count++;
+    assert_ok(satchel_session_new(&phone->peer.session, &server, now_of(phone)));
+    enum satchel_status status =
+        satchel_sync_new(&phone->sync, phone->replica, &options, now_of(phone), &error);
+    if (status != SATCHEL_OK && status != SATCHEL_AGAIN)
+        fail_msg("phone %u: %s", phone->index, error.message);
+    return status;
+}
+
+void phone_hang_up(struct phone *phone)
+{
+    satchel_sync_free(phone->sync);
+    satchel_replica_close(phone->replica);
+    satchel_session_free(phone->peer.session);
+    phone->sync = NULL;
+    phone->replica = NULL;
+    phone->is_done = false;
+    memset(&phone->peer, 0, sizeof phone->peer);
+}
+
+static bool carry_up(struct phone *phone, bool *is_cut)
+{
+    struct satchel_span frame;
+    if (!satchel_session_next_output(satchel_sync_session(phone->sync), &frame))
+        return false;
+    unsigned copies = phone->copy_count;
+    hear(phone, frame);
+    *is_cut = (phone->up_frames > 0 && --phone->up_frames == 0) ||
+              (phone->loses_copied && phone->copy_count > copies);
+    return true;
+}
+
+static bool carry_down(struct phone *phone)
+{
+    struct satchel_span frame;
+    stream(phone);
+    if (!satchel_session_next_output(phone->peer.session, &frame))
+        return false;
+    enum satchel_status status = satchel_session_receive(satchel_sync_session(phone->sync),
+                                                         frame.data, frame.size, true,
+                                                         now_of(phone));
+    (void)status; /* the step says why the session is over */
+    return true;
+}
+
+enum satchel_status phone_talk(struct phone *phone)
+{
+    struct satchel_error error = {0};
+    enum satchel_status status = SATCHEL_OK;
+    bool is_moving = true, is_cut = false;
+    for (unsigned i = 0; is_moving && status == SATCHEL_OK; i++) {
+        assert_true(i < FRAMES_MAX);
+        status = satchel_sync_step(phone->sync, now_of(phone), &phone->is_done, &error);
+        if (status != SATCHEL_OK)
+            break;
+        is_moving = carry_up(phone, &is_cut);
+        if (is_cut) {
+            phone->loses_copied = false;
+            phone_hang_up(phone);
+            return SATCHEL_NETWORK;
+        }
+        is_moving = carry_down(phone) || is_moving;
+    }
+    if (status != SATCHEL_OK && status != SATCHEL_AGAIN)
+        fail_msg("phone %u: %s: %s", phone->index, satchel_status_name(status), error.message);
+    return status;
+}
+
+unsigned phone_sync(struct phone *phone)
+{
+    enum satchel_status status = SATCHEL_AGAIN;
+    unsigned count = 0;
+    for (; status == SATCHEL_AGAIN; count++) {
+        assert_true(count < SESSIONS_MAX);
+        status = phone_connect(phone);
+        if (status == SATCHEL_OK)
+            status = phone_talk(phone);
+    }
+    if (status == SATCHEL_OK)
+        assert_true(phone->is_done);
+    phone_hang_up(phone);
+    return count;
+}
+
+bool phone_is_uploaded(struct phone *phone)
+{
+    return strcmp(phone_read(phone, "SELECT count(*) FROM satchel_change"), "0") == 0;
+}
+
+/* The server's answer in the form of a phone's. */
+static void expect_equal(struct town *town, const char *query)
+{
+    char expected[TEXT_BYTES];
+    snprintf(expected, sizeof expected, "%s", sql(&town->server, query));
+    for (char *at = expected; *at; at++)
+        if (*at == '\n')
+            *at = ';';
+    for (char *at; (at = strstr(expected, "NULL")) != NULL;)
+        memcpy(at, "null", 4);
+    for (unsigned i = 0; i < town->phone_count; i++)
+        assert_string_equal(phone_read(&town->phones[i], query), expected);
+}
+
+void town_settle(struct town *town)
+{
+    char count[32];
+    for (int round = 0; round < 2; round++) /* what the last one sent reaches the first */
+        for (unsigned i = 0; i < town->phone_count; i++)
+            phone_sync(&town->phones[i]);
+    snprintf(count, sizeof count, "%u", town->commit_count);
+    assert_string_equal(sql(&town->server, "SELECT count(*) FROM satchel_entry"), count);
+    assert_string_equal(sql(&town->server, "SELECT count(*) FROM (SELECT DISTINCT device, number"
+                                           " FROM satchel_entry)"),
+                        count);
+    for (unsigned i = 0; i < town->phone_count; i++) {
+        struct phone *phone = &town->phones[i];
+        assert_string_equal(phone_read(phone, "SELECT pending FROM satchel_status"), "0");
+        assert_string_equal(phone_read(phone, "SELECT count(*) FROM satchel_change"), "0");
+        assert_string_equal(phone_read(phone, "SELECT count(*) FROM satchel_base"), "0");
+        assert_string_equal(phone_read(phone, "SELECT count(*) FROM satchel_entry"), count);
+    }
+    expect_equal(town, ITEMS);
+    expect_equal(town, TOTALS);
+}

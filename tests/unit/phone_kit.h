@@ -1,0 +1,79 @@
+/* Phones and a server in one process: real replica files, a real workspace, and sessions between
+ * them whose frames can be cut off anywhere. A phone's file can be copied to another phone. Every
+ * step asserts. */
+#ifndef PHONE_KIT_H
+#define PHONE_KIT_H
+
+#include "sync.h"
+#include "workspace_kit.h"
+
+enum { PHONES_MAX = 5 };
+
+struct town;
+
+/* What the server has of a session. */
+struct phone_peer {
+    struct satchel_session *session;
+    uint64_t number;
+    bool is_attached, is_live;
+    struct satchel_id device;
+    uint64_t cursor, held_number, acked_number;
+};
+
+struct phone {
+    struct town *town;
+    unsigned index;
+    char path[100];
+    struct satchel_clock clock;
+    satchel_replica *app; /* NULL: the application is closed */
+    satchel_replica *replica;
+    satchel_sync *sync; /* NULL: offline */
+    struct phone_peer peer;
+    bool is_done;
+
+    /* What is cut off. */
+    bool loses_copied;  /* the answer to COPY, with the connection */
+    unsigned up_frames; /* the connection is lost after these; 0: never */
+
+    unsigned session_count, copy_count;
+    uint64_t pushed_count, duplicate_count; /* change sets said; of them held by the server already */
+};
+
+struct town {
+    struct fixture server;
+    struct phone phones[PHONES_MAX];
+    unsigned phone_count;
+    unsigned commit_count; /* by all applications */
+    uint64_t session_count;
+    int64_t monotonic_ms; /* of all phones; moves with each commit */
+};
+
+void town_open(struct town *town);
+void town_close(struct town *town);
+/* A phone that has joined as ann, and has synced. */
+struct phone *town_join(struct town *town);
+/* Another phone with a copy of the file as it is; the first one's application is closed for that. */
+struct phone *town_clone(struct town *town, struct phone *from);
+/* Keeps the phone's file, and puts it back. */
+void phone_keep(struct phone *phone);
+void phone_put_back(struct phone *phone);
+
+/* One transaction of the application. */
+void phone_write(struct phone *phone, const char *sql);
+/* The rows of a query: columns joined by '|', rows by ';', NULL as "null". */
+const char *phone_read(struct phone *phone, const char *sql);
+void phone_close_app(struct phone *phone);
+
+/* Begins a session; carries frames until nothing moves, the session is done or over; ends it. */
+enum satchel_status phone_connect(struct phone *phone);
+enum satchel_status phone_talk(struct phone *phone);
+void phone_hang_up(struct phone *phone);
+/* A whole sync, as satchel_sync_run does it: how many sessions it took. */
+unsigned phone_sync(struct phone *phone);
+/* Whether nothing is pending in the file, so that nothing is lost with it. */
+bool phone_is_uploaded(struct phone *phone);
+/* Syncs all until nobody has anything to send. Then every commit is in the server's history once,
+ * and all files hold the same. */
+void town_settle(struct town *town);
+
+#endif
