@@ -2,6 +2,8 @@
  * cursor, seen, stamps, last number. Knows nothing of what an entry says. */
 #include "apply.h"
 
+#include <satchel/mutation.h>
+
 #include <inttypes.h>
 
 /* A change set of the largest size, decoded, with the rows it touches. */
@@ -291,7 +293,13 @@ static enum satchel_status write_state(struct satchel_apply *apply, struct satch
 
 enum satchel_status satchel_apply_commit(struct satchel_apply *apply, struct satchel_error *error)
 {
-    enum satchel_status status = write_state(apply, error);
+    enum satchel_status status = SATCHEL_OK;
+    if (SATCHEL_MUTATED(cursor_apart))
+        status = satchel_apply_run(apply, APPLY_COMMIT, "commit", error);
+    if (status == SATCHEL_OK && SATCHEL_MUTATED(cursor_apart))
+        status = satchel_apply_run(apply, APPLY_BEGIN, "begin", error);
+    if (status == SATCHEL_OK)
+        status = write_state(apply, error);
     if (status == SATCHEL_OK)
         status = satchel_apply_run(apply, APPLY_COMMIT, "commit", error);
     if (status != SATCHEL_OK) {

@@ -7,6 +7,7 @@
  * does not vanish and come back. */
 #include "apply.h"
 
+#include <satchel/mutation.h>
 #include <satchel/operation.h>
 
 /* ---- views: what the author of pending writes was not shown ---- */
@@ -202,7 +203,7 @@ static enum satchel_status replay(struct satchel_apply *apply, struct satchel_ro
     plan->is_left = false;
     memcpy(plan->shown, plan->node.values, table->column_count * sizeof *plan->shown);
     memset(plan->hides, 0, table->column_count * sizeof *plan->hides);
-    for (; op && status == SATCHEL_OK; op = op->next) {
+    for (; op && status == SATCHEL_OK && !SATCHEL_MUTATED(no_overlay); op = op->next) {
         switch (op->part.kind) {
         case SATCHEL_OP_INSERT:
             if (!plan->is_shown)

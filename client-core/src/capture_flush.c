@@ -3,6 +3,7 @@
  * are prepared once and finalized when the virtual tables are disconnected. */
 #include "capture.h"
 
+#include <satchel/mutation.h>
 #include <satchel/pack.h>
 #include <satchel/workspace_data.h>
 
@@ -183,7 +184,7 @@ static enum satchel_status take_state(struct satchel_capture *capture, sqlite3_s
     state->seen_stamp = (satchel_stamp)sqlite3_column_int64(row, 1);
     state->last_number = (uint64_t)sqlite3_column_int64(row, 2);
     uint64_t greatest = (uint64_t)sqlite3_column_int64(row, 5);
-    if (greatest > state->last_number)
+    if (greatest > state->last_number || SATCHEL_MUTATED(number_again))
         state->last_number = greatest;
     state->last_stamp = (satchel_stamp)sqlite3_column_int64(row, 6);
     if (state->last_stamp < (satchel_stamp)sqlite3_column_int64(row, 9))
@@ -284,7 +285,9 @@ static enum satchel_status insert_change(struct satchel_capture *capture)
     int64_t utc_ms = clock->utc_ms(clock->context);
     int64_t monotonic_ms = clock->monotonic_ms(clock->context);
     uint64_t boot = satchel_replica_boot(replica);
-    satchel_replica_refresh_reference(replica);
+    /* Never passed over: what the transaction had written might be gone, and only this be kept. */
+    if (satchel_replica_refresh_reference(replica) != SQLITE_OK)
+        return sql_error(capture, "cannot read satchel_replica");
     int64_t now_ms = satchel_clock_correct(&replica->reference, utc_ms, monotonic_ms, boot);
     satchel_stamp last =
         state->seen_stamp > state->last_stamp ? state->seen_stamp : state->last_stamp;

@@ -2,6 +2,7 @@
  * its author had been shown of the row, and what only this device keeps beside it. */
 #include "capture.h"
 
+#include <satchel/mutation.h>
 #include <satchel/operation.h>
 #include <satchel/pack.h>
 
@@ -23,7 +24,8 @@ static void choose_updated(const struct satchel_capture_row *row)
 {
     for (uint32_t i = 0; i < row->table->column_count; i++)
         row->is_changed[i] =
-            row->is_changed[i] && !satchel_value_equal(&row->old_values[i], &row->new_values[i]);
+            row->is_changed[i] && !satchel_value_equal(&row->old_values[i], &row->new_values[i]) &&
+            !(SATCHEL_MUTATED(column_missed) && i + 1 == row->table->column_count);
 }
 
 static enum satchel_status make_field(struct satchel_capture *capture,

@@ -107,15 +107,16 @@ static const char SELECT_REFERENCE[] =
     "SELECT reference_server_ms, reference_utc_ms, reference_monotonic_ms, reference_boot"
     " FROM main.satchel_replica";
 
-/* A reference that cannot be read (the database is busy) stays as it was. */
-void satchel_replica_refresh_reference(struct satchel_replica *replica)
+int satchel_replica_refresh_reference(struct satchel_replica *replica)
 {
     uint32_t version = satchel_replica_data_version(replica);
     if (replica->reference_version == version && version != 0)
-        return;
+        return SQLITE_OK;
     sqlite3_stmt *statement = NULL;
-    if (sqlite3_prepare_v2(replica->db, SELECT_REFERENCE, -1, &statement, NULL) == SQLITE_OK &&
-        sqlite3_step(statement) == SQLITE_ROW) {
+    int code = sqlite3_prepare_v2(replica->db, SELECT_REFERENCE, -1, &statement, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(statement);
+    if (code == SQLITE_ROW) {
         struct satchel_clock_reference *reference = &replica->reference;
         reference->is_set = sqlite3_column_type(statement, 0) != SQLITE_NULL;
         reference->server_ms = sqlite3_column_int64(statement, 0);
@@ -125,12 +126,13 @@ void satchel_replica_refresh_reference(struct satchel_replica *replica)
         replica->reference_version = satchel_replica_data_version(replica);
     }
     sqlite3_finalize(statement);
+    return code == SQLITE_ROW || (code & 0xff) == SQLITE_BUSY ? SQLITE_OK : code;
 }
 
 int64_t satchel_replica_now_ms(struct satchel_replica *replica)
 {
     const struct satchel_clock *clock = &replica->clock;
-    satchel_replica_refresh_reference(replica);
+    (void)satchel_replica_refresh_reference(replica); /* a statement around this one fails too */
     return satchel_clock_correct(&replica->reference, clock->utc_ms(clock->context),
                                  clock->monotonic_ms(clock->context),
                                  satchel_replica_boot(replica));

@@ -211,8 +211,10 @@ extern const struct satchel_clock satchel_clock_system;
 uint64_t satchel_replica_boot(struct satchel_replica *replica);
 /* The true time by the replica's clock and its last reference. */
 int64_t satchel_replica_now_ms(struct satchel_replica *replica);
-/* Reads the reference again if the data version is another than when it was last read. */
-void satchel_replica_refresh_reference(struct satchel_replica *replica);
+/* Reads the reference again if the data version is another than when it was last read. An SQLite
+ * code: OK also if the database is busy, and the reference stays as it was. On another the
+ * transaction around it may be gone: an I/O error rolls it back, whatever was reading. */
+int satchel_replica_refresh_reference(struct satchel_replica *replica);
 /* The true (server's) time of a moment given by raw readings: by the monotonic clock within the
  * reference's boot, else by the wall clock and the error it had at the reference. */
 int64_t satchel_clock_correct(const struct satchel_clock_reference *reference, int64_t utc_ms,

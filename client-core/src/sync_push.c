@@ -3,6 +3,7 @@
 #include "sync.h"
 
 #include <satchel/log_reader.h>
+#include <satchel/mutation.h>
 
 #include <inttypes.h>
 
@@ -54,6 +55,8 @@ static satchel_stamp correct_stamp(struct satchel_sync *sync, sqlite3_stmt *row)
     int64_t true_ms = satchel_clock_correct_between(
         &sync->before, &sync->after, satchel_stamp_ms(floor), sqlite3_column_int64(row, 1),
         sqlite3_column_int64(row, 2), (uint64_t)sqlite3_column_int64(row, 3));
+    if (SATCHEL_MUTATED(raw_stamp))
+        true_ms = sqlite3_column_int64(row, 1);
     satchel_stamp last = sync->sent_stamp > floor ? sync->sent_stamp : floor;
     return satchel_stamp_next(last, true_ms);
 }
@@ -148,7 +151,7 @@ static enum satchel_status make_durable(struct satchel_sync *sync, struct satche
 {
     sqlite3_file *wal = NULL;
     int code = sqlite3_file_control(sync->replica->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
-    if (code != SQLITE_OK || !wal || !wal->pMethods)
+    if (code != SQLITE_OK || !wal || !wal->pMethods || SATCHEL_MUTATED(no_device_sync))
         return SATCHEL_OK; /* no WAL: the journal of a rollback database is gone at the commit */
     code = wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
     if (code == SQLITE_OK)

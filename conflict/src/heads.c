@@ -2,6 +2,8 @@
  * and put back by the convention of merge.h. Knows no rule by name. */
 #include "merge.h"
 
+#include <satchel/mutation.h>
+
 bool merge_values_equal(const struct satchel_value *a, const struct satchel_value *b,
                         uint32_t count)
 {
@@ -50,7 +52,7 @@ uint32_t merge_heads_advance(const struct merge_sight *sight, uint32_t unit,
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < head_count; i++)
-        if (!was_seen(sight, write, unit, &heads[i]))
+        if (!was_seen(sight, write, unit, &heads[i]) && !SATCHEL_MUTATED(no_head))
             heads[kept++] = heads[i];
     uint32_t place = kept;
     while (place > 0 &&

@@ -6,6 +6,8 @@
  * was seen iff every one that applies covers it. */
 #include "merge.h"
 
+#include <satchel/mutation.h>
+
 static bool view_covers(const struct satchel_view *view, const struct satchel_vector *positions)
 {
     return view->kind != SATCHEL_VIEW_NONE && satchel_vector_covers(&view->vector, positions);
@@ -43,7 +45,7 @@ static bool saw(const struct satchel_table_rules *rules, const struct satchel_wr
 {
     if (satchel_id_equal(&write->order.device, device))
         return number < write->order.number;
-    if (merge_is_ancestral(&write->ancestors, device, number))
+    if (merge_is_ancestral(&write->ancestors, device, number) || SATCHEL_MUTATED(all_seen))
         return true;
     bool is_excepted = false;
     for (uint32_t i = 0; i < write->exception_count; i++) {

@@ -15,6 +15,8 @@
  *                     not fit what is left are left out: the node's own record has them whole */
 #include "merge_internal.h"
 
+#include <satchel/mutation.h>
+
 enum {
     CONFLICT_VALUE_BYTES_MAX = 65536,
     NOTES_HEAD_BYTES = 64,
@@ -199,7 +201,8 @@ static enum satchel_status add_effect(struct merge_run *run, struct merge_notes 
     if (status != SATCHEL_OK)
         return status;
     notes->effect_bytes += bytes;
-    notes->effects[notes->effect_count++] = *effect;
+    notes->effects[notes->effect_count] = *effect;
+    notes->effect_count += !SATCHEL_MUTATED(no_effect);
     return SATCHEL_OK;
 }
 

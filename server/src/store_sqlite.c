@@ -3,6 +3,8 @@
 #include "incarnation.h"
 #include "store_internal.h"
 
+#include <satchel/mutation.h>
+
 #include <sodium.h>
 #include <time.h>
 
@@ -398,6 +400,8 @@ static enum satchel_status make_ready(struct satchel_store_sqlite *store,
 {
     struct satchel_schema *schema = NULL;
     enum satchel_status status = satchel_db_exec(store->db, SQL_SETTINGS, error);
+    if (status == SATCHEL_OK && SATCHEL_MUTATED(no_server_sync))
+        status = satchel_db_exec(store->db, "PRAGMA synchronous=OFF", error);
     if (status == SATCHEL_OK)
         status = satchel_log_create(store->db, error);
     if (status == SATCHEL_OK)

@@ -3,6 +3,8 @@
  * whole, told to the jobs concerned, and the next job starts clean. */
 #include "workspace_internal.h"
 
+#include <satchel/mutation.h>
+
 /* ---- PUSH ---- */
 
 struct push_group {
@@ -141,6 +143,8 @@ static enum satchel_status merge_group(struct push_group *group, struct satchel_
         status = store->ops->commit(store, error);
     if (status != SATCHEL_OK)
         store->ops->rollback(store);
+    if (SATCHEL_MUTATED(early_ack) && group->outcomes)
+        status = SATCHEL_OK;
     for (size_t i = 0; status == SATCHEL_OK && i < group->count; i++)
         if (group->outcomes[i].result == SATCHEL_INCOMING_MERGED)
             *head = after.cursor; /* numbers follow what was pushed */

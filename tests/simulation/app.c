@@ -4,6 +4,7 @@
 
 #include "../../client-core/src/replica.h"
 
+#include <satchel/log_pack.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,6 +50,23 @@ static int run(struct sim_app *app, const char *sql)
 
 /* ---- transactions and the ledger ---- */
 
+static void close_replica(struct sim_app *app)
+{
+    satchel_replica_close(app->replica);
+    app->replica = NULL;
+    app->transaction = NULL;
+}
+
+/* No transaction is left open; if it does not end for want of memory, the connection does. */
+static void end_transaction(struct sim_app *app)
+{
+    for (int i = 0; i < 2; i++)
+        if (!app->process.is_dead && !sqlite3_get_autocommit(app->replica->db))
+            (void)run(app, "ROLLBACK");
+    if (!app->process.is_dead && !sqlite3_get_autocommit(app->replica->db))
+        close_replica(app);
+}
+
 /* The last call of a transaction has returned: it is in the ledger, it is not, or nobody knows. */
 static void settle(struct sim_app *app, struct sim_transaction *transaction, int code)
 {
@@ -59,13 +77,12 @@ static void settle(struct sim_app *app, struct sim_transaction *transaction, int
         sim_ledger_in_doubt(transaction);
     else
         sim_ledger_rolled_back(transaction);
-    if (!app->process.is_dead && !sqlite3_get_autocommit(app->replica->db))
-        (void)run(app, "ROLLBACK");
+    end_transaction(app);
 }
 
 static bool is_open(const struct sim_app *app)
 {
-    return !app->process.is_dead && !sqlite3_get_autocommit(app->replica->db);
+    return !app->process.is_dead && app->replica && !sqlite3_get_autocommit(app->replica->db);
 }
 
 static void think(const struct sim_app *app)
@@ -143,13 +160,27 @@ static void transact(struct sim_app *app, bool is_bulk)
         sim_ledger_rolled_back(transaction);
     } else if (sim_one_in(SIM_WORK, 10)) {
         sim_ledger_rolled_back(transaction);
-        (void)run(app, "ROLLBACK");
+        end_transaction(app);
     } else {
         sim_ledger_read_after(transaction, app->replica->db);
         settle(app, transaction, run(app, "COMMIT"));
     }
-    if (is_open(app))
-        (void)run(app, "ROLLBACK");
+}
+
+/* What a sync does with an old log, of a log that is not old. */
+static void pack(struct sim_app *app)
+{
+    struct satchel_error error = {0};
+    uint32_t packed = 0;
+    if (run(app, "BEGIN IMMEDIATE") != SQLITE_OK)
+        return;
+    sim_fiber_settle_faults();
+    enum satchel_status status =
+        satchel_log_pack(app->replica->db, sim_below(SIM_WORK, 20), 4, &packed, &error);
+    judge(app, status == SATCHEL_OK ? SQLITE_OK : SQLITE_ERROR, error.message, "pack");
+    if (status == SATCHEL_OK && run(app, "COMMIT") == SQLITE_OK)
+        sim.counts.device_packs += packed > 0;
+    end_transaction(app);
 }
 
 static void write_once(struct sim_app *app)
@@ -194,7 +225,7 @@ static void settle_call(struct sim_app *app, struct sim_transaction *transaction
 {
     bool is_polite = status == SATCHEL_REFUSED || status == SATCHEL_NOT_FOUND ||
                      status == SATCHEL_STATE || status == SATCHEL_INVALID ||
-                     status == SATCHEL_BUSY;
+                     status == SATCHEL_BUSY || strstr(error->message, "constraint failed") != NULL;
     int code = status == SATCHEL_OK ? SQLITE_OK
                : is_polite          ? SQLITE_CONSTRAINT
                : error->native_code ? error->native_code
@@ -266,20 +297,16 @@ static void open_replica(struct sim_app *app)
     sim_leave(running);
 }
 
-static void close_replica(struct sim_app *app)
-{
-    satchel_replica_close(app->replica);
-    app->replica = NULL;
-    app->transaction = NULL;
-}
-
 static void act(struct sim_app *app)
 {
     if (!app->replica)
         open_replica(app);
     if (!app->replica)
         return;
-    if (sim_one_in(SIM_WORK, sim.options.undo_one_in))
+    sim_watch_device(app->device, app->replica->db);
+    if (sim_one_in(SIM_WORK, sim.options.pack_one_in))
+        pack(app);
+    else if (sim_one_in(SIM_WORK, sim.options.undo_one_in))
         undo(app);
     else if (sim_one_in(SIM_WORK, sim.options.resolve_one_in))
         resolve(app);
@@ -289,7 +316,7 @@ static void act(struct sim_app *app)
         transact(app, false);
     else
         write_once(app);
-    if (!app->process.is_dead && sim_one_in(SIM_WORK, 12))
+    if (!app->process.is_dead && app->replica && sim_one_in(SIM_WORK, 30))
         close_replica(app);
 }
 

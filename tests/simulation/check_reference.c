@@ -49,7 +49,7 @@ void system_fail(struct system_world *of, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(reason, sizeof reason, format, arguments);
     va_end(arguments);
-    sim_fail("%s\n%s", satchel_buffer_text(&of->trace), reason);
+    sim_fail("%s\n%s", reason, satchel_buffer_text(&of->trace));
 }
 
 void system_ok(struct system_world *of, enum satchel_status status, const char *doing,
@@ -126,7 +126,10 @@ void sim_check_reference(void)
     open_world();
     sqlite3 *db = satchel_store_sqlite_db(world.server.store);
     bool is_packed = system_integer(&world, db, "SELECT count(*) FROM satchel_segment") > 0;
-    if (!is_packed) {
+    /* The reference knows nothing of references to rows that were merged. */
+    bool has_moved = sim.options.world == SIM_CRM &&
+                     system_integer(&world, db, "SELECT count(*) FROM satchel_alias") > 0;
+    if (!is_packed && !has_moved) {
         system_entries_load(&world, &entries, &count);
         for (size_t i = 0; i < count; i++)
             parts += entries[i].content.header.part_count;

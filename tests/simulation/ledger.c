@@ -79,7 +79,10 @@ static const struct satchel_value *read_row(sqlite3_stmt *select, const struct s
     struct satchel_value *values = NULL;
     for (uint32_t i = 0; i < table->key_count; i++)
         (void)satchel_value_bind(select, (int)i + 1, &row->known[table->key_columns[i]]);
-    if (sqlite3_step(select) == SQLITE_ROW) {
+    int code = sqlite3_step(select);
+    sim_check(code == SQLITE_ROW || code == SQLITE_DONE, "a row of %s cannot be read: %s",
+              table->name, sqlite3_errmsg(sqlite3_db_handle(select)));
+    if (code == SQLITE_ROW) {
         values = SATCHEL_ARENA_ARRAY(&sim.arena, struct satchel_value, table->column_count);
         for (uint32_t i = 0; i < table->column_count; i++) {
             struct satchel_value value = satchel_value_of_column(select, (int)i);
@@ -308,11 +311,23 @@ static void check_part(const struct sim_transaction *transaction, const struct s
                  transaction->device->index, (unsigned long long)number, row->table->name);
 }
 
+static bool was_deleted(struct satchel_span name)
+{
+    for (size_t i = 0; i < sim.change_count; i++)
+        for (size_t r = 0; r < sim.changes[i].row_count; r++)
+            if (!sim.changes[i].rows[r].after &&
+                satchel_span_equal(sim.changes[i].rows[r].name, name))
+                return true;
+    return false;
+}
+
 static void count_rows(const struct sim_transaction *transaction)
 {
     for (size_t i = 0; i < transaction->count; i++) {
         const struct row_change change = change_of(&transaction->rows[i]);
         sim.counts.inserts += change.kind == SATCHEL_OP_INSERT;
+        sim.counts.reinserts +=
+            change.kind == SATCHEL_OP_INSERT && was_deleted(transaction->rows[i].name);
         sim.counts.updates += change.kind == SATCHEL_OP_UPDATE;
         sim.counts.deletes += change.kind == SATCHEL_OP_DELETE;
         if (change.kind == SATCHEL_OP_DELETE)
@@ -368,7 +383,6 @@ static void enter(struct sim_transaction *transaction, sqlite3 *db, uint64_t num
         .device = device->index,
         .number = number,
         .true_ms = sim.now_ms,
-        .knows_time = !device->machine.has_jumped && !device->machine.has_rebooted,
         .body = read_body(db, device, number),
         .rows = transaction->rows,
         .row_count = transaction->count,

@@ -2,12 +2,15 @@
  * said of them. */
 #include "report.h"
 
+#include <satchel/mutation.h>
+
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -15,6 +18,7 @@
 
 enum { JOBS_MAX = 64, TEXT_BYTES = 1 << 20, SECONDS_MAX = 120, RUNS_TO_MEET_ALL = 3000 };
 
+enum satchel_mutation satchel_mutation;
 void sim_init(void);
 
 struct slot {
@@ -36,6 +40,9 @@ struct campaign {
     double virtual_seconds;
     uint64_t *seeds;
     size_t seed_count, seed_capacity;
+    bool has_mutations;
+    const char *mutation; /* this one only */
+    char words[600];
 };
 
 /* ---- a run in a child ---- */
@@ -56,6 +63,7 @@ static void start(struct campaign *campaign, struct slot *slot, uint64_t seed, b
     slot->seed = seed;
     slot->is_second = is_second;
     memset(slot->result, 0, sizeof *slot->result);
+    slot->text[0] = '\0';
     fflush(stdout);
     slot->pid = fork();
     if (slot->pid < 0) {
@@ -64,7 +72,8 @@ static void start(struct campaign *campaign, struct slot *slot, uint64_t seed, b
     }
     if (slot->pid > 0)
         return;
-    alarm(campaign->is_tracing ? 0 : SECONDS_MAX);
+    const struct rlimit limit = {SECONDS_MAX, SECONDS_MAX};
+    (void)setrlimit(RLIMIT_CPU, &limit);
     if (is_second)
         disturb_memory();
     sim_run(seed, campaign->is_tracing, slot->result, slot->text, TEXT_BYTES);
@@ -74,12 +83,25 @@ static void start(struct campaign *campaign, struct slot *slot, uint64_t seed, b
 
 /* ---- what came of it ---- */
 
+/* Of a mutation only the last words. */
+static void keep_words(struct campaign *campaign, const struct slot *slot)
+{
+    const char *last = NULL;
+    for (const char *at = slot->text; (at = strstr(at, "FAILED ")) != NULL; at++)
+        last = at;
+    snprintf(campaign->words, sizeof campaign->words, "%.*s\n", last ? (int)strcspn(last, "\n") : 0,
+             last ? last : "");
+    if (!last)
+        snprintf(campaign->words, sizeof campaign->words, "%llu: the process died\n",
+                 (unsigned long long)slot->seed);
+}
+
 static void print_failure(const struct slot *slot, int state)
 {
     printf("%.*s", (int)slot->result->text_bytes, slot->text);
     if (!slot->result->is_finished) {
-        if (WIFSIGNALED(state) && WTERMSIG(state) == SIGALRM)
-            printf("FAILED %llu: no end in %d s\n", (unsigned long long)slot->seed, SECONDS_MAX);
+        if (WIFSIGNALED(state) && (WTERMSIG(state) == SIGXCPU || WTERMSIG(state) == SIGKILL))
+            printf("FAILED %llu: no end in %d s of computing\n", (unsigned long long)slot->seed, SECONDS_MAX);
         else
             printf("FAILED %llu: the process died (%s)\n", (unsigned long long)slot->seed,
                    WIFSIGNALED(state) ? strsignal(WTERMSIG(state)) : "exit");
@@ -120,7 +142,10 @@ static void collect(struct campaign *campaign, struct slot *slot, int state)
         is_good = false;
         campaign->failures++;
     } else if (!is_good) {
-        print_failure(slot, state);
+        if (satchel_mutation)
+            keep_words(campaign, slot);
+        else
+            print_failure(slot, state);
         campaign->failures++;
     }
     if (is_good && campaign->is_twice && !slot->is_second) {
@@ -164,6 +189,35 @@ static void run_all(struct campaign *campaign)
 
 /* ---- the command ---- */
 
+/* Each mutation until it is caught; how many are not. */
+static unsigned run_mutations(struct campaign *campaign, uint64_t seeds_max)
+{
+    static const struct {
+        const char *name, *what;
+    } mutations[] = {
+        {"none", ""},
+#define SATCHEL_MUTATION_TEXT(name, what) {#name, what},
+        SATCHEL_MUTATION_TABLE(SATCHEL_MUTATION_TEXT)
+#undef SATCHEL_MUTATION_TEXT
+    };
+    unsigned missed = 0;
+    for (unsigned i = 1; i < SATCHEL_MUTATION_COUNT; i++) {
+        if (campaign->mutation && strcmp(campaign->mutation, mutations[i].name) != 0)
+            continue;
+        satchel_mutation = (enum satchel_mutation)i;
+        campaign->next = campaign->runs = campaign->failures = 0;
+        campaign->end = seeds_max;
+        campaign->words[0] = '\0';
+        run_all(campaign);
+        missed += campaign->failures == 0;
+        printf("%-14s %s in %llu seeds: %s\n  %s", mutations[i].name,
+               campaign->failures ? "caught" : "NOT CAUGHT", (unsigned long long)campaign->runs,
+               mutations[i].what, campaign->failures ? campaign->words : "\n");
+        fflush(stdout);
+    }
+    return missed;
+}
+
 static void read_list(struct campaign *campaign, const char *path)
 {
     char line[400];
@@ -196,6 +250,7 @@ static void usage(void)
            "  --trace          tells everything that happens\n"
            "  --twice          runs each seed twice and compares the two\n"
            "  --go-on          does not end at the first failure\n"
+           "  --mutations[=M]  faults put into the code on purpose, each until it is caught\n"
            "  --without FAULT  leaves a kind of fault out: ");
     for (unsigned i = 0; i < SIM_FAULT_KIND_COUNT; i++)
         printf("%s%s", i ? ", " : "", sim_fault_name(i));
@@ -219,7 +274,7 @@ static void read_options(struct campaign *campaign, int count, char **arguments)
         {"seeds", 1, NULL, 'n'}, {"seed", 1, NULL, 's'},  {"from", 1, NULL, 'f'},
         {"list", 1, NULL, 'l'},  {"jobs", 1, NULL, 'j'},  {"trace", 0, NULL, 't'},
         {"twice", 0, NULL, '2'}, {"quiet", 0, NULL, 'q'}, {"go-on", 0, NULL, 'g'},
-        {"without", 1, NULL, 'w'}, {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0}};
+        {"without", 1, NULL, 'w'}, {"mutations", 2, NULL, 'm'}, {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0}};
     int option;
     while ((option = getopt_long(count, arguments, "", options, NULL)) != -1)
         switch (option) {
@@ -240,6 +295,10 @@ static void read_options(struct campaign *campaign, int count, char **arguments)
                 break;
             fprintf(stderr, "there is no fault '%s'\n", optarg);
             exit(2);
+        case 'm':
+            campaign->has_mutations = true;
+            campaign->mutation = optarg;
+            break;
         case 'h': usage(); exit(0);
         default: usage(); exit(2);
         }
@@ -278,6 +337,10 @@ int main(int count, char **arguments)
     make_slots(&campaign);
     sim_init();
     printf("seeds from %llu on\n", (unsigned long long)campaign.base);
+    if (campaign.has_mutations) {
+        campaign.is_quiet = true;
+        return run_mutations(&campaign, campaign.end) > 0;
+    }
     double began = seconds();
     run_all(&campaign);
     double took = seconds() - began;

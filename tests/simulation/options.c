@@ -64,9 +64,10 @@ void sim_options_draw(struct sim_options *options)
     options->big_one_in = ONE_OF(0, 0, 60, 15);
     options->undo_one_in = ONE_OF(0, 25, 10);
     options->resolve_one_in = ONE_OF(0, 25, 10);
+    options->pack_one_in = ONE_OF(0, 0, 20);
     options->transaction_one_in = ONE_OF(1, 2, 4);
-    options->sync_pause_ms = (unsigned)options->span_ms / ONE_OF(3, 6, 12, 30);
-    options->is_watching = sim_one_in(SIM_OPTIONS, 2);
+    options->sync_pause_ms = (unsigned)options->span_ms / ONE_OF(3, 5, 8, 16);
+    options->is_watching = !sim_one_in(SIM_OPTIONS, 3);
     options->wake_ms = ONE_OF(300, 1000, 3000);
     options->latency_ms = ONE_OF(1, 20, 20, 200, 1500);
     options->bytes_per_ms = ONE_OF(10, 1000, 100000);

@@ -136,6 +136,8 @@ void __wrap_workspace_complete(struct satchel_workspace *workspace, struct satch
               satchel_status_name(status), job->error.message);
     sim.server.explained_failures += status != SATCHEL_OK;
     sim_fiber_settle_faults();
+    if (status == SATCHEL_OK && (job->kind == SATCHEL_JOB_PUSH || job->kind == SATCHEL_JOB_ADMIN))
+        sim_watch_server();
     __real_workspace_complete(workspace, job, status);
 }
 

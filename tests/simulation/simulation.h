@@ -361,7 +361,6 @@ struct sim_change {
     uint64_t number;
     enum sim_fate fate;
     int64_t true_ms;
-    bool knows_time;
     uint32_t schema; /* migrations its replica had */
     struct satchel_span body; /* as captured */
     struct sim_row *rows;
@@ -417,7 +416,7 @@ struct sim_options {
     unsigned actions;        /* of all applications, about */
     unsigned think_ms_max;   /* between the statements of a transaction */
     unsigned key_count;      /* rows of a table that everybody writes */
-    unsigned bulk_one_in, big_one_in, undo_one_in, resolve_one_in, transaction_one_in;
+    unsigned bulk_one_in, big_one_in, undo_one_in, resolve_one_in, transaction_one_in, pack_one_in;
     unsigned sync_pause_ms;  /* between two syncs of a device */
     bool is_watching;        /* syncs stay connected */
     unsigned wake_ms;        /* how often a sync looks around */
@@ -450,6 +449,9 @@ bool sim_is_quiet(struct satchel_buffer *why);
 void sim_check_all(void);
 void sim_check_ledger(void);
 void sim_check_reference(void);
+/* The server has committed; a device has come to rest for a moment. */
+void sim_watch_server(void);
+void sim_watch_device(const struct sim_device *device, sqlite3 *db);
 /* The server's log in words. */
 void sim_describe_log(struct satchel_buffer *out);
 

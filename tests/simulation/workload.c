@@ -21,6 +21,7 @@ void sim_put(struct sim_sql *sql, const char *format, ...)
 }
 
 static unsigned long long next_value;
+static bool is_importing; /* then hardly two rows have one key: who merges many takes his time */
 
 static const char *some(const char *const *few, unsigned count)
 {
@@ -152,7 +153,7 @@ static void put_value(struct sim_sql *sql, const struct satchel_column *column)
     case SATCHEL_RULE_TEXT3: put_lines(sql); break;
     case SATCHEL_RULE_COUNTER: sim_put(sql, "%d", (int)sim_below(SIM_WORK, 12) - 3); break;
     case SATCHEL_RULE_KEY:
-        if (sim_one_in(SIM_WORK, 2))
+        if (!sim_one_in(SIM_WORK, is_importing ? 40 : 2))
             sim_put(sql, "'%llu'", ++next_value);
         else
             sim_put(sql, "%s", SOME(keys));
@@ -301,5 +302,7 @@ void sim_work_import(const struct satchel_schema *schema, const struct satchel_t
 {
     (void)schema;
     sql->size = 0;
+    is_importing = true;
     put_insert(sql, table, "INSERT OR IGNORE", (unsigned)(100 + ++next_value));
+    is_importing = false;
 }

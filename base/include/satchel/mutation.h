@@ -1,0 +1,34 @@
+/* Faults put into the code on purpose, one at a time, so that the simulator can show that it would
+ * notice. Where SATCHEL_MUTATIONS is not defined, that is everywhere but in the simulator's build,
+ * each is the constant 0 and nothing is left of it. */
+#ifndef SATCHEL_MUTATION_H
+#define SATCHEL_MUTATION_H
+
+#define SATCHEL_MUTATION_TABLE(X)                                                   \
+    X(no_server_sync, "the server commits with synchronous=OFF")                    \
+    X(no_device_sync, "the device does not sync its WAL before it sends")           \
+    X(no_effect, "the last effect of an entry is dropped")                          \
+    X(all_seen, "every write counts as having seen what arrived before it")         \
+    X(no_head, "a second head of a unit is forgotten")                              \
+    X(number_again, "a device numbers on from what waits, not from what it sent")   \
+    X(early_ack, "the server acknowledges what it could not commit")                \
+    X(cursor_apart, "entries are committed before their cursor")                    \
+    X(column_missed, "capture leaves the last column of an update out")             \
+    X(raw_stamp, "the stamp of a change set is not corrected")                      \
+    X(no_overlay, "pending writes are not shown on top of the node's values")
+
+#ifdef SATCHEL_MUTATIONS
+enum satchel_mutation {
+    SATCHEL_MUTATION_none,
+#define SATCHEL_MUTATION_ENUM(name, what) SATCHEL_MUTATION_##name,
+    SATCHEL_MUTATION_TABLE(SATCHEL_MUTATION_ENUM)
+#undef SATCHEL_MUTATION_ENUM
+        SATCHEL_MUTATION_COUNT
+};
+extern enum satchel_mutation satchel_mutation;
+#define SATCHEL_MUTATED(name) (satchel_mutation == SATCHEL_MUTATION_##name)
+#else
+#define SATCHEL_MUTATED(name) 0
+#endif
+
+#endif
