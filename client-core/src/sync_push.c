@@ -16,7 +16,7 @@ enum {
 static const char SELECT_LAST[] =
     "SELECT max(last_number, coalesce((SELECT max(number) FROM satchel_change), 0)),"
     " (SELECT min(number) FROM satchel_change), device FROM satchel_replica";
-/* Nothing, once another sync has found the replica to be a copy: the numbers are another device's. */
+/* Nothing, once another sync has found the replica to be a copy: they are another device's. */
 static const char SELECT_UNSENT[] =
     "SELECT number, utc_ms, monotonic_ms, boot, floor, body FROM satchel_change WHERE number > ?1"
     " AND (SELECT device FROM satchel_replica) = ?2 ORDER BY number";
