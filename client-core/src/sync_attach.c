@@ -8,6 +8,8 @@
 static const char SELECT_REFERENCE[] =
     "SELECT reference_server_ms, reference_utc_ms, reference_monotonic_ms, reference_boot,"
     " acked_number FROM satchel_replica";
+static const char SELECT_PARENT[] =
+    "SELECT device, last_number FROM satchel_ancestor ORDER BY last_number DESC LIMIT 1";
 static const char WRITE_WELCOME[] =
     "UPDATE satchel_replica SET node = ?1, user = ?2, role = ?3,"
     " acked_number = ?4, reference_server_ms = ?5, reference_utc_ms = ?6,"
@@ -37,6 +39,26 @@ static enum satchel_status read_reference(struct satchel_sync *sync, struct satc
         sync->before.monotonic_ms = sqlite3_column_int64(select, 2);
         sync->before.boot = (uint64_t)sqlite3_column_int64(select, 3);
     }
+    sqlite3_finalize(select);
+    return status;
+}
+
+static enum satchel_status read_parent(struct satchel_sync *sync,
+                                       struct satchel_message_hello *hello,
+                                       struct satchel_error *error)
+{
+    sqlite3_stmt *select = NULL;
+    int code = SQLITE_ERROR;
+    if (sqlite3_prepare_v2(sync->replica->db, SELECT_PARENT, -1, &select, NULL) == SQLITE_OK)
+        code = sqlite3_step(select);
+    if (code == SQLITE_ROW && sqlite3_column_bytes(select, 0) == sizeof hello->parent.bytes) {
+        memcpy(hello->parent.bytes, sqlite3_column_blob(select, 0), sizeof hello->parent.bytes);
+        hello->parent_number = (uint64_t)sqlite3_column_int64(select, 1);
+    }
+    enum satchel_status status =
+        code == SQLITE_ROW || code == SQLITE_DONE
+            ? SATCHEL_OK
+            : satchel_apply_sql_error(sync->apply, "read satchel_ancestor", error);
     sqlite3_finalize(select);
     return status;
 }
@@ -76,6 +98,8 @@ enum satchel_status satchel_sync_send_hello(struct satchel_sync *sync, struct sa
     if (status != SATCHEL_OK)
         return status;
     status = read_reference(sync, error);
+    if (status == SATCHEL_OK)
+        status = read_parent(sync, hello, error);
     satchel_apply_release(apply);
     if (status != SATCHEL_OK)
         return status;

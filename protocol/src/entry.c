@@ -100,7 +100,8 @@ struct satchel_id satchel_entry_receipt(const uint8_t workspace_key[SATCHEL_WORK
 
 struct satchel_id satchel_enrolment_receipt(
     const uint8_t workspace_key[SATCHEL_WORKSPACE_KEY_BYTES], const struct satchel_id *device,
-    struct satchel_span token_hash, struct satchel_span user)
+    struct satchel_span token_hash, struct satchel_span user, const struct satchel_id *parent,
+    uint64_t parent_number)
 {
     struct satchel_id receipt;
     struct digest digest;
@@ -110,6 +111,8 @@ struct satchel_id satchel_enrolment_receipt(
     digest_bytes(&digest, device->bytes, sizeof device->bytes);
     digest_span(&digest, token_hash);
     digest_span(&digest, user);
+    digest_bytes(&digest, parent->bytes, sizeof parent->bytes);
+    digest_number(&digest, parent_number);
     digest_final(&digest, receipt.bytes, sizeof receipt.bytes);
     return receipt;
 }

@@ -89,6 +89,8 @@ static const struct field hello_fields[] = {
     FIELD(FIELD_TEXT, satchel_message_hello, software, NAME_MAX),
     FIELD(FIELD_TEXT, satchel_message_hello, user, NAME_MAX),
     FIELD(FIELD_ID, satchel_message_hello, receipt, 0),
+    FIELD(FIELD_ID, satchel_message_hello, parent, 0),
+    FIELD(FIELD_UNSIGNED, satchel_message_hello, parent_number, SEQUENCE_MAX),
 };
 static const struct field welcome_fields[] = {
     FIELD(FIELD_ID, satchel_message_welcome, node, 0),

@@ -7,11 +7,13 @@
 
 /* A copy that is enrolled already is told so again: the first answer was lost, or the copy was
  * copied in its turn, and both files have the same token. */
-#define SQL_ADD_COPY                                                                          \
-    "INSERT INTO satchel_device(id, user, token, joined, last_number, last_hash, last_stamp," \
-    " parent, parent_number) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?5)"                              \
-    " ON CONFLICT(id) DO UPDATE SET token=excluded.token WHERE user=excluded.user"            \
-    " AND parent=excluded.parent AND parent_number=excluded.parent_number RETURNING last_number"
+#define SQL_ADD_COPY                                                                       \
+    "INSERT INTO satchel_device(id, user, token, joined, last_number, last_stamp, parent," \
+    " parent_number) VALUES(?1,?2,?3,?4,?5,?6,?7,?5) ON CONFLICT(id) DO UPDATE SET"        \
+    " token=excluded.token, parent=excluded.parent, parent_number=excluded.parent_number," \
+    " last_number=max(last_number, excluded.last_number) WHERE user=excluded.user AND"     \
+    " (token IS NULL OR parent=excluded.parent AND parent_number=excluded.parent_number)"  \
+    " RETURNING last_number"
 #define SQL_COPY_ROLES                                                    \
     "INSERT OR IGNORE INTO satchel_device_role(device, role, superseded)" \
     " SELECT ?1, role, superseded FROM satchel_device_role WHERE device=?2"
@@ -19,7 +21,6 @@
 /* What the copy goes on from: the last change set that it shares with its parent. */
 struct common {
     uint64_t number; /* 0: they share none */
-    uint8_t hash[SATCHEL_HASH_BYTES];
     satchel_stamp stamp;
 };
 
@@ -71,9 +72,6 @@ static enum satchel_status find_common(struct satchel_workspace *workspace, stru
         return SATCHEL_OK;
     enum satchel_status status = find_author(workspace, job, common->number, &author);
     if (status == SATCHEL_OK)
-        status =
-            store->ops->load_hash(store, &author.id, common->number, common->hash, &job->error);
-    if (status == SATCHEL_OK)
         status = store->ops->find_entry(store, &author.id, common->number, &cursor, &job->error);
     if (status == SATCHEL_OK)
         status = store->ops->load_entries(store, &cursor, 1, &entry, &timeline, &job->arena,
@@ -104,7 +102,6 @@ static enum satchel_status add_copy(struct satchel_workspace *workspace, struct 
     satchel_query_blob(&query, satchel_span_of(token, sizeof token));
     satchel_query_integer(&query, workspace_now_ms());
     satchel_query_integer(&query, (int64_t)common->number);
-    satchel_query_blob(&query, satchel_span_of(common->hash, sizeof common->hash));
     satchel_query_integer(&query, (int64_t)common->stamp);
     satchel_query_id(&query, &parent->id);
     status = satchel_query_step(&query, &has_row, &job->error);
@@ -145,7 +142,8 @@ static enum satchel_status answer(struct satchel_workspace *workspace, struct sa
     memset(copied, 0, sizeof *copied);
     copied->kind = SATCHEL_MESSAGE_COPIED;
     copied->copied.device = *id;
-    copied->copied.receipt = enrolment_receipt(&known, id, job->request.copy.token, parent->user);
+    copied->copied.receipt = enrolment_receipt(&known, id, job->request.copy.token, parent->user,
+                                               &parent->id, job->request.copy.number - 1);
     job->answer_count = 1;
     satchel_id_text(&parent->id, old_text);
     satchel_id_text(id, new_text);

@@ -8,9 +8,11 @@
 #define SQL_USE_INVITE "UPDATE satchel_invite SET used=?1, device=?2 WHERE hash=?3"
 #define SQL_ADD_DEVICE "INSERT INTO satchel_device(id, user, token, joined) VALUES(?1,?2,?3,?4)"
 #define SQL_DEVICE "SELECT user, token, last_number FROM satchel_device WHERE id=?1"
-#define SQL_ENROL_AGAIN                                                       \
-    "INSERT INTO satchel_device(id, user, token, joined) VALUES(?1,?2,?3,?4)" \
-    " ON CONFLICT(id) DO UPDATE SET token=excluded.token WHERE token IS NULL AND user=?2"
+#define SQL_ENROL_AGAIN                                                                           \
+    "INSERT INTO satchel_device(id, user, token, joined, parent, parent_number, last_number)"     \
+    " VALUES(?1,?2,?3,?4,?5,?6,?6) ON CONFLICT(id) DO UPDATE SET token=excluded.token,"           \
+    " parent=excluded.parent, parent_number=excluded.parent_number, last_number=max(last_number," \
+    " excluded.last_number) WHERE token IS NULL AND user=?2"
 #define SQL_ATTACHED \
     "UPDATE satchel_device SET cursor=?1, clock_error=?2, last_seen=?3, software=?4 WHERE id=?5"
 
@@ -109,12 +111,13 @@ static enum satchel_status check_active(struct satchel_workspace *workspace,
 
 struct satchel_id enrolment_receipt(const struct incarnations *known,
                                     const struct satchel_id *device, struct satchel_span token,
-                                    struct satchel_span login)
+                                    struct satchel_span login, const struct satchel_id *parent,
+                                    uint64_t parent_number)
 {
     uint8_t hash[INVITE_HASH_BYTES];
     token_hash(token, hash);
     return satchel_enrolment_receipt(known->secret, device, satchel_span_of(hash, sizeof hash),
-                                     login);
+                                     login, parent, parent_number);
 }
 
 /* ---- JOIN ---- */
@@ -166,7 +169,8 @@ static enum satchel_status answer_join(struct satchel_workspace *workspace, stru
     joined->joined.user = login;
     joined->joined.role = role;
     joined->joined.workspace = known.workspace_id;
-    joined->joined.receipt = enrolment_receipt(&known, &join->device, join->token, login);
+    joined->joined.receipt =
+        enrolment_receipt(&known, &join->device, join->token, login, &(struct satchel_id){{0}}, 0);
     schema->kind = SATCHEL_MESSAGE_SCHEMA;
     job->answer_count = 2;
     return satchel_schema_migrations(satchel_store_sqlite_db(store), 0, &job->arena,
@@ -257,7 +261,8 @@ static enum satchel_status enrol_again(struct satchel_workspace *workspace, stru
     bool has_row;
     if (device->has_token || satchel_id_is_zero(&hello->device) || hello->user.size == 0)
         return SATCHEL_OK;
-    struct satchel_id receipt = enrolment_receipt(known, &hello->device, hello->token, hello->user);
+    struct satchel_id receipt = enrolment_receipt(known, &hello->device, hello->token, hello->user,
+                                                  &hello->parent, hello->parent_number);
     if (!satchel_id_equal(&receipt, &hello->receipt))
         return SATCHEL_OK;
     token_hash(hello->token, hash);
@@ -268,6 +273,11 @@ static enum satchel_status enrol_again(struct satchel_workspace *workspace, stru
     satchel_query_text(&query, hello->user);
     satchel_query_blob(&query, satchel_span_of(hash, sizeof hash));
     satchel_query_integer(&query, workspace_now_ms());
+    if (satchel_id_is_zero(&hello->parent))
+        satchel_query_null(&query);
+    else
+        satchel_query_id(&query, &hello->parent);
+    satchel_query_integer(&query, (int64_t)hello->parent_number);
     status = satchel_query_step(&query, &has_row, &job->error);
     satchel_query_close(&query);
     if (status != SATCHEL_OK)

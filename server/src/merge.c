@@ -92,15 +92,6 @@ static satchel_stamp fix_stamp(struct merge_batch *batch, const struct satchel_i
     return stamp;
 }
 
-/* Every change set of a device chains onto the one before. */
-static void chain_hash(struct satchel_store_device *device, const uint8_t hash[SATCHEL_HASH_BYTES])
-{
-    uint8_t both[2 * SATCHEL_HASH_BYTES];
-    memcpy(both, device->last_hash, SATCHEL_HASH_BYTES);
-    memcpy(both + SATCHEL_HASH_BYTES, hash, SATCHEL_HASH_BYTES);
-    crypto_generichash(device->last_hash, SATCHEL_HASH_BYTES, both, sizeof both, NULL, 0);
-}
-
 /* Heads are enough only where nobody has seen what is still to come. The present incarnation knows
  * what it has given; of an earlier one something may be lost for good, and nobody waits for it. */
 static bool is_in_future(const struct merge_batch *batch, const struct satchel_vector *seen,
@@ -181,7 +172,6 @@ static enum satchel_status admit(struct merge_batch *batch, const struct satchel
     device->last_number = incoming->number;
     if (changeset->stamp > device->last_stamp)
         device->last_stamp = changeset->stamp;
-    chain_hash(device, changeset->hash);
     if (changeset->stamp > batch->head.stamp)
         batch->head.stamp = changeset->stamp;
     batch->changeset_count++;

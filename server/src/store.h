@@ -56,8 +56,7 @@ struct satchel_store_row {
 struct satchel_store_device {
     struct satchel_id id;
     struct satchel_span user;
-    uint64_t last_number;                  /* held; 0: none yet */
-    uint8_t last_hash[SATCHEL_HASH_BYTES]; /* chained over all its change sets: H(previous, hash) */
+    uint64_t last_number; /* held; 0: none yet */
     satchel_stamp last_stamp;
     struct satchel_id parent;        /* the device that it is a copy of; zero: none */
     uint64_t parent_number;          /* up to which it was that one */

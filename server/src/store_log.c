@@ -188,18 +188,11 @@ static enum satchel_status load_device(struct satchel_store_sqlite *store,
     }
     device->user = satchel_column_copy(query.statement, 0, arena);
     device->last_number = (uint64_t)sqlite3_column_int64(query.statement, 1);
-    device->last_stamp = (satchel_stamp)sqlite3_column_int64(query.statement, 3);
+    device->last_stamp = (satchel_stamp)sqlite3_column_int64(query.statement, 2);
     device->ancestors = (struct satchel_vector){NULL, 0};
-    if (!satchel_column_id(query.statement, 4, &device->parent))
+    if (!satchel_column_id(query.statement, 3, &device->parent))
         memset(&device->parent, 0, sizeof device->parent);
-    device->parent_number = (uint64_t)sqlite3_column_int64(query.statement, 5);
-    struct satchel_span hash = satchel_column_bytes(query.statement, 2);
-    memset(device->last_hash, 0, sizeof device->last_hash);
-    if (hash.size == SATCHEL_HASH_BYTES)
-        memcpy(device->last_hash, hash.data, SATCHEL_HASH_BYTES);
-    else if (device->last_number)
-        status = satchel_error_set(error, SATCHEL_CORRUPT,
-                                   "the record of device %s is damaged; restore a backup", text);
+    device->parent_number = (uint64_t)sqlite3_column_int64(query.statement, 4);
     if (!device->user.data)
         status = satchel_error_set(error, SATCHEL_NOMEM, "no memory for a device");
 cleanup:
@@ -241,7 +234,6 @@ enum satchel_status store_write_devices(struct satchel_store *base,
         struct satchel_query query;
         satchel_query_begin(&query, store->db, store->statements[STORE_SET_DEVICE]);
         satchel_query_integer(&query, (int64_t)devices[i].last_number);
-        satchel_query_blob(&query, satchel_span_of(devices[i].last_hash, SATCHEL_HASH_BYTES));
         satchel_query_integer(&query, (int64_t)devices[i].last_stamp);
         satchel_query_id(&query, &devices[i].id);
         enum satchel_status status = satchel_query_run(&query, error);

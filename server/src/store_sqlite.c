@@ -33,7 +33,7 @@
     "CREATE TABLE satchel_id(number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE);"             \
     "CREATE TABLE satchel_row(name BLOB PRIMARY KEY, version BLOB NOT NULL) WITHOUT ROWID;"     \
     "CREATE TABLE satchel_device(id BLOB PRIMARY KEY, user TEXT NOT NULL, token BLOB,"          \
-    " last_number INTEGER NOT NULL DEFAULT 0, last_hash BLOB, last_stamp INTEGER NOT NULL"      \
+    " last_number INTEGER NOT NULL DEFAULT 0, last_stamp INTEGER NOT NULL"                      \
     " DEFAULT 0, cursor INTEGER NOT NULL DEFAULT 0, clock_error INTEGER, last_seen INTEGER,"    \
     " software TEXT, joined INTEGER NOT NULL, parent BLOB, parent_number INTEGER)"              \
     " WITHOUT ROWID;"                                                                           \
@@ -84,10 +84,10 @@ static const char *const statement_sql[STORE_STATEMENT_COUNT] = {
     [STORE_SET_ROW] = "INSERT INTO satchel_row(name,version) VALUES(?1,?2)"
                       " ON CONFLICT(name) DO UPDATE SET version=excluded.version",
     [STORE_DEVICE] =
-        "SELECT user, last_number, last_hash, last_stamp, parent, parent_number FROM satchel_device"
+        "SELECT user, last_number, last_stamp, parent, parent_number FROM satchel_device"
         " WHERE id=?1",
-    [STORE_SET_DEVICE] = "UPDATE satchel_device SET last_number=?1, last_hash=?2, last_stamp=?3"
-                         " WHERE id=?4",
+    [STORE_SET_DEVICE] = "UPDATE satchel_device SET last_number=?1, last_stamp=?2"
+                         " WHERE id=?3",
     [STORE_HASH] = "SELECT hash FROM satchel_hash WHERE device=?1 AND number=?2",
     [STORE_ADD_HASH] = "INSERT INTO satchel_hash(device,number,hash,cursor) VALUES(?1,?2,?3,?4)",
     [STORE_ADD_ID] = "INSERT INTO satchel_id(number,id) VALUES(?1,?2)",

@@ -95,11 +95,12 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace,
 enum satchel_status enrol_attach(struct satchel_workspace *workspace,
                                  struct satchel_job *job) SATCHEL_MUST_USE;
 
-/* What the server enrols a device with again, should it lose it. */
+/* What the server enrols a device with again, should it lose it. parent: of a copy, else zero. */
 struct incarnations;
 struct satchel_id enrolment_receipt(const struct incarnations *known,
                                     const struct satchel_id *device, struct satchel_span token,
-                                    struct satchel_span login);
+                                    struct satchel_span login, const struct satchel_id *parent,
+                                    uint64_t parent_number);
 
 /* ---- copy.c: inside the caller's transaction ---- */
 /* MISMATCH: the device holds no other change set of that number than the store. */

@@ -164,6 +164,26 @@ void phone_put_back(struct phone *phone)
     copy_replica(phone, kept, phone->path);
 }
 
+/* ---- the server's backup ---- */
+
+static void hang_up_all(struct town *town)
+{
+    for (unsigned i = 0; i < town->phone_count; i++)
+        phone_hang_up(&town->phones[i]);
+}
+
+void town_back_up(struct town *town)
+{
+    hang_up_all(town);
+    fixture_back_up(&town->server);
+}
+
+void town_restore(struct town *town)
+{
+    hang_up_all(town);
+    fixture_put_back(&town->server, true);
+}
+
 /* ---- the application ---- */
 
 static sqlite3 *app_of(struct phone *phone)
@@ -288,6 +308,32 @@ static void take_copy(struct phone *phone, const struct satchel_message *message
     satchel_job_free(job);
 }
 
+/* The number that the node accepts from then on: of its own change sets it may lack the first. */
+static void count_given(struct phone_peer *peer, const struct satchel_message_forward *forward)
+{
+    for (uint32_t i = 0; i < forward->entry_count; i++)
+        if (satchel_id_equal(&forward->entries[i].device, &peer->device) &&
+            forward->entries[i].number == peer->acked_number + 1)
+            peer->acked_number++;
+}
+
+static void take_forward(struct phone *phone, const struct satchel_message *message)
+{
+    struct satchel_job *job = job_of(phone, SATCHEL_JOB_FORWARD, message);
+    ok(run(&phone->town->server, job), "take what is given back", job->error.message);
+    count_given(&phone->peer, &message->forward);
+    say(phone, &job->answers[0]);
+    satchel_job_free(job);
+}
+
+static void say_rows(struct phone *phone, const struct satchel_message *message)
+{
+    struct satchel_job *job = job_of(phone, SATCHEL_JOB_ROWS, message);
+    ok(run(&phone->town->server, job), "read rows", job->error.message);
+    say(phone, &job->answers[0]);
+    satchel_job_free(job);
+}
+
 static void hear(struct phone *phone, struct satchel_span frame)
 {
     struct satchel_session *session = phone->peer.session;
@@ -299,6 +345,8 @@ static void hear(struct phone *phone, struct satchel_span frame)
         case SATCHEL_MESSAGE_HELLO: attach_phone(phone, &event); break;
         case SATCHEL_MESSAGE_PUSH: take_push(phone, &event); break;
         case SATCHEL_MESSAGE_COPY: take_copy(phone, &event); break;
+        case SATCHEL_MESSAGE_FORWARD: take_forward(phone, &event); break;
+        case SATCHEL_MESSAGE_ROWS_REQUEST: say_rows(phone, &event); break;
         default: fail_msg("phone %u says message %d", phone->index, (int)event.kind);
         }
     }

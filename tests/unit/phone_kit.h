@@ -60,6 +60,10 @@ struct phone *town_clone(struct town *town, struct phone *from);
 void phone_keep(struct phone *phone);
 void phone_put_back(struct phone *phone);
 
+/* Backs the server up, and restores it; all phones are offline then. */
+void town_back_up(struct town *town);
+void town_restore(struct town *town);
+
 /* One transaction of the application. */
 void phone_write(struct phone *phone, const char *sql);
 /* The rows of a query: columns joined by '|', rows by ';', NULL as "null". */

@@ -132,7 +132,9 @@ static struct satchel_message sample_request(int index)
                                                  -10800000,
                                                  satchel_span_text("satchel 0.1.0"),
                                                  satchel_span_text("ada"),
-                                                 sample_id(0x50)};
+                                                 sample_id(0x50),
+                                                 sample_id(0x60),
+                                                 7};
         break;
     case 3:
         m.kind = SATCHEL_MESSAGE_PUSH;
@@ -325,7 +327,7 @@ const char *sample_name(int index)
         "time",       "join",         "hello",        "push",   "digest_request", "admin",
         "time_reply", "joined",       "welcome",      "schema", "entries",        "ack",
         "head",       "digests",      "admin_result", "error",  "forward",        "copy",
-        "copied",     "rows_request", "forwarded", "rows"};
+        "copied",     "rows_request", "forwarded",    "rows"};
     return names[index];
 }
 

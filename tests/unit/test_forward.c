@@ -2,44 +2,6 @@
  * and that a store which somebody put back by hand notices. */
 #include "workspace_kit.h"
 
-#include "incarnation.h"
-
-#include <stdlib.h>
-
-static void copy_store(const struct fixture *fixture, const char *from, const char *to)
-{
-    char command[300];
-    snprintf(command, sizeof command, "cd %s && rm -f %s.db-wal %s.db-shm && cp %s.db %s.db",
-             fixture->directory, to, to, from, to);
-    assert_int_equal(system(command), 0);
-}
-
-/* The store as it is now, to be put back later. */
-static void back_up(struct fixture *fixture)
-{
-    satchel_workspace_close(fixture->workspace);
-    copy_store(fixture, "w", "backup");
-    assert_ok(satchel_workspace_open(&fixture->workspace, fixture->directory, "w",
-                                     &fixture->callbacks, &fixture->error));
-}
-
-static void put_back(struct fixture *fixture, bool as_new_incarnation)
-{
-    satchel_workspace_close(fixture->workspace);
-    copy_store(fixture, "backup", "w");
-    fixture->advanced_to = 0;
-    if (as_new_incarnation) {
-        char path[128];
-        struct satchel_store *store;
-        snprintf(path, sizeof path, "%s/w.db", fixture->directory);
-        assert_ok(satchel_store_sqlite_open(&store, path, &fixture->error));
-        assert_ok(incarnation_begin(satchel_store_sqlite_db(store), &fixture->error));
-        store->ops->close(store);
-    }
-    assert_ok(satchel_workspace_open(&fixture->workspace, fixture->directory, "w",
-                                     &fixture->callbacks, &fixture->error));
-}
-
 /* What `device` is sent behind its cursor; freed by the caller. */
 static struct satchel_job *pull(struct fixture *fixture, const struct device *device)
 {
@@ -97,12 +59,12 @@ static void test_forward__brings_back_what_was_lost_with_its_old_positions(void 
     assert_ok(attach(&fixture, &bob, &welcome));
     struct satchel_id node = bob.node = welcome.node;
     bob.cursor = 2;
-    back_up(&fixture);
+    fixture_back_up(&fixture);
     assert_ok(push(&fixture, &ann, 2, "lost", 0));
     assert_ok(push(&fixture, &ann, 3, "lost", 5));
     struct satchel_job *pulled = pull(&fixture, &bob);
     bob.cursor = 4;
-    put_back(&fixture, true);
+    fixture_put_back(&fixture, true);
     assert_string_equal(sql(&fixture, ITEMS), "kept=0");
     assert_ok(attach(&fixture, &bob, &welcome));
     assert_int_equal(welcome.cursor, 2);
@@ -135,10 +97,10 @@ static void test_forward__a_position_is_added_to_what_its_author_had_sent_again(
     open_joined(&fixture, &ann, &bob);
     assert_ok(attach(&fixture, &bob, &welcome));
     bob.cursor = 1;
-    back_up(&fixture);
+    fixture_back_up(&fixture);
     assert_ok(push(&fixture, &ann, 1, "x", 0));
     struct satchel_job *pulled = pull(&fixture, &bob);
-    put_back(&fixture, true);
+    fixture_put_back(&fixture, true);
     assert_ok(push(&fixture, &ann, 1, "x", 0));
     assert_string_equal(sql(&fixture, "SELECT count(*) FROM satchel_position"), "0");
     assert_ok(forward(&fixture, &bob, pulled, &welcome.node));
@@ -157,10 +119,10 @@ static void test_forward__what_was_never_sent_is_refused_whole(void **state)
     open_joined(&fixture, &ann, &bob);
     assert_ok(attach(&fixture, &bob, &welcome));
     bob.cursor = 1;
-    back_up(&fixture);
+    fixture_back_up(&fixture);
     assert_ok(push(&fixture, &ann, 1, "x", 0));
     struct satchel_job *pulled = pull(&fixture, &bob);
-    put_back(&fixture, true);
+    fixture_put_back(&fixture, true);
     for (int what = 0; what < 8; what++) {
         struct satchel_job *job = forward_job_of(&bob, pulled, &welcome.node);
         struct satchel_entry *entry = &job->request.forward.entries[0];
@@ -195,11 +157,11 @@ static void test_forward__a_store_put_back_by_hand_becomes_another_incarnation(v
     assert_ok(attach(&fixture, &bob, &welcome));
     struct satchel_id node = bob.node = welcome.node;
     bob.cursor = 1;
-    back_up(&fixture);
+    fixture_back_up(&fixture);
     assert_ok(push(&fixture, &ann, 1, "x", 0));
     struct satchel_job *pulled = pull(&fixture, &bob);
     bob.cursor = 2;
-    put_back(&fixture, false);
+    fixture_put_back(&fixture, false);
     assert_ok(attach(&fixture, &bob, &welcome));
     assert_true(satchel_id_equal(&welcome.node, &node));
     assert_int_equal(welcome.cursor, 1);
@@ -222,14 +184,14 @@ static void test_forward__a_device_that_joined_after_the_backup_is_enrolled_agai
     struct satchel_message_welcome welcome;
     char code[32];
     open_joined(&fixture, &ann, &bob);
-    back_up(&fixture);
+    fixture_back_up(&fixture);
     invite(&fixture, "bob", code);
     assert_ok(join(&fixture, &carl, code));
     assert_ok(push(&fixture, &carl, 1, "x", 0));
     bob.cursor = 1;
     struct satchel_job *pulled = pull(&fixture, &bob);
     assert_ok(attach(&fixture, &bob, &welcome));
-    put_back(&fixture, true);
+    fixture_put_back(&fixture, true);
     /* Its change set comes back before it does, and gives nobody its place. */
     assert_ok(forward(&fixture, &bob, pulled, &welcome.node));
     struct device thief = carl;

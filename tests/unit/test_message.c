@@ -176,7 +176,8 @@ static void test_message__fields_of_a_later_version_are_ignored(void **state)
     for (int i = 0; i < SAMPLE_COUNT; i++) {
         struct satchel_message in = sample_message(i), out;
         write_message(&in);
-        size_t head = buffer.data[0] == 0xdc ? 3 : 1; /* of the array; up to 15 items take one byte */
+        size_t head =
+            buffer.data[0] == 0xdc ? 3 : 1; /* of the array; up to 15 items take one byte */
         assert_true(head == 3 || (buffer.data[0] & 0xf0) == 0x90);
         /* The same message with its array's length in two bytes, and two fields more. */
         uint8_t count = head == 3 ? buffer.data[2] : buffer.data[0] & 0x0f;

@@ -1,6 +1,8 @@
 /* See workspace_kit.h. */
 #include "workspace_kit.h"
 
+#include "incarnation.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -81,6 +83,39 @@ void reopen(struct fixture *fixture)
     if (satchel_workspace_open(&fixture->workspace, fixture->directory, "w", &fixture->callbacks,
                                &fixture->error) != SATCHEL_OK)
         fail_msg("%s", fixture->error.message);
+}
+
+static void copy_store(const struct fixture *fixture, const char *from, const char *to)
+{
+    char command[300];
+    snprintf(command, sizeof command, "cd %s && rm -f %s.db-wal %s.db-shm && cp %s.db %s.db",
+             fixture->directory, to, to, from, to);
+    assert_int_equal(system(command), 0);
+}
+
+void fixture_back_up(struct fixture *fixture)
+{
+    satchel_workspace_close(fixture->workspace);
+    copy_store(fixture, "w", "backup");
+    assert_ok(satchel_workspace_open(&fixture->workspace, fixture->directory, "w",
+                                     &fixture->callbacks, &fixture->error));
+}
+
+void fixture_put_back(struct fixture *fixture, bool as_new_incarnation)
+{
+    satchel_workspace_close(fixture->workspace);
+    copy_store(fixture, "backup", "w");
+    fixture->advanced_to = 0;
+    if (as_new_incarnation) {
+        char path[128];
+        struct satchel_store *store;
+        snprintf(path, sizeof path, "%s/w.db", fixture->directory);
+        assert_ok(satchel_store_sqlite_open(&store, path, &fixture->error));
+        assert_ok(incarnation_begin(satchel_store_sqlite_db(store), &fixture->error));
+        store->ops->close(store);
+    }
+    assert_ok(satchel_workspace_open(&fixture->workspace, fixture->directory, "w",
+                                     &fixture->callbacks, &fixture->error));
 }
 
 enum satchel_status run(struct fixture *fixture, struct satchel_job *job)

@@ -126,10 +126,12 @@ struct satchel_id satchel_entry_receipt(const uint8_t workspace_key[SATCHEL_WORK
                                         const struct satchel_entry *entry,
                                         const uint8_t hash[SATCHEL_HASH_BYTES],
                                         struct satchel_span quarantined);
-/* Proves the same of an enrolment: the device, its token's hash and its user. */
+/* Proves the same of an enrolment: the device, its token's hash, its user, and what it is a copy of
+ * up to which number (zero: nothing). */
 struct satchel_id satchel_enrolment_receipt(
     const uint8_t workspace_key[SATCHEL_WORKSPACE_KEY_BYTES], const struct satchel_id *device,
-    struct satchel_span token_hash, struct satchel_span user);
+    struct satchel_span token_hash, struct satchel_span user, const struct satchel_id *parent,
+    uint64_t parent_number);
 /* The id of the device that a copied replica goes on as: of the old id, the last number that both
  * share, and the hash of the first change set in which they differ. The same at every node. */
 struct satchel_id satchel_copy_id(const struct satchel_id *device, uint64_t last_common_number,

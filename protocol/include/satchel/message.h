@@ -106,6 +106,8 @@ struct satchel_message_hello {
     struct satchel_span software;
     struct satchel_span user;  /* as JOINED said, with the receipt */
     struct satchel_id receipt; /* of JOINED or COPIED */
+    struct satchel_id parent;  /* the device that it is a copy of; zero: none */
+    uint64_t parent_number;    /* the last that both share */
 };
 /* ... and the node's. */
 struct satchel_message_welcome {
