@@ -190,8 +190,9 @@ static void check_replica(const struct sim_device *device, sqlite3 *store)
     check_same(name, db, store, "SELECT * FROM satchel_conflict ORDER BY id");
     check_same(name, db, store, "SELECT * FROM satchel_alias ORDER BY 1,2,3");
     check_logs(name, db, store);
-    sim_check((uint64_t)integer(db, "SELECT last_number FROM satchel_replica") ==
-                  device->last_number,
+    sim_check(device->was_copied ||
+                  (uint64_t)integer(db, "SELECT last_number FROM satchel_replica") ==
+                      device->last_number,
               "%s: not every number is answered", name);
     sim_unobserve(db);
 }
@@ -234,7 +235,8 @@ void sim_check_all(void)
         (uint64_t)integer(store, "SELECT count(*) FROM satchel_quarantine");
     sim.counts.aliases += (uint64_t)integer(store, "SELECT count(*) FROM satchel_alias");
     sim_unobserve(store);
-    /* Both count in the node's entries, whose order is another after a restore. */
-    if (sim.options.checks_replay && !sim.server.was_restored)
+    /* Both count in the node's entries, whose order is another after a restore, and know devices
+     * by their first ids. */
+    if (sim.options.checks_replay && !sim.server.was_restored && !sim.had_copies)
         sim_check_reference();
 }

@@ -174,6 +174,13 @@ static void strike(enum sim_fault_kind kind)
         else
             sim_server_back_up();
         break;
+    case SIM_FAULT_old_copy:
+        if (device->has_copy && sim_one_in(SIM_FAULTS, 2))
+            sim_device_put_back(device);
+        else
+            sim_device_copy(device);
+        break;
+    case SIM_FAULT_second_phone: sim_device_clone(device); break;
     case SIM_FAULT_KIND_COUNT: break;
     }
 }

@@ -117,6 +117,9 @@ static bool is_explained(const struct satchel_job *job, enum satchel_status stat
         return true;
     if (sim.server.process.is_dead || (status == SATCHEL_STATE && !sim.server.is_up))
         return true;
+    if ((status == SATCHEL_MISMATCH || status == SATCHEL_AGAIN) &&
+        job->kind == SATCHEL_JOB_PUSH && sim.had_copies)
+        return true; /* where a copy parts from the other file */
     return job->kind == SATCHEL_JOB_ADMIN || job->kind == SATCHEL_JOB_QUERY; /* admin.c judges */
 }
 

@@ -63,7 +63,7 @@ enum {
     X(writes_lost) X(writes_torn) X(files_unlinked) X(files_back) \
     X(disk_full) X(read_errors) X(write_errors) X(sync_errors) X(allocations_failed) \
     X(cuts) X(cuts_in_a_frame) X(half_open) X(late_bytes) X(partitions) X(server_partitions) \
-    X(slow_links) X(stalls) X(leaps) X(clock_jumps) X(clock_drifts) X(reboots)
+    X(slow_links) X(stalls) X(leaps) X(file_copies) X(files_put_back) X(second_phones) X(clock_jumps) X(clock_drifts) X(reboots)
 #define SIM_EVENT_COUNTS(X) \
     X(commits) X(commits_in_doubt) X(commits_recovered) X(commits_taken_back) X(change_sets) \
     X(inserts) X(updates) X(deletes) X(reinserts) X(refusals) X(busy) X(rollbacks) X(savepoints) \
@@ -178,7 +178,8 @@ struct sim_machine {
     int drift_ppm;
     int64_t drift_since_ms;
     uint64_t boot;
-    bool had_power_cut;
+    bool had_power_cut; /* and has not come up again */
+    bool lost_power;    /* at any time */
     bool has_jumped, has_rebooted; /* after both nobody can know the time of its writes */
 };
 
@@ -332,11 +333,17 @@ struct sim_device {
     /* as the ledger knows it */
     uint64_t last_number;    /* of the last commit */
     uint64_t durable_number; /* commits that no power cut may take back */
+    bool was_copied; /* the file is, or has, a copy: others write under its numbers, too */
+    bool has_copy, is_to_be_put_back;
     struct sim_transaction *doubt; /* a commit of which nobody knows whether it was one */
 };
 void sim_device_init(struct sim_device *device, unsigned index);
 void sim_device_start(struct sim_device *device);
 sim_action sim_device_boot; /* after a power cut */
+/* Its file as it is now is kept; the kept one takes its place; a second phone goes on with it. */
+void sim_device_copy(struct sim_device *device);
+void sim_device_put_back(struct sim_device *device);
+void sim_device_clone(struct sim_device *device);
 void sim_app_start(struct sim_app *app);
 void sim_sync_start(struct sim_sync *sync);
 
@@ -354,12 +361,18 @@ struct sim_transaction {
     struct sim_row *rows;
     size_t count, capacity;
     bool may_repeat; /* it may write values again that are there already, as a sign */
+    uint64_t pending_before; /* the last number that waited when it began */
 };
+/* A change set that is LOST was never sent. One that is IN_DOUBT was in a file that is no more, or
+ * is the older again: it may have reached the server before. */
 enum sim_fate { SIM_COMMITTED, SIM_IN_DOUBT, SIM_LOST };
 struct sim_change {
     unsigned device;
     uint64_t number;
     enum sim_fate fate;
+    bool is_shared;  /* another copy of the file has it, too */
+    bool is_past;    /* written before an older copy was put back */
+    bool is_matched; /* found in the history */
     int64_t true_ms;
     uint32_t schema; /* migrations its replica had */
     struct satchel_span body; /* as captured */
@@ -377,6 +390,10 @@ void sim_ledger_rolled_back(struct sim_transaction *transaction);
 void sim_ledger_opened(struct sim_device *device);
 /* After a crash, before anything is written again. */
 void sim_ledger_recover(struct sim_device *device);
+/* The device's file was copied; an older copy has taken its place; this is a copy of that. */
+void sim_ledger_shared(struct sim_device *device);
+void sim_ledger_put_back(struct sim_device *device);
+void sim_ledger_cloned(struct sim_device *clone, struct sim_device *device);
 
 /* ---- the workload (workload.c) ---- */
 
@@ -399,9 +416,7 @@ enum sim_world { SIM_RULES, SIM_CRM };
 #define SIM_FAULT_KINDS(X) \
     X(power_cut) X(kill) X(server_power_cut) X(server_kill) X(server_stop) X(disk_full) X(io_error) \
     X(memory) X(cut) X(partition) X(server_partition) X(slow_link) X(stall) X(leap) X(clock) \
-    X(reboot) X(server_restore)
-/* Not built in the product yet: present here so that the ledger and the options are ready. */
-#define SIM_FAULT_KINDS_TO_COME(X) X(old_copy) X(second_phone)
+    X(reboot) X(server_restore) X(old_copy) X(second_phone)
 /* clang-format on */
 enum sim_fault_kind {
 #define SIM_KIND(name) SIM_FAULT_##name,
@@ -501,6 +516,8 @@ struct simulation {
     uint64_t hash, events;
     const struct sim_template *template;
     unsigned deployed; /* migrations */
+    bool had_copies;
+    unsigned unknown_changes; /* commits of copies of which nobody knows whether they were some */
     bool is_tracing;
     bool machine_is_slow[SIM_DEVICES_MAX + 1];
     struct sim_result *result;
