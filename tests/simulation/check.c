@@ -86,8 +86,8 @@ static bool is_same_value(sqlite3_stmt *a, sqlite3_stmt *b, int column)
     }
     const void *left = sqlite3_column_blob(a, column), *right = sqlite3_column_blob(b, column);
     int size = sqlite3_column_bytes(a, column);
-    return size == sqlite3_column_bytes(b, column) && (size == 0 || memcmp(left, right,
-                                                                         (size_t)size) == 0);
+    return size == sqlite3_column_bytes(b, column) &&
+           (size == 0 || memcmp(left, right, (size_t)size) == 0);
 }
 
 static void fail_rows(const char *name, const char *sql, sqlite3_stmt *ours, bool is_ours,
@@ -151,12 +151,11 @@ static void check_logs(const char *name, sqlite3 *replica, sqlite3 *store)
         sim_ok(satchel_log_read_next(ours, &is_ours, &a, &error), "read a log", &error);
         sim_ok(satchel_log_read_next(theirs, &is_theirs, &b, &error), "read a log", &error);
         sim_check(is_ours == is_theirs, "%s has another number of entries than the server", name);
-        sim_check(!is_ours ||
-                      (a.entry.cursor == b.entry.cursor && a.entry.seq == b.entry.seq &&
-                       a.entry.number == b.entry.number && a.entry.stamp == b.entry.stamp &&
-                       satchel_id_equal(&a.entry.device, &b.entry.device) &&
-                       satchel_span_equal(a.entry.user, b.entry.user) &&
-                       satchel_span_equal(a.entry.notes, b.entry.notes)),
+        sim_check(!is_ours || (a.entry.cursor == b.entry.cursor && a.entry.seq == b.entry.seq &&
+                               a.entry.number == b.entry.number && a.entry.stamp == b.entry.stamp &&
+                               satchel_id_equal(&a.entry.device, &b.entry.device) &&
+                               satchel_span_equal(a.entry.user, b.entry.user) &&
+                               satchel_span_equal(a.entry.notes, b.entry.notes)),
                   "%s has another entry %llu than the server", name,
                   (unsigned long long)b.entry.cursor);
     }

@@ -73,8 +73,7 @@ static void sync_once(struct sim_sync *sync)
     sim_fiber_settle_faults();
     sync->process.was_server_at_fault = false;
     sim.counts.syncs_begun++;
-    enum satchel_status status =
-        satchel_sync_run(sync->device->path, &options, &report, &error);
+    enum satchel_status status = satchel_sync_run(sync->device->path, &options, &report, &error);
     judge(sync, status, &error);
 }
 

@@ -49,8 +49,7 @@ static void strike_memory(void)
     struct sim_process *process =
         sim_one_in(SIM_FAULTS, 3) ? &sim.server.process : some_process(some_device());
     process->allocations_until_failure = 1 + sim_skewed(SIM_FAULTS, 3000);
-    process->allocations_failing =
-        sim_one_in(SIM_FAULTS, 3) ? 1 + sim_skewed(SIM_FAULTS, 200) : 1;
+    process->allocations_failing = sim_one_in(SIM_FAULTS, 3) ? 1 + sim_skewed(SIM_FAULTS, 200) : 1;
     sim_trace("%s: memory is short, in %u allocations %u times", process->name,
               process->allocations_until_failure, process->allocations_failing);
 }

@@ -93,9 +93,8 @@ static const struct satchel_value *read_row(sqlite3_stmt *select, const struct s
     return values;
 }
 
-static struct sim_row *touch(struct sim_transaction *transaction,
-                             const struct satchel_table *table, const struct satchel_value *values,
-                             const struct satchel_value *before)
+static struct sim_row *touch(struct sim_transaction *transaction, const struct satchel_table *table,
+                             const struct satchel_value *values, const struct satchel_value *before)
 {
     struct satchel_span name = name_row(table, values);
     for (size_t i = transaction->count; i > 0; i--)
@@ -374,10 +373,9 @@ static void check_body(const struct sim_transaction *transaction, struct sim_cha
             check_part(transaction, row, part, change->number);
         found++;
     }
-    sim_check(found == transaction->count,
-              "device %u changed %zu rows, change set %llu speaks of %zu",
-              transaction->device->index, transaction->count, (unsigned long long)change->number,
-              found);
+    sim_check(
+        found == transaction->count, "device %u changed %zu rows, change set %llu speaks of %zu",
+        transaction->device->index, transaction->count, (unsigned long long)change->number, found);
 }
 
 static void enter(struct sim_transaction *transaction, sqlite3 *db, uint64_t number)
@@ -421,8 +419,8 @@ void sim_ledger_committed(struct sim_transaction *transaction, sqlite3 *db, bool
         last > (device->was_copied ? transaction->pending_before : device->last_number);
     sim_check((device->was_copied || last == device->last_number + has_written) &&
                   (has_written || transaction->count == 0),
-              "device %u changed %zu rows; its last change set was %llu and is %llu",
-              device->index, transaction->count, (unsigned long long)device->last_number,
+              "device %u changed %zu rows; its last change set was %llu and is %llu", device->index,
+              transaction->count, (unsigned long long)device->last_number,
               (unsigned long long)last);
     sim.counts.commits++;
     sim.counts.no_op_commits += !has_written;

@@ -32,7 +32,7 @@ static unsigned one_of(unsigned count, const unsigned *choices)
 {
     return choices[sim_below(SIM_OPTIONS, count)];
 }
-#define ONE_OF(...)                                             \
+#define ONE_OF(...)                                                    \
     one_of(sizeof((const unsigned[]){__VA_ARGS__}) / sizeof(unsigned), \
            (const unsigned[]){__VA_ARGS__})
 

@@ -81,22 +81,22 @@ struct sim_counts {
     SIM_EVENT_COUNTS(SIM_COUNT)
     SIM_OUTCOME_COUNTS(SIM_COUNT)
 #undef SIM_COUNT
-    uint64_t rules[SATCHEL_RULE_COUNT];           /* writes to columns of the rule */
-    uint64_t rule_conflicts[SATCHEL_RULE_COUNT];  /* conflicts about them */
+    uint64_t rules[SATCHEL_RULE_COUNT];          /* writes to columns of the rule */
+    uint64_t rule_conflicts[SATCHEL_RULE_COUNT]; /* conflicts about them */
     uint64_t delete_policies[8], row_conflicts;
 };
 
 /* ---- chance, time, order (schedule.c) ---- */
 
 enum sim_stream { /* independent, so that a fault turned off moves as little else as possible */
-    SIM_OPTIONS,
-    SIM_WORK,
-    SIM_NETWORK,
-    SIM_FAULTS,
-    SIM_DISK,
-    SIM_SECRETS,
-    SIM_ORDER,
-    SIM_STREAM_COUNT
+                  SIM_OPTIONS,
+                  SIM_WORK,
+                  SIM_NETWORK,
+                  SIM_FAULTS,
+                  SIM_DISK,
+                  SIM_SECRETS,
+                  SIM_ORDER,
+                  SIM_STREAM_COUNT
 };
 uint64_t sim_random(enum sim_stream stream);
 unsigned sim_below(enum sim_stream stream, unsigned limit);
@@ -147,12 +147,12 @@ void sim_fiber_settle_faults(void);
 struct sim_process {
     struct sim_machine *machine;
     char name[16];
-    bool is_dead;            /* nothing it asks for succeeds any more */
-    bool waits_for_disk;     /* others run while it syncs */
-    bool was_server_at_fault; /* in the session that ended last */
-    unsigned fiber_count;    /* alive */
-    uint64_t faults_met;     /* what may have made an operation of it fail */
-    uint32_t kill_in;        /* writes and syncs; 0: not */
+    bool is_dead;                       /* nothing it asks for succeeds any more */
+    bool waits_for_disk;                /* others run while it syncs */
+    bool was_server_at_fault;           /* in the session that ended last */
+    unsigned fiber_count;               /* alive */
+    uint64_t faults_met;                /* what may have made an operation of it fail */
+    uint32_t kill_in;                   /* writes and syncs; 0: not */
     uint32_t allocations_until_failure; /* 0: none fails */
     uint32_t allocations_failing;       /* then this many in a row */
     struct sim_shm_copy *shm_at_death;
@@ -163,7 +163,7 @@ struct sim_machine {
     unsigned index;
     char name[16];
     bool is_server, is_off;
-    bool is_powersafe;    /* an overwrite never harms the bytes beside it */
+    bool is_powersafe; /* an overwrite never harms the bytes beside it */
     unsigned sector_bytes;
     struct sim_process *processes[SIM_PROCESSES_MAX];
     unsigned process_count;
@@ -178,8 +178,8 @@ struct sim_machine {
     int drift_ppm;
     int64_t drift_since_ms;
     uint64_t boot;
-    bool had_power_cut; /* and has not come up again */
-    bool lost_power;    /* at any time */
+    bool had_power_cut;            /* and has not come up again */
+    bool lost_power;               /* at any time */
     bool has_jumped, has_rebooted; /* after both nobody can know the time of its writes */
 };
 
@@ -230,7 +230,7 @@ struct sim_pipe {
     struct sim_segment {
         int64_t at_ms;
         size_t size;
-    } *segments;
+    } * segments;
     size_t segment_count, segment_capacity;
     bool is_scheduled, is_closed; /* the sender is gone: nothing more is put in */
     uint8_t header[4];            /* of the frame that is arriving */
@@ -242,7 +242,7 @@ struct satchel_connection {
     unsigned number;
     struct sim_process *device; /* NULL: has left */
     struct sim_machine *device_machine;
-    const void *device_wait;    /* what its fiber waits on */
+    const void *device_wait; /* what its fiber waits on */
     void (*device_receive)(void *context, const void *bytes, size_t size, bool is_last);
     void *device_context;
     bool is_connected, is_refused;
@@ -333,7 +333,7 @@ struct sim_device {
     /* as the ledger knows it */
     uint64_t last_number;    /* of the last commit */
     uint64_t durable_number; /* commits that no power cut may take back */
-    bool was_copied; /* the file is, or has, a copy: others write under its numbers, too */
+    bool was_copied;         /* the file is, or has, a copy: others write under its numbers, too */
     bool has_copy, is_to_be_put_back;
     struct sim_transaction *doubt; /* a commit of which nobody knows whether it was one */
 };
@@ -351,7 +351,7 @@ void sim_sync_start(struct sim_sync *sync);
 
 struct sim_row {
     const struct satchel_table *table;
-    struct satchel_span name; /* satchel_row_name */
+    struct satchel_span name;                   /* satchel_row_name */
     const struct satchel_value *known;          /* as it was once: for the key */
     const struct satchel_value *before, *after; /* whole rows; NULL: none */
 };
@@ -360,7 +360,7 @@ struct sim_transaction {
     struct sim_app *app;
     struct sim_row *rows;
     size_t count, capacity;
-    bool may_repeat; /* it may write values again that are there already, as a sign */
+    bool may_repeat;         /* it may write values again that are there already, as a sign */
     uint64_t pending_before; /* the last number that waited when it began */
 };
 /* A change set that is LOST was never sent. One that is IN_DOUBT was in a file that is no more, or
@@ -374,7 +374,7 @@ struct sim_change {
     bool is_past;    /* written before an older copy was put back */
     bool is_matched; /* found in the history */
     int64_t true_ms;
-    uint32_t schema; /* migrations its replica had */
+    uint32_t schema;          /* migrations its replica had */
     struct satchel_span body; /* as captured */
     struct sim_row *rows;
     size_t row_count;
@@ -427,14 +427,14 @@ enum sim_fault_kind {
 struct sim_options {
     enum sim_world world;
     unsigned device_count, app_count, sync_count;
-    int64_t span_ms;         /* of the workload */
-    unsigned actions;        /* of all applications, about */
-    unsigned think_ms_max;   /* between the statements of a transaction */
-    unsigned key_count;      /* rows of a table that everybody writes */
+    int64_t span_ms;       /* of the workload */
+    unsigned actions;      /* of all applications, about */
+    unsigned think_ms_max; /* between the statements of a transaction */
+    unsigned key_count;    /* rows of a table that everybody writes */
     unsigned bulk_one_in, big_one_in, undo_one_in, resolve_one_in, transaction_one_in, pack_one_in;
-    unsigned sync_pause_ms;  /* between two syncs of a device */
-    bool is_watching;        /* syncs stay connected */
-    unsigned wake_ms;        /* how often a sync looks around */
+    unsigned sync_pause_ms; /* between two syncs of a device */
+    bool is_watching;       /* syncs stay connected */
+    unsigned wake_ms;       /* how often a sync looks around */
     unsigned latency_ms, bytes_per_ms;
     unsigned queue_delay_ms; /* until a thread of the server takes its job */
     unsigned disk_ms;        /* a sync of the disk takes up to */
@@ -532,12 +532,12 @@ void sim_run(uint64_t seed, bool is_tracing, struct sim_result *result, char *te
 
 /* Memory that no fault meets. */
 void *sim_alloc(void *memory, size_t size);
-#define SIM_GROW(items, count, capacity)                                              \
-    do {                                                                              \
-        if ((count) == (capacity)) {                                                  \
-            (capacity) = (capacity) ? (capacity)*2 : 16;                              \
-            (items) = sim_alloc((items), (capacity) * sizeof *(items));               \
-        }                                                                             \
+#define SIM_GROW(items, count, capacity)                                \
+    do {                                                                \
+        if ((count) == (capacity)) {                                    \
+            (capacity) = (capacity) ? (capacity)*2 : 16;                \
+            (items) = sim_alloc((items), (capacity) * sizeof *(items)); \
+        }                                                               \
     } while (0)
 
 #endif
