@@ -15,12 +15,11 @@ static void find_written(const struct row_change *change, bool *is_changed, bool
     uint32_t count = change->table->column_count;
     for (uint32_t i = 0; i < count && change->kind != SATCHEL_OP_DELETE; i++) {
         const struct satchel_column_rules *rules = rules_of(change, i);
-        is_changed[i] =
-            !rules->in_key &&
-            (change->kind == SATCHEL_OP_INSERT
-                 ? rules->default_varies ||
-                       !satchel_value_equal(&change->after[i], &rules->default_value)
-                 : !satchel_value_equal(&change->before[i], &change->after[i]));
+        is_changed[i] = !rules->in_key &&
+                        (change->kind == SATCHEL_OP_INSERT
+                             ? rules->default_varies ||
+                                   !satchel_value_equal(&change->after[i], &rules->default_value)
+                             : !satchel_value_equal(&change->before[i], &change->after[i]));
         is_written[i] = is_written[i] || is_changed[i];
         for (uint32_t j = 0; is_changed[i] && rules->rule != SATCHEL_RULE_FOLLOWS && j < count; j++)
             is_written[j] = is_written[j] || rules_of(change, j)->unit == rules->unit;
@@ -41,10 +40,9 @@ enum satchel_status row_change_fields(const struct row_change *change, struct sa
             continue;
         fields[*count] = (struct satchel_field){i, change->after[i]};
         if (is_changed[i])
-            status = satchel_operation_make(rules_of(change, i), change->kind,
-                                            change->before ? &change->before[i] : &null,
-                                            &change->after[i], arena, &fields[*count].value,
-                                            &is_write);
+            status = satchel_operation_make(
+                rules_of(change, i), change->kind, change->before ? &change->before[i] : &null,
+                &change->after[i], arena, &fields[*count].value, &is_write);
         (*count)++;
     }
     return status;

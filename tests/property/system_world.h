@@ -165,7 +165,7 @@ struct system_world {
     bool is_restored_at_times; /* a backup may be taken and put back */
     bool has_backup, was_restored;
     bool was_deployed; /* at the backup */
-    bool has_stock; /* the table whose rows may be quarantined is in use */
+    bool has_stock;    /* the table whose rows may be quarantined is in use */
 };
 
 /* ---- system_world.c ---- */

@@ -98,9 +98,10 @@ static void resolve(void)
 {
     char id[200];
     struct satchel_span arguments[4] = {TEXT("resolve"), TEXT("test")};
-    if (!pick("SELECT lower(hex(id)) FROM satchel_conflict WHERE resolved IS NULL ORDER BY id LIMIT 1"
-              " OFFSET ?1",
-              id))
+    if (!pick(
+            "SELECT lower(hex(id)) FROM satchel_conflict WHERE resolved IS NULL ORDER BY id LIMIT 1"
+            " OFFSET ?1",
+            id))
         return;
     arguments[2] = satchel_span_text(id);
     arguments[3] = sim_one_in(SIM_WORK, 2) ? TEXT("winner") : TEXT("loser");

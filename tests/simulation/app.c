@@ -42,7 +42,9 @@ static int run(struct sim_app *app, const char *sql)
     sim_fiber_settle_faults();
     int code = sqlite3_exec(app->replica->db, sql, NULL, NULL, &message);
     sim_trace("%s: %.120s%s%s", app->process.name, sql, code == SQLITE_OK ? "" : " -- ",
-              code == SQLITE_OK ? "" : message ? message : sqlite3_errstr(code));
+              code == SQLITE_OK ? ""
+              : message         ? message
+                                : sqlite3_errstr(code));
     judge(app, code, message, sql);
     sqlite3_free(message);
     return code;
@@ -257,7 +259,8 @@ static void resolve(struct sim_app *app)
     static const char *const takes[] = {"winner", "loser", "7"};
     char id[200];
     struct satchel_error error = {0};
-    if (!pick(app, "(SELECT lower(hex(id)) AS id FROM satchel_conflict WHERE resolved IS NULL)", id))
+    if (!pick(app, "(SELECT lower(hex(id)) AS id FROM satchel_conflict WHERE resolved IS NULL)",
+              id))
         return;
     struct sim_transaction *transaction = sim_ledger_begin(app);
     transaction->may_repeat = true;

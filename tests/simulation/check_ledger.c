@@ -10,6 +10,7 @@
 enum { CLOCK_MS = 20000, HANDSHAKE_MS = 150000 };
 
 struct history {
+    sqlite3 *db;
     struct satchel_log_reader *reader;
     struct satchel_buffer body;
     uint64_t found[SIM_DEVICES_MAX];
@@ -46,6 +47,62 @@ static void check_time(const struct sim_change *change, const struct satchel_ent
               (unsigned long long)change->number, (long long)error_ms);
 }
 
+/* ---- where files were copied ---- */
+
+static bool is_node(sqlite3 *db, const struct satchel_id *id)
+{
+    sqlite3_stmt *select = NULL;
+    if (sqlite3_prepare_v2(db,
+                           "SELECT 1 FROM satchel_workspace WHERE node=?1"
+                           " UNION SELECT 1 FROM satchel_incarnation WHERE node=?1",
+                           -1, &select, NULL) != SQLITE_OK)
+        sim_fail("%s", sqlite3_errmsg(db));
+    sqlite3_bind_blob(select, 1, id, sizeof *id, SQLITE_STATIC);
+    bool is_found = sqlite3_step(select) == SQLITE_ROW;
+    sqlite3_finalize(select);
+    return is_found;
+}
+
+static struct sim_change *find_body(struct satchel_span body, enum sim_fate fate)
+{
+    for (size_t i = 0; i < sim.change_count; i++)
+        if (!sim.changes[i].is_matched && sim.changes[i].fate == fate &&
+            satchel_span_equal(sim.changes[i].body, body))
+            return &sim.changes[i];
+    return NULL;
+}
+
+/* A copy becomes a device of its own, and a number may be two devices': what was written says which
+ * change set it is. */
+static void check_copied(struct history *history, const struct satchel_entry *entry)
+{
+    struct satchel_span body;
+    if (is_node(history->db, &entry->device))
+        return;
+    sim_ok(satchel_body_load(entry->body, &history->body, &body), "read a body", NULL);
+    struct sim_change *change = find_body(body, SIM_COMMITTED);
+    if (!change)
+        change = find_body(body, SIM_IN_DOUBT);
+    if (change)
+        change->is_matched = true;
+    else if (sim.unknown_changes > 0)
+        sim.unknown_changes--;
+    else
+        sim_fail("entry %llu of the history, number %llu of its device, was never committed, or is "
+                 "there twice",
+                 (unsigned long long)entry->cursor, (unsigned long long)entry->number);
+}
+
+static void check_all_found(void)
+{
+    for (size_t i = 0; i < sim.change_count; i++)
+        sim_check(sim.changes[i].is_matched || sim.changes[i].fate != SIM_COMMITTED,
+                  "change set %u.%llu is not in the history", sim.changes[i].device,
+                  (unsigned long long)sim.changes[i].number);
+}
+
+/* ---- where they were not ---- */
+
 static void check_entry(struct history *history, const struct satchel_entry *entry)
 {
     struct satchel_span body;
@@ -75,16 +132,21 @@ void sim_check_ledger(void)
     struct satchel_error error = {0};
     bool found = true;
     sqlite3 *db = sim_observe("/sim/server/test.db");
+    history.db = db;
     satchel_buffer_init(&history.body, 256 << 20, NULL);
     sim_ok(satchel_log_reader_new(&history.reader, db), "read the log", NULL);
     sim_ok(satchel_log_read_from(history.reader, 0, NULL, 0, &error), "read the log", &error);
     while (found) {
         sim_ok(satchel_log_read_next(history.reader, &found, &entry, &error), "read the log",
                &error);
-        if (found)
+        if (found && sim.had_copies)
+            check_copied(&history, &entry.entry);
+        else if (found)
             check_entry(&history, &entry.entry);
     }
-    for (unsigned i = 0; i < sim.device_count; i++)
+    if (sim.had_copies)
+        check_all_found();
+    for (unsigned i = 0; i < sim.device_count && !sim.had_copies; i++)
         sim_check(history.found[i] == sim.devices[i].last_number,
                   "device %u has committed %llu change sets, %llu are in the history", i,
                   (unsigned long long)sim.devices[i].last_number,

@@ -74,8 +74,7 @@ int64_t system_integer(struct system_world *of, sqlite3 *db, const char *sql)
 
 const struct satchel_schema *system_schema(struct system_world *of, sqlite3 *db)
 {
-    return sim_schema(
-        (unsigned)system_integer(of, db, "SELECT count(*) FROM satchel_migration"));
+    return sim_schema((unsigned)system_integer(of, db, "SELECT count(*) FROM satchel_migration"));
 }
 
 void system_store_write(const struct system_world *of, const char *path, bool is_for_replay)

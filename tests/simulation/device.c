@@ -50,6 +50,8 @@ static void judge(const struct sim_sync *sync, enum satchel_status status,
     if (status == SATCHEL_OK || is_lost)
         return;
     sim.counts.syncs_failed++;
+    if ((status == SATCHEL_MISMATCH || status == SATCHEL_AGAIN) && sim.had_copies)
+        return; /* where a copy parts from the other file: the next sync is another device's */
     sim_check(status != SATCHEL_MISMATCH && status != SATCHEL_CORRUPT, "%s cannot sync: %s: %s",
               sync->process.name, satchel_status_name(status), error->message);
     sim_check(is_lock(error) || sim_fiber_faults() > 0 || sync->process.was_server_at_fault,
@@ -71,8 +73,7 @@ static void sync_once(struct sim_sync *sync)
     sim_fiber_settle_faults();
     sync->process.was_server_at_fault = false;
     sim.counts.syncs_begun++;
-    enum satchel_status status =
-        satchel_sync_run(sync->device->path, &options, &report, &error);
+    enum satchel_status status = satchel_sync_run(sync->device->path, &options, &report, &error);
     judge(sync, status, &error);
 }
 
@@ -177,6 +178,63 @@ static bool has_fibers(const struct sim_machine *machine)
     return false;
 }
 
+/* ---- copies ---- */
+
+static void copy_path(const struct sim_device *device, char path[64])
+{
+    snprintf(path, 64, "/sim/copies/d%u.db", device->index);
+}
+
+void sim_device_copy(struct sim_device *device)
+{
+    char copy[64];
+    copy_path(device, copy);
+    sim_trace("%s: its file is copied", device->machine.name);
+    sim_disk_remove(copy);
+    sim_disk_copy(device->path, copy);
+    sim_ledger_shared(device);
+    device->has_copy = true;
+    sim.counts.file_copies++;
+}
+
+void sim_device_put_back(struct sim_device *device)
+{
+    if (device->machine.is_off)
+        return;
+    device->is_to_be_put_back = true;
+    sim_machine_power_cut(&device->machine);
+}
+
+static void put_back(struct sim_device *device)
+{
+    char copy[64];
+    copy_path(device, copy);
+    sim_trace("%s: its file is the older one again", device->machine.name);
+    sim_disk_remove(device->path);
+    sim_disk_copy(copy, device->path);
+    sim_ledger_put_back(device);
+    device->is_to_be_put_back = false;
+    sim.counts.files_put_back++;
+}
+
+void sim_device_clone(struct sim_device *device)
+{
+    if (sim.device_count == SIM_DEVICES_MAX || device->machine.is_off)
+        return;
+    struct sim_device *clone = &sim.devices[sim.device_count];
+    sim_device_init(clone, sim.device_count);
+    sim.device_count++;
+    clone->id = device->id;
+    clone->role = device->role;
+    sim_trace("%s is a second phone with the file of %s", clone->machine.name,
+              device->machine.name);
+    sim_disk_remove(clone->path);
+    sim_disk_copy(device->path, clone->path);
+    sim_ledger_cloned(clone, device);
+    sim.counts.second_phones++;
+    sim_device_start(clone);
+}
+
 void sim_device_boot(void *context, uint64_t unused)
 {
     struct sim_device *device = context;
@@ -186,7 +244,10 @@ void sim_device_boot(void *context, uint64_t unused)
     machine->boot += SIM_DEVICES_MAX;
     machine->booted_ms = sim.now_ms;
     machine->has_rebooted = true;
-    sim_ledger_recover(device);
+    if (device->is_to_be_put_back)
+        put_back(device);
+    else
+        sim_ledger_recover(device);
     machine->had_power_cut = false;
     sim_trace("%s is up again", machine->name);
     sim_device_start(device);

@@ -137,7 +137,8 @@ static void take_back(struct sim_file *file)
 }
 
 /* Some of the sectors of a write; where sectors are not safe, one of them is left as nothing that
- * was ever written. */
+ * was ever written. Once per machine: SQLite goes on in the middle of a sector when it has recovered
+ * a WAL, and a second such sector would take what was committed before it. */
 static void write_torn(struct sim_file *file, const struct sim_undo *undo)
 {
     const uint8_t *bytes = file->log + undo->log_at + undo->old_bytes;
@@ -152,7 +153,8 @@ static void write_torn(struct sim_file *file, const struct sim_undo *undo)
             put(file, bytes + at, (is_prefix && end > kept ? kept : end) - at, undo->offset + at);
         at = end;
     }
-    if (!file->machine->is_powersafe && undo->old_bytes > 0 && sim_one_in(SIM_DISK, 2)) {
+    if (!file->machine->is_powersafe && !file->machine->lost_power && undo->old_bytes > 0 &&
+        sim_one_in(SIM_DISK, 2)) {
         size_t begin = undo->offset / sector * sector;
         for (size_t at = begin; at < begin + sector && at < file->size; at++)
             file->bytes[at] = (uint8_t)sim_random(SIM_DISK);

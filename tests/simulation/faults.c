@@ -49,8 +49,7 @@ static void strike_memory(void)
     struct sim_process *process =
         sim_one_in(SIM_FAULTS, 3) ? &sim.server.process : some_process(some_device());
     process->allocations_until_failure = 1 + sim_skewed(SIM_FAULTS, 3000);
-    process->allocations_failing =
-        sim_one_in(SIM_FAULTS, 3) ? 1 + sim_skewed(SIM_FAULTS, 200) : 1;
+    process->allocations_failing = sim_one_in(SIM_FAULTS, 3) ? 1 + sim_skewed(SIM_FAULTS, 200) : 1;
     sim_trace("%s: memory is short, in %u allocations %u times", process->name,
               process->allocations_until_failure, process->allocations_failing);
 }
@@ -174,6 +173,13 @@ static void strike(enum sim_fault_kind kind)
         else
             sim_server_back_up();
         break;
+    case SIM_FAULT_old_copy:
+        if (device->has_copy && sim_one_in(SIM_FAULTS, 2))
+            sim_device_put_back(device);
+        else
+            sim_device_copy(device);
+        break;
+    case SIM_FAULT_second_phone: sim_device_clone(device); break;
     case SIM_FAULT_KIND_COUNT: break;
     }
 }

@@ -93,9 +93,8 @@ static const struct satchel_value *read_row(sqlite3_stmt *select, const struct s
     return values;
 }
 
-static struct sim_row *touch(struct sim_transaction *transaction,
-                             const struct satchel_table *table, const struct satchel_value *values,
-                             const struct satchel_value *before)
+static struct sim_row *touch(struct sim_transaction *transaction, const struct satchel_table *table,
+                             const struct satchel_value *values, const struct satchel_value *before)
 {
     struct satchel_span name = name_row(table, values);
     for (size_t i = transaction->count; i > 0; i--)
@@ -167,12 +166,34 @@ void sim_ledger_attach(struct sim_app *app, sqlite3 *db)
     sqlite3_preupdate_hook(db, before_update, app);
 }
 
+static uint64_t integer(sqlite3 *db, const char *sql)
+{
+    sqlite3_stmt *select = NULL;
+    uint64_t value = 0;
+    if (sqlite3_prepare_v2(db, sql, -1, &select, NULL) != SQLITE_OK ||
+        sqlite3_step(select) != SQLITE_ROW)
+        sim_fail("%s: %s", sql, sqlite3_errmsg(db));
+    value = (uint64_t)sqlite3_column_int64(select, 0);
+    sqlite3_finalize(select);
+    return value;
+}
+
+static const char LAST_NUMBER[] =
+    "SELECT max(last_number, coalesce((SELECT max(number) FROM satchel_change), 0))"
+    " FROM satchel_replica";
+static const char LAST_PENDING[] = "SELECT coalesce(max(number), 0) FROM satchel_change";
+
 struct sim_transaction *sim_ledger_begin(struct sim_app *app)
 {
     struct sim_transaction *transaction = sim_alloc(NULL, sizeof *transaction);
     memset(transaction, 0, sizeof *transaction);
     transaction->device = app->device;
     transaction->app = app;
+    if (app->device->was_copied) {
+        struct sim_process *running = sim_enter(NULL);
+        transaction->pending_before = integer(app->replica->db, LAST_PENDING);
+        sim_leave(running);
+    }
     app->transaction = transaction;
     return transaction;
 }
@@ -223,22 +244,6 @@ static void end(struct sim_transaction *transaction)
 }
 
 /* ---- what capture has made of it ---- */
-
-static uint64_t integer(sqlite3 *db, const char *sql)
-{
-    sqlite3_stmt *select = NULL;
-    uint64_t value = 0;
-    if (sqlite3_prepare_v2(db, sql, -1, &select, NULL) != SQLITE_OK ||
-        sqlite3_step(select) != SQLITE_ROW)
-        sim_fail("%s: %s", sql, sqlite3_errmsg(db));
-    value = (uint64_t)sqlite3_column_int64(select, 0);
-    sqlite3_finalize(select);
-    return value;
-}
-
-static const char LAST_NUMBER[] =
-    "SELECT max(last_number, coalesce((SELECT max(number) FROM satchel_change), 0))"
-    " FROM satchel_replica";
 
 /* It has been sent, and its entry has come back, before anybody looked. */
 static struct satchel_span read_answered(sqlite3 *db, const struct sim_device *device,
@@ -368,10 +373,9 @@ static void check_body(const struct sim_transaction *transaction, struct sim_cha
             check_part(transaction, row, part, change->number);
         found++;
     }
-    sim_check(found == transaction->count,
-              "device %u changed %zu rows, change set %llu speaks of %zu",
-              transaction->device->index, transaction->count, (unsigned long long)change->number,
-              found);
+    sim_check(
+        found == transaction->count, "device %u changed %zu rows, change set %llu speaks of %zu",
+        transaction->device->index, transaction->count, (unsigned long long)change->number, found);
 }
 
 static void enter(struct sim_transaction *transaction, sqlite3 *db, uint64_t number)
@@ -396,25 +400,34 @@ static void enter(struct sim_transaction *transaction, sqlite3 *db, uint64_t num
               device->index, (unsigned long long)number, transaction->count);
 }
 
+/* Of a copy's commit that failed its number does not tell: it may be in the history or not. */
+static void forget_doubt(struct sim_device *device)
+{
+    sim.unknown_changes += device->doubt && device->was_copied;
+    device->doubt = NULL;
+}
+
 void sim_ledger_committed(struct sim_transaction *transaction, sqlite3 *db, bool is_durable)
 {
     struct sim_device *device = transaction->device;
     struct sim_process *running = sim_enter(NULL);
     end(transaction);
-    device->doubt = NULL; /* its frames are overwritten */
+    forget_doubt(device); /* its frames are overwritten */
     keep_changed(transaction);
-    uint64_t last = integer(db, LAST_NUMBER);
-    bool has_written = last > device->last_number;
-    sim_check(last == device->last_number + has_written && (has_written || transaction->count == 0),
-              "device %u changed %zu rows; its last change set was %llu and is %llu",
-              device->index, transaction->count, (unsigned long long)device->last_number,
+    uint64_t last = integer(db, device->was_copied ? LAST_PENDING : LAST_NUMBER);
+    bool has_written =
+        last > (device->was_copied ? transaction->pending_before : device->last_number);
+    sim_check((device->was_copied || last == device->last_number + has_written) &&
+                  (has_written || transaction->count == 0),
+              "device %u changed %zu rows; its last change set was %llu and is %llu", device->index,
+              transaction->count, (unsigned long long)device->last_number,
               (unsigned long long)last);
     sim.counts.commits++;
     sim.counts.no_op_commits += !has_written;
     if (has_written)
         enter(transaction, db, last);
     if (is_durable)
-        device->durable_number = last;
+        device->durable_number = device->last_number;
     sim_leave(running);
 }
 
@@ -439,14 +452,15 @@ static void take_back(struct sim_device *device, uint64_t last)
 {
     for (size_t i = 0; i < sim.change_count; i++) {
         struct sim_change *change = &sim.changes[i];
-        if (change->device != device->index || change->number <= last || change->fate == SIM_LOST)
+        if (change->device != device->index || change->number <= last ||
+            change->fate != SIM_COMMITTED || change->is_past)
             continue;
         sim_check(device->machine.had_power_cut && change->number > device->durable_number,
                   "change set %u.%llu was committed and is gone after a crash", device->index,
                   (unsigned long long)change->number);
         sim_trace("change set %u.%llu is lost with the power", device->index,
                   (unsigned long long)change->number);
-        change->fate = SIM_LOST;
+        change->fate = change->is_shared ? SIM_IN_DOUBT : SIM_LOST;
         sim.counts.commits_taken_back++;
     }
     device->last_number = last;
@@ -456,9 +470,19 @@ static void take_back(struct sim_device *device, uint64_t last)
 static void take_up_doubt(struct sim_device *device, sqlite3 *db, uint64_t last)
 {
     struct sim_transaction *doubt = device->doubt;
+    if (device->was_copied) {
+        uint64_t pending = integer(db, LAST_PENDING);
+        bool is_kept = doubt && pending > doubt->pending_before && pending > device->last_number;
+        if (!is_kept) {
+            device->last_number = last > device->last_number ? last : device->last_number;
+            return;
+        }
+        last = pending;
+    }
     if (last == device->last_number)
         return;
-    sim_check(last == device->last_number + 1 && doubt && (doubt->count > 0 || doubt->may_repeat),
+    bool is_next = last == device->last_number + 1 || device->was_copied;
+    sim_check(is_next && doubt && (doubt->count > 0 || doubt->may_repeat),
               "device %u: its last change set was %llu and is %llu", device->index,
               (unsigned long long)device->last_number, (unsigned long long)last);
     enter(doubt, db, last);
@@ -492,7 +516,66 @@ void sim_ledger_recover(struct sim_device *device)
                  (unsigned long long)device->last_number);
     if (device->machine.had_power_cut)
         device->durable_number = device->last_number; /* what is left is on the disk */
-    device->doubt = NULL;
+    forget_doubt(device);
+    sim_unobserve(db);
+    sim_leave(running);
+}
+
+/* ---- copies ---- */
+
+void sim_ledger_shared(struct sim_device *device)
+{
+    for (size_t i = 0; i < sim.change_count; i++)
+        if (sim.changes[i].device == device->index)
+            sim.changes[i].is_shared = true;
+}
+
+static uint64_t held_by_server(const struct sim_device *device, sqlite3 *db)
+{
+    sqlite3_stmt *select = NULL;
+    if (sqlite3_prepare_v2(db, "SELECT last_number FROM satchel_device WHERE id=?1", -1, &select,
+                           NULL) != SQLITE_OK)
+        sim_fail("%s", sqlite3_errmsg(db));
+    sqlite3_bind_blob(select, 1, &device->id, sizeof device->id, SQLITE_STATIC);
+    uint64_t last =
+        sqlite3_step(select) == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(select, 0) : 0;
+    sqlite3_finalize(select);
+    return last;
+}
+
+/* What was written since the copy is in the history if it had been sent, or else it is gone. Where
+ * others write under the same numbers, or the server goes back too, a number proves nothing. */
+void sim_ledger_put_back(struct sim_device *device)
+{
+    struct sim_process *running = sim_enter(NULL);
+    sqlite3 *db = sim_observe(device->path), *store = sim_observe("/sim/server/test.db");
+    uint64_t last = integer(db, LAST_NUMBER);
+    uint64_t held = device->was_copied ? 0 : held_by_server(device, store);
+    for (size_t i = 0; i < sim.change_count; i++) {
+        struct sim_change *change = &sim.changes[i];
+        if (change->device != device->index || change->fate != SIM_COMMITTED)
+            continue;
+        if (change->is_past || change->number > last) {
+            change->is_past = true;
+            if (change->number > held || sim.server.was_restored || sim.server.has_backup)
+                change->fate = SIM_IN_DOUBT;
+        }
+    }
+    forget_doubt(device);
+    device->was_copied = sim.had_copies = true;
+    device->last_number = device->durable_number = last;
+    sim_unobserve(store);
+    sim_unobserve(db);
+    sim_leave(running);
+}
+
+void sim_ledger_cloned(struct sim_device *clone, struct sim_device *device)
+{
+    struct sim_process *running = sim_enter(NULL);
+    sqlite3 *db = sim_observe(clone->path);
+    sim_ledger_shared(device);
+    clone->last_number = clone->durable_number = integer(db, LAST_NUMBER);
+    clone->was_copied = device->was_copied = sim.had_copies = true;
     sim_unobserve(db);
     sim_leave(running);
 }

@@ -102,6 +102,7 @@ void sim_machine_power_cut(struct sim_machine *machine)
         if (!machine->processes[i]->is_dead)
             die(machine->processes[i]);
     sim_disk_power_cut(machine);
+    machine->lost_power = true;
     sim_cut_all(machine);
     if (!machine->is_server) {
         machine->had_power_cut = true;

@@ -24,7 +24,7 @@ void sim_init(void);
 struct slot {
     pid_t pid; /* 0: free */
     uint64_t seed, first_hash;
-    bool is_second; /* of --twice */
+    bool is_second;            /* of --twice */
     struct sim_result *result; /* shared with the child */
     char *text;
 };
@@ -101,7 +101,8 @@ static void print_failure(const struct slot *slot, int state)
     printf("%.*s", (int)slot->result->text_bytes, slot->text);
     if (!slot->result->is_finished) {
         if (WIFSIGNALED(state) && (WTERMSIG(state) == SIGXCPU || WTERMSIG(state) == SIGKILL))
-            printf("FAILED %llu: no end in %d s of computing\n", (unsigned long long)slot->seed, SECONDS_MAX);
+            printf("FAILED %llu: no end in %d s of computing\n", (unsigned long long)slot->seed,
+                   SECONDS_MAX);
         else
             printf("FAILED %llu: the process died (%s)\n", (unsigned long long)slot->seed,
                    WIFSIGNALED(state) ? strsignal(WTERMSIG(state)) : "exit");
@@ -194,10 +195,9 @@ static unsigned run_mutations(struct campaign *campaign, uint64_t seeds_max)
 {
     static const struct {
         const char *name, *what;
-    } mutations[] = {
-        {"none", ""},
+    } mutations[] = {{"none", ""},
 #define SATCHEL_MUTATION_TEXT(name, what) {#name, what},
-        SATCHEL_MUTATION_TABLE(SATCHEL_MUTATION_TEXT)
+                     SATCHEL_MUTATION_TABLE(SATCHEL_MUTATION_TEXT)
 #undef SATCHEL_MUTATION_TEXT
     };
     unsigned missed = 0;
@@ -271,10 +271,11 @@ static uint64_t number(const char *text)
 static void read_options(struct campaign *campaign, int count, char **arguments)
 {
     static const struct option options[] = {
-        {"seeds", 1, NULL, 'n'}, {"seed", 1, NULL, 's'},  {"from", 1, NULL, 'f'},
-        {"list", 1, NULL, 'l'},  {"jobs", 1, NULL, 'j'},  {"trace", 0, NULL, 't'},
-        {"twice", 0, NULL, '2'}, {"quiet", 0, NULL, 'q'}, {"go-on", 0, NULL, 'g'},
-        {"without", 1, NULL, 'w'}, {"mutations", 2, NULL, 'm'}, {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0}};
+        {"seeds", 1, NULL, 'n'},   {"seed", 1, NULL, 's'},      {"from", 1, NULL, 'f'},
+        {"list", 1, NULL, 'l'},    {"jobs", 1, NULL, 'j'},      {"trace", 0, NULL, 't'},
+        {"twice", 0, NULL, '2'},   {"quiet", 0, NULL, 'q'},     {"go-on", 0, NULL, 'g'},
+        {"without", 1, NULL, 'w'}, {"mutations", 2, NULL, 'm'}, {"help", 0, NULL, 'h'},
+        {NULL, 0, NULL, 0}};
     int option;
     while ((option = getopt_long(count, arguments, "", options, NULL)) != -1)
         switch (option) {

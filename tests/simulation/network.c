@@ -134,8 +134,7 @@ static int64_t arrival_ms(const struct satchel_connection *connection, const str
                     (int64_t)(size / (rate ? rate : 1));
     if (connection->is_slow)
         at_ms += sim_below(SIM_NETWORK, 800);
-    int64_t last_ms =
-        pipe->segment_count > 0 ? pipe->segments[pipe->segment_count - 1].at_ms : 0;
+    int64_t last_ms = pipe->segment_count > 0 ? pipe->segments[pipe->segment_count - 1].at_ms : 0;
     return at_ms > last_ms ? at_ms : last_ms;
 }
 
@@ -198,7 +197,8 @@ struct satchel_connection *sim_connect(struct sim_process *process,
     connection->is_slow = sim.machine_is_slow[process->machine->index];
     connection->next = sim.connections;
     sim.connections = connection;
-    sim_after(1 + sim_skewed(SIM_NETWORK, sim.options.latency_ms), on_server_reached, connection, 0);
+    sim_after(1 + sim_skewed(SIM_NETWORK, sim.options.latency_ms), on_server_reached, connection,
+              0);
     return connection;
 }
 
@@ -206,7 +206,8 @@ static void on_server_notices(void *context, uint64_t unused)
 {
     struct satchel_connection *connection = context;
     (void)unused;
-    if (connection->up.segment_count > 0 && !connection->is_paused && sim.server.is_up) { /* first what has come before */
+    if (connection->up.segment_count > 0 && !connection->is_paused &&
+        sim.server.is_up) { /* first what has come before */
         sim_after(1, on_server_notices, connection, 0);
         return;
     }
@@ -227,8 +228,8 @@ static void on_device_notices(void *context, uint64_t unused)
 
 static void shorten(struct sim_pipe *pipe)
 {
-    size_t kept = sim_one_in(SIM_NETWORK, 2) ? pipe->size
-                                             : sim_below(SIM_NETWORK, (unsigned)pipe->size + 1);
+    size_t kept =
+        sim_one_in(SIM_NETWORK, 2) ? pipe->size : sim_below(SIM_NETWORK, (unsigned)pipe->size + 1);
     size_t at = 0;
     sim.counts.cuts_in_a_frame += kept < pipe->size;
     for (size_t i = 0; i < pipe->segment_count; i++) {
@@ -285,7 +286,8 @@ void sim_disconnect(struct satchel_connection *connection)
     if (connection->is_cut)
         return;
     connection->is_cut = connection->up.is_closed = connection->down.is_closed = true;
-    sim_after(1 + sim_skewed(SIM_NETWORK, sim.options.latency_ms), on_server_notices, connection, 0);
+    sim_after(1 + sim_skewed(SIM_NETWORK, sim.options.latency_ms), on_server_notices, connection,
+              0);
 }
 
 /* The server has closed its side: what it had sent still arrives. */

@@ -32,9 +32,19 @@ static unsigned one_of(unsigned count, const unsigned *choices)
 {
     return choices[sim_below(SIM_OPTIONS, count)];
 }
-#define ONE_OF(...)                                             \
+#define ONE_OF(...)                                                    \
     one_of(sizeof((const unsigned[]){__VA_ARGS__}) / sizeof(unsigned), \
            (const unsigned[]){__VA_ARGS__})
+
+/* A copy that a restored server has not heard of cannot go on by itself (docs/recovery.md). */
+static void keep_apart(struct sim_options *options)
+{
+    if (sim_one_in(SIM_OPTIONS, 2))
+        options->fault_weights[SIM_FAULT_server_restore] = 0;
+    else
+        options->fault_weights[SIM_FAULT_old_copy] =
+            options->fault_weights[SIM_FAULT_second_phone] = 0;
+}
 
 static void draw_faults(struct sim_options *options)
 {
@@ -47,6 +57,7 @@ static void draw_faults(struct sim_options *options)
         bool is_in = sim_below(SIM_OPTIONS, 4) <= kinds;
         options->fault_weights[i] = is_in && !is_forbidden[i] ? weight : 0;
     }
+    keep_apart(options);
 }
 
 void sim_options_draw(struct sim_options *options)

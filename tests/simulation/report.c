@@ -30,9 +30,9 @@ static unsigned print_lines(const char *title, const struct line *lines, size_t 
 }
 
 #define LINE(name) {#name, counts->name},
-#define PRINT(title, TABLE)                                              \
-    do {                                                                 \
-        const struct line lines[] = {TABLE(LINE)};                       \
+#define PRINT(title, TABLE)                                               \
+    do {                                                                  \
+        const struct line lines[] = {TABLE(LINE)};                        \
         zeros += print_lines(title, lines, sizeof lines / sizeof *lines); \
     } while (0)
 

@@ -29,9 +29,10 @@ static void finish(bool is_failed)
 
 static void keep_text(const struct satchel_buffer *text)
 {
-    size_t size = text->size < sim.text_capacity ? text->size : sim.text_capacity;
+    size_t room = sim.text_capacity - 1, size = text->size < room ? text->size : room;
     size_t skipped = text->size - size; /* the end says most */
     memcpy(sim.text, text->data + skipped, size);
+    sim.text[size] = '\0';
     sim.result->text_bytes = (uint32_t)size;
 }
 
@@ -52,8 +53,8 @@ void sim_fail(const char *format, ...)
         is_failing = true; /* what is found in the log is no other failure */
         sim_describe_log(&text);
     }
-    enum satchel_status status = satchel_buffer_format(
-        &text, "seed %llu, options: ", (unsigned long long)sim.seed);
+    enum satchel_status status =
+        satchel_buffer_format(&text, "seed %llu, options: ", (unsigned long long)sim.seed);
     if (status == SATCHEL_OK)
         sim_options_describe(&sim.options, &text);
     if (status == SATCHEL_OK)

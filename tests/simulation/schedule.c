@@ -136,8 +136,8 @@ void sim_mix(const void *bytes, size_t size)
 void sim_trace(const char *format, ...)
 {
     char *line = lines[line_count++ % TRACE_LINES];
-    int used = snprintf(line, TRACE_LINE_BYTES, "%9.3f ",
-                        (double)(sim.now_ms - sim.begun_ms) / 1000.0);
+    int used =
+        snprintf(line, TRACE_LINE_BYTES, "%9.3f ", (double)(sim.now_ms - sim.begun_ms) / 1000.0);
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(line + used, TRACE_LINE_BYTES - (size_t)used, format, arguments);

@@ -63,7 +63,7 @@ enum {
     X(writes_lost) X(writes_torn) X(files_unlinked) X(files_back) \
     X(disk_full) X(read_errors) X(write_errors) X(sync_errors) X(allocations_failed) \
     X(cuts) X(cuts_in_a_frame) X(half_open) X(late_bytes) X(partitions) X(server_partitions) \
-    X(slow_links) X(stalls) X(leaps) X(clock_jumps) X(clock_drifts) X(reboots)
+    X(slow_links) X(stalls) X(leaps) X(file_copies) X(files_put_back) X(second_phones) X(clock_jumps) X(clock_drifts) X(reboots)
 #define SIM_EVENT_COUNTS(X) \
     X(commits) X(commits_in_doubt) X(commits_recovered) X(commits_taken_back) X(change_sets) \
     X(inserts) X(updates) X(deletes) X(reinserts) X(refusals) X(busy) X(rollbacks) X(savepoints) \
@@ -81,22 +81,22 @@ struct sim_counts {
     SIM_EVENT_COUNTS(SIM_COUNT)
     SIM_OUTCOME_COUNTS(SIM_COUNT)
 #undef SIM_COUNT
-    uint64_t rules[SATCHEL_RULE_COUNT];           /* writes to columns of the rule */
-    uint64_t rule_conflicts[SATCHEL_RULE_COUNT];  /* conflicts about them */
+    uint64_t rules[SATCHEL_RULE_COUNT];          /* writes to columns of the rule */
+    uint64_t rule_conflicts[SATCHEL_RULE_COUNT]; /* conflicts about them */
     uint64_t delete_policies[8], row_conflicts;
 };
 
 /* ---- chance, time, order (schedule.c) ---- */
 
 enum sim_stream { /* independent, so that a fault turned off moves as little else as possible */
-    SIM_OPTIONS,
-    SIM_WORK,
-    SIM_NETWORK,
-    SIM_FAULTS,
-    SIM_DISK,
-    SIM_SECRETS,
-    SIM_ORDER,
-    SIM_STREAM_COUNT
+                  SIM_OPTIONS,
+                  SIM_WORK,
+                  SIM_NETWORK,
+                  SIM_FAULTS,
+                  SIM_DISK,
+                  SIM_SECRETS,
+                  SIM_ORDER,
+                  SIM_STREAM_COUNT
 };
 uint64_t sim_random(enum sim_stream stream);
 unsigned sim_below(enum sim_stream stream, unsigned limit);
@@ -147,12 +147,12 @@ void sim_fiber_settle_faults(void);
 struct sim_process {
     struct sim_machine *machine;
     char name[16];
-    bool is_dead;            /* nothing it asks for succeeds any more */
-    bool waits_for_disk;     /* others run while it syncs */
-    bool was_server_at_fault; /* in the session that ended last */
-    unsigned fiber_count;    /* alive */
-    uint64_t faults_met;     /* what may have made an operation of it fail */
-    uint32_t kill_in;        /* writes and syncs; 0: not */
+    bool is_dead;                       /* nothing it asks for succeeds any more */
+    bool waits_for_disk;                /* others run while it syncs */
+    bool was_server_at_fault;           /* in the session that ended last */
+    unsigned fiber_count;               /* alive */
+    uint64_t faults_met;                /* what may have made an operation of it fail */
+    uint32_t kill_in;                   /* writes and syncs; 0: not */
     uint32_t allocations_until_failure; /* 0: none fails */
     uint32_t allocations_failing;       /* then this many in a row */
     struct sim_shm_copy *shm_at_death;
@@ -163,7 +163,7 @@ struct sim_machine {
     unsigned index;
     char name[16];
     bool is_server, is_off;
-    bool is_powersafe;    /* an overwrite never harms the bytes beside it */
+    bool is_powersafe; /* an overwrite never harms the bytes beside it */
     unsigned sector_bytes;
     struct sim_process *processes[SIM_PROCESSES_MAX];
     unsigned process_count;
@@ -178,7 +178,8 @@ struct sim_machine {
     int drift_ppm;
     int64_t drift_since_ms;
     uint64_t boot;
-    bool had_power_cut;
+    bool had_power_cut;            /* and has not come up again */
+    bool lost_power;               /* at any time */
     bool has_jumped, has_rebooted; /* after both nobody can know the time of its writes */
 };
 
@@ -229,7 +230,7 @@ struct sim_pipe {
     struct sim_segment {
         int64_t at_ms;
         size_t size;
-    } *segments;
+    } * segments;
     size_t segment_count, segment_capacity;
     bool is_scheduled, is_closed; /* the sender is gone: nothing more is put in */
     uint8_t header[4];            /* of the frame that is arriving */
@@ -241,7 +242,7 @@ struct satchel_connection {
     unsigned number;
     struct sim_process *device; /* NULL: has left */
     struct sim_machine *device_machine;
-    const void *device_wait;    /* what its fiber waits on */
+    const void *device_wait; /* what its fiber waits on */
     void (*device_receive)(void *context, const void *bytes, size_t size, bool is_last);
     void *device_context;
     bool is_connected, is_refused;
@@ -332,11 +333,17 @@ struct sim_device {
     /* as the ledger knows it */
     uint64_t last_number;    /* of the last commit */
     uint64_t durable_number; /* commits that no power cut may take back */
+    bool was_copied;         /* the file is, or has, a copy: others write under its numbers, too */
+    bool has_copy, is_to_be_put_back;
     struct sim_transaction *doubt; /* a commit of which nobody knows whether it was one */
 };
 void sim_device_init(struct sim_device *device, unsigned index);
 void sim_device_start(struct sim_device *device);
 sim_action sim_device_boot; /* after a power cut */
+/* Its file as it is now is kept; the kept one takes its place; a second phone goes on with it. */
+void sim_device_copy(struct sim_device *device);
+void sim_device_put_back(struct sim_device *device);
+void sim_device_clone(struct sim_device *device);
 void sim_app_start(struct sim_app *app);
 void sim_sync_start(struct sim_sync *sync);
 
@@ -344,7 +351,7 @@ void sim_sync_start(struct sim_sync *sync);
 
 struct sim_row {
     const struct satchel_table *table;
-    struct satchel_span name; /* satchel_row_name */
+    struct satchel_span name;                   /* satchel_row_name */
     const struct satchel_value *known;          /* as it was once: for the key */
     const struct satchel_value *before, *after; /* whole rows; NULL: none */
 };
@@ -353,15 +360,21 @@ struct sim_transaction {
     struct sim_app *app;
     struct sim_row *rows;
     size_t count, capacity;
-    bool may_repeat; /* it may write values again that are there already, as a sign */
+    bool may_repeat;         /* it may write values again that are there already, as a sign */
+    uint64_t pending_before; /* the last number that waited when it began */
 };
+/* A change set that is LOST was never sent. One that is IN_DOUBT was in a file that is no more, or
+ * is the older again: it may have reached the server before. */
 enum sim_fate { SIM_COMMITTED, SIM_IN_DOUBT, SIM_LOST };
 struct sim_change {
     unsigned device;
     uint64_t number;
     enum sim_fate fate;
+    bool is_shared;  /* another copy of the file has it, too */
+    bool is_past;    /* written before an older copy was put back */
+    bool is_matched; /* found in the history */
     int64_t true_ms;
-    uint32_t schema; /* migrations its replica had */
+    uint32_t schema;          /* migrations its replica had */
     struct satchel_span body; /* as captured */
     struct sim_row *rows;
     size_t row_count;
@@ -377,6 +390,10 @@ void sim_ledger_rolled_back(struct sim_transaction *transaction);
 void sim_ledger_opened(struct sim_device *device);
 /* After a crash, before anything is written again. */
 void sim_ledger_recover(struct sim_device *device);
+/* The device's file was copied; an older copy has taken its place; this is a copy of that. */
+void sim_ledger_shared(struct sim_device *device);
+void sim_ledger_put_back(struct sim_device *device);
+void sim_ledger_cloned(struct sim_device *clone, struct sim_device *device);
 
 /* ---- the workload (workload.c) ---- */
 
@@ -399,9 +416,7 @@ enum sim_world { SIM_RULES, SIM_CRM };
 #define SIM_FAULT_KINDS(X) \
     X(power_cut) X(kill) X(server_power_cut) X(server_kill) X(server_stop) X(disk_full) X(io_error) \
     X(memory) X(cut) X(partition) X(server_partition) X(slow_link) X(stall) X(leap) X(clock) \
-    X(reboot) X(server_restore)
-/* Not built in the product yet: present here so that the ledger and the options are ready. */
-#define SIM_FAULT_KINDS_TO_COME(X) X(old_copy) X(second_phone)
+    X(reboot) X(server_restore) X(old_copy) X(second_phone)
 /* clang-format on */
 enum sim_fault_kind {
 #define SIM_KIND(name) SIM_FAULT_##name,
@@ -412,14 +427,14 @@ enum sim_fault_kind {
 struct sim_options {
     enum sim_world world;
     unsigned device_count, app_count, sync_count;
-    int64_t span_ms;         /* of the workload */
-    unsigned actions;        /* of all applications, about */
-    unsigned think_ms_max;   /* between the statements of a transaction */
-    unsigned key_count;      /* rows of a table that everybody writes */
+    int64_t span_ms;       /* of the workload */
+    unsigned actions;      /* of all applications, about */
+    unsigned think_ms_max; /* between the statements of a transaction */
+    unsigned key_count;    /* rows of a table that everybody writes */
     unsigned bulk_one_in, big_one_in, undo_one_in, resolve_one_in, transaction_one_in, pack_one_in;
-    unsigned sync_pause_ms;  /* between two syncs of a device */
-    bool is_watching;        /* syncs stay connected */
-    unsigned wake_ms;        /* how often a sync looks around */
+    unsigned sync_pause_ms; /* between two syncs of a device */
+    bool is_watching;       /* syncs stay connected */
+    unsigned wake_ms;       /* how often a sync looks around */
     unsigned latency_ms, bytes_per_ms;
     unsigned queue_delay_ms; /* until a thread of the server takes its job */
     unsigned disk_ms;        /* a sync of the disk takes up to */
@@ -501,6 +516,8 @@ struct simulation {
     uint64_t hash, events;
     const struct sim_template *template;
     unsigned deployed; /* migrations */
+    bool had_copies;
+    unsigned unknown_changes; /* commits of copies of which nobody knows whether they were some */
     bool is_tracing;
     bool machine_is_slow[SIM_DEVICES_MAX + 1];
     struct sim_result *result;
@@ -515,12 +532,12 @@ void sim_run(uint64_t seed, bool is_tracing, struct sim_result *result, char *te
 
 /* Memory that no fault meets. */
 void *sim_alloc(void *memory, size_t size);
-#define SIM_GROW(items, count, capacity)                                              \
-    do {                                                                              \
-        if ((count) == (capacity)) {                                                  \
-            (capacity) = (capacity) ? (capacity)*2 : 16;                              \
-            (items) = sim_alloc((items), (capacity) * sizeof *(items));               \
-        }                                                                             \
+#define SIM_GROW(items, count, capacity)                                \
+    do {                                                                \
+        if ((count) == (capacity)) {                                    \
+            (capacity) = (capacity) ? (capacity)*2 : 16;                \
+            (items) = sim_alloc((items), (capacity) * sizeof *(items)); \
+        }                                                               \
     } while (0)
 
 #endif

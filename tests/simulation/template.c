@@ -72,8 +72,7 @@ static void add_migration(struct sim_template *template, const char *name, struc
                           struct satchel_span bare)
 {
     unsigned i = template->migration_count++;
-    template->migrations[i] =
-        (struct satchel_migration){i + 1, satchel_span_text(name), sql};
+    template->migrations[i] = (struct satchel_migration){i + 1, satchel_span_text(name), sql};
     template->bare[i] = (struct satchel_migration){i + 1, satchel_span_text(name), bare};
 }
 
@@ -92,16 +91,15 @@ static struct satchel_span read_text(const char *name)
     return satchel_span_of(text, size);
 }
 
-static const char TEAM[] =
-    "INSERT INTO user(id,login,name,role,org_unit_id,created_at) VALUES"
-    "('u0','user0','Ana','rep','head-office',1),"
-    "('u1','user1','Ben','branch_manager','head-office',1),"
-    "('u2','user2','Cai','rep','head-office',1),"
-    "('u3','user3','Dee','hq','head-office',1),"
-    "('u4','user4','Eve','finance','head-office',1),"
-    "('u5','user5','Fay','engineer','head-office',1);\n"
-    "INSERT INTO product(id,code,name,price_minor,created_at) VALUES"
-    "('p0','P-0','Pump',1000,1),('p1','P-1','Valve',200,1);\n";
+static const char TEAM[] = "INSERT INTO user(id,login,name,role,org_unit_id,created_at) VALUES"
+                           "('u0','user0','Ana','rep','head-office',1),"
+                           "('u1','user1','Ben','branch_manager','head-office',1),"
+                           "('u2','user2','Cai','rep','head-office',1),"
+                           "('u3','user3','Dee','hq','head-office',1),"
+                           "('u4','user4','Eve','finance','head-office',1),"
+                           "('u5','user5','Fay','engineer','head-office',1);\n"
+                           "INSERT INTO product(id,code,name,price_minor,created_at) VALUES"
+                           "('p0','P-0','Pump',1000,1),('p1','P-1','Valve',200,1);\n";
 static const char LATER[] = "ALTER TABLE account ADD COLUMN nickname TEXT; -- @lww\n"
                             "ALTER TABLE lead ADD COLUMN heat INTEGER DEFAULT 1; -- @max\n";
 
@@ -110,8 +108,8 @@ static void read_migrations(void)
     struct sim_template *rules = &sim_templates[SIM_RULES], *crm = &sim_templates[SIM_CRM];
     const struct satchel_span none = satchel_span_text("-- no rows\n");
     for (unsigned i = 0; i < 2; i++)
-        add_migration(rules, (const char *)system_migrations[i].name.data,
-                      system_migrations[i].sql, system_bare_migrations[i].sql);
+        add_migration(rules, (const char *)system_migrations[i].name.data, system_migrations[i].sql,
+                      system_bare_migrations[i].sql);
     rules->first_count = 1;
     struct satchel_span tables = read_text("001_crm.sql");
     struct satchel_span views = read_text("003_views.sql");

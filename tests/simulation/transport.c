@@ -34,8 +34,7 @@ const struct satchel_clock *satchel_clock_or_system(const struct satchel_clock *
 
 struct satchel_now satchel_transport_now(const struct satchel_clock *clock)
 {
-    return (struct satchel_now){clock->utc_ms(clock->context),
-                                clock->monotonic_ms(clock->context)};
+    return (struct satchel_now){clock->utc_ms(clock->context), clock->monotonic_ms(clock->context)};
 }
 
 static void on_bytes(void *context, const void *bytes, size_t size, bool is_last)
@@ -72,8 +71,7 @@ static void fail(struct transport *transport, enum satchel_status status, const 
 static void fail_session(struct transport *transport)
 {
     if (transport->status == SATCHEL_OK)
-        transport->status =
-            satchel_session_failed(transport->options->session, &transport->error);
+        transport->status = satchel_session_failed(transport->options->session, &transport->error);
 }
 
 static void step(struct transport *transport)

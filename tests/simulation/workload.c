@@ -174,8 +174,8 @@ static void put_key(struct sim_sql *sql, const struct satchel_column *column, un
 
 static void put_where(struct sim_sql *sql, const struct satchel_table *table, unsigned key)
 {
-    if (sim_one_in(SIM_WORK, 30))
-        return; /* all rows */
+    if (!table->rules.has_keys && sim_one_in(SIM_WORK, 30))
+        return; /* all rows; not where hundreds would get one key */
     for (uint32_t i = 0; i < table->key_count; i++) {
         const struct satchel_column *column = &table->columns[table->key_columns[i]];
         sim_put(sql, "%s %s=", i ? " AND" : " WHERE", column->name);
@@ -211,9 +211,9 @@ static void put_insert(struct sim_sql *sql, const struct satchel_table *table, c
     unsigned chance = 1 + sim_below(SIM_WORK, 4);
     sim_put(sql, "%s INTO %s(", verb, table->name);
     for (uint32_t i = 0; i < table->column_count; i++) {
-        is_given[i] = table->rules.columns[i].in_key ||
-                      (table->columns[i].rule != SATCHEL_RULE_SERVER &&
-                       sim_one_in(SIM_WORK, chance));
+        is_given[i] =
+            table->rules.columns[i].in_key ||
+            (table->columns[i].rule != SATCHEL_RULE_SERVER && sim_one_in(SIM_WORK, chance));
         if (is_given[i])
             sim_put(sql, "%s%s", is_first ? "" : ",", table->columns[i].name);
         is_first = is_first && !is_given[i];
@@ -266,9 +266,10 @@ static bool is_setting(const struct satchel_table *table)
 const struct satchel_table *sim_work_table(const struct satchel_schema *schema)
 {
     for (;;) {
-        unsigned number = sim_one_in(SIM_WORK, 2)
-                              ? sim_below(SIM_WORK, schema->table_count)
-                              : (unsigned)((sim.seed + sim_below(SIM_WORK, 3)) % schema->table_count);
+        unsigned number =
+            sim_one_in(SIM_WORK, 2)
+                ? sim_below(SIM_WORK, schema->table_count)
+                : (unsigned)((sim.seed + sim_below(SIM_WORK, 3)) % schema->table_count);
         if (!is_setting(&schema->tables[number]))
             return &schema->tables[number];
         if (sim_one_in(SIM_WORK, 8)) /* the seed's favourites may be none */
@@ -280,7 +281,8 @@ const struct satchel_table *sim_work_table(const struct satchel_schema *schema)
 
 void sim_work_statement(const struct satchel_schema *schema, struct sim_sql *sql)
 {
-    static const char *const verbs[] = {"INSERT", "INSERT OR REPLACE", "INSERT OR IGNORE", "INSERT"};
+    static const char *const verbs[] = {"INSERT", "INSERT OR REPLACE", "INSERT OR IGNORE",
+                                        "INSERT"};
     const struct satchel_table *table = sim_work_table(schema);
     unsigned key = sim_one_in(SIM_WORK, 2) ? 0 : sim_below(SIM_WORK, sim.options.key_count);
     unsigned chance = sim_below(SIM_WORK, 20);

@@ -4,17 +4,17 @@
 #ifndef SATCHEL_MUTATION_H
 #define SATCHEL_MUTATION_H
 
-#define SATCHEL_MUTATION_TABLE(X)                                                   \
-    X(no_server_sync, "the server commits with synchronous=OFF")                    \
-    X(no_device_sync, "the device does not sync its WAL before it sends")           \
-    X(no_effect, "the last effect of an entry is dropped")                          \
-    X(all_seen, "every write counts as having seen what arrived before it")         \
-    X(no_head, "a second head of a unit is forgotten")                              \
-    X(number_again, "a device numbers on from what waits, not from what it sent")   \
-    X(early_ack, "the server acknowledges what it could not commit")                \
-    X(cursor_apart, "entries are committed before their cursor")                    \
-    X(column_missed, "capture leaves the last column of an update out")             \
-    X(raw_stamp, "the stamp of a change set is not corrected")                      \
+#define SATCHEL_MUTATION_TABLE(X)                                                 \
+    X(no_server_sync, "the server commits with synchronous=OFF")                  \
+    X(no_device_sync, "the device does not sync its WAL before it sends")         \
+    X(no_effect, "the last effect of an entry is dropped")                        \
+    X(all_seen, "every write counts as having seen what arrived before it")       \
+    X(no_head, "a second head of a unit is forgotten")                            \
+    X(number_again, "a device numbers on from what waits, not from what it sent") \
+    X(early_ack, "the server acknowledges what it could not commit")              \
+    X(cursor_apart, "entries are committed before their cursor")                  \
+    X(column_missed, "capture leaves the last column of an update out")           \
+    X(raw_stamp, "the stamp of a change set is not corrected")                    \
     X(no_overlay, "pending writes are not shown on top of the node's values")
 
 #ifdef SATCHEL_MUTATIONS
