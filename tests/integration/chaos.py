@@ -25,6 +25,29 @@ RECOVERY_SECONDS = 60  # after its cause is gone, everything works again by itse
 PASSING = chaos_writer.PASSING_ERRORS + (
     "cannot connect", "the server closed the connection", "no answer", "connection was lost",
     "nothing from the peer", "the server cannot do it now")
+# What a sync says of itself while it goes on.
+NOTICES = ("the server was restored to an earlier moment", "this replica is a copy of one that goes on",
+           "until the server answers")
+
+
+def complaints(text):
+    return [line for line in text.splitlines() if not any(words in line for words in NOTICES)]
+
+
+class Deck:
+    """What has happened, in several worlds: everything once before anything twice."""
+
+    def __init__(self):
+        self.dealt, self.counts = set(), collections.Counter()
+
+    def deal(self, faults, chance):
+        if self.dealt.issuperset(faults):
+            self.dealt.difference_update(faults)
+        return chance.choice([fault for fault in faults if fault not in self.dealt])
+
+    def happened(self, fault):
+        self.dealt.add(fault)
+        self.counts[fault.name] += 1
 
 
 class Device:
@@ -70,6 +93,9 @@ class Actor(threading.Thread):
     def ended(self, status, error):
         """What a process's end means to its kind."""
 
+    def file_is_another(self):
+        """The replica is an older copy now."""
+
     def run(self):
         try:
             while not self.is_over.is_set():
@@ -96,7 +122,7 @@ class Actor(threading.Thread):
         self.ended(status, error)
 
     def judge(self, status, error):
-        lines = [line for line in error.splitlines() if not line.endswith("until the server answers")]
+        lines = complaints(error)
         if self.is_struck:
             if status not in (0, 1, -signal.SIGKILL):
                 self.world.fail(f"{self.name} ended with {status}: {error}")
@@ -172,6 +198,9 @@ class Shell(Actor):
         else:
             self.author.ended_unknown()
 
+    def file_is_another(self):
+        self.author.ended_unknown()
+
     def finish(self):
         self.is_over.set()  # a transaction under way ends by itself
         self.join()
@@ -230,21 +259,22 @@ def try_to_mount(folder, megabytes):
 
 
 class World:
-    """`test`: a harness.SatchelTest in its folder; it lends its commands."""
+    """`test`: a harness.SatchelTest in its folder; it lends its commands. `seed`: words will do."""
 
-    def __init__(self, test, seed, seconds, faults):
+    def __init__(self, test, seed, seconds, faults, deck):
         self.test, self.seed, self.seconds = test, seed, seconds
         self.folder = test.folder
         self.chance = self.source("world")
         self.over = threading.Event()
         self.failures, self.errors = [], collections.Counter()
-        self.counts = collections.Counter()
+        self.deck = deck
         self.lock = threading.Lock()
         self.devices, self.threads = [], []
-        self.backup = None
+        self.backups = []
+        self.restoring = threading.Lock()  # one old copy of the server at a time
         self.pardoned = set()  # ids of writes that were on a replica only, and went with its file
         (self.folder / "ledgers").mkdir()
-        self.server_disk = self.mount("server", 64 + int(seconds))
+        self.server_disk = self.mount("server", 128 + int(seconds))  # a restore needs thrice its store
         self.phone_disk = self.mount("phones", 48 + int(seconds))
         self.faults = [fault for fault in faults if self.server_disk or not fault.needs_disk]
 
@@ -324,8 +354,8 @@ class World:
     def run(self):
         hands = sorted({fault.hand for fault in self.faults})
         for hand in hands:
-            deck = [fault for fault in self.faults if fault.hand == hand]
-            thread = threading.Thread(target=self.play, args=(hand, deck), name=f"hand-{hand}")
+            faults = [fault for fault in self.faults if fault.hand == hand]
+            thread = threading.Thread(target=self.play, args=(hand, faults), name=f"hand-{hand}")
             thread.start()
             self.threads.append(thread)
         self.over.wait(self.seconds)
@@ -334,22 +364,18 @@ class World:
             thread.join()
         self.heal()
 
-    def play(self, hand, deck):
-        """Deals shuffled decks, so that everything happens before anything happens again."""
+    def play(self, hand, faults):
         chance = self.source(f"hand-{hand}")
         try:
-            while not self.over.is_set():
-                for fault in chance.sample(deck, len(deck)):
-                    self.over.wait(chance.uniform(0.1, 1.0))
-                    if self.over.is_set():
-                        break
-                    self.counts[fault.name] += bool(fault.strike(self, chance))
-                    if hand == "server" and self.server.process.poll() is not None:
-                        raise AssertionError(f"satcheld ended by itself after {fault.name}: "
-                                             f"{self.server.process.returncode}")
+            while not self.over.wait(chance.uniform(0.1, 1.0)):
+                fault = self.deck.deal(faults, chance)
+                if fault.strike(self, chance):
+                    self.deck.happened(fault)
+                if hand == "server" and self.server.process.poll() is not None:
+                    raise AssertionError(f"satcheld ended by itself after {fault.name}: "
+                                         f"{self.server.process.returncode}")
         except Exception as error:
             self.fail(f"hand {hand}: {type(error).__name__}: {error}")
-            self.over.set()
 
     def close(self):
         """Whatever still runs, after a failure."""
@@ -447,9 +473,10 @@ class World:
         done = self.test.run_command("sync", self.canary)
         if done.returncode == 0:
             return True
-        if done.returncode != 1 or len(done.stderr.splitlines()) != 1:
+        lines = complaints(done.stderr)
+        if done.returncode != 1 or len(lines) != 1:
             self.fail(f"a sync beside a fault ended with {done.returncode}: {done.stderr}")
-        self.count_error("canary", done.stderr.strip())
+        self.count_error("canary", lines[0] if lines else "no words")
         return False
 
     def server_recovers(self, fault):

@@ -5,6 +5,7 @@
 import collections
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import time
@@ -146,13 +147,17 @@ def impair(**modes):
     return strike
 
 
-# ---- what takes files away or brings old ones back: one hand, one thing after the other ----
+# ---- what takes files away or brings old ones back ----
+
+
+def remove_database(path):
+    for file in path.parent.glob(path.name + "*"):
+        file.unlink()
 
 
 def copy_replica(source, target):
     """A consistent copy, as a phone's backup makes it while nothing has the file open."""
-    for path in target.parent.glob(target.name + "*"):
-        path.unlink()
+    remove_database(target)
     db = sqlite3.connect(source)
     db.execute("VACUUM INTO ?", (str(target),))
     db.close()
@@ -166,16 +171,17 @@ def put_back_replica(world, chance):
     copy_replica(device.replica, copy)
     held = world.committed_ids(f"{device.name}-")
     device.go_on()
-    world.over.wait(chance.uniform(2, 6))
+    world.over.wait(chance.uniform(1, 5))
     device.halt()
     pending = world.pending(device.replica)
     lost = world.committed_ids(f"{device.name}-") - held - world.ids_on_server()
     if len(lost) > pending:
         world.fail(f"{device.name}: {len(lost)} writes are not on the server, {pending} were pending")
     world.pardoned |= lost
-    for path in device.replica.parent.glob(device.replica.name + "*"):
-        path.unlink()
+    remove_database(device.replica)
     os.replace(copy, device.replica)
+    for actor in device.actors:
+        actor.file_is_another()
     device.go_on()
     return True
 
@@ -195,23 +201,45 @@ def clone_replica(world, chance):
     return True
 
 
-def back_up_server(world, _chance):
-    path = world.folder / f"backup{time.monotonic_ns()}"
-    if world.admin_runs("backup", "w", path):
-        world.backup = path
-    return world.backup == path
-
-
-def restore_server(world, _chance):
-    """Everything committed by then comes back from the devices."""
-    if not world.backup:
-        return False
-    promised = world.committed_ids("") - world.pardoned
-    if not world.admin_runs("restore", "w", world.backup):
-        return False  # satcheld was killed meanwhile
-    if not world.wait(lambda: promised <= world.ids_on_server()):
-        raise AssertionError(f"{len(promised - world.ids_on_server())} writes do not come back after a restore")
+def restore_server(world, chance):
+    """To the moment of a backup made just now or long ago, perhaps before an earlier restore."""
+    path = world.folder / f"backup{len(world.backups)}"
+    if world.admin_runs("backup", "w", path, "--force"):
+        world.backups.append(path)
+    world.over.wait(chance.uniform(0.5, 4))
+    with world.restoring:
+        if not world.backups or not world.admin_runs("restore", "w", chance.choice(world.backups[-3:])):
+            return False  # satcheld was killed, or its disk was full
+        for aside in world.server.data.glob("w.db.replaced-*"):
+            aside.unlink()
     return True
+
+
+def put_back_server_by_hand(world, chance):
+    """The first to come again is one that knows more than the copy: it is who proves it."""
+    store, copy = world.server.data / "w.db", world.folder / "w.copy"
+    with world.restoring:
+        stop_server(world)
+        shutil.copyfile(store, copy)
+        world.server.start()
+        world.over.wait(chance.uniform(0.5, 3))
+        world.canary_writes()
+        world.server_recovers("a stop")
+        world.network.is_barred = True
+        world.network.reset()
+        stop_server(world)
+        remove_database(store)
+        shutil.copyfile(copy, store)
+        world.server.start()
+        world.server_recovers("an old copy")
+        world.network.is_barred = False
+    return True
+
+
+def stop_server(world):
+    status = world.server.stop()
+    if status != 0:
+        raise AssertionError(f"satcheld was told to stop and ended with {status}")
 
 
 Fault = collections.namedtuple("Fault", "name hand strike needs_disk", defaults=(False,))
@@ -241,10 +269,12 @@ FAULTS = [
     Fault("newcomers not served", "network", impair(newcomers="silent")),
 ]
 
-# What the product is to survive as well; named by SATCHEL_CHAOS_FAULTS=copies to be dealt too.
+# Old copies of one side.
 COPIES = [
     Fault("a replica put back from an old copy", "copies", put_back_replica),
     Fault("a replica cloned to a second phone", "copies", clone_replica),
-    Fault("the server backed up", "copies", back_up_server),
-    Fault("the server restored from its backup", "copies", restore_server),
+]
+RESTORES = [
+    Fault("the server restored from a backup", "copies", restore_server),
+    Fault("the server's data put back by hand", "server", put_back_server_by_hand),
 ]

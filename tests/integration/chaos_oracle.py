@@ -112,7 +112,11 @@ class Oracle:
                    [r.name for r in world.replicas if world.pending(r) != 0])
         waiting = json.loads(test.admin("quarantine", "list", "--workspace", "w", "--json"))
         self.blame("writes were set aside", [json.dumps(row) for row in waiting])
+        log = "SELECT device, seq, key, outcome FROM satchel_history WHERE tbl='activity' AND field='subject'"
         try:
+            entries = test.server_sql(log)
+            self.blame("replicas have another history than the server",
+                       [r.name for r in world.replicas if test.sql(r, log) != entries])
             test.assert_all_equal(*world.replicas)
         except AssertionError as error:
             self.failures.append(f"replicas and central store differ: {str(error)[:2000]}")

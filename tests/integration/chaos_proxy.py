@@ -48,6 +48,7 @@ class Network:
         self.lock = threading.Lock()
         self.lines, self.silent = [], []
         self.is_closed = False
+        self.is_barred = False  # nobody passes, whatever heals
         self.heal()
         self.cuts = self.bytes = 0
         self.next_cut = None
@@ -120,7 +121,7 @@ class Network:
 
     def _accept(self):
         client, _ = self.listener.accept()
-        if self.newcomers == "refused":
+        if self.newcomers == "refused" or self.is_barred:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             client.close()
             return

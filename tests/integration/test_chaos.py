@@ -1,7 +1,6 @@
 """Real processes, everything that can go wrong at once, from a seed: nothing is lost, nothing doubled.
 
-SATCHEL_CHAOS_SECONDS: for how long; SATCHEL_SEED: which; SATCHEL_CHAOS_FAULTS=copies: also old copies of
-replicas and of the server.
+SATCHEL_CHAOS_SECONDS: for how long, over all runs; SATCHEL_SEED: which.
 """
 import os
 import pathlib
@@ -17,11 +16,11 @@ import chaos_writer
 import harness
 
 SCHEMA = pathlib.Path(__file__).resolve().parents[2] / "examples" / "crm" / "schema"
-SECONDS = float(os.environ.get("SATCHEL_CHAOS_SECONDS", 42))
+SECONDS = float(os.environ.get("SATCHEL_CHAOS_SECONDS", 44))
 SEED = int(os.environ.get("SATCHEL_SEED", time.time_ns() % 1000000))
-FAULTS = chaos_faults.FAULTS + (
-    chaos_faults.COPIES if os.environ.get("SATCHEL_CHAOS_FAULTS") == "copies" else [])
-EVERYTHING_HAPPENS_SECONDS = 40  # a run as long as this deals every deck at least once
+# What is dealt in each run beside FAULTS.
+RUNS = {"copies": chaos_faults.COPIES, "restores": chaos_faults.RESTORES}
+EVERYTHING_HAPPENS_SECONDS = 40  # runs as long as this together deal every deck at least once
 
 
 class Chaos(harness.SatchelTest):
@@ -39,32 +38,41 @@ class Chaos(harness.SatchelTest):
         self.sql(office, f"INSERT INTO user(id, login, role) VALUES {people}")
         self.sync(office)
 
-    def report(self, world, oracle, failures):
-        print(f"seed {SEED}, {SECONDS:g} s: {len(oracle.writes)} writes intended, {len(oracle.present)} in the "
+    def report(self, name, world, oracle, failures):
+        print(f"seed {SEED}, {name}, {world.seconds:g} s: {len(oracle.writes)} writes intended, {len(oracle.present)} in the "
               f"history, {sum(w['state'] == 'failed' for w in oracle.writes.values())} rolled back, "
               f"{sum(w['state'] == 'intent' for w in oracle.writes.values())} with an end unknown")
-        for fault in world.faults:
-            print(f"{world.counts[fault.name]:6} × {fault.name}")
         for actor in world.actors("watch", "sync", "sql", "writer"):
             print(f"{actor.name}: {actor.starts} starts, {actor.strikes} kills, {actor.given_up} gave up")
         for (kind, line), count in sorted(world.errors.items()):
             print(f"{count:6} × {kind}: {line}")
         if failures:
-            kept = pathlib.Path(f"{self.folder}-seed-{SEED}")
+            kept = pathlib.Path(f"{self.folder}-seed-{SEED}-{name}")
             shutil.copytree(self.folder, kept)
             print(*failures, f"what is left of it: {kept}", sep="\n")
 
-    def test_nothing_is_lost_whatever_happens_to_the_processes(self):
-        print(f"seed {SEED}")
-        world = chaos.World(self, SEED, SECONDS, FAULTS)
+    def play(self, name, faults, deck):
+        world = chaos.World(self, f"{SEED}/{name}", SECONDS / len(RUNS), faults, deck)
         world.start()
         world.run()
         oracle = chaos_oracle.Oracle(world)
         failures = world.failures + oracle.judge()
-        self.report(world, oracle, failures)
-        self.assertFalse(failures, f"seed {SEED}: see above")
+        self.report(name, world, oracle, failures)
+        if failures:
+            self.fail(f"seed {SEED}, {name}: see above")
+        return world.faults
+
+    def test_nothing_is_lost_whatever_happens_to_the_processes(self):
+        print(f"seed {SEED}")
+        deck, played = chaos.Deck(), {}
+        for name, more in RUNS.items():
+            played.update((fault.name, fault) for fault in self.play(name, chaos_faults.FAULTS + more, deck))
+            self.doCleanups()
+            self.setUp()
+        for name in played:
+            print(f"{deck.counts[name]:6} × {name}")
         if SECONDS >= EVERYTHING_HAPPENS_SECONDS:
-            self.assertEqual([f.name for f in world.faults if not world.counts[f.name]], [])
+            self.assertEqual([name for name in played if not deck.counts[name]], [])
 
 
 class FullDisk(harness.SatchelTest):
