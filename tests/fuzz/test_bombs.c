@@ -1,6 +1,6 @@
 /* Small inputs that claim much: each is answered with a status, within the memory that is
- * documented (docs/wire-format.md, "What a reader believes"), in a process that has no more than that. Not for
- * builds with sanitizers, which need address space of their own. */
+ * documented (docs/wire-format.md, "What a reader believes"), in a process that has no more than
+ * that. Not for builds with sanitizers, which need address space of their own. */
 #include "../unit/protocol_support.h"
 
 #include "segment.h"

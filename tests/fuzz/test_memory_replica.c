@@ -339,7 +339,6 @@ static void finish_apply(void *context, enum satchel_status status)
     judge(world, status, run_apply);
 }
 
-/* Entries one by one, each in a transaction of its own, so that a failure meets what is prepared. */
 static void test_memory__entries_are_applied_whole_or_not(void **state)
 {
     (void)state;
