@@ -236,8 +236,8 @@ static enum satchel_status take_error(struct satchel_session *session,
     return satchel_session_over(session, false, status, size ? text : satchel_status_text(status));
 }
 
-/* Whether a message of that kind can have its place here. One that cannot is not decoded: that costs
- * far more than sending it did. */
+/* Whether a message of that kind can have its place here. One that cannot is not decoded: that
+ * costs far more than sending it did. */
 static bool may_be_heard(const struct satchel_session *session, uint64_t kind)
 {
     if (kind == SATCHEL_MESSAGE_ERROR)
