@@ -3,6 +3,7 @@
 #include "pending.h"
 
 #include <satchel/row_io.h>
+#include <satchel/sql_error.h>
 
 #include <inttypes.h>
 
@@ -304,10 +305,7 @@ enum satchel_status satchel_pending_load(struct satchel_pending *pending,
         pending->loaded_number = number;
     }
     if (status == SATCHEL_OK && code != SQLITE_DONE) {
-        status = satchel_error_set(error, SATCHEL_SQL, "cannot read satchel_change: %s",
-                                   sqlite3_errmsg(sqlite3_db_handle(select)));
-        if (error)
-            error->native_code = code;
+        status = satchel_sql_error(error, sqlite3_db_handle(select), "cannot read satchel_change");
     }
     sqlite3_reset(select);
     if (status != SATCHEL_OK)

@@ -304,8 +304,10 @@ static const char *identity_role(void *context)
 static const struct satchel_schema *history_schema(void *context)
 {
     struct satchel_replica *replica = context;
-    if (satchel_replica_refresh_schema(replica, NULL) != SATCHEL_OK)
-        return NULL;
+    /* If there is no telling whether there is a newer one, the one in hand stays: a scan that has
+     * begun with it must not be left without. */
+    enum satchel_status status = satchel_replica_refresh_schema(replica, NULL);
+    (void)status;
     return replica->schema;
 }
 
@@ -364,10 +366,12 @@ static enum satchel_status load(struct satchel_replica *replica, struct satchel_
 static enum satchel_status register_all(struct satchel_replica *replica,
                                         struct satchel_error *error)
 {
-    if (satchel_functions_register(replica->db, &replica->identity) != SQLITE_OK ||
-        satchel_history_register(replica->db, history_schema, replica) != SQLITE_OK)
-        return satchel_sql_error(error, replica->db, "cannot register Satchel's functions");
-    return SATCHEL_OK;
+    int code = satchel_functions_register(replica->db, &replica->identity);
+    if (code == SQLITE_OK)
+        code = satchel_history_register(replica->db, history_schema, replica);
+    return code == SQLITE_OK
+               ? SATCHEL_OK
+               : satchel_sql_failure(error, code, "cannot register Satchel's functions");
 }
 
 /* From here on the connection owns the handle, also on failure: SQLite frees it with its modules.
@@ -375,8 +379,9 @@ static enum satchel_status register_all(struct satchel_replica *replica,
 static enum satchel_status hand_over(struct satchel_replica *replica, struct satchel_error *error)
 {
     enum satchel_status status = SATCHEL_OK;
-    if (satchel_capture_register(replica) != SQLITE_OK) {
-        status = satchel_sql_error(error, replica->db, "cannot register the capture of writes");
+    int code = satchel_capture_register(replica);
+    if (code != SQLITE_OK) {
+        status = satchel_sql_failure(error, code, "cannot register the capture of writes");
         if (replica->module_count == 0)
             satchel_replica_free(replica);
         return status;
@@ -392,16 +397,23 @@ static enum satchel_status hand_over(struct satchel_replica *replica, struct sat
 }
 
 /* Whether the connection has a handle already, from this or another build of the library. */
-static bool is_attached(sqlite3 *db)
+static enum satchel_status find_attached(sqlite3 *db, bool *is_attached,
+                                         struct satchel_error *error)
 {
     sqlite3_stmt *find = NULL;
-    bool is_found = sqlite3_prepare_v2(db,
-                                       "SELECT 1 FROM pragma_module_list WHERE name LIKE "
-                                       "'satchel_capture_%'",
-                                       -1, &find, NULL) == SQLITE_OK &&
-                    sqlite3_step(find) == SQLITE_ROW;
+    int code = sqlite3_prepare_v2(db,
+                                  "SELECT 1 FROM pragma_module_list WHERE name LIKE "
+                                  "'satchel_capture_%'",
+                                  -1, &find, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(find);
+    *is_attached = code == SQLITE_ROW;
+    /* That the file is no database is said later, in words of its own. */
+    enum satchel_status status = satchel_sql_status(code) == SATCHEL_NOMEM
+                                     ? satchel_sql_error(error, db, "cannot attach")
+                                     : SATCHEL_OK;
     sqlite3_finalize(find);
-    return is_found;
+    return status;
 }
 
 enum satchel_status satchel_replica_attach(satchel_replica **out, struct sqlite3 *db,
@@ -410,13 +422,17 @@ enum satchel_status satchel_replica_attach(satchel_replica **out, struct sqlite3
 {
     if (out)
         *out = NULL;
-    if (is_attached(db))
-        return satchel_error_set(error, SATCHEL_EXISTS,
-                                 "Satchel is attached to this connection already");
+    bool is_attached;
+    enum satchel_status status = find_attached(db, &is_attached, error);
+    if (status == SATCHEL_OK && is_attached)
+        status = satchel_error_set(error, SATCHEL_EXISTS,
+                                   "Satchel is attached to this connection already");
+    if (status != SATCHEL_OK)
+        return status;
     struct satchel_replica *replica = new_replica(db, options);
     if (!replica)
         return satchel_error_set(error, SATCHEL_NOMEM, "out of memory");
-    enum satchel_status status = load(replica, error);
+    status = load(replica, error);
     bool is_replica = status != SATCHEL_MISMATCH;
     if (status != SATCHEL_OK && is_replica) {
         satchel_replica_free(replica);

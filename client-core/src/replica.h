@@ -260,6 +260,23 @@ enum satchel_status satchel_base_decode(struct satchel_span bytes, uint32_t colu
                                         struct satchel_arena *arena,
                                         struct satchel_base *out) SATCHEL_MUST_USE;
 
+/* ---- savepoint.c ---- */
+/* What is written on the application's connection, all or none of it. Both ways out are prepared
+ * beforehand: without memory a savepoint must not stay open, and what the application writes next
+ * stand in it. */
+struct satchel_savepoint {
+    sqlite3 *db;
+    sqlite3_stmt *back, *release;
+};
+enum satchel_status satchel_savepoint_open(struct satchel_savepoint *savepoint, sqlite3 *db,
+                                           struct satchel_error *error) SATCHEL_MUST_USE;
+/* Keeps what was written if `status` is OK, else takes it back; so it does when it cannot be kept,
+ * which capture may say only at the commit. No statement may be running. The status, or why it
+ * could not be kept. */
+enum satchel_status satchel_savepoint_close(struct satchel_savepoint *savepoint,
+                                            enum satchel_status status,
+                                            struct satchel_error *error) SATCHEL_MUST_USE;
+
 /* ---- guard.c ---- */
 /* Synced tables are not dropped or altered through this connection; it fails with "not authorized".
  */

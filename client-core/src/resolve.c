@@ -8,6 +8,7 @@
 
 struct resolution {
     struct satchel_replica *replica;
+    struct satchel_savepoint savepoint;
     struct satchel_error *error;
     struct satchel_id id;
     struct satchel_span take;
@@ -312,7 +313,8 @@ static enum satchel_status find(struct resolution *resolution)
     bool exists = false;
     enum satchel_status status = satchel_log_new(&log, replica->db);
     if (status != SATCHEL_OK)
-        return satchel_sql_error(resolution->error, replica->db, "cannot read the conflicts");
+        return satchel_error_set(resolution->error, status, "cannot read the conflicts: %s",
+                                 satchel_status_text(status));
     status = satchel_log_conflict_find(log, &resolution->id, &resolution->arena, note,
                                        resolution->error);
     satchel_log_free(log);
@@ -378,8 +380,8 @@ static enum satchel_status begin(struct resolution *resolution, const char *id, 
     if (satchel_id_parse(&resolution->id, satchel_span_text(id)) != SATCHEL_OK)
         return satchel_error_set(resolution->error, SATCHEL_NOT_FOUND,
                                  "no conflict has such an id; see satchel conflicts");
-    return satchel_replica_execute(resolution->replica->db, "SAVEPOINT satchel_resolve",
-                                   resolution->error);
+    return satchel_savepoint_open(&resolution->savepoint, resolution->replica->db,
+                                  resolution->error);
 }
 
 enum satchel_status satchel_resolve(satchel_replica *replica, const char *conflict_id,
@@ -392,11 +394,7 @@ enum satchel_status satchel_resolve(satchel_replica *replica, const char *confli
     if (status == SATCHEL_OK) {
         status = settle(&resolution);
         satchel_row_io_free(resolution.io); /* its statements first: ROLLBACK TO wants none */
-        if (status == SATCHEL_OK)
-            status = satchel_replica_execute(replica->db, "RELEASE satchel_resolve", &detail);
-        if (status != SATCHEL_OK) /* also where capture refuses only at the commit */
-            sqlite3_exec(replica->db, "ROLLBACK TO satchel_resolve; RELEASE satchel_resolve", NULL,
-                         NULL, NULL);
+        status = satchel_savepoint_close(&resolution.savepoint, status, &detail);
     }
     if (status == SATCHEL_SQL && detail.native_code == SQLITE_CONSTRAINT_VTAB)
         status = detail.status = SATCHEL_REFUSED; /* capture's words name table, column and rule */

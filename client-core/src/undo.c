@@ -301,22 +301,15 @@ enum satchel_status satchel_undo(satchel_replica *replica, const char *history_i
 {
     struct satchel_error detail = {0};
     struct undo undo = {.replica = replica, .error = &detail, .history_id = history_id};
+    struct satchel_savepoint savepoint;
     satchel_arena_init(&undo.arena, (size_t)1 << 30, NULL);
     enum satchel_status status = parse_id(&undo) ? SATCHEL_OK : not_found(&undo);
     if (status == SATCHEL_OK)
-        status = satchel_replica_execute(replica->db, "SAVEPOINT satchel_undo", &detail);
+        status = satchel_savepoint_open(&savepoint, replica->db, &detail);
     if (status == SATCHEL_OK) {
         status = undo_write(&undo);
         satchel_row_io_free(undo.io); /* its statements first: ROLLBACK TO wants none running */
-        enum satchel_status ended = satchel_replica_execute(
-            replica->db,
-            status == SATCHEL_OK ? "RELEASE satchel_undo"
-                                 : "ROLLBACK TO satchel_undo; RELEASE satchel_undo",
-            status == SATCHEL_OK ? &detail : NULL);
-        if (status == SATCHEL_OK && ended != SATCHEL_OK) /* capture may refuse only at the commit */
-            sqlite3_exec(replica->db, "ROLLBACK TO satchel_undo; RELEASE satchel_undo", NULL, NULL,
-                         NULL);
-        status = status == SATCHEL_OK ? ended : status;
+        status = satchel_savepoint_close(&savepoint, status, &detail);
     }
     if (status == SATCHEL_SQL && detail.native_code == SQLITE_CONSTRAINT_VTAB)
         status = detail.status = SATCHEL_REFUSED; /* capture's words name table, column and rule */

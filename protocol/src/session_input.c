@@ -243,6 +243,41 @@ static enum satchel_status take_error(struct satchel_session *session,
     return satchel_session_over(session, false, status, size ? text : satchel_status_text(status));
 }
 
+/* Whether a message of that kind can have its place here. One that cannot is not decoded: that
+ * costs far more than sending it did. */
+static bool may_be_heard(const struct satchel_session *session, uint64_t kind)
+{
+    if (kind == SATCHEL_MESSAGE_ERROR)
+        return true;
+    if (session->side == SATCHEL_SIDE_CLIENT)
+        return kind >= SATCHEL_MESSAGE_TIME_REPLY;
+    switch (kind) {
+    case SATCHEL_MESSAGE_TIME:
+    case SATCHEL_MESSAGE_JOIN:
+    case SATCHEL_MESSAGE_HELLO:
+    case SATCHEL_MESSAGE_ADMIN: return true;
+    default: return kind < SATCHEL_MESSAGE_TIME_REPLY && session->is_attached;
+    }
+}
+
+/* Reads the message into the event, or ends the session. */
+static enum satchel_status read_message(struct satchel_session *session,
+                                        struct satchel_span message)
+{
+    struct satchel_error error = {SATCHEL_OK, 0, ""};
+    struct satchel_cursor head = satchel_cursor_of(message);
+    satchel_cursor_array(&head, MESSAGE_ARRAY_MAX);
+    uint64_t kind = satchel_cursor_unsigned(&head, UINT64_MAX);
+    const struct layout *layout = head.failed ? NULL : satchel_message_layout(kind);
+    if (layout && !may_be_heard(session, kind)) {
+        session->event.kind = layout->kind;
+        return out_of_place(session, &session->event);
+    }
+    enum satchel_status status =
+        satchel_message_read(message, &session->arena, &session->event, &error);
+    return status == SATCHEL_OK ? status : end(session, status, error.message);
+}
+
 /* A whole frame has been assembled. */
 static enum satchel_status take_frame(struct satchel_session *session, struct satchel_now now)
 {
@@ -251,10 +286,11 @@ static enum satchel_status take_frame(struct satchel_session *session, struct sa
     enum satchel_status status =
         satchel_frame_read(satchel_buffer_span(&session->frame), frame_bytes_max(session),
                            &session->message, &message, &error);
-    if (status == SATCHEL_OK)
-        status = satchel_message_read(message, &session->arena, &session->event, &error);
     if (status != SATCHEL_OK)
         return end(session, status, error.message);
+    status = read_message(session, message);
+    if (status != SATCHEL_OK)
+        return status;
     if (session->event.kind == SATCHEL_MESSAGE_ERROR)
         return take_error(session, &session->event.error);
     return session->side == SATCHEL_SIDE_SERVER ? server_takes(session, &session->event, now)

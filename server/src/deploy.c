@@ -111,6 +111,9 @@ enum satchel_status deploy_migrations(struct satchel_store *store,
 enum satchel_status deploy_reload(struct satchel_store *store, struct satchel_error *error)
 {
     struct satchel_schema *schema = NULL;
+    store->ops->rollback(store); /* if there was no memory for the caller's */
+    if (!sqlite3_get_autocommit(satchel_store_sqlite_db(store)))
+        return satchel_error_set(error, SATCHEL_NOMEM, "no memory to roll back");
     enum satchel_status status =
         satchel_schema_load(satchel_store_sqlite_db(store), &schema, error);
     if (status == SATCHEL_OK)

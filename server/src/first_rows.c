@@ -202,10 +202,12 @@ static enum satchel_status visit(void *context, struct satchel_span statement, i
     sqlite3_stmt *prepared = NULL;
     enum satchel_status status = SATCHEL_OK;
     all->row_count = 0;
-    if (sqlite3_prepare_v2(all->db, (const char *)statement.data, (int)statement.size, &prepared,
-                           NULL) != SQLITE_OK)
+    int code = sqlite3_prepare_v2(all->db, (const char *)statement.data, (int)statement.size,
+                                  &prepared, NULL);
+    if ((code & 0xff) == SQLITE_NOMEM)
+        return satchel_db_error(all->error, all->db, "first rows, line %d", line);
+    if (code != SQLITE_OK)
         return refuse_at(all, line, sqlite3_errmsg(all->db));
-    int code;
     do
         code = sqlite3_step(prepared);
     while (code == SQLITE_ROW);

@@ -160,25 +160,31 @@ static bool wants(const struct satchel_number_series *series, const struct satch
 
 /* A format that no number can be written with gives none: the rows stay as they are, and the next
  * ones that lack a number try again. */
-static bool is_format_good(struct numbering *numbering, const struct satchel_number_series *series)
+static enum satchel_status check_format(struct numbering *numbering,
+                                        const struct satchel_number_series *series, bool *is_good)
 {
     struct satchel_buffer text;
     satchel_buffer_init(&text, NUMBER_BYTES_MAX, NULL);
     enum satchel_status status = satchel_number_format(series->format, numbering->data.branch,
                                                        numbering->year, UINT64_MAX, &text, NULL);
     satchel_buffer_deinit(&text);
-    return status == SATCHEL_OK;
+    *is_good = status == SATCHEL_OK;
+    return status == SATCHEL_NOMEM ? status : SATCHEL_OK;
 }
 
 static enum satchel_status number_series(struct numbering *numbering,
                                          const struct satchel_number_series *series)
 {
     uint64_t count = 0, number = 0;
+    bool is_good = false;
     for (size_t i = 0; i < numbering->row_count; i++)
         count += wants(series, &numbering->rows[i]);
-    if (count == 0 || !is_format_good(numbering, series))
+    if (count == 0)
         return SATCHEL_OK;
-    enum satchel_status status = numbering->store->ops->take_numbers(
+    enum satchel_status status = check_format(numbering, series, &is_good);
+    if (status != SATCHEL_OK || !is_good)
+        return status;
+    status = numbering->store->ops->take_numbers(
         numbering->store, series->series, numbering->data.branch,
         shows_year(series->format) ? numbering->year : 0, count, &number, numbering->error);
     for (size_t i = 0; status == SATCHEL_OK && i < numbering->row_count; i++) {

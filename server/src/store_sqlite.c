@@ -4,7 +4,7 @@
 #include "store_internal.h"
 
 #include <satchel/mutation.h>
-
+#include <satchel/sql_error.h>
 #include <sodium.h>
 #include <time.h>
 
@@ -123,20 +123,22 @@ static enum satchel_status run(struct satchel_store_sqlite *store, enum store_st
     return satchel_query_run(&query, error);
 }
 
-static enum satchel_status store_begin(struct satchel_store *base, struct satchel_error *error)
-{
-    return run(store_of(base), STORE_BEGIN, error);
-}
-
 static void store_rollback(struct satchel_store *base)
 {
     struct satchel_store_sqlite *store = store_of(base);
-    /* Some failures (a full disk) have ended the transaction already; of ROLLBACK itself there is
-     * no failure that leaves a transaction open. */
+    /* Some failures (a full disk) have ended the transaction already. Without memory one may stay
+     * open, because after a change of the schema ROLLBACK has to be prepared again. */
     if (!sqlite3_get_autocommit(store->db) && run(store, STORE_ROLLBACK, NULL) != SATCHEL_OK)
         sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
     store_ids_forget(store, store->id_committed);
     store_machines_forget(store, false);
+}
+
+static enum satchel_status store_begin(struct satchel_store *base, struct satchel_error *error)
+{
+    if (!sqlite3_get_autocommit(store_of(base)->db))
+        store_rollback(base);
+    return run(store_of(base), STORE_BEGIN, error);
 }
 
 static enum satchel_status store_mark(struct satchel_store *base, struct satchel_error *error)
@@ -326,8 +328,9 @@ static enum satchel_status open_connection(sqlite3 **out, const char *path, int 
     } else {
         sqlite3_extended_result_codes(*out, 1);
         sqlite3_busy_timeout(*out, 5000);
-        if (satchel_functions_register(*out, identity) != SQLITE_OK)
-            status = satchel_db_error(error, *out, "registering the satchel functions");
+        int code = satchel_functions_register(*out, identity);
+        if (code != SQLITE_OK)
+            status = satchel_sql_failure(error, code, "registering the satchel functions");
     }
     if (status != SATCHEL_OK) {
         sqlite3_close_v2(*out);

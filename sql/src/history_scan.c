@@ -120,6 +120,13 @@ static enum satchel_status failed(const struct satchel_history_scan *scan,
                                          : satchel_status_text(status));
 }
 
+/* Bytes of the log could not be read: there was no memory for that, or they are malformed. */
+static enum satchel_status unread(struct satchel_history_scan *scan, enum satchel_status status,
+                                  const char *what, struct satchel_error *error)
+{
+    return status == SATCHEL_NOMEM ? failed(scan, status, error) : corrupt(scan, what, error);
+}
+
 static enum satchel_status open_body(struct satchel_history_scan *scan, struct satchel_error *error)
 {
     struct satchel_changeset_header header;
@@ -132,7 +139,7 @@ static enum satchel_status open_body(struct satchel_history_scan *scan, struct s
     enum satchel_status status =
         satchel_changeset_read_header(&scan->body, &scan->part_arena, &header);
     if (status != SATCHEL_OK)
-        return corrupt(scan, "its header cannot be read", error);
+        return unread(scan, status, "its header cannot be read", error);
     scan->part_count = header.part_count;
     return SATCHEL_OK;
 }
@@ -149,7 +156,7 @@ static enum satchel_status next_entry(struct satchel_history_scan *scan,
     satchel_arena_reset(&scan->notes_arena);
     status = satchel_notes_read(scan->entry.notes, &scan->notes_arena, &scan->notes);
     if (status != SATCHEL_OK)
-        return corrupt(scan, "its notes cannot be read", error);
+        return unread(scan, status, "its notes cannot be read", error);
     status = open_body(scan, error);
     if (status == SATCHEL_OK && scan->filter.needs_outcome && !scan->entry.is_pending)
         satchel_history_judge_entry(&scan->judge, &scan->notes, &scan->entry.device,
@@ -176,10 +183,8 @@ static enum satchel_status next_part(struct satchel_history_scan *scan, struct s
 
     satchel_arena_reset(&scan->part_arena);
     enum satchel_status status = satchel_changeset_read_part(&item, &scan->part_arena, &scan->part);
-    if (status == SATCHEL_NOMEM)
-        return failed(scan, status, error);
     if (status != SATCHEL_OK)
-        return corrupt(scan, "a part cannot be read", error);
+        return unread(scan, status, "a part cannot be read", error);
     status = is_key_wanted(scan, table, scan->part.key, scan->part.key_count, &scan->key,
                            &scan->has_part);
     if (status != SATCHEL_OK)
@@ -406,7 +411,7 @@ static enum satchel_status resolve_target(struct satchel_history_scan *scan,
     satchel_arena_reset(&scan->part_arena);
     status = satchel_changeset_read_part(&scan->body, &scan->part_arena, &scan->part);
     if (status != SATCHEL_OK)
-        return corrupt(scan, "a part cannot be read", error);
+        return unread(scan, status, "a part cannot be read", error);
     char scratch[SATCHEL_HISTORY_NAME_BYTES];
     const char *table =
         satchel_history_table_name(scan->schema(scan->context), scan->part.table, scratch);

@@ -174,8 +174,9 @@ enum satchel_status satchel_log_pack(struct sqlite3 *db, uint32_t keep, uint32_t
             status = sql_failed(&packing);
         if (status != SATCHEL_OK) {
             *packed = 0;
-            sqlite3_exec(db, "ROLLBACK TO satchel_pack", NULL, NULL, NULL);
-            sqlite3_exec(db, "RELEASE satchel_pack", NULL, NULL, NULL);
+            /* What could not be taken back, for lack of memory, must not be kept. */
+            if (sqlite3_exec(db, "ROLLBACK TO satchel_pack", NULL, NULL, NULL) == SQLITE_OK)
+                sqlite3_exec(db, "RELEASE satchel_pack", NULL, NULL, NULL);
         }
     }
     satchel_log_reader_free(packing.reader);

@@ -43,8 +43,8 @@ static enum satchel_status open_private(struct satchel_build *build, sqlite3 **o
 {
     int code = sqlite3_open_v2(
         ":memory:", out, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
-    if (code == SQLITE_OK)
-        code = satchel_functions_register(*out, &nobody);
+    if (code == SQLITE_OK && satchel_functions_register(*out, &nobody) != SQLITE_OK)
+        return satchel_build_no_memory(build);
     if (code != SQLITE_OK)
         return *out ? satchel_build_sql_failed(build, *out) : satchel_build_no_memory(build);
     sqlite3_limit(*out, SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX);

@@ -57,10 +57,13 @@ static enum satchel_status read_table(struct satchel_build *build, sqlite3_stmt 
     enum satchel_status status = start(build, query, from->name);
     if (status != SATCHEL_OK)
         return status;
-    if (sqlite3_step(query) != SQLITE_ROW)
+    int code = sqlite3_step(query);
+    if (code == SQLITE_DONE)
         return satchel_refuse(build->error, from->place,
                               "SQLite does not know the table %s; write its name plainly",
                               from->name);
+    if (code != SQLITE_ROW)
+        return satchel_build_sql_failed(build, build->db);
     const struct satchel_table_annotation *annotation = from->annotation;
     table->name = keep_text(build, query, 0);
     table->without_rowid = sqlite3_column_int(query, 1) != 0;

@@ -36,3 +36,12 @@ enum satchel_status satchel_sql_error(struct satchel_error *error, struct sqlite
     }
     return status;
 }
+
+enum satchel_status satchel_sql_failure(struct satchel_error *error, int code, const char *what)
+{
+    enum satchel_status status = satchel_sql_status(code);
+    satchel_error_set(error, status, "%s: %s", what, sqlite3_errstr(code));
+    if (error)
+        error->native_code = code;
+    return status;
+}

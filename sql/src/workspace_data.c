@@ -1,6 +1,7 @@
 /* Owns reading the views satchel_states and satchel_numbers, and which tables a view reads. What an
  * application wrote into the tables behind them is not trusted: what cannot be used is left out,
  * with a warning. */
+#include <satchel/json_reader.h>
 #include <satchel/row_io.h>
 #include <satchel/sql_error.h>
 #include <satchel/sqlite.h>
@@ -15,10 +16,6 @@ enum { WARNING_BYTES = 256 };
 #define SQL_STATES                                                         \
     "SELECT machine, code, rank, closed, back_to FROM main.satchel_states" \
     " ORDER BY rank DESC, closed DESC, back_to COLLATE BINARY, machine COLLATE BINARY"
-/* The elements of a JSON array; of anything else one that is no text. */
-#define SQL_BACK_TO                                                            \
-    "SELECT type = 'text', atom FROM json_each(CASE WHEN json_valid(?1) THEN " \
-    "CASE json_type(?1) WHEN 'array' THEN ?1 ELSE '[0]' END ELSE '[0]' END)"
 #define SQL_NUMBERS                                                      \
     "SELECT tbl, col, series, format FROM main.satchel_numbers ORDER BY" \
     " tbl COLLATE BINARY, col COLLATE BINARY, series COLLATE BINARY, format COLLATE BINARY"
@@ -79,7 +76,6 @@ struct states_reader {
     struct satchel_arena *arena;
     char *warning;
     struct satchel_error *error;
-    sqlite3_stmt *back_to;
     struct state_list *lists; /* one per machine */
 };
 
@@ -92,40 +88,31 @@ static uint32_t machine_of(const struct satchel_schema *schema, const char *name
     return index;
 }
 
+/* The texts of a JSON array. Read here and not by SQLite's json_valid, to which text that it has no
+ * memory for is no JSON. */
 static enum satchel_status read_back_to(struct states_reader *reader,
                                         const struct satchel_value *text,
                                         struct satchel_state *state, bool *is_usable)
 {
     enum { BACK_TO_MAX = 1000 };
-    struct satchel_span codes[BACK_TO_MAX];
-    uint32_t count = 0;
-    enum satchel_status status = SATCHEL_OK;
-    int code = satchel_value_bind(reader->back_to, 1, text);
-    *is_usable = true;
-    while (code == SQLITE_OK && status == SATCHEL_OK && *is_usable &&
-           (code = sqlite3_step(reader->back_to)) == SQLITE_ROW) {
-        struct satchel_value name = satchel_value_of_column(reader->back_to, 1);
-        code = SQLITE_OK;
-        *is_usable = sqlite3_column_int(reader->back_to, 0) != 0 && count < BACK_TO_MAX;
-        if (!*is_usable)
-            break;
-        codes[count] = satchel_arena_copy(reader->arena, name.bytes);
-        if (!codes[count++].data)
-            status = no_memory(reader->error);
+    struct satchel_json_item *items = NULL;
+    size_t count = 0;
+    enum satchel_status status = SATCHEL_CORRUPT;
+    if (text->type == SATCHEL_TEXT)
+        status = satchel_json_split(text->bytes, reader->arena, &items, &count);
+    if (status == SATCHEL_OK && count > BACK_TO_MAX)
+        status = SATCHEL_CORRUPT;
+    struct satchel_span *codes = SATCHEL_ARENA_ARRAY(reader->arena, struct satchel_span, count);
+    if (status == SATCHEL_OK && !codes)
+        status = SATCHEL_NOMEM;
+    for (size_t i = 0; i < count && status == SATCHEL_OK; i++)
+        status = satchel_json_unquote(items[i].value, reader->arena, &codes[i]);
+    *is_usable = status == SATCHEL_OK;
+    if (status == SATCHEL_OK && count > 0) {
+        state->back_to = codes;
+        state->back_to_count = (uint32_t)count;
     }
-    if (status == SATCHEL_OK && *is_usable)
-        status = finish(reader->db, code, "satchel_states", reader->error);
-    sqlite3_reset(reader->back_to);
-    sqlite3_clear_bindings(reader->back_to);
-    if (status != SATCHEL_OK || !*is_usable || count == 0)
-        return status;
-    struct satchel_span *kept = SATCHEL_ARENA_ARRAY(reader->arena, struct satchel_span, count);
-    if (!kept)
-        return no_memory(reader->error);
-    memcpy(kept, codes, count * sizeof *kept);
-    state->back_to = kept;
-    state->back_to_count = count;
-    return SATCHEL_OK;
+    return status == SATCHEL_NOMEM ? no_memory(reader->error) : SATCHEL_OK;
 }
 
 static enum satchel_status add_state(struct states_reader *reader, struct state_list *list,
@@ -170,7 +157,7 @@ static enum satchel_status read_state(struct states_reader *reader, sqlite3_stmt
     bool is_usable = true;
     if (back_to.type != SATCHEL_NULL)
         status = read_back_to(reader, &back_to, &state, &is_usable);
-    if (!is_usable)
+    if (status == SATCHEL_OK && !is_usable)
         warn(reader->warning, "satchel_states: the state", code,
              "its back_to is no JSON array of texts");
     if (status != SATCHEL_OK || !is_usable)
@@ -211,15 +198,12 @@ static enum satchel_status read_states(struct states_reader *reader)
     sqlite3_stmt *rows = NULL;
     int code = SQLITE_DONE;
     enum satchel_status status =
-        prepare(reader->db, SQL_BACK_TO, &reader->back_to, "satchel_states", reader->error);
-    if (status == SATCHEL_OK)
-        status = prepare(reader->db, SQL_STATES, &rows, "satchel_states", reader->error);
+        prepare(reader->db, SQL_STATES, &rows, "satchel_states", reader->error);
     while (status == SATCHEL_OK && (code = sqlite3_step(rows)) == SQLITE_ROW)
         status = read_state(reader, rows);
     if (status == SATCHEL_OK)
         status = finish(reader->db, code, "satchel_states", reader->error);
     sqlite3_finalize(rows);
-    sqlite3_finalize(reader->back_to);
     return status;
 }
 
@@ -228,7 +212,7 @@ enum satchel_status satchel_machines_load(struct sqlite3 *db, const struct satch
                                           struct satchel_machine **machines, char warning[256],
                                           struct satchel_error *error)
 {
-    struct states_reader reader = {db, schema, arena, warning, error, NULL, NULL};
+    struct states_reader reader = {db, schema, arena, warning, error, NULL};
     warning[0] = '\0';
     *machines = SATCHEL_ARENA_ARRAY(arena, struct satchel_machine, schema->machine_count);
     reader.lists = SATCHEL_ARENA_ARRAY(arena, struct state_list, schema->machine_count);
@@ -268,6 +252,7 @@ bool satchel_machines_equal(const struct satchel_machine *a, const struct satche
 
 /* Why the present row of satchel_numbers cannot be used, or NULL and `out` is filled, its texts
  * borrowed from the row. */
+/* Why the row is no series, or NULL. */
 static const char *read_series(const struct satchel_schema *schema, sqlite3_stmt *row,
                                struct satchel_number_series *out, struct satchel_error *format)
 {
@@ -290,6 +275,7 @@ static const char *read_series(const struct satchel_schema *schema, sqlite3_stmt
     enum satchel_status status =
         satchel_number_format(out->format, satchel_span_text("HQ"), 2000, 1, &sample, format);
     satchel_buffer_deinit(&sample);
+    format->status = status; /* that there is no memory has no words */
     return status == SATCHEL_OK ? NULL : format->message;
 }
 
@@ -347,6 +333,10 @@ enum satchel_status satchel_numbers_load(struct sqlite3 *db, const struct satche
         struct satchel_number_series read;
         struct satchel_error format = {0};
         const char *reason = read_series(schema, rows, &read, &format);
+        if (format.status == SATCHEL_NOMEM) {
+            status = no_memory(error);
+            continue;
+        }
         if (!reason && is_numbered(*series, *series_count, &read))
             reason = "another series numbers the column";
         if (!reason) {

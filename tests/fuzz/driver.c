@@ -78,6 +78,13 @@ static void load(const char *path)
     FUZZ_REQUIRE(file->path && file->bytes);
     FUZZ_REQUIRE(fread(file->bytes, 1, file->size, stream) == file->size);
     fclose(stream);
+    for (size_t i = 0; i < file_count; i++)
+        if (satchel_span_equal(satchel_span_of(files[i].bytes, files[i].size),
+                               satchel_span_of(file->bytes, file->size))) {
+            free(file->path); /* the seeds as committed are those as made now, as a rule */
+            free(file->bytes);
+            return;
+        }
     file_count++;
 }
 

@@ -1,5 +1,6 @@
 /* What the fuzz targets share. A target is one function over hostile bytes (libFuzzer's, which
- * driver.c calls too); besides not crashing it requires what is promised of bytes from elsewhere. */
+ * driver.c calls too); besides not crashing it requires what is promised of bytes from elsewhere.
+ */
 #ifndef SATCHEL_FUZZ_H
 #define SATCHEL_FUZZ_H
 

@@ -2,8 +2,8 @@
  * time passes and this side says something. Input: one byte of side and output limit, then steps.
  *
  *   step  = byte 0: kind in the low two bits, the rest an argument
- *           0 hear a piece that does not end the message; 1 one that does: size as two bytes, bytes;
- *             with bit 6 in as many pieces as it has bytes
+ *           0 hear a piece that does not end the message; 1 one that does: size as two bytes,
+ *             bytes; with bit 6 in as many pieces as it has bytes
  *           2 time passes: two bytes, times 16 ms
  *           3 say sample message number argument
  *           bit 7: nobody reads what this side says, and it piles up

@@ -14,4 +14,7 @@ enum satchel_status satchel_sql_status(int code);
 enum satchel_status satchel_sql_error(struct satchel_error *error, struct sqlite3 *db,
                                       const char *format, ...) SATCHEL_PRINTF(3, 4);
 
+/* The same of a result code that the connection may not know of (registering functions). */
+enum satchel_status satchel_sql_failure(struct satchel_error *error, int code, const char *what);
+
 #endif
