@@ -10,6 +10,7 @@ static const char SELECT_REFERENCE[] =
     " acked_number FROM satchel_replica";
 static const char SELECT_PARENT[] =
     "SELECT device, last_number FROM satchel_ancestor ORDER BY last_number DESC LIMIT 1";
+static const char SELECT_RECEIPT[] = "SELECT receipt FROM satchel_receipt WHERE cursor = ?1";
 static const char WRITE_WELCOME[] =
     "UPDATE satchel_replica SET node = ?1, user = ?2, role = ?3,"
     " acked_number = ?4, reference_server_ms = ?5, reference_utc_ms = ?6,"
@@ -63,6 +64,35 @@ static enum satchel_status read_parent(struct satchel_sync *sync,
     return status;
 }
 
+/* Receipts at the end of the log and 1, 2, 4, ... before it: a node that was put back and went on
+ * tells by them how much of the log is its own. */
+static enum satchel_status read_receipts(struct satchel_sync *sync, struct satchel_vector *out,
+                                         struct satchel_error *error)
+{
+    struct satchel_apply *apply = sync->apply;
+    sqlite3_stmt *select = NULL;
+    struct satchel_id receipt;
+    enum satchel_status status = SATCHEL_OK;
+    if (sqlite3_prepare_v2(sync->replica->db, SELECT_RECEIPT, -1, &select, NULL) != SQLITE_OK)
+        status = satchel_apply_sql_error(apply, "read satchel_receipt", error);
+    for (uint64_t back = 0; status == SATCHEL_OK && back < apply->cursor;
+         back = back ? 2 * back : 1) {
+        uint64_t cursor = apply->cursor - back;
+        sqlite3_bind_int64(select, 1, (sqlite3_int64)cursor);
+        int code = sqlite3_step(select);
+        bool is_whole = code == SQLITE_ROW && sqlite3_column_bytes(select, 0) == sizeof receipt;
+        if (is_whole)
+            memcpy(receipt.bytes, sqlite3_column_blob(select, 0), sizeof receipt.bytes);
+        sqlite3_reset(select);
+        if (code != SQLITE_ROW && code != SQLITE_DONE)
+            status = satchel_apply_sql_error(apply, "read satchel_receipt", error);
+        else if (is_whole)
+            status = satchel_vector_raise(&sync->push_arena, out, &receipt, cursor, out);
+    }
+    sqlite3_finalize(select);
+    return status;
+}
+
 /* As of the last begin. */
 static uint64_t last_own_number(const struct satchel_sync *sync)
 {
@@ -100,6 +130,8 @@ enum satchel_status satchel_sync_send_hello(struct satchel_sync *sync, struct sa
     status = read_reference(sync, error);
     if (status == SATCHEL_OK)
         status = read_parent(sync, hello, error);
+    if (status == SATCHEL_OK)
+        status = read_receipts(sync, &hello->receipts, error);
     satchel_apply_release(apply);
     if (status != SATCHEL_OK)
         return status;
@@ -270,8 +302,8 @@ static enum satchel_status rewind_log(struct satchel_sync *sync,
     enum satchel_status status = satchel_recover_rewind(sync, welcome->cursor, error);
     if (status == SATCHEL_OK && sync->options.notice) {
         snprintf(line, sizeof line,
-                 "the server was restored to an earlier moment; this replica gives it back the "
-                 "last %" PRIu64 " entries",
+                 "the server was restored to an earlier moment; this replica gives it back what it "
+                 "has lost (up to %" PRIu64 " entries)",
                  count);
         sync->options.notice(sync->options.context, line);
     }

@@ -91,6 +91,7 @@ static const struct field hello_fields[] = {
     FIELD(FIELD_ID, satchel_message_hello, receipt, 0),
     FIELD(FIELD_ID, satchel_message_hello, parent, 0),
     FIELD(FIELD_UNSIGNED, satchel_message_hello, parent_number, SEQUENCE_MAX),
+    FIELD(FIELD_VECTOR, satchel_message_hello, receipts, 0),
 };
 static const struct field welcome_fields[] = {
     FIELD(FIELD_ID, satchel_message_welcome, node, 0),

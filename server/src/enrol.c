@@ -232,23 +232,6 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace, struct satch
 
 /* ---- ATTACH ---- */
 
-/* Where the log of a replica and this one part: the last cursor that both have of an incarnation
- * that both know. A replica may be ahead of the present incarnation, where somebody has put back an
- * older file by hand: what it has beyond it will prove that (forward.c). */
-static uint64_t fork_of(const struct incarnations *known, const struct satchel_message_hello *hello)
-{
-    uint64_t fork = 0;
-    for (size_t i = 0; i < hello->lineage.count; i++) {
-        const struct satchel_position *theirs = &hello->lineage.items[i];
-        uint64_t ours = satchel_id_equal(&theirs->node, &known->node)
-                            ? known->cursor
-                            : satchel_vector_get(&known->lineage, &theirs->node);
-        uint64_t common = theirs->seq < ours ? theirs->seq : ours;
-        fork = common > fork ? common : fork;
-    }
-    return fork;
-}
-
 /* A device that joined after the moment to which this store was put back: its receipt says that it
  * was enrolled here. */
 static enum satchel_status enrol_again(struct satchel_workspace *workspace, struct satchel_job *job,
@@ -305,6 +288,14 @@ static enum satchel_status record_attach(sqlite3 *db, const struct satchel_messa
     return status;
 }
 
+/* Whether the replica has followed a later incarnation of this very store: then it was put back
+ * by hand. */
+static bool is_outlived(const struct incarnations *known, const struct satchel_message_hello *hello)
+{
+    return !satchel_id_equal(&hello->node, &known->node) &&
+           satchel_vector_get(&hello->lineage, &known->node) > 0;
+}
+
 static void answer_attach(struct satchel_job *job, const struct incarnations *known,
                           const struct device *device, uint32_t schema, struct satchel_span role)
 {
@@ -319,9 +310,9 @@ static void answer_attach(struct satchel_job *job, const struct incarnations *kn
     welcome->schema = schema;
     welcome->user = device->user;
     welcome->role = role;
-    welcome->cursor = fork_of(known, &job->request.hello);
     welcome->lineage = known->lineage;
     job->device = job->request.hello.device;
+    job->is_outlived = is_outlived(known, &job->request.hello);
     job->head = known->cursor;
     job->answer_count = 1;
 }
@@ -356,6 +347,7 @@ enum satchel_status enrol_attach(struct satchel_workspace *workspace, struct sat
     struct incarnations known;
     struct device device;
     struct workspace_user user;
+    uint64_t fork = 0;
     enum satchel_status status = check_protocol(hello->protocol, hello->token, error);
     if (status == SATCHEL_OK)
         status = incarnations_read(db, &job->arena, &known, error);
@@ -379,6 +371,10 @@ enum satchel_status enrol_attach(struct satchel_workspace *workspace, struct sat
     if (status == SATCHEL_OK)
         status = role_told(db, &hello->device, user.role, workspace_now_ms(), error);
     if (status == SATCHEL_OK)
-        answer_attach(job, &known, &device, schema, user.role);
-    return status;
+        status = fork_find(workspace, job, &known, &fork);
+    if (status != SATCHEL_OK)
+        return status;
+    answer_attach(job, &known, &device, schema, user.role);
+    job->answers[0].welcome.cursor = fork;
+    return SATCHEL_OK;
 }

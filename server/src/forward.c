@@ -67,17 +67,46 @@ static enum satchel_status take(struct forwarding *forwarding, const struct satc
     return SATCHEL_OK;
 }
 
+/* Whether the store has the entry where its receipt says that it was. */
+static enum satchel_status is_in_place(struct forwarding *forwarding,
+                                       const struct satchel_entry *entry, bool *out)
+{
+    struct satchel_job *job = forwarding->job;
+    struct satchel_store *store = forwarding->workspace->store;
+    struct satchel_entry held;
+    struct satchel_span timeline;
+    uint64_t cursor;
+    *out = false;
+    enum satchel_status status =
+        store->ops->find_entry(store, &entry->device, entry->number, &cursor, &job->error);
+    if (status == SATCHEL_NOT_FOUND)
+        return SATCHEL_OK;
+    if (status == SATCHEL_OK)
+        status =
+            store->ops->load_entries(store, &cursor, 1, &held, &timeline, &job->arena, &job->error);
+    if (status == SATCHEL_OK)
+        *out =
+            held.seq == entry->seq &&
+            satchel_id_equal(incarnation_at(&forwarding->known, cursor), &forwarding->known.node);
+    return status;
+}
+
 /* Whether the store was put back to an earlier moment by hand, without becoming another incarnation:
- * it has no such entry, but its receipt says that it sent it. */
-static bool proves_restore(const struct forwarding *forwarding)
+ * it has no such entry, or not there, but its receipt says that it sent it; or it sent it as a later
+ * incarnation. */
+static enum satchel_status proves_restore(struct forwarding *forwarding, bool *out)
 {
     const struct satchel_message_forward *forward = &forwarding->job->request.forward;
-    if (!satchel_id_equal(&forward->node, &forwarding->known.node))
-        return false;
-    for (uint32_t i = 0; i < forward->entry_count; i++)
-        if (forward->entries[i].seq > forwarding->known.seq)
-            return true;
-    return false;
+    const struct incarnations *known = &forwarding->known;
+    bool is_right = true;
+    enum satchel_status status = SATCHEL_OK;
+    *out = forwarding->job->is_outlived && satchel_vector_get(&known->lineage, &forward->node) == 0;
+    if (!satchel_id_equal(&forward->node, &known->node))
+        return SATCHEL_OK;
+    for (uint32_t i = 0; i < forward->entry_count && is_right && status == SATCHEL_OK; i++)
+        status = is_in_place(forwarding, &forward->entries[i], &is_right);
+    *out = !is_right;
+    return status;
 }
 
 /* Sessions of the old incarnation end: who is attached attaches to the new one. */
@@ -118,6 +147,7 @@ enum satchel_status forward_job(struct satchel_workspace *workspace, struct satc
     struct satchel_store *store = workspace->store;
     struct forwarding forwarding = {.workspace = workspace, .job = job};
     uint32_t count = forward->entry_count;
+    bool is_proof = false;
     forwarding.incoming = SATCHEL_ARENA_ARRAY(&job->arena, struct satchel_incoming, count);
     forwarding.outcomes = SATCHEL_ARENA_ARRAY(&job->arena, struct satchel_incoming_outcome, count);
     if (!forwarding.incoming || !forwarding.outcomes)
@@ -126,7 +156,9 @@ enum satchel_status forward_job(struct satchel_workspace *workspace, struct satc
         store->ops->load_incarnations(store, &job->arena, &forwarding.known, &job->error);
     for (uint32_t i = 0; i < count && status == SATCHEL_OK; i++)
         status = take(&forwarding, &forward->entries[i], &forwarding.incoming[i]);
-    if (status == SATCHEL_OK && proves_restore(&forwarding))
+    if (status == SATCHEL_OK)
+        status = proves_restore(&forwarding, &is_proof);
+    if (status == SATCHEL_OK && is_proof)
         return begin_incarnation(&forwarding);
     if (status == SATCHEL_OK)
         status = satchel_merge_batch(store, forwarding.incoming, count, workspace_now_ms(),

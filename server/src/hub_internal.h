@@ -81,7 +81,8 @@ struct hub_session {
     uint64_t
         held_number; /* of its change sets, when it attached; those above came in this session */
     uint64_t acked_number, acked_said;
-    bool has_copied; /* said COPY: the next session is the copy's */
+    bool is_outlived; /* the device has followed a later incarnation of the workspace */
+    bool has_copied;  /* said COPY: the next session is the copy's */
     uint64_t schema;
     uint64_t cursor; /* given everything up to it */
     bool needs_schema;

@@ -245,6 +245,7 @@ void hub_session_request(struct hub_session *session, struct hub_workspace *work
     struct satchel_job *job = hub_session_job(session, kind);
     if (!job)
         return;
+    job->is_outlived = session->is_outlived;
     enum satchel_status status = SATCHEL_OK;
     if (kind != SATCHEL_JOB_DIGESTS) /* which has nothing to say but that it is asked */
         status = satchel_job_take_request(job, message);
@@ -352,6 +353,7 @@ static void attach(struct hub_session *session, struct hub_workspace *workspace,
     session->schema = hello->schema;
     session->needs_schema = hello->schema < welcome->schema;
     session->cursor = welcome->cursor;
+    session->is_outlived = job->is_outlived;
     session->held_number = session->acked_number = session->acked_said = welcome->last_number;
     if (workspace->head < welcome->head)
         workspace->head = welcome->head;

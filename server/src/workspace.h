@@ -54,6 +54,8 @@ struct satchel_job {
     struct satchel_message answers[2]; /* messages to send, e.g. JOINED and SCHEMA */
     uint32_t answer_count;
     bool is_renewed; /* FORWARD: the node is another incarnation now; all its sessions must end */
+    /* ATTACH says so, and FORWARD is told: the device has followed a later incarnation. */
+    bool is_outlived;
 };
 
 struct satchel_job *satchel_job_new(enum satchel_job_kind kind);

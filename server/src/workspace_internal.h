@@ -114,6 +114,12 @@ enum satchel_status copy_is_own_earlier(struct satchel_store *store,
                                         struct satchel_arena *arena, bool *out,
                                         struct satchel_error *error) SATCHEL_MUST_USE;
 
+/* ---- fork.c: inside the caller's transaction ---- */
+/* The last cursor up to which the log of who says HELLO and the store's are the same, as far as
+ * HELLO tells: not beyond the truth. */
+enum satchel_status fork_find(struct satchel_workspace *workspace, struct satchel_job *job,
+                              const struct incarnations *known, uint64_t *out) SATCHEL_MUST_USE;
+
 /* ---- forward.c: inside the caller's transaction ---- */
 enum satchel_status forward_job(struct satchel_workspace *workspace,
                                 struct satchel_job *job) SATCHEL_MUST_USE;

@@ -172,16 +172,16 @@ static void hang_up_all(struct town *town)
         phone_hang_up(&town->phones[i]);
 }
 
-void town_back_up(struct town *town)
+void town_back_up(struct town *town, const char *name)
 {
     hang_up_all(town);
-    fixture_back_up(&town->server);
+    fixture_back_up(&town->server, name);
 }
 
-void town_restore(struct town *town)
+void town_restore(struct town *town, const char *name, bool by_hand)
 {
     hang_up_all(town);
-    fixture_put_back(&town->server, true);
+    fixture_put_back(&town->server, name, !by_hand);
 }
 
 /* ---- the application ---- */
@@ -267,6 +267,7 @@ static void attach_phone(struct phone *phone, const struct satchel_message *mess
         peer->is_attached = true;
         peer->device = message->hello.device;
         peer->cursor = welcome->cursor;
+        peer->is_outlived = job->is_outlived;
         peer->held_number = peer->acked_number = welcome->last_number;
         say(phone, &job->answers[0]);
     }
@@ -320,9 +321,14 @@ static void count_given(struct phone_peer *peer, const struct satchel_message_fo
 static void take_forward(struct phone *phone, const struct satchel_message *message)
 {
     struct satchel_job *job = job_of(phone, SATCHEL_JOB_FORWARD, message);
+    job->is_outlived = phone->peer.is_outlived;
     ok(run(&phone->town->server, job), "take what is given back", job->error.message);
-    count_given(&phone->peer, &message->forward);
-    say(phone, &job->answers[0]);
+    if (job->is_renewed) {
+        satchel_session_fail(phone->peer.session, SATCHEL_AGAIN, "another incarnation");
+    } else {
+        count_given(&phone->peer, &message->forward);
+        say(phone, &job->answers[0]);
+    }
     satchel_job_free(job);
 }
 

@@ -15,7 +15,7 @@ struct town;
 struct phone_peer {
     struct satchel_session *session;
     uint64_t number;
-    bool is_attached, is_live;
+    bool is_attached, is_live, is_outlived;
     struct satchel_id device;
     uint64_t cursor, held_number, acked_number;
 };
@@ -60,9 +60,10 @@ struct phone *town_clone(struct town *town, struct phone *from);
 void phone_keep(struct phone *phone);
 void phone_put_back(struct phone *phone);
 
-/* Backs the server up, and restores it; all phones are offline then. */
-void town_back_up(struct town *town);
-void town_restore(struct town *town);
+/* Backs the server up, and restores it, or puts its file back by hand; all phones are offline then.
+ */
+void town_back_up(struct town *town, const char *name);
+void town_restore(struct town *town, const char *name, bool by_hand);
 
 /* One transaction of the application. */
 void phone_write(struct phone *phone, const char *sql);

@@ -134,7 +134,8 @@ static struct satchel_message sample_request(int index)
                                                  satchel_span_text("ada"),
                                                  sample_id(0x50),
                                                  sample_id(0x60),
-                                                 7};
+                                                 7,
+                                                 sample_vector()};
         break;
     case 3:
         m.kind = SATCHEL_MESSAGE_PUSH;

@@ -272,42 +272,6 @@ static void test_clone__of_a_clone_on_three_phones(void **state)
 
 /* ---- cut off ---- */
 
-/* The server forgets that there is a copy, and what it wrote. */
-static void test_restore__a_copy_comes_back_as_one(void **state)
-{
-    (void)state;
-    for (int order = 0; order < 4; order++) {
-        struct town town;
-        town_open(&town);
-        struct phone *ann = town_join(&town), *bob = town_join(&town);
-        insert_item(ann, "a");
-        phone_sync(ann);
-        if (order % 2)
-            town_back_up(&town);
-        struct phone *second = town_clone(&town, ann);
-        phone_write(ann, "UPDATE item SET title = 'ann', hits = hits + 1 WHERE id = 'a'");
-        phone_sync(ann);
-        if (order % 2 == 0)
-            town_back_up(&town);
-        phone_write(second, "UPDATE item SET title = 'second', hits = hits + 10 WHERE id = 'a'");
-        phone_sync(second);
-        phone_write(second, "UPDATE item SET hits = hits + 100 WHERE id = 'a'");
-        phone_sync(second);
-        phone_sync(ann);
-        phone_write(second, "UPDATE item SET hits = hits + 1000 WHERE id = 'a'");
-        town_restore(&town);
-        phone_sync(order < 2 ? second : ann);
-        phone_sync(order < 2 ? ann : second);
-        phone_sync(bob);
-        phone_write(second, "UPDATE item SET hits = hits + 10000 WHERE id = 'a'");
-        town_settle(&town);
-        assert_string_equal(phone_read(bob, "SELECT title, hits FROM item"), "second|11111");
-        assert_string_equal(phone_read(bob, CONFLICTS), "1"); /* 'ann' and 'second' */
-        assert_string_equal(sql(&town.server, "SELECT count(parent) FROM satchel_device"), "1");
-        town_close(&town);
-    }
-}
-
 static void test_cut__a_lost_copied_is_asked_for_again(void **state)
 {
     (void)state;
@@ -620,7 +584,6 @@ int main(void)
         cmocka_unit_test(test_clone__both_attached_push_the_same_number),
         cmocka_unit_test(test_clone__attached_without_writes_it_follows_its_twin),
         cmocka_unit_test(test_clone__of_a_clone_on_three_phones),
-        cmocka_unit_test(test_restore__a_copy_comes_back_as_one),
         cmocka_unit_test(test_cut__a_lost_copied_is_asked_for_again),
         cmocka_unit_test(test_cut__an_upload_goes_on_where_it_was_cut_and_sends_nothing_twice),
         cmocka_unit_test(test_application__that_stays_open_goes_on_capturing_as_the_copy),

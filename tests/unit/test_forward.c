@@ -59,12 +59,12 @@ static void test_forward__brings_back_what_was_lost_with_its_old_positions(void 
     assert_ok(attach(&fixture, &bob, &welcome));
     struct satchel_id node = bob.node = welcome.node;
     bob.cursor = 2;
-    fixture_back_up(&fixture);
+    fixture_back_up(&fixture, "backup");
     assert_ok(push(&fixture, &ann, 2, "lost", 0));
     assert_ok(push(&fixture, &ann, 3, "lost", 5));
     struct satchel_job *pulled = pull(&fixture, &bob);
     bob.cursor = 4;
-    fixture_put_back(&fixture, true);
+    fixture_put_back(&fixture, "backup", true);
     assert_string_equal(sql(&fixture, ITEMS), "kept=0");
     assert_ok(attach(&fixture, &bob, &welcome));
     assert_int_equal(welcome.cursor, 2);
@@ -97,10 +97,10 @@ static void test_forward__a_position_is_added_to_what_its_author_had_sent_again(
     open_joined(&fixture, &ann, &bob);
     assert_ok(attach(&fixture, &bob, &welcome));
     bob.cursor = 1;
-    fixture_back_up(&fixture);
+    fixture_back_up(&fixture, "backup");
     assert_ok(push(&fixture, &ann, 1, "x", 0));
     struct satchel_job *pulled = pull(&fixture, &bob);
-    fixture_put_back(&fixture, true);
+    fixture_put_back(&fixture, "backup", true);
     assert_ok(push(&fixture, &ann, 1, "x", 0));
     assert_string_equal(sql(&fixture, "SELECT count(*) FROM satchel_position"), "0");
     assert_ok(forward(&fixture, &bob, pulled, &welcome.node));
@@ -119,10 +119,10 @@ static void test_forward__what_was_never_sent_is_refused_whole(void **state)
     open_joined(&fixture, &ann, &bob);
     assert_ok(attach(&fixture, &bob, &welcome));
     bob.cursor = 1;
-    fixture_back_up(&fixture);
+    fixture_back_up(&fixture, "backup");
     assert_ok(push(&fixture, &ann, 1, "x", 0));
     struct satchel_job *pulled = pull(&fixture, &bob);
-    fixture_put_back(&fixture, true);
+    fixture_put_back(&fixture, "backup", true);
     for (int what = 0; what < 8; what++) {
         struct satchel_job *job = forward_job_of(&bob, pulled, &welcome.node);
         struct satchel_entry *entry = &job->request.forward.entries[0];
@@ -157,11 +157,11 @@ static void test_forward__a_store_put_back_by_hand_becomes_another_incarnation(v
     assert_ok(attach(&fixture, &bob, &welcome));
     struct satchel_id node = bob.node = welcome.node;
     bob.cursor = 1;
-    fixture_back_up(&fixture);
+    fixture_back_up(&fixture, "backup");
     assert_ok(push(&fixture, &ann, 1, "x", 0));
     struct satchel_job *pulled = pull(&fixture, &bob);
     bob.cursor = 2;
-    fixture_put_back(&fixture, false);
+    fixture_put_back(&fixture, "backup", false);
     assert_ok(attach(&fixture, &bob, &welcome));
     assert_true(satchel_id_equal(&welcome.node, &node));
     assert_int_equal(welcome.cursor, 1);
@@ -184,14 +184,14 @@ static void test_forward__a_device_that_joined_after_the_backup_is_enrolled_agai
     struct satchel_message_welcome welcome;
     char code[32];
     open_joined(&fixture, &ann, &bob);
-    fixture_back_up(&fixture);
+    fixture_back_up(&fixture, "backup");
     invite(&fixture, "bob", code);
     assert_ok(join(&fixture, &carl, code));
     assert_ok(push(&fixture, &carl, 1, "x", 0));
     bob.cursor = 1;
     struct satchel_job *pulled = pull(&fixture, &bob);
     assert_ok(attach(&fixture, &bob, &welcome));
-    fixture_put_back(&fixture, true);
+    fixture_put_back(&fixture, "backup", true);
     /* Its change set comes back before it does, and gives nobody its place. */
     assert_ok(forward(&fixture, &bob, pulled, &welcome.node));
     struct device thief = carl;

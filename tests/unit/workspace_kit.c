@@ -93,18 +93,18 @@ static void copy_store(const struct fixture *fixture, const char *from, const ch
     assert_int_equal(system(command), 0);
 }
 
-void fixture_back_up(struct fixture *fixture)
+void fixture_back_up(struct fixture *fixture, const char *name)
 {
     satchel_workspace_close(fixture->workspace);
-    copy_store(fixture, "w", "backup");
+    copy_store(fixture, "w", name);
     assert_ok(satchel_workspace_open(&fixture->workspace, fixture->directory, "w",
                                      &fixture->callbacks, &fixture->error));
 }
 
-void fixture_put_back(struct fixture *fixture, bool as_new_incarnation)
+void fixture_put_back(struct fixture *fixture, const char *name, bool as_new_incarnation)
 {
     satchel_workspace_close(fixture->workspace);
-    copy_store(fixture, "backup", "w");
+    copy_store(fixture, name, "w");
     fixture->advanced_to = 0;
     if (as_new_incarnation) {
         char path[128];

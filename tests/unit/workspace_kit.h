@@ -45,8 +45,8 @@ void fixture_close(struct fixture *fixture);
 /* Closes workspace "w" and opens it again. */
 void reopen(struct fixture *fixture);
 /* Keeps the store of workspace "w" as it is, and puts it back. */
-void fixture_back_up(struct fixture *fixture);
-void fixture_put_back(struct fixture *fixture, bool as_new_incarnation);
+void fixture_back_up(struct fixture *fixture, const char *name);
+void fixture_put_back(struct fixture *fixture, const char *name, bool as_new_incarnation);
 /* Submits a job and waits until it is done. */
 enum satchel_status run(struct fixture *fixture, struct satchel_job *job);
 /* `advanced` comes after the jobs of its commit. */

@@ -1,0 +1,137 @@
+/* A server that was put back to an earlier moment, by the command or by hand, while people went on:
+ * every commit of everybody is in the history once (town_settle). */
+#include "phone_kit.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const char CONFLICTS[] = "SELECT conflicts FROM satchel_status";
+static const char INCARNATIONS[] = "SELECT count(*) FROM satchel_incarnation WHERE last_cursor"
+                                   " NOTNULL";
+
+static void add(struct phone *phone, unsigned hits)
+{
+    char sql[128];
+    snprintf(sql, sizeof sql, "UPDATE item SET hits = hits + %u WHERE id = 'a'", hits);
+    phone_write(phone, sql);
+    phone_sync(phone);
+}
+
+static void open_with_item(struct town *town)
+{
+    town_open(town);
+    phone_write(town_join(town), "INSERT INTO item(id, title) VALUES('a', 'new')");
+    for (int i = 0; i < 3; i++)
+        phone_sync(town_join(town));
+    phone_sync(&town->phones[0]);
+    for (unsigned i = 0; i < town->phone_count; i++)
+        phone_sync(&town->phones[i]);
+}
+
+/* The server forgets that there is a copy, and what it wrote. */
+static void test_restore__a_copy_comes_back_as_one(void **state)
+{
+    (void)state;
+    for (int order = 0; order < 4; order++) {
+        struct town town;
+        town_open(&town);
+        struct phone *ann = town_join(&town), *bob = town_join(&town);
+        phone_write(ann, "INSERT INTO item(id, title) VALUES('a', 'new')");
+        phone_sync(ann);
+        if (order % 2)
+            town_back_up(&town, "backup");
+        struct phone *second = town_clone(&town, ann);
+        phone_write(ann, "UPDATE item SET title = 'ann', hits = hits + 1 WHERE id = 'a'");
+        phone_sync(ann);
+        if (order % 2 == 0)
+            town_back_up(&town, "backup");
+        phone_write(second, "UPDATE item SET title = 'second', hits = hits + 10 WHERE id = 'a'");
+        phone_sync(second);
+        phone_write(second, "UPDATE item SET hits = hits + 100 WHERE id = 'a'");
+        phone_sync(second);
+        phone_sync(ann);
+        phone_write(second, "UPDATE item SET hits = hits + 1000 WHERE id = 'a'");
+        town_restore(&town, "backup", false);
+        phone_sync(order < 2 ? second : ann);
+        phone_sync(order < 2 ? ann : second);
+        phone_sync(bob);
+        phone_write(second, "UPDATE item SET hits = hits + 10000 WHERE id = 'a'");
+        town_settle(&town);
+        assert_string_equal(phone_read(bob, "SELECT title, hits FROM item"), "second|11111");
+        assert_string_equal(phone_read(bob, CONFLICTS), "1"); /* 'ann' and 'second' */
+        assert_string_equal(sql(&town.server, "SELECT count(parent) FROM satchel_device"), "1");
+        town_close(&town);
+    }
+}
+
+/* The restored node gives the same positions again before anybody comes who knows more. */
+static void test_restore__by_hand_and_written_to_before_it_is_noticed(void **state)
+{
+    (void)state;
+    for (int order = 0; order < 4; order++) {
+        struct town town;
+        open_with_item(&town);
+        struct phone *ann = &town.phones[0], *bob = &town.phones[1], *cleo = &town.phones[2],
+                     *dora = &town.phones[3];
+        town_back_up(&town, "backup");
+        add(ann, 1);
+        add(ann, 10);
+        phone_sync(bob);
+        phone_sync(cleo);
+        town_restore(&town, "backup", true);
+        add(dora, 100);
+        if (order % 2) {
+            add(dora, 1000);
+            add(dora, 10000);
+        }
+        phone_sync(order < 2 ? cleo : ann);
+        assert_string_equal(sql(&town.server, INCARNATIONS), "1");
+        assert_string_equal(sql(&town.server, "SELECT hits % 100 FROM item"), "11");
+        town_settle(&town);
+        assert_string_equal(phone_read(bob, "SELECT hits FROM item"), order % 2 ? "11111" : "111");
+        town_close(&town);
+    }
+}
+
+/* The hand knows nothing of the restore that came after what it puts back. */
+static void test_restore__by_hand_to_before_a_restore(void **state)
+{
+    (void)state;
+    for (int order = 0; order < 3; order++) {
+        struct town town;
+        open_with_item(&town);
+        struct phone *ann = &town.phones[0], *bob = &town.phones[1], *dora = &town.phones[3];
+        town_back_up(&town, "first");
+        add(ann, 1);
+        town_back_up(&town, "second");
+        add(ann, 100000);
+        town_restore(&town, "first", false);
+        phone_sync(ann);
+        add(ann, 10);
+        add(bob, 100);
+        town_restore(&town, "second", true);
+        add(dora, 1000);
+        phone_sync(order == 0 ? ann : bob);
+        assert_string_equal(sql(&town.server, INCARNATIONS), "1");
+        if (order == 2)
+            add(dora, 10000);
+        town_settle(&town);
+        assert_string_equal(phone_read(bob, "SELECT hits FROM item"),
+                            order == 2 ? "111111" : "101111");
+        town_close(&town);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_restore__a_copy_comes_back_as_one),
+        cmocka_unit_test(test_restore__by_hand_and_written_to_before_it_is_noticed),
+        cmocka_unit_test(test_restore__by_hand_to_before_a_restore),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
