@@ -11,6 +11,9 @@ static const char SELECT_REFERENCE[] =
 static const char SELECT_PARENT[] =
     "SELECT device, last_number FROM satchel_ancestor ORDER BY last_number DESC LIMIT 1";
 static const char SELECT_RECEIPT[] = "SELECT receipt FROM satchel_receipt WHERE cursor = ?1";
+static const char SELECT_ANSWERED_STAMP[] =
+    "SELECT stamp FROM satchel_entry WHERE device = ?1 AND number = ?2"
+    " UNION ALL SELECT stamp FROM satchel_lost WHERE device = ?1 AND number = ?2";
 static const char WRITE_WELCOME[] =
     "UPDATE satchel_replica SET node = ?1, user = ?2, role = ?3,"
     " acked_number = ?4, reference_server_ms = ?5, reference_utc_ms = ?6,"
@@ -275,6 +278,29 @@ static enum satchel_status check_lost(struct satchel_sync *sync, uint64_t held_n
                                                                              : status;
 }
 
+/* The stamp of the last own change set that a node has answered, from the log or among what the node
+ * has lost since. */
+static enum satchel_status find_answered_stamp(struct satchel_sync *sync, satchel_stamp *stamp,
+                                               struct satchel_error *error)
+{
+    sqlite3_stmt *select = NULL;
+    const struct satchel_id *device = &sync->replica->device;
+    enum satchel_status status = SATCHEL_OK;
+    *stamp = 0;
+    if (sqlite3_prepare_v2(sync->replica->db, SELECT_ANSWERED_STAMP, -1, &select, NULL) !=
+        SQLITE_OK)
+        return satchel_apply_sql_error(sync->apply, "read the log", error);
+    sqlite3_bind_blob(select, 1, device->bytes, sizeof device->bytes, SQLITE_STATIC);
+    sqlite3_bind_int64(select, 2, (sqlite3_int64)sync->apply->last_number);
+    int code = sqlite3_step(select);
+    if (code == SQLITE_ROW)
+        *stamp = (satchel_stamp)sqlite3_column_int64(select, 0);
+    else if (code != SQLITE_DONE)
+        status = satchel_apply_sql_error(sync->apply, "read the log", error);
+    sqlite3_finalize(select);
+    return status;
+}
+
 /* Whether the log goes on beyond where the node's parts from it; unless another sync of this replica
  * has heard so before. */
 static bool is_behind(const struct satchel_sync *sync,
@@ -323,6 +349,10 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
         status = rewind_log(sync, welcome, error);
     if (status == SATCHEL_OK && is_answer && welcome->last_number < sync->hello_answered)
         status = check_lost(sync, welcome->last_number, error);
+    /* What was sent to a node that has lost it is sent again, with the stamps it had: the last one
+     * is no floor for them. */
+    if (status == SATCHEL_OK && welcome->last_number < sync->welcome_acked)
+        status = find_answered_stamp(sync, &sync->apply->last_stamp, error);
     if (status == SATCHEL_OK) {
         satchel_sync_clock(sync->session, sync->replica, sync->now_ms, &sync->after);
         sync->head_target = welcome->head;

@@ -20,9 +20,6 @@ static const char SELECT_LAST[] =
 static const char SELECT_UNSENT[] =
     "SELECT number, utc_ms, monotonic_ms, boot, floor, body FROM satchel_change WHERE number > ?1"
     " AND (SELECT device FROM satchel_replica) = ?2 ORDER BY number";
-static const char SELECT_ANSWERED_STAMP[] =
-    "SELECT stamp FROM satchel_entry WHERE device = ?1 AND number = ?2"
-    " UNION ALL SELECT stamp FROM satchel_lost WHERE device = ?1 AND number = ?2";
 static const char WRITE_ACK[] = "UPDATE satchel_replica SET acked_number = max(acked_number, ?1),"
                                 " last_stamp = max(last_stamp, ?2)";
 
@@ -90,29 +87,6 @@ static enum satchel_status make_item(struct satchel_sync *sync, uint64_t number,
     return SATCHEL_OK;
 }
 
-/* The stamp of the last own change set that a node has answered, from the log or among what the node
- * has lost since. */
-static enum satchel_status find_answered_stamp(struct satchel_sync *sync, satchel_stamp *stamp,
-                                               struct satchel_error *error)
-{
-    sqlite3_stmt *select = NULL;
-    const struct satchel_id *device = &sync->replica->device;
-    enum satchel_status status = SATCHEL_OK;
-    *stamp = 0;
-    if (sqlite3_prepare_v2(sync->replica->db, SELECT_ANSWERED_STAMP, -1, &select, NULL) !=
-        SQLITE_OK)
-        return satchel_apply_sql_error(sync->apply, "read the log", error);
-    sqlite3_bind_blob(select, 1, device->bytes, sizeof device->bytes, SQLITE_STATIC);
-    sqlite3_bind_int64(select, 2, (sqlite3_int64)sync->apply->last_number);
-    int code = sqlite3_step(select);
-    if (code == SQLITE_ROW)
-        *stamp = (satchel_stamp)sqlite3_column_int64(select, 0);
-    else if (code != SQLITE_DONE)
-        status = satchel_apply_sql_error(sync->apply, "read the log", error);
-    sqlite3_finalize(select);
-    return status;
-}
-
 enum satchel_status satchel_sync_push_begin(struct satchel_sync *sync, uint64_t held_number,
                                             struct satchel_error *error)
 {
@@ -121,12 +95,6 @@ enum satchel_status satchel_sync_push_begin(struct satchel_sync *sync, uint64_t 
         return status;
     sync->held_number = sync->sent_number = sync->acked_number = held_number;
     sync->sent_stamp = sync->apply->last_stamp;
-    /* What was sent to a node that has lost it is sent again, with the stamps it had: the last one
-     * is no floor for them. */
-    if (held_number < sync->welcome_acked)
-        status = find_answered_stamp(sync, &sync->sent_stamp, error);
-    if (status != SATCHEL_OK)
-        return status;
     sync->batch_count = 0;
     sync->unacked_bytes = 0;
     /* What the node took but has not answered yet got its stamps from the same clocks. */

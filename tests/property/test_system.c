@@ -138,32 +138,50 @@ static void report(uint64_t seed)
             fail_msg("no %s in %lu histories", counts[i].name, system_counts.histories);
 }
 
+static void play(struct system_world *world, uint64_t seed)
+{
+    uint64_t steps_max = from_environment("SATCHEL_STEPS", 1000);
+    system_world_open(world, seed);
+    uint64_t steps = 10 + system_below(world, system_one_in(world, 3) ? 120 : 40);
+    for (uint64_t step = 0; step < steps && step < steps_max; step++)
+        act(world);
+    system_drain(world);
+    system_check_all(world);
+    system_world_close(world);
+    system_counts.histories++;
+}
+
+static struct system_world world;
+
 static void test_system__every_history_ends_as_the_reference_says(void **state)
 {
     (void)state;
-    static struct system_world world;
     uint64_t seed = from_environment("SATCHEL_SEED", 20261121);
     uint64_t histories = from_environment("SATCHEL_HISTORIES", HISTORIES);
-    uint64_t steps_max = from_environment("SATCHEL_STEPS", 1000);
     system_world_init(&world);
-    for (uint64_t i = 0; i < histories; i++) {
-        system_world_open(&world, seed + i);
-        uint64_t steps = 10 + system_below(&world, system_one_in(&world, 3) ? 120 : 40);
-        for (uint64_t step = 0; step < steps && step < steps_max; step++)
-            act(&world);
-        system_drain(&world);
-        system_check_all(&world);
-        system_world_close(&world);
-        system_counts.histories++;
-    }
+    for (uint64_t i = 0; i < histories; i++)
+        play(&world, seed + i);
     system_world_deinit(&world);
     report(seed);
+}
+
+/* Which found something once. */
+static void test_system__past_failures(void **state)
+{
+    static const uint64_t seeds[] = {50002988, 50004228, 50004404, 60002680,
+                                     60002836, 60002868, 60005432};
+    (void)state;
+    system_world_init(&world);
+    for (size_t i = 0; i < sizeof seeds / sizeof seeds[0]; i++)
+        play(&world, seeds[i]);
+    system_world_deinit(&world);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_system__every_history_ends_as_the_reference_says),
+        cmocka_unit_test(test_system__past_failures),
     };
     setvbuf(stdout, NULL, _IOLBF, 1 << 16);
     return cmocka_run_group_tests(tests, NULL, NULL);
