@@ -415,8 +415,8 @@ void sim_ledger_committed(struct sim_transaction *transaction, sqlite3 *db, bool
     forget_doubt(device); /* its frames are overwritten */
     keep_changed(transaction);
     uint64_t last = integer(db, device->was_copied ? LAST_PENDING : LAST_NUMBER);
-    bool has_written = last > device->last_number &&
-                       (!device->was_copied || last > transaction->pending_before);
+    bool has_written =
+        last > device->last_number && (!device->was_copied || last > transaction->pending_before);
     sim_check((device->was_copied || last == device->last_number + has_written) &&
                   (has_written || transaction->count == 0),
               "device %u changed %zu rows; its last change set was %llu and is %llu", device->index,

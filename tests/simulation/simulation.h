@@ -283,9 +283,7 @@ struct sim_server {
     bool is_up, is_stopping;
     bool has_backup, is_to_be_restored, was_restored;
     struct satchel_hub *hub;
-    unsigned explained_failures; /* requests that failed because of a fault */
-    uint64_t head;               /* highest end that a commit has told */
-    int64_t faults_until_ms;
+    int64_t failed_push_ms; /* when an upload failed because of a fault */
 };
 void sim_server_start(void);
 /* What a session, or all of them, have acknowledged: a crash may not take it back. */
