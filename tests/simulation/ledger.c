@@ -514,9 +514,10 @@ void sim_ledger_recover(struct sim_device *device)
         sim_fail("device %u: %llu change sets were synced to disk, %llu are left", device->index,
                  (unsigned long long)device->durable_number,
                  (unsigned long long)device->last_number);
-    if (device->machine.had_power_cut)
+    if (device->machine.had_power_cut) {
         device->durable_number = device->last_number; /* what is left is on the disk */
-    forget_doubt(device);
+        forget_doubt(device);
+    } /* else it may still come out, when the last connection that knows better has gone */
     sim_unobserve(db);
     sim_leave(running);
 }
