@@ -466,7 +466,7 @@ static void take_back(struct sim_device *device, uint64_t last)
     device->last_number = last;
 }
 
-/* A commit that failed may have written all it had to: whoever reads the WAL anew finds it whole. */
+/* A commit that failed may have written all it had to: whoever reads the WAL anew finds it. */
 static void take_up_doubt(struct sim_device *device, sqlite3 *db, uint64_t last)
 {
     struct sim_transaction *doubt = device->doubt;

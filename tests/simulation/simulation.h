@@ -12,7 +12,7 @@
  *   machines   each device and the server (machine.c). A machine runs processes; both can be
  *              killed between any two writes. Whatever a dead process still asks for fails; what it
  *              had open is closed when its fibers have come back.
- *   disk       an SQLite VFS over files in memory (disk.c, disk_vfs.c). What is not synced is lost
+ *   disk       an SQLite VFS over files in memory (disk*.c). What is not synced is lost
  *              in a power cut: all of it, some of it, half a write of it.
  *   network    a stream of bytes each way per connection (network.c): slow, cut at any byte, half
  *              open for a minute, stopped by a partition. transport.c takes libwebsockets' place on
@@ -63,14 +63,15 @@ enum {
     X(writes_lost) X(writes_torn) X(files_unlinked) X(files_back) \
     X(disk_full) X(read_errors) X(write_errors) X(sync_errors) X(allocations_failed) \
     X(cuts) X(cuts_in_a_frame) X(half_open) X(late_bytes) X(partitions) X(server_partitions) \
-    X(slow_links) X(stalls) X(leaps) X(file_copies) X(files_put_back) X(second_phones) X(clock_jumps) X(clock_drifts) X(reboots)
+    X(slow_links) X(stalls) X(leaps) X(file_copies) X(files_put_back) X(second_phones) \
+    X(clock_jumps) X(clock_drifts) X(reboots)
 #define SIM_EVENT_COUNTS(X) \
     X(commits) X(commits_in_doubt) X(commits_recovered) X(commits_taken_back) X(change_sets) \
     X(inserts) X(updates) X(deletes) X(reinserts) X(refusals) X(busy) X(rollbacks) X(savepoints) \
     X(savepoint_rollbacks) X(bulk_imports) X(big_values) X(undos) X(resolves) X(failed_operations) \
     X(no_op_commits) X(syncs_begun) X(syncs_done) X(syncs_lost) X(syncs_failed) X(connects_refused) \
-    X(checkpoints) X(frames) X(deploys) X(admin_resolves) X(retries) X(drops) X(packs) X(device_packs) \
-    X(admin_sets) X(store_opens) X(recoveries) X(watch_checks) X(replays) X(reference_checks)
+    X(checkpoints) X(frames) X(deploys) X(admin_resolves) X(retries) X(drops) X(packs) \
+    X(device_packs)     X(admin_sets) X(store_opens) X(recoveries) X(watch_checks) X(replays) X(reference_checks)
 #define SIM_OUTCOME_COUNTS(X) \
     X(quarantined_parts) X(conflicts_open) X(conflicts_closed) X(conflicts_review) X(conflicts_info) \
     X(aliases) X(entries) X(old_schema_change_sets)
