@@ -69,11 +69,14 @@ enum {
     X(commits) X(commits_in_doubt) X(commits_recovered) X(commits_taken_back) X(change_sets) \
     X(inserts) X(updates) X(deletes) X(reinserts) X(refusals) X(busy) X(rollbacks) X(savepoints) \
     X(savepoint_rollbacks) X(bulk_imports) X(big_values) X(undos) X(resolves) X(failed_operations) \
-    X(no_op_commits) X(syncs_begun) X(syncs_done) X(syncs_lost) X(syncs_failed) X(connects_refused) \
+    X(no_op_commits) X(syncs_begun) X(syncs_done) X(syncs_lost) X(syncs_failed) \
+    X(connects_refused) \
     X(checkpoints) X(frames) X(deploys) X(admin_resolves) X(retries) X(drops) X(packs) \
-    X(device_packs)     X(admin_sets) X(store_opens) X(recoveries) X(watch_checks) X(replays) X(reference_checks)
+    X(device_packs) X(admin_sets) X(store_opens) X(recoveries) X(watch_checks) X(replays) \
+    X(reference_checks)
 #define SIM_OUTCOME_COUNTS(X) \
-    X(quarantined_parts) X(conflicts_open) X(conflicts_closed) X(conflicts_review) X(conflicts_info) \
+    X(quarantined_parts) X(conflicts_open) X(conflicts_closed) X(conflicts_review) \
+    X(conflicts_info) \
     X(aliases) X(entries) X(old_schema_change_sets)
 /* clang-format on */
 struct sim_counts {
@@ -292,8 +295,8 @@ void sim_server_note_promise(const void *session);
 void sim_server_note_promises(void);
 sim_action sim_server_bury; /* of a process that has died */
 void sim_server_stop(void); /* in order, as by SIGTERM */
-/* Its file as it is at this moment; and back to it: the server is killed, and when it comes again it
- * is another incarnation. Not to before a deployment, which an administrator would have to repeat. */
+/* Its file as it is at this moment; and back to it: the server is killed, and when it comes again
+ * it is another incarnation. Not to before a deployment, which an administrator would repeat. */
 void sim_server_back_up(void);
 void sim_server_restore(void);
 /* Read by a connection of the simulator's own, which no fault meets. */
@@ -413,7 +416,8 @@ const struct satchel_table *sim_work_table(const struct satchel_schema *schema);
 enum sim_world { SIM_RULES, SIM_CRM };
 /* clang-format off */
 #define SIM_FAULT_KINDS(X) \
-    X(power_cut) X(kill) X(server_power_cut) X(server_kill) X(server_stop) X(disk_full) X(io_error) \
+    X(power_cut) X(kill) X(server_power_cut) X(server_kill) X(server_stop) X(disk_full) \
+    X(io_error) \
     X(memory) X(cut) X(partition) X(server_partition) X(slow_link) X(stall) X(leap) X(clock) \
     X(reboot) X(server_restore) X(old_copy) X(second_phone)
 /* clang-format on */
