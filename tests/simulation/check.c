@@ -1,5 +1,5 @@
-/* Owns what must hold at the end: everybody equal and at rest, the files sound. What the ledger says
- * is in check_ledger.c. */
+/* Owns what must hold at the end: everybody equal and at rest, the files sound. What the ledger
+ * says is in check_ledger.c. */
 #include "simulation.h"
 
 #include <satchel/digest.h>

@@ -1,6 +1,6 @@
-/* Owns what must hold on the way: a replica that has nothing pending shows, at whatever place of the
- * stream it stands, what the server had there; not a transaction in part, not an entry twice. Until
- * the server is restored: then there are two streams, and replicas stand in both. */
+/* Owns what must hold on the way: a replica that has nothing pending shows, at whatever place of
+ * the stream it stands, what the server had there; not a transaction in part, not an entry twice.
+ * Until the server is restored: then there are two streams, and replicas stand in both. */
 #include "simulation.h"
 
 #include <stdlib.h>

@@ -137,8 +137,8 @@ static void take_back(struct sim_file *file)
 }
 
 /* Some of the sectors of a write; where sectors are not safe, one of them is left as nothing that
- * was ever written. Once per machine: SQLite goes on in the middle of a sector when it has recovered
- * a WAL, and a second such sector would take what was committed before it. */
+ * was ever written. Once per machine: SQLite goes on in the middle of a sector when it has
+ * recovered a WAL, and a second such sector would take what was committed before it. */
 static void write_torn(struct sim_file *file, const struct sim_undo *undo)
 {
     const uint8_t *bytes = file->log + undo->log_at + undo->old_bytes;

@@ -1,5 +1,5 @@
-/* Owns the faults: which comes when, whom it meets, and that it ends. Where a fault must come out in
- * the middle of an operation it is only planned here, and met in disk_vfs.c and memory.c. */
+/* Owns the faults: which comes when, whom it meets, and that it ends. Where a fault must come out
+ * in the middle of an operation it is only planned here, and met in disk_vfs.c and memory.c. */
 #include "simulation.h"
 
 static bool are_over;

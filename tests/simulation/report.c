@@ -1,5 +1,5 @@
-/* Owns the sums over many runs, as a table; and that nothing in it is zero when there were enough of
- * them. */
+/* Owns the sums over many runs, as a table; and that nothing in it is zero when there were enough
+ * of them. */
 #include "report.h"
 
 #include <string.h>

@@ -121,6 +121,9 @@ static bool is_explained(const struct satchel_job *job, enum satchel_status stat
     if ((status == SATCHEL_MISMATCH || status == SATCHEL_AGAIN) && job->kind == SATCHEL_JOB_PUSH &&
         sim.had_copies)
         return true; /* where a copy parts from the other file */
+    if (status == SATCHEL_STATE && job->kind == SATCHEL_JOB_PUSH &&
+        sim.server.failed_push_ms == sim.now_ms)
+        return true; /* it stood behind one that a fault met */
     return job->kind == SATCHEL_JOB_ADMIN || job->kind == SATCHEL_JOB_QUERY; /* admin.c judges */
 }
 
@@ -137,7 +140,8 @@ void __wrap_workspace_complete(struct satchel_workspace *workspace, struct satch
               status == SATCHEL_OK ? "" : " ", status == SATCHEL_OK ? "" : job->error.message);
     sim_check(is_explained(job, status), "the server could not %s: %s: %s", kinds[job->kind],
               satchel_status_name(status), job->error.message);
-    sim.server.explained_failures += status != SATCHEL_OK;
+    if (status != SATCHEL_OK && job->kind == SATCHEL_JOB_PUSH)
+        sim.server.failed_push_ms = sim.now_ms;
     sim_fiber_settle_faults();
     if (status == SATCHEL_OK && (job->kind == SATCHEL_JOB_PUSH || job->kind == SATCHEL_JOB_ADMIN))
         sim_watch_server();

@@ -12,7 +12,7 @@
  *   machines   each device and the server (machine.c). A machine runs processes; both can be
  *              killed between any two writes. Whatever a dead process still asks for fails; what it
  *              had open is closed when its fibers have come back.
- *   disk       an SQLite VFS over files in memory (disk.c, disk_vfs.c). What is not synced is lost
+ *   disk       an SQLite VFS over files in memory (disk*.c). What is not synced is lost
  *              in a power cut: all of it, some of it, half a write of it.
  *   network    a stream of bytes each way per connection (network.c): slow, cut at any byte, half
  *              open for a minute, stopped by a partition. transport.c takes libwebsockets' place on
@@ -63,16 +63,20 @@ enum {
     X(writes_lost) X(writes_torn) X(files_unlinked) X(files_back) \
     X(disk_full) X(read_errors) X(write_errors) X(sync_errors) X(allocations_failed) \
     X(cuts) X(cuts_in_a_frame) X(half_open) X(late_bytes) X(partitions) X(server_partitions) \
-    X(slow_links) X(stalls) X(leaps) X(file_copies) X(files_put_back) X(second_phones) X(clock_jumps) X(clock_drifts) X(reboots)
+    X(slow_links) X(stalls) X(leaps) X(file_copies) X(files_put_back) X(second_phones) \
+    X(clock_jumps) X(clock_drifts) X(reboots)
 #define SIM_EVENT_COUNTS(X) \
     X(commits) X(commits_in_doubt) X(commits_recovered) X(commits_taken_back) X(change_sets) \
     X(inserts) X(updates) X(deletes) X(reinserts) X(refusals) X(busy) X(rollbacks) X(savepoints) \
     X(savepoint_rollbacks) X(bulk_imports) X(big_values) X(undos) X(resolves) X(failed_operations) \
-    X(no_op_commits) X(syncs_begun) X(syncs_done) X(syncs_lost) X(syncs_failed) X(connects_refused) \
-    X(checkpoints) X(frames) X(deploys) X(admin_resolves) X(retries) X(drops) X(packs) X(device_packs) \
-    X(admin_sets) X(store_opens) X(recoveries) X(watch_checks) X(replays) X(reference_checks)
+    X(no_op_commits) X(syncs_begun) X(syncs_done) X(syncs_lost) X(syncs_failed) \
+    X(connects_refused) \
+    X(checkpoints) X(frames) X(deploys) X(admin_resolves) X(retries) X(drops) X(packs) \
+    X(device_packs) X(admin_sets) X(store_opens) X(recoveries) X(watch_checks) X(replays) \
+    X(reference_checks)
 #define SIM_OUTCOME_COUNTS(X) \
-    X(quarantined_parts) X(conflicts_open) X(conflicts_closed) X(conflicts_review) X(conflicts_info) \
+    X(quarantined_parts) X(conflicts_open) X(conflicts_closed) X(conflicts_review) \
+    X(conflicts_info) \
     X(aliases) X(entries) X(old_schema_change_sets)
 /* clang-format on */
 struct sim_counts {
@@ -283,9 +287,7 @@ struct sim_server {
     bool is_up, is_stopping;
     bool has_backup, is_to_be_restored, was_restored;
     struct satchel_hub *hub;
-    unsigned explained_failures; /* requests that failed because of a fault */
-    uint64_t head;               /* highest end that a commit has told */
-    int64_t faults_until_ms;
+    int64_t failed_push_ms; /* when an upload failed because of a fault */
 };
 void sim_server_start(void);
 /* What a session, or all of them, have acknowledged: a crash may not take it back. */
@@ -293,8 +295,8 @@ void sim_server_note_promise(const void *session);
 void sim_server_note_promises(void);
 sim_action sim_server_bury; /* of a process that has died */
 void sim_server_stop(void); /* in order, as by SIGTERM */
-/* Its file as it is at this moment; and back to it: the server is killed, and when it comes again it
- * is another incarnation. Not to before a deployment, which an administrator would have to repeat. */
+/* Its file as it is at this moment; and back to it: the server is killed, and when it comes again
+ * it is another incarnation. Not to before a deployment, which an administrator would repeat. */
 void sim_server_back_up(void);
 void sim_server_restore(void);
 /* Read by a connection of the simulator's own, which no fault meets. */
@@ -414,7 +416,8 @@ const struct satchel_table *sim_work_table(const struct satchel_schema *schema);
 enum sim_world { SIM_RULES, SIM_CRM };
 /* clang-format off */
 #define SIM_FAULT_KINDS(X) \
-    X(power_cut) X(kill) X(server_power_cut) X(server_kill) X(server_stop) X(disk_full) X(io_error) \
+    X(power_cut) X(kill) X(server_power_cut) X(server_kill) X(server_stop) X(disk_full) \
+    X(io_error) \
     X(memory) X(cut) X(partition) X(server_partition) X(slow_link) X(stall) X(leap) X(clock) \
     X(reboot) X(server_restore) X(old_copy) X(second_phone)
 /* clang-format on */
