@@ -205,7 +205,8 @@ static int table_update(sqlite3_vtab *table, int count, sqlite3_value **values,
     if (value_count > (uint32_t)count - 3)
         return report(table, satchel_error_set(&capture->error, SATCHEL_REFUSED,
                                                "only capture triggers write here"));
-    enum satchel_status status = capture->is_open ? SATCHEL_OK : satchel_capture_begin(capture);
+    bool has_begun = capture->is_open && capture->state.is_known;
+    enum satchel_status status = has_begun ? SATCHEL_OK : satchel_capture_begin(capture);
     if (status == SATCHEL_OK && code.kind != SATCHEL_OP_DELETE)
         status = check_replace(capture, code.table);
     if (status == SATCHEL_OK)
@@ -312,6 +313,9 @@ static int table_rollback_to(sqlite3_vtab *table, int level)
         satchel_capture_truncate(capture, &capture->marks[level]);
         capture->mark_count = (uint32_t)level + 1;
     }
+    /* A change set may have been written and taken back since the savepoint: its number is free. */
+    if (capture->op_count == 0 && capture->flushed_number == 0)
+        capture->state.is_known = false;
     return SQLITE_OK;
 }
 

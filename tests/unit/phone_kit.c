@@ -14,7 +14,8 @@ static const char SCHEMA[] = "-- @table scope=all delete=edit_wins\n"
                              "  title TEXT,\n"
                              "  owner TEXT, -- @first\n"
                              "  code TEXT,  -- @immutable\n"
-                             "  hits INTEGER NOT NULL DEFAULT 0 -- @counter\n"
+                             "  hits INTEGER NOT NULL DEFAULT 0, -- @counter\n"
+                             "  prefs TEXT NOT NULL DEFAULT '{}' -- @map\n"
                              ");\n";
 static const char ITEMS[] = "SELECT id, title, owner, code, hits FROM item WHERE length(title) < 99"
                             " ORDER BY id";
