@@ -334,7 +334,14 @@ static enum satchel_status find_attaching(struct satchel_workspace *workspace,
                                  "this device is not enrolled in workspace %s: its id or token is "
                                  "wrong",
                                  workspace->name);
-    return check_active(workspace, job, device->user, user);
+    status = check_active(workspace, job, device->user, user);
+    if (status == SATCHEL_DENIED && !user->is_found && known->lineage.count > 0)
+        status = satchel_error_set(&job->error, SATCHEL_BUSY,
+                                   "workspace %s was restored and does not know user %.*s yet: a "
+                                   "device that has the user's row has to sync first",
+                                   workspace->name, (int)device->user.size,
+                                   (const char *)device->user.data);
+    return status;
 }
 
 enum satchel_status enrol_attach(struct satchel_workspace *workspace, struct satchel_job *job)
