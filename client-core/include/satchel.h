@@ -48,16 +48,16 @@ struct satchel_open_options {
 /* Opens an enrolled replica with its own connection. `options` may be NULL. The connection is in
  * WAL mode, has recursive_triggers on, a busy timeout of 5 s, and an authorizer that keeps synced
  * tables from being dropped or altered ("not authorized": they change by the workspace's
- * migrations). NOT_FOUND no such file; CORRUPT not a database; MISMATCH a database, but no replica;
- * SCHEMA a trigger of the application writes a synced table unguarded, or tracked tables were
- * dropped or changed behind Satchel's back (named); SQL, IO, NOMEM. */
+ * migrations). NOT_FOUND no such file; CORRUPT not a database; MISMATCH a database, but no
+ * replica; SCHEMA a trigger of the application writes a synced table unguarded, or tracked tables
+ * were dropped or changed behind Satchel's back (named); SQL, IO, NOMEM. */
 enum satchel_status satchel_replica_open(satchel_replica **out, const char *path,
                                          const struct satchel_open_options *options,
                                          struct satchel_error *error) SATCHEL_MUST_USE;
 /* Attaches Satchel to a connection the application opened (what the loadable extension does). The
- * replica handle lives until the connection closes; `*out` (may be NULL) is borrowed. On a database
- * that is no replica only the SQL functions are registered and *out is NULL. EXISTS: attached
- * already, unchanged. */
+ * replica handle lives until the connection closes; `*out` (may be NULL) is borrowed. On a
+ * database that is no replica only the SQL functions are registered and *out is NULL. EXISTS:
+ * attached already, unchanged. */
 enum satchel_status satchel_replica_attach(satchel_replica **out, struct sqlite3 *db,
                                            const struct satchel_open_options *options,
                                            struct satchel_error *error) SATCHEL_MUST_USE;
@@ -76,10 +76,10 @@ struct satchel_join_options {
     const struct satchel_clock *clock;
 };
 
-/* Creates the replica file and enrols it: device id and token are made here, the invite is used up,
- * the schema is fetched. If the answer is lost, the same call again finishes the same enrolment.
- * EXISTS: the file exists and is another thing or joined already (untouched); DENIED: the invite is
- * wrong, used or expired (no file is left behind); NETWORK, TIMEOUT, SQL, IO. */
+/* Creates the replica file and enrols it: device id and token are made here, the invite is used
+ * up, the schema is fetched. If the answer is lost, the same call again finishes the same
+ * enrolment. EXISTS: the file exists and is another thing or joined already (untouched); DENIED:
+ * the invite is wrong, used or expired (no file is left behind); NETWORK, TIMEOUT, SQL, IO. */
 enum satchel_status satchel_join(const char *path, const struct satchel_join_options *options,
                                  struct satchel_error *error) SATCHEL_MUST_USE;
 
@@ -108,16 +108,16 @@ struct satchel_sync_options {
 
 /* Syncs the replica at `path` over libwebsockets with a connection of its own: returns when
  * everything pending at the start is acknowledged, its own entries are applied, and the cursor has
- * reached what was the server's end at the start. `report` (may be NULL) is filled also on failure.
- * A replica that turns out to be a copy (docs/recovery.md) goes on as a device of its own, by
- * itself. NETWORK, TIMEOUT (10 s of silence), BUSY (the file is locked for long, or the server has no room
- * now): try again; DENIED, MISMATCH, SQL, IO, and whatever the server says. */
+ * reached what was the server's end at the start. `report` (may be NULL) is filled also on
+ * failure. A replica that turns out to be a copy (docs/recovery.md) goes on as a device of its
+ * own, by itself. NETWORK, TIMEOUT (10 s of silence), BUSY (the file is locked for long, or the
+ * server has no room now): try again; DENIED, MISMATCH, SQL, IO, and whatever the server says. */
 enum satchel_status satchel_sync_run(const char *path, const struct satchel_sync_options *options,
                                      struct satchel_sync_report *report,
                                      struct satchel_error *error) SATCHEL_MUST_USE;
 
-/* By hand: a sync over any transport. The replica must not be used for anything else meanwhile. The
- * HELLO is queued at once; send what satchel_session_next_output gives. */
+/* By hand: a sync over any transport. The replica must not be used for anything else meanwhile.
+ * The HELLO is queued at once; send what satchel_session_next_output gives. */
 enum satchel_status satchel_sync_new(satchel_sync **out, satchel_replica *replica,
                                      const struct satchel_sync_options *options,
                                      struct satchel_now now,
@@ -125,9 +125,10 @@ enum satchel_status satchel_sync_new(satchel_sync **out, satchel_replica *replic
 void satchel_sync_free(satchel_sync *sync);
 /* Feed it with satchel_session_receive and _tick, empty it with _next_output. Borrowed. */
 struct satchel_session *satchel_sync_session(satchel_sync *sync);
-/* Acts on what has arrived and on new local writes; call after each receive, after each output that
- * was sent, and at least once a second. `*is_done`: everything is equal (with watch: it was, and
- * goes on). AGAIN: the sync must be begun anew, at once: free this one, call satchel_sync_new. */
+/* Acts on what has arrived and on new local writes; call after each receive, after each output
+ * that was sent, and at least once a second. `*is_done`: everything is equal (with watch: it was,
+ * and goes on). AGAIN: the sync must be begun anew, at once: free this one, call satchel_sync_new.
+ */
 enum satchel_status satchel_sync_step(satchel_sync *sync, struct satchel_now now, bool *is_done,
                                       struct satchel_error *error) SATCHEL_MUST_USE;
 void satchel_sync_get_report(const satchel_sync *sync, struct satchel_sync_report *report);

@@ -23,9 +23,9 @@ static void choose_inserted(const struct satchel_capture_row *row)
 static void choose_updated(const struct satchel_capture_row *row)
 {
     for (uint32_t i = 0; i < row->table->column_count; i++)
-        row->is_changed[i] =
-            row->is_changed[i] && !satchel_value_equal(&row->old_values[i], &row->new_values[i]) &&
-            !(SATCHEL_MUTATED(column_missed) && i + 1 == row->table->column_count);
+        row->is_changed[i] = row->is_changed[i] &&
+                             !satchel_value_equal(&row->old_values[i], &row->new_values[i]) &&
+                             !(SATCHEL_MUTATED(column_missed) && i + 1 == row->table->column_count);
 }
 
 static enum satchel_status make_field(struct satchel_capture *capture,

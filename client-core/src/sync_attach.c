@@ -256,8 +256,8 @@ static enum satchel_status write_welcome(struct satchel_sync *sync,
     return status == SATCHEL_OK ? write_lineage(sync, &welcome->lineage, error) : status;
 }
 
-/* Own change sets that a node had answered and this one does not hold are among those that are given
- * back to it. */
+/* Own change sets that a node had answered and this one does not hold are among those that are
+ * given back to it. */
 static enum satchel_status check_lost(struct satchel_sync *sync, uint64_t held_number,
                                       struct satchel_error *error)
 {
@@ -278,8 +278,8 @@ static enum satchel_status check_lost(struct satchel_sync *sync, uint64_t held_n
                                                                              : status;
 }
 
-/* The stamp of the last own change set that a node has answered, from the log or among what the node
- * has lost since. */
+/* The stamp of the last own change set that a node has answered, from the log or among what the
+ * node has lost since. */
 static enum satchel_status find_answered_stamp(struct satchel_sync *sync, satchel_stamp *stamp,
                                                struct satchel_error *error)
 {
@@ -301,8 +301,8 @@ static enum satchel_status find_answered_stamp(struct satchel_sync *sync, satche
     return status;
 }
 
-/* Whether the log goes on beyond where the node's parts from it; unless another sync of this replica
- * has heard so before. */
+/* Whether the log goes on beyond where the node's parts from it; unless another sync of this
+ * replica has heard so before. */
 static bool is_behind(const struct satchel_sync *sync,
                       const struct satchel_message_welcome *welcome)
 {
@@ -310,8 +310,8 @@ static bool is_behind(const struct satchel_sync *sync,
            satchel_id_equal(&sync->hello_node, &sync->apply->node);
 }
 
-/* Whether another sync of this replica has heard entries since HELLO: what the node said it does not
- * hold may be among them. */
+/* Whether another sync of this replica has heard entries since HELLO: what the node said it does
+ * not hold may be among them. */
 static bool has_gone_on(const struct satchel_sync *sync)
 {
     return sync->hello_cursor != sync->apply->cursor ||

@@ -19,9 +19,10 @@ static uint64_t fork_of_lineages(const struct incarnations *known,
     return fork;
 }
 
-/* Entries that were given back have the positions that they had before. Where this store lacks such a
- * position that the device has seen, it may have the entry nevertheless, from its author: the
- * device must give it back with that position. All such entries came after the incarnation ended. */
+/* Entries that were given back have the positions that they had before. Where this store lacks
+ * such a position that the device has seen, it may have the entry nevertheless, from its author:
+ * the device must give it back with that position. All such entries came after the incarnation
+ * ended. */
 static uint64_t fork_of_seen(const struct incarnations *known,
                              const struct satchel_message_hello *hello, uint64_t fork)
 {

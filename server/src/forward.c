@@ -91,9 +91,9 @@ static enum satchel_status is_in_place(struct forwarding *forwarding,
     return status;
 }
 
-/* Whether the store was put back to an earlier moment by hand, without becoming another incarnation:
- * it has no such entry, or not there, but its receipt says that it sent it; or it sent it as a later
- * incarnation. */
+/* Whether the store was put back to an earlier moment by hand, without becoming another
+ * incarnation: it has no such entry, or not there, but its receipt says that it sent it; or it
+ * sent it as a later incarnation. */
 static enum satchel_status proves_restore(struct forwarding *forwarding, bool *out)
 {
     const struct satchel_message_forward *forward = &forwarding->job->request.forward;

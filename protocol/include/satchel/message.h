@@ -108,7 +108,7 @@ struct satchel_message_hello {
     struct satchel_id receipt; /* of JOINED or COPIED */
     struct satchel_id parent;  /* the device that it is a copy of; zero: none */
     uint64_t parent_number;    /* the last that both share */
-    /* {receipt: cursor} of entries of its log: the last one, and earlier ones ever further apart. */
+    /* {receipt: cursor} of entries of its log: the last, and earlier ones ever further apart. */
     struct satchel_vector receipts;
 };
 /* ... and the node's. */
