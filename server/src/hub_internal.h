@@ -17,6 +17,8 @@ enum {
     SESSION_REQUESTS_MAX = 4,            /* in flight; then the peer is not read from */
     SESSION_REQUEST_BYTES_MAX = 1 << 20, /* likewise */
     SESSION_OUTPUT_BYTES_MAX = 1 << 20,
+    EARLY_BYTES_MAX = 64 << 20,   /* in unfinished messages of all that are not attached ... */
+    EARLY_BYTES_SMALL = 64 << 10, /* ... beside those that are small */
     WORKSPACES_MAX = 1024,
     CLERKS = 4,
     CLAIMS_MAX = 8,                    /* workspaces being created, backed up or restored */
@@ -67,6 +69,7 @@ struct hub_session {
     /* requests */
     int64_t idle_since_ms; /* monotonic: last request or answer, before it is attached */
     bool is_receiving;     /* part of a message has come */
+    size_t early_bytes;    /* of that, while it is not attached */
     uint32_t requests_in_flight;
     size_t request_bytes;
     struct satchel_job *stalled; /* a request that found its queue full */
@@ -135,6 +138,8 @@ struct satchel_hub {
     uint32_t *generations;
     uint32_t slot_count;
     uint32_t free_slot; /* none below it is free */
+
+    size_t early_bytes; /* of all sessions */
 
     struct hub_clerks *clerks;
     struct hub_claim *claims;

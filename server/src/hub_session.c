@@ -52,6 +52,7 @@ void hub_session_free(struct hub_session *session)
     hub_transfer_leave(session);
     hub_workspace_forget_session(session);
     drop_requests(session);
+    session->hub->early_bytes -= session->early_bytes;
     satchel_session_free(session->session);
     free(session);
 }
@@ -321,12 +322,30 @@ static void take_event(struct hub_session *session, const struct satchel_message
     }
 }
 
+/* Whether there is room for what has come. Who is not attached has shown nothing yet: messages that
+ * are never finished are not to fill the memory. */
+static bool count_early(struct hub_session *session, size_t size, bool is_last)
+{
+    struct satchel_hub *hub = session->hub;
+    size_t bytes = is_last || session->workspace ? 0 : session->early_bytes + size;
+    size_t others = hub->early_bytes - session->early_bytes;
+    bool has_room = bytes <= EARLY_BYTES_SMALL || others + bytes <= EARLY_BYTES_MAX;
+    session->early_bytes = has_room ? bytes : 0;
+    hub->early_bytes = others + session->early_bytes;
+    return has_room;
+}
+
 void hub_session_received(struct hub_session *session, const void *bytes, size_t size, bool is_last)
 {
     struct satchel_message event;
 
     if (session->is_over)
         return;
+    if (!count_early(session, size, is_last)) {
+        hub_session_fail(session, SATCHEL_BUSY,
+                         "the server has no room for another large message now: try again later");
+        return;
+    }
     enum satchel_status status =
         satchel_session_receive(session->session, bytes, size, is_last, hub_now());
     session->is_receiving = !is_last;

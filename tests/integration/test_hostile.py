@@ -12,7 +12,7 @@ import unittest
 
 import harness
 import wire
-from test_satcheld import CONTINUATION, WebSocket
+from test_satcheld import BINARY, CONTINUATION, PING, WebSocket
 
 WAIT_SECONDS = 90
 DEAF_PEERS = 20
@@ -222,6 +222,24 @@ class Frames(HostileTest):
                     self.assert_refused(self.open(), bomb)
         print(f"memory after {5 * len(bombs)} bombs: {(self.memory_bytes() - before) / 2**20:+.1f} MiB")
         self.assertLess(self.memory_bytes() - before, SLACK_BYTES)
+
+    def test_messages_that_are_never_finished_have_64_mib_in_all(self):
+        before = self.memory_bytes()
+        clients, refused = [], 0
+        for _ in range(40):
+            client = self.open()
+            clients.append(client)
+            try:
+                client.send(bytes(3 << 20), is_last=False)
+                client.send(b"", opcode=PING)
+                refused += wire.ERROR in [wire.kind(m) for o, m in [client.receive()] if o == BINARY]
+            except (OSError, ConnectionError):
+                refused += 1
+        self.assertGreaterEqual(refused, 18)
+        self.assertLess(self.memory_bytes() - before, (64 << 20) + SLACK_BYTES)
+        self.attach(self.enrol())  # a small message has room
+        for client in clients:
+            client.close()
 
     def test_messages_out_of_place_are_refused(self):
         identity = self.enrol()
