@@ -172,6 +172,23 @@ static void test_enrol__a_user_who_is_no_longer_active_gets_no_further(void **st
     fixture_close(&fixture);
 }
 
+static void test_enrol__what_hello_says_outlives_its_frame(void **state)
+{
+    (void)state;
+    struct satchel_position there = {.node = {.bytes = {7}}, .seq = 5};
+    const struct satchel_vector vector = {.items = &there, .count = 1};
+    const struct satchel_message message = {
+        .kind = SATCHEL_MESSAGE_HELLO,
+        .hello = {.seen = vector, .lineage = vector, .receipts = vector}};
+    struct satchel_job *job = satchel_job_new(SATCHEL_JOB_ATTACH);
+    assert_ok(satchel_job_take_request(job, &message));
+    there.seq = 0;
+    assert_int_equal(job->request.hello.seen.items[0].seq, 5);
+    assert_int_equal(job->request.hello.lineage.items[0].seq, 5);
+    assert_int_equal(job->request.hello.receipts.items[0].seq, 5);
+    satchel_job_free(job);
+}
+
 static void test_enrol__nobody_joins_as_the_server(void **state)
 {
     (void)state;
@@ -228,6 +245,7 @@ int main(void)
         cmocka_unit_test(test_enrol__users_are_added_where_the_schema_has_none),
         cmocka_unit_test(test_enrol__attach_checks_the_token_and_the_past),
         cmocka_unit_test(test_enrol__a_user_who_is_no_longer_active_gets_no_further),
+        cmocka_unit_test(test_enrol__what_hello_says_outlives_its_frame),
         cmocka_unit_test(test_enrol__nobody_joins_as_the_server),
         cmocka_unit_test(test_enrol__a_login_that_no_entry_could_carry_gets_no_invite),
     };
