@@ -127,6 +127,8 @@ class Actor(threading.Thread):
         if self.is_struck:
             if status not in (0, 1, -signal.SIGKILL):
                 self.world.fail(f"{self.name} ended with {status}: {error}")
+        elif status == -signal.SIGTERM and self.is_over.is_set():
+            pass  # told to end before it listened
         elif status == 1 and len(lines) == 1 and any(words in lines[0] for words in self.passing):
             self.given_up += 1
             self.world.count_error(self.kind, lines[0])
