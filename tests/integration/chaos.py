@@ -280,7 +280,7 @@ class World:
         self.pardoned = set()  # ids of writes that were on a replica only, and went with its file
         (self.folder / "ledgers").mkdir()
         self.server_disk = self.mount("server", 128 + int(seconds))  # a restore needs thrice its store
-        self.phone_disk = self.mount("phones", 80 + int(seconds))
+        self.phone_disk = self.mount("phones", 128 + int(seconds))
         self.faults = [fault for fault in faults if self.server_disk or not fault.needs_disk]
 
     def source(self, name):
