@@ -117,6 +117,7 @@ static enum satchel_status watch(const char *path, const struct satchel_sync_opt
                                  struct satchel_sync_report *sum, struct satchel_error *error)
 {
     int pause_seconds = 1;
+    bool is_busy = false;
     for (bool is_lost = false;;) {
         struct satchel_sync_report report = {0};
         enum satchel_status status = satchel_sync_run(path, options, &report, error);
@@ -125,6 +126,9 @@ static enum satchel_status watch(const char *path, const struct satchel_sync_opt
             return status;
         if (report.bytes_received && status != SATCHEL_BUSY)
             is_lost = false;
+        if (status == SATCHEL_BUSY && !is_busy)
+            is_lost = false; /* the server is there again and says what it lacks */
+        is_busy = status == SATCHEL_BUSY;
         if (!is_lost) { /* what happened, without the advice behind it */
             fprintf(stderr, "satchel: %.*s; trying again until the server answers\n",
                     (int)strcspn(error->message, ";"), error->message);

@@ -329,8 +329,8 @@ static enum satchel_status rewind_log(struct satchel_sync *sync,
     if (status == SATCHEL_OK && sync->options.notice) {
         snprintf(line, sizeof line,
                  "the server was restored to an earlier moment; this replica gives it back what it "
-                 "has lost (up to %" PRIu64 " entries)",
-                 count);
+                 "has lost (up to %" PRIu64 " entr%s)",
+                 count, count == 1 ? "y" : "ies");
         sync->options.notice(sync->options.context, line);
     }
     return status;

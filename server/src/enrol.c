@@ -367,9 +367,9 @@ enum satchel_status enrol_attach(struct satchel_workspace *workspace, struct sat
                                  workspace->name);
     status = find_attaching(workspace, job, &known, &device, &user);
     if (status == SATCHEL_OK && hello->schema > schema)
-        return satchel_error_set(error, SATCHEL_SCHEMA,
+        return satchel_error_set(error, SATCHEL_BUSY, /* the device waits */
                                  "this replica has migration %llu of workspace %s, the server only "
-                                 "%u: it was put back to before a deployment; deploy the same "
+                                 "%u: it was put back to before a deployment, deploy the same "
                                  "migrations again (satchel workspace deploy)",
                                  (unsigned long long)hello->schema, workspace->name,
                                  (unsigned)schema);

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 
+import chaos_faults
 import chaos_proxy
 import chaos_writer
 import harness
@@ -126,6 +127,8 @@ class Actor(threading.Thread):
         if self.is_struck:
             if status not in (0, 1, -signal.SIGKILL):
                 self.world.fail(f"{self.name} ended with {status}: {error}")
+        elif status == -signal.SIGTERM and self.is_over.is_set():
+            pass  # told to end before it listened
         elif status == 1 and len(lines) == 1 and any(words in lines[0] for words in self.passing):
             self.given_up += 1
             self.world.count_error(self.kind, lines[0])
@@ -176,7 +179,7 @@ class Shell(Actor):
 
     def __init__(self, world, device, name):
         super().__init__(world, device, name)
-        self.author = chaos_writer.Author(name, self.chance)
+        self.author = chaos_writer.Author(name, self.chance, world.is_shown_all)
         self.ledger = chaos_writer.Ledger(world.ledger_path(name))
 
     def command(self):
@@ -215,7 +218,7 @@ class Writer(Actor):
     def command(self):
         name = f"{self.name}.{self.starts}"  # never a name twice, whatever the last one had written
         return [sys.executable, WRITER, self.device.replica, self.world.ledger_path(name), name,
-                self.chance.randrange(1 << 30)], None
+                self.chance.randrange(1 << 30), self.world.is_shown_all], None
 
 
 class SmallDisk:
@@ -268,6 +271,8 @@ class World:
         self.over = threading.Event()
         self.failures, self.errors = [], collections.Counter()
         self.deck = deck
+        # What a restored server lacks, tables do not show for sure until it has been given back.
+        self.is_shown_all = not any(fault in chaos_faults.RESTORES for fault in faults)
         self.lock = threading.Lock()
         self.devices, self.threads = [], []
         self.backups = []
@@ -275,7 +280,7 @@ class World:
         self.pardoned = set()  # ids of writes that were on a replica only, and went with its file
         (self.folder / "ledgers").mkdir()
         self.server_disk = self.mount("server", 128 + int(seconds))  # a restore needs thrice its store
-        self.phone_disk = self.mount("phones", 48 + int(seconds))
+        self.phone_disk = self.mount("phones", 128 + int(seconds))
         self.faults = [fault for fault in faults if self.server_disk or not fault.needs_disk]
 
     def source(self, name):
@@ -315,7 +320,7 @@ class World:
                                                 ("d2", phones), ("d3", phones))):
             self.add_device(name, self.join(name, folder), is_watched=index % 2 == 0)
         self.canary = self.join("canary", self.folder, self.server.url)
-        self.canary_author = chaos_writer.Author("canary", self.source("canary"))
+        self.canary_author = chaos_writer.Author("canary", self.source("canary"), self.is_shown_all)
         self.canary_ledger = chaos_writer.Ledger(self.ledger_path("canary"))
         for device in self.devices:
             for actor in device.actors:
@@ -411,13 +416,8 @@ class World:
         self.failures += [f"{actor.name}: {actor.failure}" for actor in self.actors(
             "sql", "writer", "watch", "sync") if actor.failure]
         for replica in self.replicas:
-            done = []
-
-            def syncs():
-                done[:] = [self.test.run_command("sync", replica)]
-                return done[0].returncode == 0
-            if not self.wait(syncs):
-                self.fail(f"{replica.name} does not sync: {done[0].stderr}")
+            if trouble := self.trouble_with("sync", replica):
+                self.fail(f"{replica.name} does not sync: {trouble}")
         if not self.failures and not self.wait(self.is_quiet):
             self.fail("every round of syncs moves something again")
 
@@ -436,6 +436,15 @@ class World:
 
     def committed_count(self, actor):
         return len(self.committed_ids(actor.name))
+
+    def trouble_with(self, *words):
+        """Tries until the command succeeds; what it said last if it never does."""
+        done = []
+
+        def succeeds():
+            done[:] = [self.test.run_command(*words)]
+            return done[0].returncode == 0
+        return "" if self.wait(succeeds) else f"{done[0].returncode}: {done[0].stderr}"
 
     def admin_runs(self, *words):
         return self.test.run_command(*words, "--server", self.server.url, "--token-file",

@@ -109,8 +109,8 @@ def fill_phone_disk(world, chance):
     world.phone_disk.free()
     if done.returncode not in (0, 1) or len(done.stderr.splitlines()) != done.returncode:
         world.fail(f"a write on a full disk ended with {done.returncode}: {done.stderr}")
-    if not world.wait(lambda: world.test.run_command(*words).returncode == 0):
-        raise AssertionError("a replica is not written again after a full disk")
+    if trouble := world.trouble_with(*words):
+        raise AssertionError(f"{device.name} is not written again after a full disk: {trouble}")
     return done.returncode == 1
 
 

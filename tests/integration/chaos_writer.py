@@ -87,10 +87,12 @@ class Write:
 
 
 class Author:
-    """Makes writes of ever new names. `marks`: own set elements that this process has seen committed."""
+    """Makes writes of ever new names. `marks`: own set elements that this process has seen committed, if
+    the table is sure to show them."""
 
-    def __init__(self, name, chance):
+    def __init__(self, name, chance, is_shown_all=True):
         self.name, self.chance, self.count = name, chance, 0
+        self.is_shown_all = is_shown_all
         self.marks = []
 
     def next(self, body_bytes=None):
@@ -109,8 +111,9 @@ class Author:
     def committed(self, write):
         if write.unmarks:
             self.marks.remove(tuple(write.unmarks))
-        self.marks += [(key, new[1:]) for _, key, field, new in write.footprint
-                       if field == "marks" and new.startswith("+")]
+        if self.is_shown_all:
+            self.marks += [(key, new[1:]) for _, key, field, new in write.footprint
+                           if field == "marks" and new.startswith("+")]
 
     def ended_unknown(self):
         self.marks.clear()  # the next one of them may be taken out already
@@ -216,14 +219,14 @@ def write_one(db, ledger, author, chance):
 
 
 def main():
-    replica, ledger_path, name, seed = sys.argv[1:]
+    replica, ledger_path, name, seed, is_shown_all = sys.argv[1:]
     chance = random.Random(seed)
     signal.signal(signal.SIGTERM, raise_ending)
     ledger = Ledger(ledger_path)
     try:
         db = harness.open_replica(replica)
         db.execute("PRAGMA busy_timeout=3000")
-        author = Author(name, chance)
+        author = Author(name, chance, is_shown_all == "True")
         while True:
             write_one(db, ledger, author, chance)
             time.sleep(chance.uniform(0, 0.3))  # a person's pace

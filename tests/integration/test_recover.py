@@ -343,7 +343,13 @@ class Recover(harness.SatchelTest):
         self.sync_all(self.ana, self.ben)
         self.sql(self.ben, "UPDATE note SET place='there' WHERE id='n2'")
         kinds = self.server_sql("SELECT * FROM kind ORDER BY code")
+        dora = self.join("dora")
+        watch = self.watch(dora)
+        self.wait_until(lambda: self.run_command("sql", dora, "SELECT place FROM note").returncode == 0)
         self.restore(path)
+        self.wait_until(lambda: "this replica has migration 2 of workspace w, the server only 1: it was put back "
+                        "to before a deployment, deploy the same migrations again (satchel workspace deploy); "
+                        "trying again until the server answers" in self.watch_words(dora).read_text())
         self.hit(self.cleo, 100)
         self.sync(self.cleo)
         for replica in (self.ana, self.ben):
@@ -352,20 +358,34 @@ class Recover(harness.SatchelTest):
             self.hit(replica, 1000)  # it can be written to while it waits
         self.admin("workspace", "deploy", "w", "--schema", self.folder / "schema")
         self.sync_all(*self.everybody)
+        self.wait_until(lambda: self.sql(dora, "SELECT hits FROM note WHERE id='n1'") == [{"hits": 2111}])
+        self.end(watch)
+        self.everybody.append(dora)
         self.assert_settled()
         self.assertEqual(self.hits(), 2111)
         self.assertEqual(self.server_sql("SELECT place FROM note WHERE id<'n3' ORDER BY id"),
                          [{"place": "here"}, {"place": "there"}])
         self.assertEqual(self.server_sql("SELECT * FROM kind ORDER BY code"), kinds)
 
+    def watch(self, replica):
+        with open(self.watch_words(replica), "w") as words:
+            watch = subprocess.Popen([harness.SATCHEL, "sync", replica, "--watch"], stdout=subprocess.DEVNULL,
+                                     stderr=words)
+        self.addCleanup(watch.wait)
+        self.addCleanup(watch.kill)
+        return watch
+
+    def watch_words(self, replica):
+        return self.folder / f"{replica.stem}.words"
+
+    def end(self, watch):
+        watch.send_signal(signal.SIGTERM)
+        self.assertEqual(watch.wait(timeout=SECONDS), 0)
+
     def test_a_watch_lives_through_a_restore_by_itself(self):
         path = self.backup()
         self.work()
-        watches = [subprocess.Popen([harness.SATCHEL, "sync", replica, "--watch"], stdout=subprocess.DEVNULL,
-                                    stderr=subprocess.PIPE, text=True) for replica in (self.ana, self.ben)]
-        for watch in watches:
-            self.addCleanup(watch.stderr.close)
-            self.addCleanup(watch.kill)
+        watches = [self.watch(self.ana), self.watch(self.ben)]
         self.hit(self.ana, 100)
         self.wait_until(lambda: self.sql(self.ben, "SELECT hits FROM note WHERE id='n1'") == [{"hits": 111}])
         self.restore(path)
@@ -375,14 +395,13 @@ class Recover(harness.SatchelTest):
             self.wait_until(lambda r=replica: self.sql(r, "SELECT hits FROM note WHERE id='n1'")
                             == [{"hits": 11111}])
         self.wait_until(lambda: self.hits() == 11111)
-        for watch in watches:
-            watch.send_signal(signal.SIGTERM)
-            self.assertEqual(watch.wait(timeout=SECONDS), 0)
-            lines = watch.stderr.read().splitlines()
-            self.assertRegex(lines[0], r"^satchel: ws://\S+ the server closed the connection; trying again until the "
-                                       "server answers$")
-            self.assertTrue(all(re.match(r"satchel: (ws://\S+ )?the server (was restored|closed)", line) for line in lines),
-                            lines)
+        for replica, watch in zip((self.ana, self.ben), watches):
+            self.end(watch)
+            lines = self.watch_words(replica).read_text().splitlines()
+            self.assertRegex(lines[0], r"^satchel: ws://\S+ the server closed the connection; trying again "
+                                       r"until the server answers$")
+            self.assertTrue(all(re.match(r"satchel: (ws://\S+ )?the server (was restored|closed)", line)
+                                for line in lines), lines)
         self.sync_all(*self.everybody)
         self.assert_settled()
 
