@@ -358,7 +358,7 @@ static void test_memory__entries_are_applied_whole_or_not(void **state)
 
 /* ---- a server that was restored ---- */
 
-enum { KEPT_CURSOR = 1 };
+enum { KEPT_CURSOR = 1, STEP_RUNS = 400 };
 
 static enum satchel_status run_rewind(void *context, struct satchel_error *error)
 {
@@ -517,7 +517,7 @@ static void check_step(struct world *world, const char *name)
 {
     satchel_buffer_clear(&world->said);
     memory_scenario_run(&(struct memory_scenario){name, put_back_attached, run_step, finish_step},
-                        world, RUNS);
+                        world, STEP_RUNS);
 }
 
 static void test_memory__what_a_server_has_lost_is_kept_and_given_back_or_not(void **state)
