@@ -1,6 +1,6 @@
 /* No memory on a device: opening, writing, applying, undoing, settling and what a restored server
- * asks of it happen whole or not at all; the application learns it from the statement, and its connection goes on to work. Every run
- * begins with the same file. */
+ * asks of it happen whole or not at all; the application learns it from the statement, and its
+ * connection goes on to work. Every run begins with the same file. */
 #include "../unit/node_kit.h"
 #include "failing_memory.h"
 #include "recover.h"
