@@ -434,6 +434,25 @@ static void finish_rows(void *context, enum satchel_status status)
     judge(world, status, run_rows);
 }
 
+/* Two of the lost entries come again from the node that goes on, with the positions they had. */
+static void make_again(struct world *world)
+{
+    struct node_kit *kit = &world->kit;
+    world->entries[1] = world->entries[2];
+    world->entry_count = 2;
+    for (size_t i = 0; i < world->entry_count; i++) {
+        struct satchel_position position = {kit->node, world->entries[i].seq};
+        const struct satchel_vector positions = {&position, 1};
+        satchel_buffer_clear(&world->is);
+        assert_ok(satchel_vector_pack(&world->is, &positions));
+        world->entries[i].positions =
+            satchel_arena_copy(&world->arena, satchel_buffer_span(&world->is));
+    }
+    put_back(world);
+    node_kit_sql(kit, "UPDATE satchel_replica SET node = x'bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb'");
+    keep_template(world);
+}
+
 /* Whatever waits at one end is heard at the other. */
 static void hear(struct satchel_session *from, struct satchel_session *to, struct satchel_now now)
 {
@@ -539,6 +558,12 @@ static void test_memory__what_a_server_has_lost_is_kept_and_given_back_or_not(vo
     memory_scenario_run(&(struct memory_scenario){"rows", put_back_standing, run_rows, finish_rows},
                         &world, RUNS);
     check_step(&world, "give back");
+    make_again(&world);
+    check(&world, "hear again", run_apply, finish_apply);
+    put_back(&world);
+    assert_ok(run_apply(&world, &error));
+    node_kit_expect(&world.kit, "SELECT count(*) FROM satchel_lost", "2");
+    close_connections(&world);
     put_back(&world);
     node_kit_sql(&world.kit, "DELETE FROM satchel_lost");
     keep_template(&world);
@@ -546,7 +571,7 @@ static void test_memory__what_a_server_has_lost_is_kept_and_given_back_or_not(vo
     put_back_standing(&world);
     assert_ok(run_rows(&world, &error));
     node_kit_expect(&world.kit, "SELECT count(*) FROM satchel_doubt", "0");
-    keep_template(&world);
+    close_connections(&world);
     close_world(&world);
 }
 
