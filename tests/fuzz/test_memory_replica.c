@@ -575,6 +575,54 @@ static void test_memory__what_a_server_has_lost_is_kept_and_given_back_or_not(vo
     close_world(&world);
 }
 
+/* ---- a copy ---- */
+
+static enum satchel_status run_copied(void *context, struct satchel_error *error)
+{
+    struct world *world = context;
+    struct satchel_apply *apply = world->kit.apply;
+    struct satchel_sync sync = {
+        .replica = world->kit.sync_replica, .apply = apply, .has_asked_copy = true};
+    struct satchel_message_copied copied = {.receipt = world->kit.other};
+    apply->diverged_number = 1; /* of the pending ones the first */
+    memset(apply->diverged_hash, 7, sizeof apply->diverged_hash);
+    copied.device = satchel_copy_id(&sync.replica->device, 0, apply->diverged_hash);
+    enum satchel_status status = satchel_sync_take_copied(&sync, &copied, error);
+    return status == SATCHEL_AGAIN ? SATCHEL_OK : status;
+}
+
+/* Who has become the other device in the file, and could not read that again, is it the next time. */
+static void finish_copied(void *context, enum satchel_status status)
+{
+    struct world *world = context;
+    struct node_kit *kit = &world->kit;
+    struct satchel_error error = {SATCHEL_OK, 0, ""};
+    struct satchel_id device;
+    assert_true(sqlite3_get_autocommit(kit->sync_replica->db));
+    database_state(kit->db, of_time, &world->is);
+    if (status != SATCHEL_OK &&
+        !satchel_span_equal(satchel_buffer_span(&world->is), satchel_buffer_span(&world->before))) {
+        assert_same_state(&world->is, &world->expected);
+        assert_ok(satchel_replica_read_identity(kit->sync_replica, &error));
+        device = kit->sync_replica->device;
+        node_kit_reopen_sync(kit);
+        assert_true(satchel_id_equal(&device, &kit->sync_replica->device));
+        close_connections(world);
+        return;
+    }
+    judge(world, status, run_copied);
+}
+
+static void test_memory__a_copy_goes_on_as_itself_or_not(void **state)
+{
+    (void)state;
+    struct world world;
+    open_world(&world);
+    keep_template(&world);
+    check(&world, "copied", run_copied, finish_copied);
+    close_world(&world);
+}
+
 /* ---- what people ask for ---- */
 
 static enum satchel_status run_select(void *context, struct satchel_error *error)
@@ -659,6 +707,7 @@ int main(int argument_count, char **arguments)
         cmocka_unit_test(test_memory__a_write_is_captured_whole_or_fails),
         cmocka_unit_test(test_memory__entries_are_applied_whole_or_not),
         cmocka_unit_test(test_memory__what_a_server_has_lost_is_kept_and_given_back_or_not),
+        cmocka_unit_test(test_memory__a_copy_goes_on_as_itself_or_not),
         cmocka_unit_test(test_memory__what_people_ask_for_happens_or_not),
     };
     failing_memory_install();
