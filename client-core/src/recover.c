@@ -239,7 +239,8 @@ enum satchel_status satchel_recover_begin(struct satchel_sync *sync, struct satc
     return status;
 }
 
-static bool read_lost(struct satchel_sync *sync, sqlite3_stmt *row, struct satchel_entry *entry)
+static enum satchel_status read_lost(struct satchel_sync *sync, sqlite3_stmt *row,
+                                     struct satchel_entry *entry)
 {
     struct satchel_arena *arena = &sync->push_arena;
     struct satchel_span secret, body;
@@ -251,15 +252,18 @@ static bool read_lost(struct satchel_sync *sync, sqlite3_stmt *row, struct satch
     entry->stamp = (satchel_stamp)sqlite3_column_int64(row, 6);
     entry->user = satchel_arena_copy(arena, column_span(row, 7));
     secret = satchel_arena_copy(arena, column_span(row, 8));
-    if (satchel_body_load(column_span(row, 9), &sync->push_scratch, &body) != SATCHEL_OK)
-        return false;
+    enum satchel_status status = satchel_body_load(column_span(row, 9), &sync->push_scratch, &body);
+    if (status != SATCHEL_OK)
+        return status;
     entry->body = satchel_arena_copy(arena, body);
     entry->notes = satchel_arena_copy(arena, column_span(row, 10));
     entry->positions = satchel_arena_copy(arena, column_span(row, 11));
     entry->receipt = column_id(row, 12);
     entry->secret = secret.data;
-    return entry->user.data && secret.size == SATCHEL_SECRET_BYTES && entry->body.data &&
-           entry->notes.data && entry->positions.data;
+    if (!entry->user.data || !secret.data || !entry->body.data || !entry->notes.data ||
+        !entry->positions.data)
+        return SATCHEL_NOMEM;
+    return secret.size == SATCHEL_SECRET_BYTES ? SATCHEL_OK : SATCHEL_CORRUPT;
 }
 
 /* One message: entries of one incarnation, in its order. */
@@ -279,7 +283,10 @@ static enum satchel_status collect_lost(struct satchel_sync *sync, sqlite3_stmt 
                           (uint64_t)sqlite3_column_int64(select, 2) <= entry[-1].cursor ||
                           bytes + item_bytes > SATCHEL_BATCH_BYTES))
             break;
-        if (!read_lost(sync, select, entry))
+        enum satchel_status status = read_lost(sync, select, entry);
+        if (status == SATCHEL_NOMEM)
+            return status;
+        if (status != SATCHEL_OK)
             return satchel_error_set(error, SATCHEL_CORRUPT,
                                      "satchel_lost cannot be read; run PRAGMA integrity_check on "
                                      "the replica");

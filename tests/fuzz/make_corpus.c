@@ -386,6 +386,14 @@ static void make_entries(void)
     }
     save("entry", "entries", finish(both));
     save("entry", "notes", notes);
+    /* As one is given back, and what that has beside its body. */
+    struct satchel_buffer *forwarded = buffer_new();
+    struct satchel_entry entry =
+        entry_of(5, body_of(stories[3][1]), satchel_notes_quarantined(notes));
+    must(satchel_entry_write(forwarded, &entry) == SATCHEL_OK, "entry");
+    save("entry", "forwarded", finish(forwarded));
+    save("entry", "quarantined", entry.notes);
+    save("entry", "positions", entry.positions);
 }
 
 static void make_segment(const char *name, uint32_t entry_count, bool is_raw)
@@ -449,8 +457,19 @@ enum {
     HEAD,
     DIGESTS,
     ADMIN_RESULT,
-    ERROR
+    ERROR,
+    FORWARD,
+    COPY,
+    COPIED,
+    ROWS_REQUEST,
+    FORWARDED,
+    ROWS
 };
+
+static bool is_of_client(int sample)
+{
+    return sample_message(sample).kind < SATCHEL_MESSAGE_TIME_REPLY;
+}
 
 static struct satchel_buffer *client_script(int request)
 {
@@ -471,8 +490,7 @@ static void make_script(const char *name, struct satchel_buffer *script, const i
                         bool is_server)
 {
     for (; *steps >= 0; steps++) {
-        bool is_requests = *steps <= ADMIN;
-        if (is_requests == is_server)
+        if (is_of_client(*steps) == is_server)
             hear_sample(script, *steps);
         else
             say_sample(script, *steps);
@@ -486,13 +504,25 @@ static void make_sessions(void)
     static const int attached[] = {WELCOME, ENTRIES,        HEAD,    PUSH, ACK,
                                    SCHEMA,  DIGEST_REQUEST, DIGESTS, -1};
     static const int joined[] = {JOINED, SCHEMA, HELLO, WELCOME, ENTRIES, -1};
+    static const int recovered[] = {WELCOME, FORWARD, FORWARDED,    ENTRIES, HEAD,
+                                    PUSH,    ACK,     ROWS_REQUEST, ROWS,    -1};
+    static const int copied[] = {WELCOME, ENTRIES, COPY, COPIED, -1};
     static const int admin[] = {ADMIN_RESULT, JOIN, ERROR, -1};
     static const int served[] = {TIME, HELLO, WELCOME,        ENTRIES, HEAD, PUSH,
                                  ACK,  TIME,  DIGEST_REQUEST, DIGESTS, -1};
     static const int enrolled[] = {TIME, JOIN, JOINED, SCHEMA, ADMIN, ADMIN_RESULT, ERROR, -1};
     make_script("client-attached", client_script(HELLO), attached, false);
     make_script("client-joined", client_script(JOIN), joined, false);
+    make_script("client-recovered", client_script(HELLO), recovered, false);
+    make_script("client-copied", client_script(HELLO), copied, false);
     make_script("client-admin", client_script(ADMIN), admin, false);
+    for (int i = 0; i < 2; i++) {
+        server = buffer_new();
+        put_byte(server, SERVER);
+        hear_sample(server, HELLO);
+        make_script(i == 0 ? "server-recovered" : "server-copied", server,
+                    i == 0 ? recovered : copied, true);
+    }
     for (int i = 0; i < 3; i++) {
         static const char *const names[] = {"server-attached", "server-enrolled", "server-split"};
         server = buffer_new();

@@ -9,7 +9,8 @@
  *           bit 7: nobody reads what this side says, and it piles up
  *
  * Whatever comes, the session stays within its limits, the first failure stays, what it puts out is
- * a message that may be read, and it leaves no memory behind. */
+ * a message that may be read, what it lets through has its place and its order, and it leaves no
+ * memory behind. */
 #include "../unit/protocol_support.h"
 #include "fuzz.h"
 
@@ -27,6 +28,9 @@ struct end {
     enum satchel_status status;     /* the first failure */
     bool is_inside, has_compressed; /* a message has begun; one of them was compressed */
     unsigned long events;
+    uint64_t cursor; /* of the last entry heard */
+    uint64_t number; /* of the last change set heard, if has_number */
+    bool has_number;
 };
 
 /* What a session may hold: the frame, what decoding it allocates, the output with one message more
@@ -48,6 +52,11 @@ static void require_sticks(struct end *end, enum satchel_status status)
     end->status = failed;
 }
 
+static bool is_servers(enum satchel_message_kind kind)
+{
+    return kind >= SATCHEL_MESSAGE_TIME_REPLY;
+}
+
 static void take_output(struct end *end)
 {
     struct satchel_span frame, bytes;
@@ -60,13 +69,57 @@ static void take_output(struct end *end)
         FUZZ_REQUIRE(satchel_frame_read(frame, SATCHEL_FRAME_BYTES_MAX, &scratch, &bytes, NULL) ==
                      SATCHEL_OK);
         FUZZ_REQUIRE(satchel_message_read(bytes, &arena, &message, NULL) == SATCHEL_OK);
-        bool is_servers = message.kind > SATCHEL_MESSAGE_ADMIN;
         FUZZ_REQUIRE(message.kind == SATCHEL_MESSAGE_ERROR ||
-                     is_servers == (end->side == SATCHEL_SIDE_SERVER));
+                     is_servers(message.kind) == (end->side == SATCHEL_SIDE_SERVER));
         satchel_arena_deinit(&arena);
         satchel_buffer_deinit(&scratch);
     }
     FUZZ_REQUIRE(satchel_session_output_bytes(end->session) == 0);
+}
+
+/* What has a place before WELCOME, and WELCOME. */
+static bool is_early(enum satchel_message_kind kind)
+{
+    switch (kind) {
+    case SATCHEL_MESSAGE_JOIN:
+    case SATCHEL_MESSAGE_HELLO:
+    case SATCHEL_MESSAGE_ADMIN:
+    case SATCHEL_MESSAGE_JOINED:
+    case SATCHEL_MESSAGE_SCHEMA:
+    case SATCHEL_MESSAGE_ADMIN_RESULT: return true;
+    default: return false;
+    }
+}
+
+/* Numbers go on where those before them ended; what is given back may move them. */
+static void require_order(struct end *end, const struct satchel_message *event)
+{
+    switch (event->kind) {
+    case SATCHEL_MESSAGE_WELCOME: end->cursor = event->welcome.cursor; break;
+    case SATCHEL_MESSAGE_ENTRIES:
+        for (uint32_t i = 0; i < event->entries.entry_count; i++) {
+            FUZZ_REQUIRE(event->entries.entries[i].cursor > end->cursor);
+            end->cursor = event->entries.entries[i].cursor;
+        }
+        break;
+    case SATCHEL_MESSAGE_HEAD:
+        FUZZ_REQUIRE(event->head.cursor >= end->cursor);
+        end->cursor = event->head.cursor;
+        break;
+    case SATCHEL_MESSAGE_PUSH:
+        for (uint32_t i = 0; i < event->push.item_count; i++) {
+            FUZZ_REQUIRE(!end->has_number || event->push.items[i].number == end->number + 1);
+            end->number = event->push.items[i].number;
+            end->has_number = true;
+        }
+        break;
+    case SATCHEL_MESSAGE_FORWARD:
+        for (uint32_t i = 1; i < event->forward.entry_count; i++)
+            FUZZ_REQUIRE(event->forward.entries[i].cursor > event->forward.entries[i - 1].cursor);
+        end->has_number = false;
+        break;
+    default: break;
+    }
 }
 
 static void take_events(struct end *end)
@@ -76,7 +129,13 @@ static void take_events(struct end *end)
         FUZZ_REQUIRE(i < EVENT_MAX);
         FUZZ_REQUIRE(event.kind != SATCHEL_MESSAGE_TIME &&
                      event.kind != SATCHEL_MESSAGE_TIME_REPLY);
-        FUZZ_REQUIRE(event.kind != SATCHEL_MESSAGE_ERROR || end->status != SATCHEL_OK);
+        if (event.kind == SATCHEL_MESSAGE_ERROR) {
+            FUZZ_REQUIRE(end->status != SATCHEL_OK);
+        } else {
+            FUZZ_REQUIRE(is_servers(event.kind) == (end->side == SATCHEL_SIDE_CLIENT));
+            FUZZ_REQUIRE(is_early(event.kind) || satchel_session_is_attached(end->session));
+            require_order(end, &event);
+        }
         end->events++;
     }
 }

@@ -120,7 +120,12 @@ static struct satchel_buffer full_list(const char *head, size_t head_size, const
 #define FULL_LIST(head, item, tail, size) \
     full_list(head, sizeof(head) - 1, item, sizeof(item) - 1, tail, size)
 
-enum { KIND_COUNT = 11 };
+enum { LIST_COUNT = 10, KIND_COUNT = 14 };
+
+#define ID16   \
+    "\xc4\x10" \
+    "16 bytes of them"
+#define ENTRY "\x9b\x01\x01" ID16 "\x01\x01\xa0" ID16 "\xc4\x00\xc4\x00\xc4\x00" ID16
 
 static struct satchel_buffer hostile_message(int which, size_t size)
 {
@@ -132,20 +137,23 @@ static struct satchel_buffer hostile_message(int which, size_t size)
     case 2: return FULL_LIST("\x93\x06\xc4\x00", "\xa0", "", size);     /* ADMIN: arguments */
     case 3: return FULL_LIST("\x92\x24", "\x93\x01\xa0\xa0", "", size); /* SCHEMA: migrations */
     case 4:                                                             /* PUSH: change sets */
-        return FULL_LIST("\x92\x04", "\x94\x01\x01\xc4\x10 16 bytes of them\xc4\x00", "", size);
-    case 5: return FULL_LIST("\x93\x28\x01", "\x93\x01\x01\xc4\x10 16 bytes of them", "", size);
+        return FULL_LIST("\x92\x04", "\x94\x01\x01" ID16 "\xc4\x00", "", size);
+    case 5: return FULL_LIST("\x93\x28\x01", "\x93\x01\x01" ID16, "", size); /* DIGESTS */
     case 6: /* TIME, with something of a later version behind it that nests as deep as it is long */
         PUT(&message, "\x93\x01\x01");
         repeat(&message, "\x91", 1, size - 3);
         return message;
-    case 7: PUT(&message, "\x92\x04\xdd\xff\xff\xff\xff"); return message; /* 4 G items */
-    case 8: PUT(&message, "\x93\x01\x01\xdf\xff\xff\xff\xff"); return message;
-    case 9: PUT(&message, "\x93\x01\x01\xc9\xff\xff\xff\xff\x01"); return message;
+    case 7: return FULL_LIST("\x92\x25", ENTRY, "", size);                  /* ENTRIES */
+    case 8: return FULL_LIST("\x93\x07" ID16, ENTRY, "", size);             /* FORWARD */
+    case 9: return FULL_LIST("\x92\x09", "\x91\xc4\x00", "", size);         /* ROWS_REQUEST */
+    case 10: PUT(&message, "\x92\x04\xdd\xff\xff\xff\xff"); return message; /* 4 G items */
+    case 11: PUT(&message, "\x93\x01\x01\xdf\xff\xff\xff\xff"); return message;
+    case 12: PUT(&message, "\x93\x01\x01\xc9\xff\xff\xff\xff\x01"); return message;
     default: /* HELLO, whose `seen` has more nodes than there are */
-        PUT(&message, "\x9e\x03\x01\xa1w\xc4\x10 16 bytes of them\xc4\x10 16 bytes of them"
-                      "\xc4\x20 32 bytes of them 32 bytes of th\xc4\x10 16 bytes of them\x00");
+        PUT(&message, "\xdc\x00\x12\x03\x02\xa1w" ID16 ID16
+                      "\xc4\x20 32 bytes of them 32 bytes of th" ID16 "\x00");
         put_count(&message, (char)0xdd, size / 18 * 2);
-        repeat(&message, "\xc4\x10 16 bytes of them\x01", 19, size / 19 - 10);
+        repeat(&message, ID16 "\x01", 19, size / 19 - 10);
         return message;
     }
 }
@@ -238,7 +246,7 @@ static enum satchel_status read_largest(struct satchel_span frame)
 static void test_bombs__the_largest_messages_take_the_documented_multiple(void **state)
 {
     (void)state;
-    for (int which = 0; which < 7; which++) {
+    for (int which = 0; which < LIST_COUNT; which++) {
         struct satchel_buffer message = hostile_message(which, SATCHEL_FRAME_BYTES_MAX - 64);
         struct satchel_buffer frame = frame_of(&message, true);
         enum satchel_status status = confined(read_largest, satchel_buffer_span(&frame),

@@ -8,6 +8,7 @@ import unittest
 
 import harness
 import test_satcheld
+import wire
 
 MIB = 1 << 20
 EARLY_BYTES_MAX = 4 * MIB
@@ -46,6 +47,8 @@ def bombs(size, push_status, array_status):
         "columns": (listed(b"\x94\x29\xa0", 0xA0, size), STATE),
         "arguments": (listed(b"\x93\x06\xc4\x00", 0xA0, size), LIMIT),
         "pushes": (listed(b"\x92\x04", 0xC0, size), push_status),
+        "forwards": (listed(b"\x93\x07\xc4\x10" + bytes(16), 0xC0, size), push_status),
+        "rows": (listed(b"\x92\x09", 0xC0, size), push_status),
         "nesting": (zstd(b"\x93\x01\x01", 0x91, size - 3), CORRUPT),
         "zeros": (zstd(b"", 0, size), CORRUPT),
         "over": (zstd(b"", 0, size + 1), LIMIT),
@@ -125,8 +128,7 @@ class Bombs(harness.SatchelTest):
         device, token, workspace = db.execute(
             "SELECT device, token, workspace_id FROM satchel_replica").fetchone()
         db.close()
-        socket.send(b"\x00" + packed([3, 1, "w", workspace, device, token, bytes(16), 0, [], 0, 0, 1,
-                                      0, "test"]))
+        socket.send(wire.hello(workspace, device, token))
         opcode, welcome = socket.receive()
         self.assertEqual((opcode, welcome[2]), (test_satcheld.BINARY, 35))
 

@@ -353,7 +353,8 @@ static bool hellos_equal(const struct satchel_message_hello *a,
            vectors_equal(&a->seen, &b->seen) && vectors_equal(&a->lineage, &b->lineage) &&
            a->last_number == b->last_number && a->schema == b->schema &&
            a->clock_error_ms == b->clock_error_ms && satchel_span_equal(a->software, b->software) &&
-           satchel_span_equal(a->user, b->user) && satchel_id_equal(&a->receipt, &b->receipt);
+           satchel_span_equal(a->user, b->user) && satchel_id_equal(&a->receipt, &b->receipt) &&
+           satchel_id_equal(&a->parent, &b->parent) && a->parent_number == b->parent_number;
 }
 
 static bool pushes_equal(const struct satchel_message_push *a, const struct satchel_message_push *b)
