@@ -188,7 +188,7 @@ class Recover(harness.SatchelTest):
         self.assertNotEqual(self.tables(self.central_store()), before[0])
         line = self.run_command("sync", self.ana).stderr
         self.assertRegex(line, r"^satchel: the server was restored to an earlier moment; this replica gives it "
-                               r"back the last \d+ entries\n$")
+                               r"back what it has lost \(up to \d+ entries\)\n$")
         self.sync_all(*self.everybody, rounds=1)
         self.assert_settled()
         self.assertEqual((self.tables(self.central_store()), self.conflicts(), self.history()), before)
@@ -424,6 +424,41 @@ class Recover(harness.SatchelTest):
         self.assert_settled()
         self.assert_numbers_differ()
         self.assertLessEqual(given, {row["number"] for row in self.server_sql("SELECT number FROM quote")})
+
+
+class Users(harness.SatchelTest):
+    """People are rows of the workspace, which the backup may not have yet."""
+
+    schema = """
+-- @table scope=all delete=edit_wins
+CREATE TABLE person (id TEXT PRIMARY KEY, login TEXT, role TEXT);
+-- @table scope=all delete=edit_wins
+CREATE TABLE note (id TEXT PRIMARY KEY, hits INTEGER DEFAULT 0 -- @counter
+);
+CREATE VIEW satchel_users(login, id, role, active) AS SELECT login, id, role, 1 FROM person;
+INSERT INTO person VALUES ('hq', 'hq', 'hq');
+"""
+    users = ()
+
+    def test_a_user_newer_than_the_backup_waits_for_the_one_who_has_the_row(self):
+        hq = self.join("hq")
+        self.sync(hq)
+        path = self.folder / "backup"
+        self.admin("backup", "w", path)
+        self.sql(hq, "INSERT INTO person VALUES('dora', 'dora', 'rep'); INSERT INTO note(id) VALUES('n')")
+        self.sync(hq)
+        dora = self.join("dora")
+        self.sync(dora)
+        self.sql(dora, "UPDATE note SET hits = hits + 1")
+        self.sync(dora)
+        self.admin("restore", "w", path)
+        self.sql(dora, "UPDATE note SET hits = hits + 10")
+        refused = self.run_command("sync", dora)
+        self.assertEqual(refused.returncode, 1, refused.stderr)
+        self.assertIn("does not know user dora yet", refused.stderr)
+        self.sync_all(hq, dora)
+        self.assertEqual(self.sql(hq, "SELECT hits FROM note"), [{"hits": 11}])
+        self.assert_all_equal(hq, dora)
 
 
 if __name__ == "__main__":
