@@ -104,6 +104,8 @@ static void open_connections(struct world *world)
     kit->db = satchel_replica_db(kit->replica);
     node_kit_sql(kit, "PRAGMA synchronous=OFF");
     assert_ok(satchel_sync_open(&kit->sync_replica, kit->path, NULL, &error));
+    assert_int_equal(
+        sqlite3_exec(kit->sync_replica->db, "PRAGMA synchronous=OFF", NULL, NULL, NULL), SQLITE_OK);
     assert_ok(satchel_apply_new(&kit->apply, kit->sync_replica, &error));
 }
 
@@ -591,7 +593,7 @@ static enum satchel_status run_copied(void *context, struct satchel_error *error
     return status == SATCHEL_AGAIN ? SATCHEL_OK : status;
 }
 
-/* Who has become the other device in the file, and could not read that again, is it the next time. */
+/* Who is the other device in the file, and could not read that again, is it the next time. */
 static void finish_copied(void *context, enum satchel_status status)
 {
     struct world *world = context;
