@@ -27,11 +27,14 @@ class Oracle:
             self.failures.append(f"{len(found)} {words}: {', '.join(found[:SAMPLE])}")
 
     def judge(self):
-        self.read_history()
-        self.judge_writes()
-        self.judge_strangers()
-        self.judge_hot()
-        self.judge_rest()
+        try:
+            self.read_history()
+            self.judge_writes()
+            self.judge_strangers()
+            self.judge_hot()
+            self.judge_rest()
+        except AssertionError as error:  # of the commands that it asks with
+            self.failures.append(f"cannot be judged: {error}")
         return self.failures
 
     # ---- the history ----

@@ -332,6 +332,30 @@ class Recover(harness.SatchelTest):
         self.assertEqual((self.tables(self.central_store()), self.conflicts(), self.history()), before)
         self.assert_settled()
 
+    def test_the_server_killed_anywhere_while_it_is_given_back(self):
+        path = self.backup()
+        self.work()
+        hits = self.hits()
+        for number in (4, 16, 30):  # of its writes to files
+            self.restore(path)
+            self.hit(self.ana, 1)
+            self.server.stop()
+            self.server.process = subprocess.Popen(
+                ["strace", "-f", "-o", "/dev/null", "-e", "trace=pwrite64", "-e",
+                 f"inject=pwrite64:signal=KILL:when={number}", harness.SATCHELD, "--data", self.server.data,
+                 "--listen", f"127.0.0.1:{self.server.port}"],
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            self.server.process.stdout.readline()
+            for replica in (self.ben, self.ana):
+                self.assertEqual(self.run_command("sync", replica).returncode, 1, number)
+            self.server.process.wait(timeout=SECONDS)
+            self.server.process.stdout.close()
+            self.server.start()
+            self.sync_all(*self.everybody)
+            hits += 1
+            self.assertEqual(self.hits(), hits)
+        self.assert_settled()
+
     def test_restored_to_before_a_deployment(self):
         path = self.backup()
         self.hit(self.ana, 10)
