@@ -16,7 +16,7 @@ import chaos_writer
 import harness
 
 SCHEMA = pathlib.Path(__file__).resolve().parents[2] / "examples" / "crm" / "schema"
-SECONDS = float(os.environ.get("SATCHEL_CHAOS_SECONDS", 44))
+SECONDS = float(os.environ.get("SATCHEL_CHAOS_SECONDS", 40))
 SEED = int(os.environ.get("SATCHEL_SEED", time.time_ns() % 1000000))
 # What is dealt in each run beside FAULTS.
 RUNS = {"copies": chaos_faults.COPIES, "restores": chaos_faults.RESTORES}
