@@ -9,6 +9,7 @@
 #include "sync.h"
 
 #include <inttypes.h>
+#include <satchel/mutation.h>
 #include <sodium.h>
 
 static const char WRITE_DEVICE[] =
@@ -54,7 +55,7 @@ enum satchel_status satchel_copy_compare(struct satchel_apply *apply,
         return satchel_error_set(error, status,
                                  "change set %" PRIu64 " cannot be compared with the server's: %s",
                                  entry->number, satchel_status_text(status));
-    if (memcmp(own, held, sizeof own) == 0)
+    if (memcmp(own, held, sizeof own) == 0 || SATCHEL_MUTATED(copy_as_same))
         return SATCHEL_OK;
     apply->diverged_number = entry->number;
     memcpy(apply->diverged_hash, own, sizeof own);

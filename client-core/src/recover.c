@@ -4,6 +4,7 @@
 
 #include <satchel/log_pack.h>
 #include <satchel/log_reader.h>
+#include <satchel/mutation.h>
 
 #include <inttypes.h>
 
@@ -149,6 +150,9 @@ static enum satchel_status keep_lost(struct rewinding *rewinding, const struct s
     bind_span(insert, 8, satchel_span_of(entry->secret, entry->secret ? SATCHEL_SECRET_BYTES : 0));
     bind_span(insert, 9, entry->body);
     bind_span(insert, 10, satchel_notes_quarantined(entry->notes));
+    if (SATCHEL_MUTATED(own_only) &&
+        !satchel_id_equal(&entry->device, &rewinding->sync->replica->device))
+        return doubt_entry(rewinding, entry);
     if (sqlite3_step(insert) != SQLITE_DONE)
         status = sql_error(rewinding->sync, rewinding->error);
     sqlite3_reset(insert);

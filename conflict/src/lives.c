@@ -2,6 +2,8 @@
  * merged one by one, in the order of arrival, by unit.c. */
 #include "merge.h"
 
+#include <satchel/mutation.h>
+
 struct lives {
     struct merge_state *state;
     const struct satchel_write *writes; /* in order of arrival */
@@ -39,8 +41,9 @@ static void find_ended(struct lives *lives)
         /* Round from the next one on: who saw it usually follows soon. */
         for (size_t k = 1; k < lives->count && !lives->ended[i]; k++) {
             size_t j = i + k < lives->count ? i + k : i + k - lives->count;
-            lives->ended[i] =
-                writes[j].kind == SATCHEL_OP_INSERT && saw_delete(lives, &writes[j], &writes[i]);
+            lives->ended[i] = writes[j].kind == SATCHEL_OP_INSERT &&
+                              saw_delete(lives, &writes[j], &writes[i]) &&
+                              !SATCHEL_MUTATED(one_life);
         }
     }
     /* An insert saw what a delete it saw had seen; arrival order is causal, so from the last down.

@@ -4,6 +4,7 @@
 #include "incarnation.h"
 #include "workspace_internal.h"
 
+#include <satchel/mutation.h>
 #include <sodium.h>
 
 struct forwarding {
@@ -64,6 +65,8 @@ static enum satchel_status take(struct forwarding *forwarding, const struct satc
     incoming->body = entry->body;
     incoming->is_forwarded = true;
     incoming->quarantined = entry->notes;
+    if (SATCHEL_MUTATED(no_positions))
+        incoming->positions.count = 0;
     return SATCHEL_OK;
 }
 
