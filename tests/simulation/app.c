@@ -332,8 +332,11 @@ static void run_app(void *context)
     unsigned pause_ms = 2 * (unsigned)(sim.options.span_ms * apps / (sim.options.actions + 1));
     while (!app->process.is_dead && sim.phase == SIM_PHASE_WORK) {
         sim_sleep(1 + sim_below(SIM_WORK, pause_ms));
-        if (!app->process.is_dead && sim.phase == SIM_PHASE_WORK)
-            act(app);
+        if (app->process.is_dead || sim.phase != SIM_PHASE_WORK)
+            break;
+        app->is_acting = true;
+        act(app);
+        app->is_acting = false;
     }
     close_replica(app);
 }
@@ -359,7 +362,7 @@ static void on_app_end(struct sim_process *process)
 
 void sim_app_start(struct sim_app *app)
 {
-    app->process.is_dead = false;
+    app->process.is_dead = app->is_acting = false;
     app->process.on_end = on_app_end;
     sim_fiber_new(&app->process, run_app, app);
 }

@@ -36,13 +36,16 @@ static bool is_device_quiet(const struct sim_device *device, int64_t head, int64
     int64_t pending = integer(db, "SELECT count(*) FROM satchel_change");
     int64_t cursor = integer(db, "SELECT cursor FROM satchel_replica");
     bool is_migrated = integer(db, COUNT_MIGRATIONS) == migrations;
+    bool is_acting = false;
     sim_unobserve(db);
-    if (pending == 0 && cursor == head && is_migrated && !device->machine.is_off)
+    for (unsigned i = 0; i < device->app_count; i++)
+        is_acting = is_acting || device->apps[i].is_acting;
+    if (pending == 0 && cursor == head && is_migrated && !is_acting && !device->machine.is_off)
         return true;
-    enum satchel_status status =
-        satchel_buffer_format(why, " %s has %lld pending, its cursor is %lld of %lld%s;",
-                              device->machine.name, (long long)pending, (long long)cursor,
-                              (long long)head, is_migrated ? "" : ", its schema is old");
+    enum satchel_status status = satchel_buffer_format(
+        why, " %s has %lld pending, its cursor is %lld of %lld%s%s;", device->machine.name,
+        (long long)pending, (long long)cursor, (long long)head,
+        is_migrated ? "" : ", its schema is old", is_acting ? ", its application writes" : "");
     (void)status;
     return false;
 }

@@ -311,6 +311,7 @@ struct sim_app {
     unsigned index;
     struct satchel_replica *replica; /* NULL: closed */
     bool is_enforcing;
+    bool is_acting;                      /* in the middle of something that it may still commit */
     struct sim_transaction *transaction; /* whose rows are being watched; NULL: none */
 };
 struct sim_sync {
