@@ -232,7 +232,7 @@ static enum satchel_status write_part(struct satchel_capture *capture, uint32_t 
         status = make_fields(capture, &row, &part);
     if (status != SATCHEL_OK || (part.kind == SATCHEL_OP_UPDATE && part.field_count == 0))
         return status;
-    if (capture->state.has_base && !SATCHEL_MUTATED(no_view))
+    if (capture->state.has_base)
         status = satchel_capture_make_exceptions(capture, &row, &part);
     if (status == SATCHEL_OK)
         status = satchel_capture_put_part(capture, &row, &part);

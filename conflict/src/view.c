@@ -27,7 +27,7 @@ static bool applies(const struct satchel_table_rules *rules,
 static bool knew_member(const struct merge_sight *sight, const struct satchel_write *write,
                         uint32_t member)
 {
-    return write->member == member || !sight->links || SATCHEL_MUTATED(key_seen) ||
+    return write->member == member || !sight->links ||
            sight->links->knew(sight->links->context, write, member);
 }
 
@@ -77,7 +77,7 @@ bool satchel_write_saw(const struct satchel_write *write, uint32_t column,
 bool merge_saw_unit(const struct merge_sight *sight, const struct satchel_write *write,
                     uint32_t unit, struct merge_target target)
 {
-    if (write->kind == SATCHEL_OP_INSERT && !SATCHEL_MUTATED(insert_saw))
+    if (write->kind == SATCHEL_OP_INSERT)
         return merge_is_own_earlier(write, &target.order->device, target.order->number) &&
                knew_member(sight, write, target.member);
     return saw_target(sight, write, unit, target);

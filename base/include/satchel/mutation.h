@@ -16,10 +16,7 @@
     X(column_missed, "capture leaves the last column of an update out")           \
     X(raw_stamp, "the stamp of a change set is not corrected")                    \
     X(no_overlay, "pending writes are not shown on top of the node's values")     \
-    X(no_view, "a write beside a pending one counts as shown what that one hid")  \
-    X(insert_saw, "an insert saw more than deletes")                              \
     X(one_life, "an insert that saw a delete starts no new life")                 \
-    X(key_seen, "who saw a row saw the rows that have been merged into it")       \
     X(no_positions, "what is given back has not the positions that it had")       \
     X(own_only, "a device gives back its own change sets alone")                  \
     X(copy_as_same, "a copied replica takes the other's change sets for its own")
