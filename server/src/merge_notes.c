@@ -571,7 +571,8 @@ enum satchel_status merge_notes_end(struct merge_run *run, const struct merge_no
     *out = satchel_span_of(NULL, 0);
     enum satchel_status status = fit_conflicts(run, notes->first_conflict,
                                                notes->effect_bytes_max - notes->effect_bytes, &all);
-    if (status != SATCHEL_OK || (all.unlike_count == 0 && all.conflict_count == 0))
+    if (status != SATCHEL_OK ||
+        (all.unlike_count == 0 && all.effect_count == 0 && all.conflict_count == 0))
         return status;
     struct satchel_buffer buffer;
     satchel_buffer_init(&buffer, SATCHEL_NOTES_BYTES_MAX, NULL);
