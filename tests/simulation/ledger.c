@@ -545,7 +545,8 @@ static uint64_t held_by_server(const struct sim_device *device, sqlite3 *db)
 }
 
 /* What was written since the copy is in the history if it had been sent, or else it is gone. Where
- * others write under the same numbers, or the server goes back too, a number proves nothing. */
+ * others write under the same numbers, or the server goes back too, a number proves nothing; nor
+ * where a power cut took what the copy has, and the number was given again. */
 void sim_ledger_put_back(struct sim_device *device)
 {
     struct sim_process *running = sim_enter(NULL);
@@ -556,7 +557,7 @@ void sim_ledger_put_back(struct sim_device *device)
         struct sim_change *change = &sim.changes[i];
         if (change->device != device->index || change->fate != SIM_COMMITTED)
             continue;
-        if (change->is_past || change->number > last) {
+        if (change->is_past || change->number > last || i >= device->changes_at_copy) {
             change->is_past = true;
             if (change->number > held || sim.server.was_restored || sim.server.has_backup)
                 change->fate = SIM_IN_DOUBT;

@@ -337,6 +337,7 @@ struct sim_device {
     uint64_t durable_number; /* commits that no power cut may take back */
     bool was_copied;         /* the file is, or has, a copy: others write under its numbers, too */
     bool has_copy, is_to_be_put_back;
+    size_t changes_at_copy;
     struct sim_transaction *doubt; /* a commit of which nobody knows whether it was one */
 };
 void sim_device_init(struct sim_device *device, unsigned index);
