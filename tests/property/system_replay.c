@@ -182,7 +182,7 @@ static struct satchel_incoming incoming_of(struct replay *replay, size_t entry,
             replay->seq[j] > position.seq)
             position.seq = replay->seq[j];
     header.seen = (struct satchel_vector){&position, position.seq > 0};
-    satchel_buffer_init(&body, 1 << 20, NULL);
+    satchel_buffer_init(&body, SATCHEL_CHANGESET_BYTES_MAX, NULL);
     system_ok(world, satchel_changeset_write_header(&body, &header), "write a header", NULL);
     for (uint32_t p = 0; p < header.part_count; p++)
         write_part(replay, entry, p, node, &body);
