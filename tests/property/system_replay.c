@@ -245,8 +245,8 @@ static void merge_all(struct replay *replay, struct satchel_store *store)
     }
 }
 
-/* What a CHECK or a machine that changes refuses depends on the order; and whether rows with one key
- * are one depends on what was seen of the other row, which exceptions on the one cannot say. */
+/* What a CHECK or a machine that changes refuses depends on the order; and whether rows with one
+ * key are one depends on what was seen of the other row, which exceptions on the one cannot say. */
 static bool is_bound_to_order(const struct replay *replay, const struct system_row *row)
 {
     return strcmp(row->table->name, "stock") == 0 || row->table->rules.has_keys ||

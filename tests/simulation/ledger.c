@@ -484,7 +484,7 @@ static void take_back(struct sim_device *device, uint64_t last)
     device->last_number = last;
 }
 
-/* One that failed later may have failed before it overwrote the frames of one that failed before. */
+/* One that failed later may have failed before it overwrote the frames of an earlier one. */
 static struct sim_transaction *find_doubt(const struct sim_device *device, sqlite3 *db,
                                           uint64_t number)
 {
