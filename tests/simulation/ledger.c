@@ -403,7 +403,7 @@ static void enter(struct sim_transaction *transaction, sqlite3 *db, uint64_t num
     *change = (struct sim_change){
         .device = device->index,
         .number = number,
-        .true_ms = sim.now_ms,
+        .true_ms = transaction->doubted_ms > 0 ? transaction->doubted_ms : sim.now_ms,
         .body = read_body(db, device, number),
         .rows = transaction->rows,
         .row_count = transaction->count,
@@ -453,6 +453,7 @@ void sim_ledger_in_doubt(struct sim_transaction *transaction)
     end(transaction);
     keep_changed(transaction);
     transaction->app = NULL;
+    transaction->doubted_ms = sim.now_ms; /* it may come out much later */
     transaction->earlier = transaction->device->doubt;
     transaction->device->doubt = transaction;
     sim.counts.commits_in_doubt++;

@@ -365,6 +365,7 @@ struct sim_transaction {
     size_t count, capacity;
     bool may_repeat;         /* it may write values again that are there already, as a sign */
     uint64_t pending_before; /* the last number that waited when it began */
+    int64_t doubted_ms;      /* when its commit failed; 0: it did not */
     struct sim_transaction *earlier; /* that is in doubt as well */
 };
 /* A change set that is LOST was never sent. One that is IN_DOUBT was in a file that is no more, or
