@@ -339,6 +339,21 @@ static void test_keys__two_rows_with_one_key_are_one_in_any_order(void **state)
     }
 }
 
+static void test_keys__a_part_set_aside_leaves_an_alias_as_it_is(void **state)
+{
+    (void)state;
+    struct kit kit;
+    open_with_twins(&kit, 0);
+    const struct satchel_value blob = {.type = SATCHEL_BLOB, .bytes = satchel_span_of("\x01", 1)};
+    assert_int_equal(kit_push(&kit, 3, 1, 5000, head_of(&kit),
+                              kit_part(&kit, INSERT, "account", "b", 2, blob, -1)),
+                     1);
+    struct satchel_notes notes = kit_notes(&kit, head_of(&kit));
+    assert_int_equal(notes.effect_count, 1);
+    assert_int_equal(notes.effects[0].kind, SATCHEL_EFFECT_ALIAS);
+    kit_close(&kit);
+}
+
 static void test_keys__writes_and_references_to_the_alias_mean_the_survivor(void **state)
 {
     (void)state;
@@ -876,6 +891,7 @@ int main(void)
         cmocka_unit_test(test_frozen__a_line_deleted_unseen_comes_back_in_any_order),
         cmocka_unit_test(test_frozen__a_line_moved_under_a_sent_document_is_judged_there),
         cmocka_unit_test(test_keys__two_rows_with_one_key_are_one_in_any_order),
+        cmocka_unit_test(test_keys__a_part_set_aside_leaves_an_alias_as_it_is),
         cmocka_unit_test(test_keys__writes_and_references_to_the_alias_mean_the_survivor),
         cmocka_unit_test(test_keys__a_third_row_with_an_earlier_insert_becomes_the_survivor),
         cmocka_unit_test(test_keys__set_apart_they_are_two_again),
