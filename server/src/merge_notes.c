@@ -297,6 +297,8 @@ enum satchel_status merge_note_quarantine(struct merge_run *run, struct merge_no
 {
     struct satchel_quarantine_note *note = &notes->quarantined[notes->quarantined_count++];
     struct satchel_effect effect;
+    struct satchel_span survivor;
+    struct merge_row *into;
     note->part = part_index;
     note->reason = reason;
     notes->unlike[notes->unlike_count++] = part_index;
@@ -304,7 +306,15 @@ enum satchel_status merge_note_quarantine(struct merge_run *run, struct merge_no
     if (!row || status != SATCHEL_OK)
         return status;
     enum satchel_effect_kind kind = row->row.exists ? SATCHEL_EFFECT_WHOLE : SATCHEL_EFFECT_GONE;
-    status = make_effect(run, kind, false, part, row, NULL, &effect);
+    status = merge_alias_of(run, row->stored.name, &survivor);
+    if (status == SATCHEL_OK && survivor.size > 0) { /* it stays one */
+        status = merge_row_get_named(run, survivor, &into);
+        if (status == SATCHEL_OK)
+            status = merge_note_alias(run, notes, row, into);
+        return status == SATCHEL_LIMIT ? SATCHEL_OK : status;
+    }
+    if (status == SATCHEL_OK)
+        status = make_effect(run, kind, false, part, row, NULL, &effect);
     if (status == SATCHEL_OK)
         status = add_effect(run, notes, &effect);
     return status == SATCHEL_LIMIT ? SATCHEL_OK : status;
@@ -571,7 +581,8 @@ enum satchel_status merge_notes_end(struct merge_run *run, const struct merge_no
     *out = satchel_span_of(NULL, 0);
     enum satchel_status status = fit_conflicts(run, notes->first_conflict,
                                                notes->effect_bytes_max - notes->effect_bytes, &all);
-    if (status != SATCHEL_OK || (all.unlike_count == 0 && all.conflict_count == 0))
+    if (status != SATCHEL_OK ||
+        (all.unlike_count == 0 && all.effect_count == 0 && all.conflict_count == 0))
         return status;
     struct satchel_buffer buffer;
     satchel_buffer_init(&buffer, SATCHEL_NOTES_BYTES_MAX, NULL);

@@ -70,6 +70,7 @@ struct satchel_workspace {
     uint64_t pack_cursor; /* below it there is nothing to pack (pack_log.c); the writer thread's */
     uint64_t refused[WORKSPACE_REFUSED_MAX]; /* owner_number of sessions, of jobs refused last */
     uint64_t refused_next;                   /* how many there were; where the next one goes */
+    bool is_schema_stale; /* the writer's, in memory: a deployment was taken back */
 };
 
 int64_t workspace_now_ms(void);

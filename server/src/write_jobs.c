@@ -226,12 +226,37 @@ static enum satchel_status admin(struct satchel_workspace *workspace, struct sat
                              (int)(verb.size < 80 ? verb.size : 80), (const char *)verb.data);
 }
 
+static void fail_all(struct satchel_workspace *workspace, struct satchel_job *jobs,
+                     enum satchel_status status, const struct satchel_error *error)
+{
+    while (jobs) {
+        struct satchel_job *job = jobs;
+        jobs = job->next;
+        job->next = NULL;
+        job->error = *error;
+        workspace_complete(workspace, job, status);
+    }
+}
+
 static bool is_deploy(const struct satchel_job *job)
 {
     const struct satchel_message_admin *request = &job->request.admin;
     return job->kind == SATCHEL_JOB_ADMIN && request->argument_count > 0 &&
            request->arguments[0].type == SATCHEL_TEXT &&
            satchel_span_equal(request->arguments[0].bytes, satchel_span_text("workspace.deploy"));
+}
+
+/* Nothing may be merged by a schema that the store has not. */
+static enum satchel_status refresh_schema(struct satchel_workspace *workspace,
+                                          struct satchel_error *error)
+{
+    if (!workspace->is_schema_stale)
+        return SATCHEL_OK;
+    enum satchel_status status = deploy_reload(workspace->store, error);
+    workspace->is_schema_stale = status != SATCHEL_OK;
+    if (workspace->is_schema_stale)
+        workspace_log(workspace, "the schema could not be read again: %s", error->message);
+    return status;
 }
 
 static void write_one(struct satchel_workspace *workspace, struct satchel_job *job)
@@ -263,8 +288,9 @@ static void write_one(struct satchel_workspace *workspace, struct satchel_job *j
     if (status != SATCHEL_OK) {
         struct satchel_error reload = {0};
         store->ops->rollback(store);
-        if (is_deploy(job) && deploy_reload(store, &reload) != SATCHEL_OK)
-            workspace_log(workspace, "the schema could not be read again: %s", reload.message);
+        workspace->is_schema_stale = workspace->is_schema_stale || is_deploy(job);
+        enum satchel_status refreshed = refresh_schema(workspace, &reload);
+        (void)refreshed; /* the next job tries again */
     }
     workspace_complete(workspace, job, status);
     if (status == SATCHEL_OK && after.cursor > before.cursor)
@@ -273,7 +299,11 @@ static void write_one(struct satchel_workspace *workspace, struct satchel_job *j
 
 void workspace_write(struct satchel_workspace *workspace, struct satchel_job *jobs)
 {
-    if (jobs->kind == SATCHEL_JOB_PUSH) {
+    struct satchel_error error = {0};
+    enum satchel_status status = refresh_schema(workspace, &error);
+    if (status != SATCHEL_OK) {
+        fail_all(workspace, jobs, status, &error);
+    } else if (jobs->kind == SATCHEL_JOB_PUSH) {
         jobs = drop_refused(workspace, jobs);
         if (jobs)
             push(workspace, jobs);

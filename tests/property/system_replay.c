@@ -18,6 +18,7 @@ struct replay {
     size_t order[ENTRIES_MAX];   /* of arrival */
     uint64_t seq[ENTRIES_MAX];   /* the new position of each */
     struct satchel_span **names; /* of each part's row */
+    bool has_other_refusals;     /* of deals, than where the entries come from */
 };
 
 /* ---- which orders are possible ---- */
@@ -182,7 +183,7 @@ static struct satchel_incoming incoming_of(struct replay *replay, size_t entry,
             replay->seq[j] > position.seq)
             position.seq = replay->seq[j];
     header.seen = (struct satchel_vector){&position, position.seq > 0};
-    satchel_buffer_init(&body, 1 << 20, NULL);
+    satchel_buffer_init(&body, SATCHEL_CHANGESET_BYTES_MAX, NULL);
     system_ok(world, satchel_changeset_write_header(&body, &header), "write a header", NULL);
     for (uint32_t p = 0; p < header.part_count; p++)
         write_part(replay, entry, p, node, &body);
@@ -195,6 +196,15 @@ static struct satchel_incoming incoming_of(struct replay *replay, size_t entry,
 }
 
 /* ---- one more arrival ---- */
+
+static bool writes_deals(const struct replay *replay, const struct system_entry *entry)
+{
+    const struct satchel_table *deal = satchel_schema_find(replay->world->schemas[1], "deal");
+    bool is_one = false;
+    for (uint32_t p = 0; p < entry->content.header.part_count; p++)
+        is_one = is_one || (deal && entry->content.parts[p].table == deal->number);
+    return is_one;
+}
 
 static void merge_all(struct replay *replay, struct satchel_store *store)
 {
@@ -223,18 +233,24 @@ static void merge_all(struct replay *replay, struct satchel_store *store)
                                       outcomes, &error),
                   "merge", &error);
         system_ok(world, store->ops->commit(store, &error), "commit", &error);
-        for (size_t i = 0; i < count; i++)
+        for (size_t i = 0; i < count; i++) {
+            const struct system_entry *entry = &replay->entries[replay->order[place + i]];
             system_check(world, outcomes[i].result == SATCHEL_INCOMING_MERGED,
                          "a change set is refused in another order: %s", outcomes[i].error.message);
+            replay->has_other_refusals |=
+                outcomes[i].quarantined_count != entry->notes.quarantined_count &&
+                writes_deals(replay, entry);
+        }
         place += count;
     }
 }
 
-/* What a CHECK refuses depends on the order; and whether rows with one key are one depends on what
- * was seen of the other row, which exceptions on the one cannot say. */
-static bool is_bound_to_order(const struct system_row *row)
+/* What a CHECK or a machine that changes refuses depends on the order; and whether rows with one
+ * key are one depends on what was seen of the other row, which exceptions on the one cannot say. */
+static bool is_bound_to_order(const struct replay *replay, const struct system_row *row)
 {
-    return strcmp(row->table->name, "stock") == 0 || row->table->rules.has_keys;
+    return strcmp(row->table->name, "stock") == 0 || row->table->rules.has_keys ||
+           (replay->has_other_refusals && strcmp(row->table->name, "deal") == 0);
 }
 
 static void compare_rows(struct replay *replay, sqlite3 *db)
@@ -251,7 +267,7 @@ static void compare_rows(struct replay *replay, sqlite3 *db)
             bool is_same = other != NULL;
             for (uint32_t c = 0; is_same && c < row->table->column_count; c++)
                 is_same = satchel_value_equal(&row->values[c], &other->values[c]);
-            if (!is_same && !is_bound_to_order(row)) {
+            if (!is_same && !is_bound_to_order(replay, row)) {
                 struct satchel_buffer text;
                 satchel_buffer_init(&text, 1 << 20, NULL);
                 system_describe_row(world, &text, row);
@@ -275,13 +291,15 @@ static void compare_conflicts(struct replay *replay, sqlite3 *db)
         "hex(loser_device)||loser_number||' '||winner_user||' '||winner_at||' "
         "'||hex(winner_device)||"
         "winner_number AS line FROM satchel_conflict WHERE resolved IS NULL"
-        " AND tbl NOT IN('stock', 'firm') ORDER BY id)";
+        " AND tbl NOT IN('stock', 'firm', ?1) ORDER BY id)";
     struct system_world *world = replay->world;
     sqlite3 *both[2] = {satchel_store_sqlite_db(world->server.store), db};
     struct satchel_span lines[2];
     for (int i = 0; i < 2; i++) {
         sqlite3_stmt *select = NULL;
         if (sqlite3_prepare_v2(both[i], sql, -1, &select, NULL) != SQLITE_OK ||
+            sqlite3_bind_text(select, 1, replay->has_other_refusals ? "deal" : "", -1,
+                              SQLITE_STATIC) != SQLITE_OK ||
             sqlite3_step(select) != SQLITE_ROW)
             system_fail(world, "%s", sqlite3_errmsg(both[i]));
         lines[i] = satchel_arena_copy(&world->arena,
@@ -316,6 +334,7 @@ static void replay_once(struct replay *replay)
     struct satchel_store *store = NULL;
     struct satchel_error error = {0};
     char path[256];
+    replay->has_other_refusals = false;
     choose_order(replay);
     trace_order(replay);
     snprintf(path, sizeof path, "%s/replay.db", world->folder);

@@ -194,6 +194,7 @@ void sim_device_copy(struct sim_device *device)
     sim_disk_copy(device->path, copy);
     sim_ledger_shared(device);
     device->has_copy = true;
+    device->changes_at_copy = sim.change_count;
     sim.counts.file_copies++;
 }
 

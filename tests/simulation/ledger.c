@@ -306,14 +306,23 @@ static struct row_change change_of(const struct sim_row *row)
                                row->table, row->before, row->after};
 }
 
-static void check_part(const struct sim_transaction *transaction, const struct sim_row *row,
-                       const struct satchel_part *part, uint64_t number)
+/* Whether the transaction can have made the part; *is_changed: it changed that row. A row that was
+ * merged into another is shown as that one: of tables with keys the body may speak of rows that did
+ * not change. */
+static bool explains(const struct sim_transaction *transaction, const struct satchel_part *part,
+                     bool *is_changed)
 {
+    const struct satchel_table *table =
+        satchel_schema_table(sim_schema(sim.template->migration_count), part->table);
+    satchel_buffer_clear(&sim.scratch);
+    sim_ok(satchel_row_name(&sim.scratch, part->table, part->key, part->key_count), "name a row",
+           NULL);
+    const struct sim_row *row = find_row(transaction, satchel_buffer_span(&sim.scratch));
+    *is_changed = row != NULL;
+    if (!row || transaction->may_repeat)
+        return transaction->may_repeat || (table && table->rules.has_keys);
     const struct row_change change = change_of(row);
-    if (!row_change_agrees(&change, &sim.arena, part))
-        sim_fail("device %u, change set %llu: the part of a row of %s is not what the transaction "
-                 "did",
-                 transaction->device->index, (unsigned long long)number, row->table->name);
+    return row_change_agrees(&change, &sim.arena, part);
 }
 
 static bool was_deleted(struct satchel_span name)
@@ -344,38 +353,46 @@ static void count_rows(const struct sim_transaction *transaction)
     }
 }
 
-/* The change set says of each row what the tables say, and of no other. A row that was merged into
- * another is shown as that one: of tables with keys the body may speak of rows that did not change.
- */
-static void check_body(const struct sim_transaction *transaction, struct sim_change *change)
+static struct satchel_changeset decode(struct satchel_span body)
 {
     struct satchel_changeset content;
     struct satchel_error error = {0};
+    sim_ok(satchel_changeset_decode(body, &sim.arena, &content, &error), "read a change set",
+           &error);
+    return content;
+}
+
+/* The change set says of each row what the tables say, and of no other. */
+static void check_body(const struct sim_transaction *transaction, struct sim_change *change)
+{
+    const struct satchel_changeset content = decode(change->body);
     size_t found = 0;
-    sim_ok(satchel_changeset_decode(change->body, &sim.arena, &content, &error),
-           "read a change set", &error);
     change->schema = (uint32_t)content.header.schema;
     for (uint32_t p = 0; p < content.header.part_count; p++) {
-        const struct satchel_part *part = &content.parts[p];
+        bool is_changed, is_explained = explains(transaction, &content.parts[p], &is_changed);
         const struct satchel_table *table =
-            satchel_schema_table(sim_schema(sim.template->migration_count), part->table);
-        satchel_buffer_clear(&sim.scratch);
-        sim_ok(satchel_row_name(&sim.scratch, part->table, part->key, part->key_count),
-               "name a row", NULL);
-        const struct sim_row *row = find_row(transaction, satchel_buffer_span(&sim.scratch));
-        if (!row && (transaction->may_repeat || (table && table->rules.has_keys)))
-            continue;
-        sim_check(row != NULL,
-                  "device %u, change set %llu speaks of a row of %s that did not change",
+            satchel_schema_table(sim_schema(sim.template->migration_count), content.parts[p].table);
+        sim_check(is_explained, "device %u, change set %llu: the part of a row of %s %s",
                   transaction->device->index, (unsigned long long)change->number,
-                  table ? table->name : "?");
-        if (!transaction->may_repeat)
-            check_part(transaction, row, part, change->number);
-        found++;
+                  table ? table->name : "?",
+                  is_changed ? "is not what the transaction did" : "that did not change");
+        found += is_changed;
     }
     sim_check(
         found == transaction->count, "device %u changed %zu rows, change set %llu speaks of %zu",
         transaction->device->index, transaction->count, (unsigned long long)change->number, found);
+}
+
+static bool is_made_by(const struct sim_transaction *transaction, struct satchel_span body)
+{
+    const struct satchel_changeset content = decode(body);
+    size_t found = 0;
+    bool is_changed, is_explained = true;
+    for (uint32_t p = 0; p < content.header.part_count && is_explained; p++) {
+        is_explained = explains(transaction, &content.parts[p], &is_changed);
+        found += is_changed;
+    }
+    return is_explained && found == transaction->count;
 }
 
 static void enter(struct sim_transaction *transaction, sqlite3 *db, uint64_t number)
@@ -386,7 +403,7 @@ static void enter(struct sim_transaction *transaction, sqlite3 *db, uint64_t num
     *change = (struct sim_change){
         .device = device->index,
         .number = number,
-        .true_ms = sim.now_ms,
+        .true_ms = transaction->doubted_ms > 0 ? transaction->doubted_ms : sim.now_ms,
         .body = read_body(db, device, number),
         .rows = transaction->rows,
         .row_count = transaction->count,
@@ -436,6 +453,8 @@ void sim_ledger_in_doubt(struct sim_transaction *transaction)
     end(transaction);
     keep_changed(transaction);
     transaction->app = NULL;
+    transaction->doubted_ms = sim.now_ms; /* it may come out much later */
+    transaction->earlier = transaction->device->doubt;
     transaction->device->doubt = transaction;
     sim.counts.commits_in_doubt++;
 }
@@ -466,6 +485,19 @@ static void take_back(struct sim_device *device, uint64_t last)
     device->last_number = last;
 }
 
+/* One that failed later may have failed before it overwrote the frames of an earlier one. */
+static struct sim_transaction *find_doubt(const struct sim_device *device, sqlite3 *db,
+                                          uint64_t number)
+{
+    struct sim_transaction *doubt = device->doubt;
+    if (!doubt->earlier)
+        return doubt;
+    struct satchel_span body = read_body(db, device, number);
+    while (doubt && !is_made_by(doubt, body))
+        doubt = doubt->earlier;
+    return doubt ? doubt : device->doubt;
+}
+
 /* A commit that failed may have written all it had to: whoever reads the WAL anew finds it. */
 static void take_up_doubt(struct sim_device *device, sqlite3 *db, uint64_t last)
 {
@@ -485,7 +517,7 @@ static void take_up_doubt(struct sim_device *device, sqlite3 *db, uint64_t last)
     sim_check(is_next && doubt, /* even of no rows: a row set apart shows nothing of it */
               "device %u: its last change set was %llu and is %llu", device->index,
               (unsigned long long)device->last_number, (unsigned long long)last);
-    enter(doubt, db, last);
+    enter(find_doubt(device, db, last), db, last);
     device->doubt = NULL;
     sim.counts.commits_recovered++;
 }
@@ -545,7 +577,8 @@ static uint64_t held_by_server(const struct sim_device *device, sqlite3 *db)
 }
 
 /* What was written since the copy is in the history if it had been sent, or else it is gone. Where
- * others write under the same numbers, or the server goes back too, a number proves nothing. */
+ * others write under the same numbers, or the server goes back too, a number proves nothing; nor
+ * where a power cut took what the copy has, and the number was given again. */
 void sim_ledger_put_back(struct sim_device *device)
 {
     struct sim_process *running = sim_enter(NULL);
@@ -556,7 +589,7 @@ void sim_ledger_put_back(struct sim_device *device)
         struct sim_change *change = &sim.changes[i];
         if (change->device != device->index || change->fate != SIM_COMMITTED)
             continue;
-        if (change->is_past || change->number > last) {
+        if (change->is_past || change->number > last || i >= device->changes_at_copy) {
             change->is_past = true;
             if (change->number > held || sim.server.was_restored || sim.server.has_backup)
                 change->fate = SIM_IN_DOUBT;

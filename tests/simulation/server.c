@@ -121,8 +121,8 @@ static bool is_explained(const struct satchel_job *job, enum satchel_status stat
     if ((status == SATCHEL_MISMATCH || status == SATCHEL_AGAIN) && job->kind == SATCHEL_JOB_PUSH &&
         sim.had_copies)
         return true; /* where a copy parts from the other file */
-    if (status == SATCHEL_STATE && job->kind == SATCHEL_JOB_PUSH &&
-        sim.server.failed_push_ms == sim.now_ms)
+    if ((status == SATCHEL_STATE || status == SATCHEL_AGAIN) && job->kind == SATCHEL_JOB_PUSH &&
+        sim.now_ms - sim.server.failed_push_ms <= sim.options.queue_delay_ms)
         return true; /* it stood behind one that a fault met */
     return job->kind == SATCHEL_JOB_ADMIN || job->kind == SATCHEL_JOB_QUERY; /* admin.c judges */
 }

@@ -338,6 +338,7 @@ struct sim_device {
     uint64_t durable_number; /* commits that no power cut may take back */
     bool was_copied;         /* the file is, or has, a copy: others write under its numbers, too */
     bool has_copy, is_to_be_put_back;
+    size_t changes_at_copy;
     struct sim_transaction *doubt; /* a commit of which nobody knows whether it was one */
 };
 void sim_device_init(struct sim_device *device, unsigned index);
@@ -365,6 +366,8 @@ struct sim_transaction {
     size_t count, capacity;
     bool may_repeat;         /* it may write values again that are there already, as a sign */
     uint64_t pending_before; /* the last number that waited when it began */
+    int64_t doubted_ms;      /* when its commit failed; 0: it did not */
+    struct sim_transaction *earlier; /* that is in doubt as well */
 };
 /* A change set that is LOST was never sent. One that is IN_DOUBT was in a file that is no more, or
  * is the older again: it may have reached the server before. */

@@ -135,6 +135,42 @@ static void test_deploy__a_refused_schema_leaves_nothing_behind(void **state)
     fixture_close(&fixture);
 }
 
+/* Fails a deployment at its first rows, and whoever then reads the migrations. */
+static int refuse_to_read(void *context, int action, const char *table, const char *column,
+                          const char *database, const char *trigger)
+{
+    bool *has_failed = context;
+    (void)column, (void)database, (void)trigger;
+    *has_failed = *has_failed || (action == SQLITE_INSERT && strcmp(table, "extra") == 0);
+    return *has_failed && (action == SQLITE_INSERT || action == SQLITE_READ) ? SQLITE_DENY
+                                                                             : SQLITE_OK;
+}
+
+static void test_deploy__nothing_is_merged_by_a_schema_that_was_taken_back(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct device ann, bob;
+    struct satchel_message_welcome welcome;
+    bool has_failed = false;
+    open_joined(&fixture, &ann, &bob);
+    sqlite3 *db = satchel_store_sqlite_db(fixture.workspace->store);
+    sqlite3_set_authorizer(db, refuse_to_read, &has_failed);
+    struct satchel_job *job =
+        verb(SATCHEL_JOB_ADMIN, "workspace.deploy", "w", "001_init.sql", kit_sql, "002_extra.sql",
+             "-- @table scope=all delete=edit_wins\n"
+             "CREATE TABLE extra (id TEXT PRIMARY KEY);\nINSERT INTO extra VALUES ('x');\n",
+             NULL);
+    assert_int_not_equal(run(&fixture, job), SATCHEL_OK);
+    satchel_job_free(job);
+    assert_true(has_failed);
+    assert_int_not_equal(attach(&fixture, &ann, &welcome), SATCHEL_OK);
+    sqlite3_set_authorizer(db, NULL, NULL);
+    assert_ok(attach(&fixture, &ann, &welcome));
+    assert_int_equal(welcome.schema, 1);
+    fixture_close(&fixture);
+}
+
 static void test_deploy__a_file_that_is_no_central_store_is_told_so(void **state)
 {
     (void)state;
@@ -164,6 +200,7 @@ int main(void)
         cmocka_unit_test(test_deploy__deploy_takes_new_migrations_and_refuses_edited_ones),
         cmocka_unit_test(test_deploy__rules_that_rows_were_merged_by_stay),
         cmocka_unit_test(test_deploy__a_refused_schema_leaves_nothing_behind),
+        cmocka_unit_test(test_deploy__nothing_is_merged_by_a_schema_that_was_taken_back),
         cmocka_unit_test(test_deploy__a_file_that_is_no_central_store_is_told_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

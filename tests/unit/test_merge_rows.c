@@ -202,6 +202,27 @@ static void test_machines__an_open_conflict_is_told_once(void **state)
     kit_close(&kit);
 }
 
+/* What a delete did not do while the row was frozen, it does when the freeze is no more; the insert
+ * after it is then another life. Nobody is in conflict about that, and all must hear of it. */
+static void test_machines__an_effect_from_afar_is_told_without_a_conflict(void **state)
+{
+    (void)state;
+    struct kit kit;
+    kit_open(&kit, schema_sql);
+    kit_push(&kit, 1, 1, 0, 1,
+             kit_part(&kit, INSERT, "quote", "a", 2, text("sent"), 4, text("x"), -1));
+    kit_push(&kit, 2, 1, 1000, head_of(&kit), kit_part(&kit, DELETE, "quote", "a", -1));
+    kit_push(&kit, 2, 2, 2000, head_of(&kit), kit_part(&kit, INSERT, "quote", "a", -1));
+    assert_string_equal(kit_rows(&kit, "SELECT account FROM quote"), "x");
+    uint64_t seen = head_of(&kit);
+    kit_push(&kit, 3, 1, 3000, seen, kit_part(&kit, UPDATE, "stage", "s", 2, null(), -1));
+    assert_string_equal(kit_rows(&kit, "SELECT account FROM quote"), "NULL");
+    struct satchel_notes notes = kit_notes(&kit, seen + 1);
+    assert_int_equal(notes.conflict_count, 0);
+    assert_int_equal(notes.effect_count, 1);
+    kit_close(&kit);
+}
+
 /* ---- frozen by the row above ---- */
 
 /* Quote 'q' with line 'l' of 100, both known to everybody. The seq up to there. */
@@ -316,6 +337,21 @@ static void test_keys__two_rows_with_one_key_are_one_in_any_order(void **state)
             "account|a|phone|duplicate_key|b|user2|review");
         kit_close(&kit);
     }
+}
+
+static void test_keys__a_part_set_aside_leaves_an_alias_as_it_is(void **state)
+{
+    (void)state;
+    struct kit kit;
+    open_with_twins(&kit, 0);
+    const struct satchel_value blob = {.type = SATCHEL_BLOB, .bytes = satchel_span_of("\x01", 1)};
+    assert_int_equal(kit_push(&kit, 3, 1, 5000, head_of(&kit),
+                              kit_part(&kit, INSERT, "account", "b", 2, blob, -1)),
+                     1);
+    struct satchel_notes notes = kit_notes(&kit, head_of(&kit));
+    assert_int_equal(notes.effect_count, 1);
+    assert_int_equal(notes.effects[0].kind, SATCHEL_EFFECT_ALIAS);
+    kit_close(&kit);
 }
 
 static void test_keys__writes_and_references_to_the_alias_mean_the_survivor(void **state)
@@ -846,6 +882,7 @@ int main(void)
         cmocka_unit_test(test_machines__a_changed_machine_judges_open_conflicts_again),
         cmocka_unit_test(test_machines__a_change_set_taken_back_leaves_the_store_whole),
         cmocka_unit_test(test_machines__an_open_conflict_is_told_once),
+        cmocka_unit_test(test_machines__an_effect_from_afar_is_told_without_a_conflict),
         cmocka_unit_test(test_keys__a_merged_row_moves_below_a_frozen_one),
         cmocka_unit_test(test_keys__a_merged_row_is_frozen_later),
         cmocka_unit_test(test_keys__one_row_too_many_leaves_the_others_as_they_are),
@@ -854,6 +891,7 @@ int main(void)
         cmocka_unit_test(test_frozen__a_line_deleted_unseen_comes_back_in_any_order),
         cmocka_unit_test(test_frozen__a_line_moved_under_a_sent_document_is_judged_there),
         cmocka_unit_test(test_keys__two_rows_with_one_key_are_one_in_any_order),
+        cmocka_unit_test(test_keys__a_part_set_aside_leaves_an_alias_as_it_is),
         cmocka_unit_test(test_keys__writes_and_references_to_the_alias_mean_the_survivor),
         cmocka_unit_test(test_keys__a_third_row_with_an_earlier_insert_becomes_the_survivor),
         cmocka_unit_test(test_keys__set_apart_they_are_two_again),
