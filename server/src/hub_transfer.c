@@ -23,8 +23,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 enum { ANSWER_MS = 1000, ANSWER_COLUMNS_MAX = 4, NUMBER_DIGITS_MAX = 19 };
+enum { OPEN_ATTEMPTS_MAX = 60, OPEN_PAUSE_MS = 500 };
 
 enum step { STEP_NONE, STEP_TAKE, STEP_READ, STEP_EXPECT, STEP_WRITE, STEP_CHECK, STEP_SWITCH };
 
@@ -58,11 +60,27 @@ struct hub_transfer {
 
 /* ---- steps, on a clerk's thread ---- */
 
+/* Nobody else will open it: what is short for a moment, descriptors or room on the disk, is waited
+ * for. */
+static enum satchel_status open_after(struct hub_transfer *transfer, struct satchel_error *error)
+{
+    const struct timespec pause = {.tv_nsec = OPEN_PAUSE_MS * 1000000L};
+    struct satchel_workspace_callbacks callbacks = hub_workspace_callbacks(transfer->after);
+    enum satchel_status status = SATCHEL_IO;
+    for (int i = 0; i < OPEN_ATTEMPTS_MAX && (status == SATCHEL_IO || status == SATCHEL_NOMEM);
+         i++) {
+        if (i > 0)
+            nanosleep(&pause, NULL);
+        status = satchel_workspace_open(&transfer->after->workspace, transfer->hub->directory->path,
+                                        transfer->name, &callbacks, error);
+    }
+    return status;
+}
+
 /* On failure too there is a workspace to open: the one that was there. */
 static enum satchel_status switch_workspace(struct hub_transfer *transfer)
 {
     const char *directory = transfer->hub->directory->path;
-    struct satchel_workspace_callbacks callbacks = hub_workspace_callbacks(transfer->after);
     struct satchel_error error = {0};
     bool was_open = transfer->closing != NULL;
 
@@ -72,8 +90,7 @@ static enum satchel_status switch_workspace(struct hub_transfer *transfer)
                                &transfer->is_replaced, transfer->replaced, &transfer->error);
     if (!transfer->is_replaced && !was_open)
         return status;
-    enum satchel_status opened = satchel_workspace_open(&transfer->after->workspace, directory,
-                                                        transfer->name, &callbacks, &error);
+    enum satchel_status opened = open_after(transfer, &error);
     if (opened == SATCHEL_OK)
         return status;
     satchel_log_error("workspace %s does not open: %s", transfer->name, error.message);

@@ -86,14 +86,6 @@ def restart_on_full_disk(world, chance):
     return True
 
 
-def alone(strike):
-    """Not while a store takes another's place: the server has to open it then, and tries once."""
-    def strike_alone(world, chance):
-        with world.restoring:
-            return strike(world, chance)
-    return strike_alone
-
-
 def take_descriptors(world, chance):
     """No new connection and no new file until they are given back."""
     pid = world.server.process.pid
@@ -255,9 +247,9 @@ Fault = collections.namedtuple("Fault", "name hand strike needs_disk", defaults=
 FAULTS = [
     Fault("kill -9 of satcheld", "server", kill_server),
     Fault("satcheld stopped and continued", "server", freeze_server),
-    Fault("the server's disk full", "server", alone(fill_server_disk), True),
-    Fault("satcheld restarted on a full disk", "server", alone(restart_on_full_disk), True),
-    Fault("no descriptors for satcheld", "server", alone(take_descriptors)),
+    Fault("the server's disk full", "server", fill_server_disk, True),
+    Fault("satcheld restarted on a full disk", "server", restart_on_full_disk, True),
+    Fault("no descriptors for satcheld", "server", take_descriptors),
     Fault("kill -9 of sync", "device", kill("sync")),
     Fault("kill -9 of sync --watch", "device", kill("watch")),
     Fault("kill -9 of satchel sql", "device", kill("sql")),
