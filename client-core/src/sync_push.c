@@ -20,6 +20,7 @@ static const char SELECT_LAST[] =
 static const char SELECT_UNSENT[] =
     "SELECT number, utc_ms, monotonic_ms, boot, floor, body FROM satchel_change WHERE number > ?1"
     " AND (SELECT device FROM satchel_replica) = ?2 ORDER BY number";
+static const char SELECT_LOST[] = "SELECT 1 FROM satchel_lost WHERE device = ?1 AND number = ?2";
 static const char WRITE_ACK[] = "UPDATE satchel_replica SET acked_number = max(acked_number, ?1),"
                                 " last_stamp = max(last_stamp, ?2)";
 
@@ -130,6 +131,45 @@ static enum satchel_status make_durable(struct satchel_sync *sync, struct satche
                              sqlite3_errstr(code));
 }
 
+static enum satchel_status find_lost(struct satchel_sync *sync, uint64_t number, bool *is_lost,
+                                     struct satchel_error *error)
+{
+    sqlite3_stmt *select = NULL;
+    const struct satchel_id *device = &sync->replica->device;
+    int code = SQLITE_ERROR;
+    if (sqlite3_prepare_v2(sync->replica->db, SELECT_LOST, -1, &select, NULL) == SQLITE_OK) {
+        sqlite3_bind_blob(select, 1, device->bytes, sizeof device->bytes, SQLITE_STATIC);
+        sqlite3_bind_int64(select, 2, (sqlite3_int64)number);
+        code = sqlite3_step(select);
+    }
+    *is_lost = code == SQLITE_ROW;
+    enum satchel_status status =
+        code == SQLITE_ROW || code == SQLITE_DONE
+            ? SATCHEL_OK
+            : satchel_apply_sql_error(sync->apply, "read satchel_lost", error);
+    sqlite3_finalize(select);
+    return status;
+}
+
+/* Where another sync has heard of a restore since this one began, what this one took for the
+ * node's is not: a new session says how it stands. */
+static enum satchel_status is_missing(struct satchel_sync *sync, uint64_t number, bool is_in_log,
+                                      struct satchel_error *error)
+{
+    bool is_lost = false;
+    enum satchel_status status = is_in_log ? SATCHEL_OK : find_lost(sync, number, &is_lost, error);
+    if (status != SATCHEL_OK)
+        return status;
+    return is_in_log || is_lost
+               ? satchel_error_set(error, SATCHEL_AGAIN,
+                                   "another sync of this replica has given back what the server "
+                                   "had lost; sync again")
+               : satchel_error_set(error, SATCHEL_CORRUPT,
+                                   "satchel_change lacks change set %" PRIu64
+                                   "; the replica was tampered with",
+                                   number);
+}
+
 /* A change set that another sync of this replica (or of another file with its id) sent, and had
  * answered, since this one began: the node holds it, but this session's numbers must follow each
  * other. It is in the log. */
@@ -152,9 +192,7 @@ static enum satchel_status make_answered(struct satchel_sync *sync, uint64_t num
         if (status == SATCHEL_OK)
             memcpy(secret, entry.entry.secret, SATCHEL_SECRET_BYTES);
     } else if (status == SATCHEL_OK) {
-        status = satchel_error_set(
-            error, SATCHEL_CORRUPT,
-            "satchel_change lacks change set %" PRIu64 "; the replica was tampered with", number);
+        status = is_missing(sync, number, found, error);
     }
     satchel_log_reader_free(reader);
     return status;
