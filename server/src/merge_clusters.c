@@ -236,7 +236,8 @@ static enum satchel_status note_row(struct gathering *all, uint32_t member,
     const struct satchel_part *part = all->has_write && all->is[member] == all->is[all->count - 1]
                                           ? &all->changeset->content.parts[all->part]
                                           : NULL;
-    return merge_note_change(all->run, all->notes, part, all->rows[member], result);
+    return merge_note_change(all->run, all->notes, part, all->rows[member],
+                             all->was[member] != member, result);
 }
 
 static bool *no_changes(struct gathering *all, uint32_t member)

@@ -342,9 +342,10 @@ enum satchel_status merge_note_effect(struct merge_run *run, struct merge_notes 
                                       const struct merge_row *row,
                                       const struct satchel_merge_result *result) SATCHEL_MUST_USE;
 /* The same for a row that no part of the entry wrote, or not by its own name: DELTA of what has
- * changed, WHOLE, or GONE. */
+ * changed, WHOLE, or GONE. One that was an alias is told of in any case: it is none any more. */
 enum satchel_status merge_note_change(struct merge_run *run, struct merge_notes *notes,
                                       const struct satchel_part *part, const struct merge_row *row,
+                                      bool was_alias,
                                       const struct satchel_merge_result *result) SATCHEL_MUST_USE;
 /* The part did not take effect as it stands; its effects are noted apart. */
 void merge_note_unlike(struct merge_notes *notes, uint32_t part_index);

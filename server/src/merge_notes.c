@@ -248,10 +248,10 @@ void merge_note_unlike(struct merge_notes *notes, uint32_t part_index)
 
 enum satchel_status merge_note_change(struct merge_run *run, struct merge_notes *notes,
                                       const struct satchel_part *part, const struct merge_row *row,
-                                      const struct satchel_merge_result *result)
+                                      bool was_alias, const struct satchel_merge_result *result)
 {
     struct satchel_effect effect;
-    if (!part && !has_changed(row, result))
+    if (!part && !was_alias && !has_changed(row, result))
         return SATCHEL_OK;
     enum satchel_effect_kind kind = !row->row.exists         ? SATCHEL_EFFECT_GONE
                                     : result->existed_before ? SATCHEL_EFFECT_DELTA

@@ -31,7 +31,7 @@ static enum satchel_status recompute_alone(struct merge_run *run, struct merge_n
     merge_timeline_trim(run);
     if (status != SATCHEL_OK || write_count == 0)
         return status;
-    status = merge_note_change(run, notes, NULL, row, &result);
+    status = merge_note_change(run, notes, NULL, row, false, &result);
     if (status == SATCHEL_OK)
         status = merge_conflicts_list(run, row);
     if (status == SATCHEL_OK)
