@@ -429,11 +429,12 @@ void sim_ledger_committed(struct sim_transaction *transaction, sqlite3 *db, bool
     struct sim_device *device = transaction->device;
     struct sim_process *running = sim_enter(NULL);
     end(transaction);
-    forget_doubt(device); /* its frames are overwritten */
     keep_changed(transaction);
     uint64_t last = integer(db, device->was_copied ? LAST_PENDING : LAST_NUMBER);
     bool has_written =
         last > device->last_number && (!device->was_copied || last > transaction->pending_before);
+    if (has_written) /* else it may have had no frames, and those of what failed are there still */
+        forget_doubt(device);
     sim_check((device->was_copied || last == device->last_number + has_written) &&
                   (has_written || transaction->count == 0),
               "device %u changed %zu rows; its last change set was %llu and is %llu", device->index,
