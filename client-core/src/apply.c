@@ -145,14 +145,12 @@ static enum satchel_status read_state(struct satchel_apply *apply, uint32_t *mig
     if (sqlite3_step(select) != SQLITE_ROW) {
         status = satchel_apply_sql_error(apply, "read satchel_replica", error);
     } else {
-        struct satchel_span node = satchel_span_of(sqlite3_column_blob(select, 0),
-                                                   (size_t)sqlite3_column_bytes(select, 0));
+        struct satchel_span node = satchel_column_span(select, 0);
         memset(&apply->node, 0, sizeof apply->node);
         if (node.size == sizeof apply->node.bytes)
             memcpy(apply->node.bytes, node.data, node.size);
         apply->cursor = (uint64_t)sqlite3_column_int64(select, 1);
-        struct satchel_span seen = satchel_span_of(sqlite3_column_blob(select, 2),
-                                                   (size_t)sqlite3_column_bytes(select, 2));
+        struct satchel_span seen = satchel_column_span(select, 2);
         status = read_seen(apply, seen);
         apply->seen_stamp = (satchel_stamp)sqlite3_column_int64(select, 3);
         apply->last_number = (uint64_t)sqlite3_column_int64(select, 4);

@@ -573,8 +573,7 @@ static enum satchel_status drop_unknown_conflicts(struct satchel_apply *apply,
     sqlite3_bind_text64(select, 2, (const char *)apply->name.data, apply->name.size, SQLITE_STATIC,
                         SQLITE_UTF8);
     while (status == SATCHEL_OK && (code = sqlite3_step(select)) == SQLITE_ROW) {
-        struct satchel_span id = satchel_span_of(sqlite3_column_blob(select, 0),
-                                                 (size_t)sqlite3_column_bytes(select, 0));
+        struct satchel_span id = satchel_column_span(select, 0);
         id = satchel_arena_copy(&apply->arena, id);
         if (!id.data)
             status = SATCHEL_NOMEM;

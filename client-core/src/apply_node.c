@@ -90,8 +90,7 @@ static enum satchel_status read_base(struct satchel_apply *apply, struct satchel
     sqlite3_bind_blob64(select, 1, plan->name.data, plan->name.size, SQLITE_STATIC);
     int code = sqlite3_step(select);
     if (code == SQLITE_ROW) {
-        struct satchel_span bytes = satchel_span_of(sqlite3_column_blob(select, 0),
-                                                    (size_t)sqlite3_column_bytes(select, 0));
+        struct satchel_span bytes = satchel_column_span(select, 0);
         bytes = satchel_arena_copy(&apply->arena, bytes);
         status = bytes.data ? satchel_base_decode(bytes, plan->table->column_count, &apply->arena,
                                                   &plan->node)

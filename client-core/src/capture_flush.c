@@ -156,12 +156,6 @@ static enum satchel_status make_tables(struct satchel_capture *capture)
     return status;
 }
 
-static struct satchel_span column_span(sqlite3_stmt *statement, int column)
-{
-    const void *bytes = sqlite3_column_blob(statement, column);
-    return satchel_span_of(bytes, (size_t)sqlite3_column_bytes(statement, column));
-}
-
 static enum satchel_status take_state(struct satchel_capture *capture, sqlite3_stmt *row)
 {
     struct satchel_capture_state *state = &capture->state;
@@ -169,12 +163,12 @@ static enum satchel_status take_state(struct satchel_capture *capture, sqlite3_s
     if (!enrolment || strcmp(enrolment, "joined") != 0)
         return satchel_error_set(&capture->error, SATCHEL_STATE,
                                  "the replica's enrolment was not finished");
-    struct satchel_span seen = column_span(row, 0);
+    struct satchel_span seen = satchel_column_span(row, 0);
     satchel_arena_reset(&state->seen_arena);
     enum satchel_status status = satchel_vector_unpack(seen, &state->seen_arena, &state->seen);
     if (status != SATCHEL_OK)
         return satchel_error_set(&capture->error, status, "satchel_replica.seen cannot be read");
-    struct satchel_span role = column_span(row, 3);
+    struct satchel_span role = satchel_column_span(row, 3);
     if (role.size > sizeof state->role)
         return satchel_error_set(&capture->error, SATCHEL_CORRUPT,
                                  "satchel_replica.role is too long");
@@ -250,7 +244,7 @@ enum satchel_status satchel_capture_base_find(struct satchel_capture *capture,
                         SQLITE_STATIC);
     int code = sqlite3_step(capture->select_base);
     if (code == SQLITE_ROW)
-        *base = column_span(capture->select_base, 0);
+        *base = satchel_column_span(capture->select_base, 0);
     else if (code != SQLITE_DONE)
         status = sql_error(capture, "cannot read satchel_base");
     return status;

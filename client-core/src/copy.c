@@ -32,8 +32,7 @@ static enum satchel_status hash_own(struct satchel_apply *apply, uint64_t number
         const struct satchel_moment moment = {sqlite3_column_int64(select, 1),
                                               sqlite3_column_int64(select, 2),
                                               (uint64_t)sqlite3_column_int64(select, 3)};
-        struct satchel_span stored = satchel_span_of(sqlite3_column_blob(select, 0),
-                                                     (size_t)sqlite3_column_bytes(select, 0));
+        struct satchel_span stored = satchel_column_span(select, 0);
         satchel_changeset_secret(apply->replica->secret, number, &moment, secret);
         status = satchel_body_load(stored, &apply->scratch, &body);
         if (status == SATCHEL_OK)

@@ -53,8 +53,7 @@ static enum satchel_status find_pending(struct satchel_replica *replica,
     sqlite3_bind_int64(select, 2, (sqlite3_int64)number);
     int code = sqlite3_step(select);
     if (code == SQLITE_ROW) {
-        struct satchel_span stored = satchel_span_of(sqlite3_column_blob(select, 0),
-                                                     (size_t)sqlite3_column_bytes(select, 0));
+        struct satchel_span stored = satchel_column_span(select, 0);
         *found = true;
         status = decode(stored, scratch, arena, out, error);
     } else if (code != SQLITE_DONE) {

@@ -56,16 +56,10 @@ static void bind_id(sqlite3_stmt *statement, int index, const struct satchel_id 
     sqlite3_bind_blob(statement, index, id->bytes, sizeof id->bytes, SQLITE_STATIC);
 }
 
-static struct satchel_span column_span(sqlite3_stmt *row, int column)
-{
-    const void *data = sqlite3_column_blob(row, column);
-    return satchel_span_of(data, (size_t)sqlite3_column_bytes(row, column));
-}
-
 static struct satchel_id column_id(sqlite3_stmt *row, int column)
 {
     struct satchel_id id = {{0}};
-    struct satchel_span bytes = column_span(row, column);
+    struct satchel_span bytes = satchel_column_span(row, column);
     if (bytes.size == sizeof id.bytes)
         memcpy(id.bytes, bytes.data, bytes.size);
     return id;
@@ -254,14 +248,15 @@ static enum satchel_status read_lost(struct satchel_sync *sync, sqlite3_stmt *ro
     entry->device = column_id(row, 4);
     entry->number = (uint64_t)sqlite3_column_int64(row, 5);
     entry->stamp = (satchel_stamp)sqlite3_column_int64(row, 6);
-    entry->user = satchel_arena_copy(arena, column_span(row, 7));
-    secret = satchel_arena_copy(arena, column_span(row, 8));
-    enum satchel_status status = satchel_body_load(column_span(row, 9), &sync->push_scratch, &body);
+    entry->user = satchel_arena_copy(arena, satchel_column_span(row, 7));
+    secret = satchel_arena_copy(arena, satchel_column_span(row, 8));
+    enum satchel_status status =
+        satchel_body_load(satchel_column_span(row, 9), &sync->push_scratch, &body);
     if (status != SATCHEL_OK)
         return status;
     entry->body = satchel_arena_copy(arena, body);
-    entry->notes = satchel_arena_copy(arena, column_span(row, 10));
-    entry->positions = satchel_arena_copy(arena, column_span(row, 11));
+    entry->notes = satchel_arena_copy(arena, satchel_column_span(row, 10));
+    entry->positions = satchel_arena_copy(arena, satchel_column_span(row, 11));
     entry->receipt = column_id(row, 12);
     entry->secret = secret.data;
     if (!entry->user.data || !secret.data || !entry->body.data || !entry->notes.data ||
@@ -402,7 +397,8 @@ static enum satchel_status collect_doubt(struct satchel_sync *sync, struct satch
         return status;
     sqlite3_bind_int64(select, 1, ROWS_ASKED_MAX);
     while (bytes < ROWS_BYTES_MAX && (code = sqlite3_step(select)) == SQLITE_ROW) {
-        struct satchel_span name = satchel_arena_copy(&recovery->arena, column_span(select, 0));
+        struct satchel_span name =
+            satchel_arena_copy(&recovery->arena, satchel_column_span(select, 0));
         if (!name.data) {
             status = SATCHEL_NOMEM;
             break;

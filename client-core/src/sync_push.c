@@ -59,12 +59,6 @@ static satchel_stamp correct_stamp(struct satchel_sync *sync, sqlite3_stmt *row)
     return satchel_stamp_next(last, true_ms);
 }
 
-static struct satchel_span column_bytes(sqlite3_stmt *row, int column)
-{
-    const void *data = sqlite3_column_blob(row, column);
-    return satchel_span_of(data, (size_t)sqlite3_column_bytes(row, column));
-}
-
 /* The item of a change set in stored form; its bytes live in the push arena. The secret is the
  * caller's to fill in. */
 static enum satchel_status make_item(struct satchel_sync *sync, uint64_t number,
@@ -240,7 +234,7 @@ static enum satchel_status collect(struct satchel_sync *sync, struct satchel_mes
             break;
         struct satchel_push_item *item = &push->items[push->item_count];
         uint8_t *secret = NULL;
-        status = make_item(sync, number, column_bytes(select, 5), item, &secret, error);
+        status = make_item(sync, number, satchel_column_span(select, 5), item, &secret, error);
         if (status == SATCHEL_OK) {
             const struct satchel_moment moment = {sqlite3_column_int64(select, 1),
                                                   sqlite3_column_int64(select, 2),
