@@ -42,6 +42,10 @@ bool satchel_capture_code_unpack(int64_t packed, struct satchel_capture_code *co
 
 /* ---- text ---- */
 
+/* By enum satchel_op_kind, and one that minds the key. */
+static const char *const trigger_names[] = {"insert", "update", "delete", "key"};
+enum { TRIGGER_NAME_COUNT = 4, KEY_TRIGGER = 3 };
+
 struct text {
     struct satchel_buffer *buffer;
     enum satchel_status status;
@@ -85,7 +89,6 @@ static uint32_t width_for(uint32_t argument_count)
 static void add_trigger(struct text *text, const struct satchel_table *table,
                         const struct satchel_id *device, enum satchel_op_kind kind)
 {
-    static const char *const names[] = {"insert", "update", "delete"};
     static const char *const events[] = {"INSERT", "UPDATE", "DELETE"};
     uint32_t argument_count = 1 + table->column_count * (kind == SATCHEL_OP_UPDATE ? 2 : 1);
     uint32_t width = width_for(argument_count);
@@ -94,7 +97,7 @@ static void add_trigger(struct text *text, const struct satchel_table *table,
     if (width == 0 && text->status == SATCHEL_OK)
         text->status = SATCHEL_LIMIT;
     add(text, "CREATE TRIGGER \"satchel_");
-    add(text, names[kind]);
+    add(text, trigger_names[kind]);
     add(text, "_");
     add_name(text, table->name);
     add(text, "\" AFTER ");
@@ -159,127 +162,149 @@ enum satchel_status satchel_capture_triggers(const struct satchel_table *table,
 
 /* ---- whether they are all there ---- */
 
-static const char SELECT_TABLE[] =
-    "SELECT count(*) FROM main.sqlite_schema WHERE type='table' AND name=?1 COLLATE NOCASE";
-static const char SELECT_COLUMNS[] = "SELECT name FROM pragma_table_xinfo(?1, 'main') ORDER BY cid";
-static const char SELECT_TRIGGER[] =
-    "SELECT sql FROM main.sqlite_schema WHERE type='trigger' AND sql=?1";
+static const char SELECT_OBJECTS[] =
+    "SELECT type, name, tbl_name, sql FROM main.sqlite_schema WHERE type IN ('table', 'trigger')";
+
+enum { FOUND_TABLE = 1, FOUND_TRIGGER = 2 /* shifted by the place in trigger_names */ };
 
 struct check {
     struct satchel_replica *replica;
     struct satchel_error *error;
-    sqlite3_stmt *table, *columns, *trigger;
+    uint8_t *found; /* per table of the schema */
     struct satchel_buffer sql;
 };
 
+static enum satchel_status write_expected(struct check *check, const struct satchel_table *table,
+                                          int which)
+{
+    struct text text = {&check->sql, SATCHEL_OK};
+    satchel_buffer_clear(&check->sql);
+    if (which == KEY_TRIGGER)
+        add_key_trigger(&text, table);
+    else
+        add_trigger(&text, table, &check->replica->file, (enum satchel_op_kind)which);
+    return text.status == SATCHEL_OK
+               ? SATCHEL_OK
+               : satchel_error_set(check->error, text.status, "table %s: cannot make its triggers",
+                                   table->name);
+}
+
+/* One of Satchel's triggers counts if it says to the byte what it was made to say. */
+static enum satchel_status note_trigger(struct check *check, const struct satchel_table *table,
+                                        const char *name, const char *sql)
+{
+    static const char prefix[] = "satchel_";
+    if (strncmp(name, prefix, sizeof prefix - 1) != 0)
+        return SATCHEL_OK;
+    name += sizeof prefix - 1;
+    for (int which = 0; which < TRIGGER_NAME_COUNT; which++) {
+        size_t size = strlen(trigger_names[which]);
+        if (strncmp(name, trigger_names[which], size) != 0 || name[size] != '_')
+            continue;
+        enum satchel_status status = write_expected(check, table, which);
+        if (status != SATCHEL_OK)
+            return status;
+        if (strlen(sql) == check->sql.size && memcmp(sql, check->sql.data, check->sql.size) == 0)
+            check->found[table->number - 1] |= (uint8_t)(FOUND_TRIGGER << which);
+    }
+    return SATCHEL_OK;
+}
+
+static enum satchel_status note_object(struct check *check, sqlite3_stmt *row)
+{
+    const char *type = (const char *)sqlite3_column_text(row, 0);
+    const char *name = (const char *)sqlite3_column_text(row, 1);
+    const char *table_name = (const char *)sqlite3_column_text(row, 2);
+    const char *sql = (const char *)sqlite3_column_text(row, 3);
+    if (!type || !name || !table_name || !sql)
+        return satchel_error_set(check->error, SATCHEL_NOMEM, "out of memory");
+    const struct satchel_table *table = satchel_schema_find(check->replica->schema, table_name);
+    if (!table || table->is_local)
+        return SATCHEL_OK;
+    if (strcmp(type, "trigger") == 0)
+        return note_trigger(check, table, name, sql);
+    check->found[table->number - 1] |= FOUND_TABLE;
+    return SATCHEL_OK;
+}
+
+static enum satchel_status note_objects(struct check *check)
+{
+    sqlite3 *db = check->replica->db;
+    sqlite3_stmt *objects = NULL;
+    enum satchel_status status = SATCHEL_OK;
+    int code = sqlite3_prepare_v2(db, SELECT_OBJECTS, -1, &objects, NULL);
+    if (code == SQLITE_OK)
+        while (status == SATCHEL_OK && (code = sqlite3_step(objects)) == SQLITE_ROW)
+            status = note_object(check, objects);
+    if (status == SATCHEL_OK && code != SQLITE_DONE)
+        status = satchel_sql_error(check->error, db, "cannot read the schema");
+    sqlite3_finalize(objects);
+    return status;
+}
+
+static enum satchel_status check_columns(struct check *check, const struct satchel_table *table)
+{
+    sqlite3 *db = check->replica->db;
+    sqlite3_stmt *columns = NULL;
+    char *sql = sqlite3_mprintf("SELECT * FROM main.\"%w\"", table->name);
+    int code = sql ? sqlite3_prepare_v2(db, sql, -1, &columns, NULL) : SQLITE_NOMEM;
+    sqlite3_free(sql);
+    if (code != SQLITE_OK)
+        return satchel_sql_error(check->error, db, "cannot read the columns of %s", table->name);
+    bool is_missing = false;
+    bool is_equal = (uint32_t)sqlite3_column_count(columns) == table->column_count;
+    for (uint32_t i = 0; is_equal && i < table->column_count; i++) {
+        const char *name = sqlite3_column_name(columns, (int)i);
+        is_missing = !name;
+        is_equal = name && sqlite3_stricmp(name, table->columns[i].name) == 0;
+    }
+    sqlite3_finalize(columns);
+    if (is_missing)
+        return satchel_error_set(check->error, SATCHEL_NOMEM, "out of memory");
+    return is_equal ? SATCHEL_OK
+                    : satchel_error_set(check->error, SATCHEL_SCHEMA,
+                                        "table %s does not have the columns of the workspace's "
+                                        "schema: it was changed outside a migration; restore the "
+                                        "replica, or join again with a new file",
+                                        table->name);
+}
+
 static enum satchel_status check_table(struct check *check, const struct satchel_table *table)
 {
-    sqlite3_bind_text(check->table, 1, table->name, -1, SQLITE_STATIC);
-    int code = sqlite3_step(check->table);
-    bool exists = code == SQLITE_ROW && sqlite3_column_int(check->table, 0) == 1;
-    sqlite3_reset(check->table);
-    if (code != SQLITE_ROW)
-        return satchel_sql_error(check->error, check->replica->db, "cannot read the schema");
-    if (!exists)
+    unsigned found = check->found[table->number - 1];
+    if (!(found & FOUND_TABLE))
         return satchel_error_set(
             check->error, SATCHEL_SCHEMA,
             "table %s was dropped by a connection without Satchel; restore the "
             "replica, or join again with a new file",
             table->name);
-    return SATCHEL_OK;
-}
-
-static enum satchel_status check_columns(struct check *check, const struct satchel_table *table)
-{
-    uint32_t count = 0;
-    bool is_equal = true;
-    int code;
-    sqlite3_bind_text(check->columns, 1, table->name, -1, SQLITE_STATIC);
-    while ((code = sqlite3_step(check->columns)) == SQLITE_ROW) {
-        const char *name = (const char *)sqlite3_column_text(check->columns, 0);
-        if (count >= table->column_count || !name ||
-            sqlite3_stricmp(name, table->columns[count].name) != 0)
-            is_equal = false;
-        count++;
-    }
-    sqlite3_reset(check->columns);
-    if (code != SQLITE_DONE)
-        return satchel_sql_error(check->error, check->replica->db, "cannot read the columns of %s",
-                                 table->name);
-    if (!is_equal || count != table->column_count)
-        return satchel_error_set(
-            check->error, SATCHEL_SCHEMA,
-            "table %s does not have the columns of the workspace's schema: it was "
-            "changed outside a migration; restore the replica, or join again with a "
-            "new file",
-            table->name);
-    return SATCHEL_OK;
-}
-
-/* Whether the trigger whose text is in check->sql is there, unchanged. */
-static enum satchel_status check_text(struct check *check, enum satchel_status text_status,
-                                      const char *name, const struct satchel_table *table)
-{
-    if (text_status != SATCHEL_OK)
-        return satchel_error_set(check->error, text_status, "table %s: cannot make its triggers",
-                                 table->name);
-    sqlite3_bind_text(check->trigger, 1, (const char *)check->sql.data, (int)check->sql.size,
-                      SQLITE_STATIC);
-    int code = sqlite3_step(check->trigger);
-    sqlite3_reset(check->trigger);
-    if (code == SQLITE_DONE)
-        return satchel_error_set(
-            check->error, SATCHEL_SCHEMA,
-            "trigger satchel_%s_%s is missing or changed: writes to %s may have "
-            "gone unseen; restore the replica, or join again with a new file",
-            name, table->name, table->name);
-    if (code != SQLITE_ROW)
-        return satchel_sql_error(check->error, check->replica->db, "cannot read the schema");
-    return SATCHEL_OK;
-}
-
-static enum satchel_status check_triggers(struct check *check, const struct satchel_table *table)
-{
-    static const char *const names[] = {"insert", "update", "delete"};
-    enum satchel_status status = SATCHEL_OK;
-    for (int kind = SATCHEL_OP_INSERT; kind <= SATCHEL_OP_DELETE && status == SATCHEL_OK; kind++) {
-        struct text text = {&check->sql, SATCHEL_OK};
-        satchel_buffer_clear(&check->sql);
-        add_trigger(&text, table, &check->replica->file, (enum satchel_op_kind)kind);
-        status = check_text(check, text.status, names[kind], table);
-    }
-    if (status == SATCHEL_OK && numbers_itself(table)) {
-        struct text text = {&check->sql, SATCHEL_OK};
-        satchel_buffer_clear(&check->sql);
-        add_key_trigger(&text, table);
-        status = check_text(check, text.status, "key", table);
-    }
+    enum satchel_status status = check_columns(check, table);
+    for (int which = 0; which < TRIGGER_NAME_COUNT && status == SATCHEL_OK; which++)
+        if (!(found & (unsigned)FOUND_TRIGGER << which) &&
+            (which != KEY_TRIGGER || numbers_itself(table)))
+            status = satchel_error_set(
+                check->error, SATCHEL_SCHEMA,
+                "trigger satchel_%s_%s is missing or changed: writes to %s may have "
+                "gone unseen; restore the replica, or join again with a new file",
+                trigger_names[which], table->name, table->name);
     return status;
 }
 
 enum satchel_status satchel_capture_check(struct satchel_replica *replica,
                                           struct satchel_error *error)
 {
+    const struct satchel_schema *schema = replica->schema;
     struct check check = {.replica = replica, .error = error};
     enum satchel_status status = SATCHEL_OK;
+    check.found = satchel_alloc_zero(NULL, schema->table_count + 1);
+    if (!check.found)
+        return satchel_error_set(error, SATCHEL_NOMEM, "out of memory");
     satchel_buffer_init(&check.sql, 1u << 20, NULL);
-    if (sqlite3_prepare_v2(replica->db, SELECT_TABLE, -1, &check.table, NULL) != SQLITE_OK ||
-        sqlite3_prepare_v2(replica->db, SELECT_COLUMNS, -1, &check.columns, NULL) != SQLITE_OK ||
-        sqlite3_prepare_v2(replica->db, SELECT_TRIGGER, -1, &check.trigger, NULL) != SQLITE_OK)
-        status = satchel_sql_error(error, replica->db, "cannot read the schema");
-    for (uint32_t i = 0; i < replica->schema->table_count && status == SATCHEL_OK; i++) {
-        const struct satchel_table *table = &replica->schema->tables[i];
-        if (table->is_local)
-            continue;
-        status = check_table(&check, table);
-        if (status == SATCHEL_OK)
-            status = check_columns(&check, table);
-        if (status == SATCHEL_OK)
-            status = check_triggers(&check, table);
-    }
-    sqlite3_finalize(check.table);
-    sqlite3_finalize(check.columns);
-    sqlite3_finalize(check.trigger);
+    status = note_objects(&check);
+    for (uint32_t i = 0; i < schema->table_count && status == SATCHEL_OK; i++)
+        if (!schema->tables[i].is_local)
+            status = check_table(&check, &schema->tables[i]);
     satchel_buffer_deinit(&check.sql);
+    satchel_free(NULL, check.found);
     return status;
 }

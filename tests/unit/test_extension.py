@@ -153,6 +153,10 @@ class Extension(unittest.TestCase):
         plain = self.connect(load=False)
         plain.execute("DROP TRIGGER satchel_update_item")
         self.assert_load_fails("trigger satchel_update_item is missing or changed")
+        plain.execute("CREATE TRIGGER satchel_update_item AFTER UPDATE ON item BEGIN SELECT 1; END")
+        self.assert_load_fails("trigger satchel_update_item is missing or changed")
+        plain.execute("ALTER TABLE item ADD COLUMN own")
+        self.assert_load_fails("table item does not have the columns")
         plain.execute("DROP TABLE item")
         self.assert_load_fails("table item was dropped")
 
