@@ -63,7 +63,7 @@ static void draw_faults(struct sim_options *options)
 void sim_options_draw(struct sim_options *options)
 {
     memset(options, 0, sizeof *options);
-    options->world = sim_one_in(SIM_OPTIONS, 5) ? SIM_CRM : SIM_RULES;
+    options->world = sim_one_in(SIM_OPTIONS, 10) ? SIM_CRM : SIM_RULES;
     options->device_count = 2 + sim_skewed(SIM_OPTIONS, SIM_DEVICES_MAX - 2);
     options->app_count = 1 + sim_one_in(SIM_OPTIONS, 3);
     options->sync_count = 1 + sim_one_in(SIM_OPTIONS, 3);
