@@ -29,23 +29,45 @@ static int64_t integer(sqlite3 *db, const char *sql)
 
 static const char COUNT_MIGRATIONS[] = "SELECT count(*) FROM satchel_migration";
 
-static bool is_device_quiet(const struct sim_device *device, int64_t head, int64_t migrations,
+static struct satchel_id node_of(sqlite3 *db, const char *sql)
+{
+    struct satchel_id node = {{0}};
+    sqlite3_stmt *select = prepare(db, sql);
+    if (sqlite3_step(select) == SQLITE_ROW &&
+        sqlite3_column_bytes(select, 0) == (int)sizeof node.bytes)
+        memcpy(node.bytes, sqlite3_column_blob(select, 0), sizeof node.bytes);
+    sqlite3_finalize(select);
+    return node;
+}
+
+/* What the server is when it is at rest. */
+struct rest {
+    int64_t head, migrations;
+    struct satchel_id node;
+};
+
+static bool is_device_quiet(const struct sim_device *device, const struct rest *rest,
                             struct satchel_buffer *why)
 {
     sqlite3 *db = sim_observe(device->path);
     int64_t pending = integer(db, "SELECT count(*) FROM satchel_change");
     int64_t cursor = integer(db, "SELECT cursor FROM satchel_replica");
-    bool is_migrated = integer(db, COUNT_MIGRATIONS) == migrations;
-    bool is_acting = false;
+    bool is_migrated = integer(db, COUNT_MIGRATIONS) == rest->migrations;
+    /* Before it hears that the server was restored, its cursor may be the same by chance. */
+    struct satchel_id node = node_of(db, "SELECT node FROM satchel_replica");
+    bool is_renewed = satchel_id_equal(&node, &rest->node), is_acting = false;
     sim_unobserve(db);
     for (unsigned i = 0; i < device->app_count; i++)
         is_acting = is_acting || device->apps[i].is_acting;
-    if (pending == 0 && cursor == head && is_migrated && !is_acting && !device->machine.is_off)
+    if (pending == 0 && cursor == rest->head && is_migrated && is_renewed && !is_acting &&
+        !device->machine.is_off)
         return true;
-    enum satchel_status status = satchel_buffer_format(
-        why, " %s has %lld pending, its cursor is %lld of %lld%s%s;", device->machine.name,
-        (long long)pending, (long long)cursor, (long long)head,
-        is_migrated ? "" : ", its schema is old", is_acting ? ", its application writes" : "");
+    enum satchel_status status =
+        satchel_buffer_format(why, " %s has %lld pending, its cursor is %lld of %lld%s%s%s;",
+                              device->machine.name, (long long)pending, (long long)cursor,
+                              (long long)rest->head, is_migrated ? "" : ", its schema is old",
+                              is_renewed ? "" : ", it knows an earlier incarnation",
+                              is_acting ? ", its application writes" : "");
     (void)status;
     return false;
 }
@@ -56,11 +78,12 @@ bool sim_is_quiet(struct satchel_buffer *why)
     if (!is_quiet)
         return false;
     sqlite3 *db = sim_observe(STORE);
-    int64_t head = integer(db, "SELECT cursor FROM satchel_workspace");
-    int64_t migrations = integer(db, COUNT_MIGRATIONS);
+    struct rest rest = {.head = integer(db, "SELECT cursor FROM satchel_workspace"),
+                        .migrations = integer(db, COUNT_MIGRATIONS),
+                        .node = node_of(db, "SELECT node FROM satchel_workspace")};
     sim_unobserve(db);
     for (unsigned i = 0; i < sim.device_count; i++)
-        is_quiet = is_device_quiet(&sim.devices[i], head, migrations, why) && is_quiet;
+        is_quiet = is_device_quiet(&sim.devices[i], &rest, why) && is_quiet;
     return is_quiet;
 }
 
