@@ -8,10 +8,13 @@ struct lives {
     struct merge_state *state;
     const struct satchel_write *writes; /* in order of arrival */
     size_t count;
-    bool *idle;  /* deletes that do nothing, because the row was frozen before */
-    bool *ended; /* deletes that an insert has seen, and deletes those had seen */
-    bool *live;  /* inserts and updates that no ended delete has seen */
-    bool *kept;  /* live writes that no standing delete has seen */
+    bool *idle;      /* deletes that do nothing, because the row was frozen before */
+    bool *ended;     /* deletes that an insert has seen, and deletes those had seen */
+    bool *live;      /* inserts and updates that no ended delete has seen */
+    bool *kept;      /* live writes that no standing delete has seen */
+    size_t *deletes; /* the places of those that are not idle, ascending */
+    size_t delete_count;
+    size_t *open; /* places of writes that some question is still open about */
     bool was_deleted;
     bool has_standing_delete;
     bool exists;
@@ -22,69 +25,94 @@ static bool is_delete(const struct satchel_write *write)
     return write->kind == SATCHEL_OP_DELETE;
 }
 
-/* Whether `a` (any write) had seen the delete `b`. */
-static bool saw_delete(const struct lives *lives, const struct satchel_write *a,
-                       const struct satchel_write *b)
+/* Asks of the deletes at the first `count` open places which of them the write had seen: they are
+ * marked and leave the list, the others move up. How many are left.
+ *
+ * All questions about one write's sight come in a row, here and below: where rows are merged, each
+ * write's sight takes work (cluster.c). */
+static size_t drop_seen(const struct lives *lives, const struct satchel_write *by, size_t count,
+                        bool *seen)
 {
-    return a != b && merge_saw_delete(&lives->state->sight, a, merge_target_write(b));
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct satchel_write *asked = &lives->writes[lives->open[i]];
+        if (by != asked && merge_saw_delete(&lives->state->sight, by, merge_target_write(asked)))
+            seen[lives->open[i]] = true;
+        else
+            lives->open[left++] = lives->open[i];
+    }
+    return left;
+}
+
+static void list_deletes(struct lives *lives)
+{
+    for (size_t i = 0; i < lives->count; i++) {
+        if (!is_delete(&lives->writes[i]))
+            continue;
+        lives->was_deleted = true;
+        if (!lives->idle[i])
+            lives->deletes[lives->delete_count++] = i;
+    }
 }
 
 static void find_ended(struct lives *lives)
 {
-    const struct satchel_write *writes = lives->writes;
-    for (size_t i = 0; i < lives->count; i++) {
-        if (!is_delete(&writes[i]))
-            continue;
-        lives->was_deleted = true;
-        if (lives->idle[i])
-            continue;
-        /* Round from the next one on: who saw it usually follows soon. */
-        for (size_t k = 1; k < lives->count && !lives->ended[i]; k++) {
-            size_t j = i + k < lives->count ? i + k : i + k - lives->count;
-            lives->ended[i] = writes[j].kind == SATCHEL_OP_INSERT &&
-                              saw_delete(lives, &writes[j], &writes[i]) &&
-                              !SATCHEL_MUTATED(one_life);
-        }
-    }
+    size_t open_count = lives->delete_count;
+    memcpy(lives->open, lives->deletes, open_count * sizeof *lives->open);
+    /* From the last one down, who saw most. */
+    for (size_t i = lives->count; i-- > 0 && open_count > 0 && !SATCHEL_MUTATED(one_life);)
+        if (lives->writes[i].kind == SATCHEL_OP_INSERT)
+            open_count = drop_seen(lives, &lives->writes[i], open_count, lives->ended);
     /* An insert saw what a delete it saw had seen; arrival order is causal, so from the last down.
      */
-    for (size_t i = lives->count; i-- > 0;)
-        for (size_t j = 0; j < i && lives->ended[i]; j++)
-            if (is_delete(&writes[j]) && !lives->ended[j] && !lives->idle[j] &&
-                saw_delete(lives, &writes[i], &writes[j]))
-                lives->ended[j] = true;
+    for (size_t d = lives->delete_count; d-- > 0 && open_count > 0;) {
+        size_t place = lives->deletes[d], earlier = 0;
+        while (earlier < open_count && lives->open[earlier] < place)
+            earlier++;
+        if (!lives->ended[place])
+            continue;
+        size_t left = drop_seen(lives, &lives->writes[place], earlier, lives->ended);
+        memmove(lives->open + left, lives->open + earlier,
+                (open_count - earlier) * sizeof *lives->open);
+        open_count -= earlier - left;
+    }
 }
 
-/* Whether a delete, ended or standing as asked, has seen the insert or update `write`: the last
- * ones saw most. */
-static bool is_seen_by_delete(const struct lives *lives, const struct satchel_write *write,
-                              bool ended)
+/* Of the inserts and updates at the open places those that no delete, ended or standing as asked,
+ * has seen; how many these are. */
+static size_t keep_unseen(const struct lives *lives, size_t count, bool ended)
 {
-    for (size_t i = lives->was_deleted ? lives->count : 0; i-- > 0;)
-        if (is_delete(&lives->writes[i]) && !lives->idle[i] && lives->ended[i] == ended &&
-            merge_delete_saw(&lives->state->sight, &lives->writes[i], write))
-            return true;
-    return false;
+    for (size_t d = lives->delete_count; d-- > 0 && count > 0;) { /* the last ones saw most */
+        size_t place = lives->deletes[d], left = 0;
+        if (lives->ended[place] != ended)
+            continue;
+        for (size_t i = 0; i < count; i++)
+            if (!merge_delete_saw(&lives->state->sight, &lives->writes[place],
+                                  &lives->writes[lives->open[i]]))
+                lives->open[left++] = lives->open[i];
+        count = left;
+    }
+    return count;
 }
 
 static void find_live(struct lives *lives)
 {
-    bool has_insert = false, has_kept = false;
-    for (size_t i = 0; i < lives->count; i++) {
-        const struct satchel_write *write = &lives->writes[i];
-        if (is_delete(write)) {
-            bool is_standing = !lives->ended[i] && !lives->idle[i];
-            lives->has_standing_delete = lives->has_standing_delete || is_standing;
-            continue;
-        }
-        lives->live[i] = !is_seen_by_delete(lives, write, true);
-        if (!lives->live[i])
-            continue;
-        lives->kept[i] = !is_seen_by_delete(lives, write, false);
-        has_insert = has_insert || write->kind == SATCHEL_OP_INSERT;
-        has_kept = has_kept || lives->kept[i];
+    bool has_insert = false;
+    size_t count = 0;
+    for (size_t i = 0; i < lives->count; i++)
+        if (!is_delete(&lives->writes[i]))
+            lives->open[count++] = i;
+    count = keep_unseen(lives, count, true);
+    for (size_t i = 0; i < count; i++) {
+        lives->live[lives->open[i]] = true;
+        has_insert = has_insert || lives->writes[lives->open[i]].kind == SATCHEL_OP_INSERT;
     }
-    bool survives = lives->state->rules->delete_policy != SATCHEL_DELETE_DELETE_WINS && has_kept;
+    count = keep_unseen(lives, count, false);
+    for (size_t i = 0; i < count; i++)
+        lives->kept[lives->open[i]] = true;
+    for (size_t d = 0; d < lives->delete_count; d++)
+        lives->has_standing_delete = lives->has_standing_delete || !lives->ended[lives->deletes[d]];
+    bool survives = lives->state->rules->delete_policy != SATCHEL_DELETE_DELETE_WINS && count > 0;
     lives->exists = has_insert && (!lives->has_standing_delete || survives);
 }
 
@@ -94,11 +122,15 @@ static enum satchel_status examine(struct lives *lives, struct satchel_arena *ar
     lives->ended = SATCHEL_ARENA_ARRAY(arena, bool, lives->count);
     lives->live = SATCHEL_ARENA_ARRAY(arena, bool, lives->count);
     lives->kept = SATCHEL_ARENA_ARRAY(arena, bool, lives->count);
-    if (!lives->idle || !lives->ended || !lives->live || !lives->kept)
+    lives->deletes = SATCHEL_ARENA_ARRAY(arena, size_t, lives->count);
+    lives->open = SATCHEL_ARENA_ARRAY(arena, size_t, lives->count);
+    if (!lives->idle || !lives->ended || !lives->live || !lives->kept || !lives->deletes ||
+        !lives->open)
         return SATCHEL_NOMEM;
     for (size_t i = 0; i < lives->count; i++)
         lives->idle[i] =
             is_delete(&lives->writes[i]) && merge_is_idle_delete(lives->state, &lives->writes[i]);
+    list_deletes(lives);
     find_ended(lives);
     find_live(lives);
     return SATCHEL_OK;
@@ -117,13 +149,17 @@ enum satchel_status merge_find_live(const struct merge_sight *sight,
     return status;
 }
 
-/* Whether any other write of the row has seen the delete. */
-static bool is_seen_delete(const struct lives *lives, const struct satchel_write *delete)
+/* Which of the deletes that have not ended another write of the row has seen. NULL: no memory. */
+static const bool *find_seen_deletes(const struct lives *lives, struct satchel_arena *arena)
 {
+    bool *seen = SATCHEL_ARENA_ARRAY(arena, bool, lives->count);
+    size_t count = 0;
     for (size_t i = 0; i < lives->count; i++)
-        if (saw_delete(lives, &lives->writes[i], delete))
-            return true;
-    return false;
+        if (is_delete(&lives->writes[i]) && !lives->ended[i])
+            lives->open[count++] = i;
+    for (size_t i = seen ? lives->count : 0; i-- > 0 && count > 0;)
+        count = drop_seen(lives, &lives->writes[i], count, seen);
+    return seen;
 }
 
 static void insert_sorted(const struct merge_write **items, uint32_t count,
@@ -142,7 +178,8 @@ static enum satchel_status keep_deletes(const struct lives *lives, struct merge_
 {
     struct satchel_version *version = state->version;
     version->deletes = SATCHEL_ARENA_ARRAY(state->arena, const struct merge_write *, lives->count);
-    if (!version->deletes)
+    const bool *seen = find_seen_deletes(lives, state->arena);
+    if (!version->deletes || !seen)
         return SATCHEL_NOMEM;
     const struct satchel_write *survivor = NULL;
     for (size_t i = 0; i < lives->count; i++) {
@@ -150,7 +187,7 @@ static enum satchel_status keep_deletes(const struct lives *lives, struct merge_
         if (lives->kept[i] &&
             (!survivor || satchel_order_compare(&survivor->order, &write->order) < 0))
             survivor = write;
-        if (!is_delete(write) || lives->ended[i] || is_seen_delete(lives, write))
+        if (!is_delete(write) || lives->ended[i] || seen[i])
             continue;
         const struct merge_write *kept = merge_write_keep(state->arena, write);
         if (!kept)

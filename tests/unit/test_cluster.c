@@ -1,5 +1,7 @@
 /* Rows with one key, told as stories: a few writes to rows x, y and z, and what becomes of these in
  * every order of arrival that the authors' knowledge allows. */
+#include "merge.h"
+
 #include <satchel/cluster.h>
 
 #include <setjmp.h>
@@ -503,6 +505,65 @@ static void test_cluster__the_keys_that_stand_are_told_of_aliases_too(void **sta
     assert_int_equal(count, 0); /* set apart */
 }
 
+/* ---- cost ---- */
+
+enum { MANY = 60 }; /* rows, each inserted, deleted and inserted again */
+
+struct asked {
+    const struct satchel_write *last;
+    unsigned changes;
+};
+
+static bool count_changes(void *context, const struct satchel_write *write, uint32_t member)
+{
+    struct asked *asked = context;
+    (void)member;
+    asked->changes += write != asked->last;
+    asked->last = write;
+    return true;
+}
+
+/* The first ones saw nothing, the deletes all of these, every other one of the last the deletes. */
+static struct satchel_write one_of_many(unsigned round, unsigned row,
+                                        const struct satchel_position *positions)
+{
+    static const enum satchel_op_kind kinds[] = {INSERT, DELETE, INSERT};
+    unsigned index = round * MANY + row, seen = round == 2 && row % 2 ? 0 : round * MANY;
+    return (struct satchel_write){
+        .order = {1000 + index, id_of('d', (char)(round == 1 ? 0 : 1 + index), 0), 1, row},
+        .positions = {&positions[index], 1},
+        .seen = {positions, seen},
+        .kind = kinds[round],
+        .fields = fixture.fields[0],
+        .field_count = round == 1 ? 0 : 1,
+        .member = row,
+        .arrival = 1 + index};
+}
+
+static void test_cluster__asks_once_each_time_what_a_write_was_shown(void **state)
+{
+    (void)state;
+    struct satchel_write writes[3 * MANY];
+    struct satchel_position positions[3 * MANY];
+    struct asked asked = {0};
+    const struct merge_links links = {count_changes, &asked};
+    const struct merge_sight sight = {&fixture.rules, &links};
+    struct satchel_value values[COLUMNS] = {{SATCHEL_NULL, {0}}};
+    struct satchel_row row = {.values = values, .version = satchel_version_new(&fixture.arena)};
+    struct satchel_merge_result result;
+    fixture.fields[0][0] = (struct satchel_field){NAME, satchel_value_text(satchel_span_text("A"))};
+    for (unsigned i = 0; i < 3 * MANY; i++)
+        positions[i] = (struct satchel_position){id_of('n', (char)(1 + i), 0), 1};
+    for (unsigned i = 0; i < 3 * MANY; i++)
+        writes[i] = one_of_many(i / MANY, i % MANY, positions);
+    assert_int_equal(
+        merge_rebuild(&sight, &row, writes, 3 * MANY, NULL, &fixture.arena, &result, NULL),
+        SATCHEL_OK);
+    assert_true(row.exists);
+    /* A few times for each write; not once for every write and delete. */
+    assert_in_range(asked.changes, 1, 4 * 3 * MANY);
+}
+
 /* ---- no memory ---- */
 
 static void test_cluster__says_when_memory_runs_out(void **state)
@@ -563,6 +624,7 @@ int main(void)
         TEST(test_cluster__a_delete_with_knowledge_takes_all_of_it),
         TEST(test_cluster__a_new_life_has_the_name_it_was_inserted_with),
         TEST(test_cluster__the_keys_that_stand_are_told_of_aliases_too),
+        TEST(test_cluster__asks_once_each_time_what_a_write_was_shown),
         TEST(test_cluster__says_when_memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
