@@ -1,5 +1,11 @@
 /* Owns the reading of JSON and its canonical form. Recursion is bounded by SATCHEL_JSON_DEPTH_MAX.
- * Knows nothing of what the documents mean. */
+ * Knows nothing of what the documents mean.
+ *
+ * A text is first checked as a whole, which takes no memory and tells whether it is canonical. If
+ * it is not, it is written again into one piece of memory of its size; beside that, only the
+ * members of objects that are not finished are remembered. Items are counted before they are
+ * listed. So a list of the smallest items takes 16 times its text (32 bytes for two), and nothing
+ * takes more than 17. */
 #include <satchel/json_reader.h>
 #include <satchel/utf8.h>
 
@@ -9,18 +15,19 @@ struct reader {
     const uint8_t *at;
     const uint8_t *end;
     uint32_t depth_left;
-    struct satchel_arena *arena; /* NULL: only checked, nothing is kept */
-    bool is_shallow;             /* what is inside of items is only checked */
-    bool is_out_of_memory;
+    bool is_canonical; /* what was read up to here */
+    size_t item_count; /* of the array or object that ended last: in the end, of the outermost */
 };
 
 /* ---- characters ---- */
 
 static void skip_spaces(struct reader *reader)
 {
+    const uint8_t *start = reader->at;
     while (reader->at < reader->end && (*reader->at == ' ' || *reader->at == '\t' ||
                                         *reader->at == '\n' || *reader->at == '\r'))
         reader->at++;
+    reader->is_canonical = reader->is_canonical && reader->at == start;
 }
 
 static bool take(struct reader *reader, uint8_t c)
@@ -180,33 +187,6 @@ static bool is_plain_string(const uint8_t *at, const uint8_t *end)
     return true;
 }
 
-/* Writes again a string, quotes included, that was checked already. Never grows. */
-static bool rewrite_string(struct reader *reader, struct satchel_span raw, struct satchel_span *out)
-{
-    uint8_t *text = satchel_arena_alloc(reader->arena, raw.size);
-    if (!text) {
-        reader->is_out_of_memory = true;
-        return false;
-    }
-    struct reader source = {.at = raw.data + 1, .end = raw.data + raw.size - 1};
-    size_t size = 0;
-    text[size++] = '"';
-    while (source.at < source.end) {
-        uint8_t plain[4];
-        size_t plain_size;
-        uint32_t code;
-        if (!take_character(&source, plain, &plain_size, &code))
-            return false;
-        size_t escape = put_escape(text + size, code);
-        if (escape == 0)
-            memcpy(text + size, plain, plain_size);
-        size += escape ? escape : plain_size;
-    }
-    text[size++] = '"';
-    *out = satchel_span_of(text, size);
-    return true;
-}
-
 /* Over characters that are themselves: most of them, one byte each. */
 static void skip_plain(struct reader *reader)
 {
@@ -233,185 +213,59 @@ static bool take_string(struct reader *reader, struct satchel_span *out)
             return false;
     }
     *out = satchel_span_of(start, (size_t)(reader->at - start));
-    if (!reader->arena || !has_escapes || is_plain_string(start, reader->at))
-        return true;
-    return rewrite_string(reader, *out, out);
-}
-
-/* ---- arrays and objects ---- */
-
-struct items {
-    struct satchel_json_item *items;
-    size_t count, capacity;
-    size_t bytes; /* of names and values, a colon behind every name, and commas */
-};
-
-static bool keep_item(struct reader *reader, struct items *items,
-                      const struct satchel_json_item *item)
-{
-    if (!reader->arena)
-        return true;
-    if (items->count == items->capacity) {
-        size_t capacity = items->capacity ? items->capacity * 2 : 8;
-        struct satchel_json_item *grown =
-            SATCHEL_ARENA_ARRAY(reader->arena, struct satchel_json_item, capacity);
-        if (!grown) {
-            reader->is_out_of_memory = true;
-            return false;
-        }
-        if (items->count)
-            memcpy(grown, items->items, items->count * sizeof *grown);
-        items->items = grown;
-        items->capacity = capacity;
-    }
-    items->bytes +=
-        (items->count ? 1 : 0) + item->name.size + (item->name.size ? 1 : 0) + item->value.size;
-    items->items[items->count++] = *item;
+    reader->is_canonical =
+        reader->is_canonical && (!has_escapes || is_plain_string(start, reader->at));
     return true;
 }
 
+/* ---- values ---- */
+
 static enum satchel_json_type take_value(struct reader *reader, struct satchel_span *out);
 
-static bool take_member(struct reader *reader, bool is_object, struct items *items)
+static bool take_member(struct reader *reader, bool is_object, struct satchel_json_item *out)
 {
-    struct satchel_json_item item = {{NULL, 0}, {NULL, 0}};
+    out->name = satchel_span_of(NULL, 0);
     skip_spaces(reader);
     if (is_object) {
-        if (!take_string(reader, &item.name))
+        if (!take_string(reader, &out->name))
             return false;
         skip_spaces(reader);
         if (!take(reader, ':'))
             return false;
         skip_spaces(reader);
     }
-    struct satchel_arena *arena = reader->arena;
-    reader->arena = reader->is_shallow ? NULL : arena;
-    enum satchel_json_type type = take_value(reader, &item.value);
-    reader->arena = arena;
-    return type != SATCHEL_JSON_INVALID && keep_item(reader, items, &item);
+    return take_value(reader, &out->value) != SATCHEL_JSON_INVALID;
 }
 
-/* Brackets included. */
-static bool take_items(struct reader *reader, bool is_object, struct items *items)
+/* Brackets included. `items` has room for all, or is NULL. */
+static bool take_items(struct reader *reader, bool is_object, struct satchel_json_item *items)
 {
     uint8_t close = is_object ? '}' : ']';
+    struct satchel_span before = {NULL, 0};
+    size_t count = 0;
     if (reader->depth_left == 0 || !take(reader, is_object ? '{' : '['))
         return false;
     reader->depth_left--;
     skip_spaces(reader);
     if (!take(reader, close)) {
         do {
-            if (!take_member(reader, is_object, items))
+            struct satchel_json_item item;
+            if (!take_member(reader, is_object, &item))
                 return false;
+            if (is_object && count > 0 && satchel_json_compare(before, item.name) >= 0)
+                reader->is_canonical = false;
+            if (items)
+                items[count] = item;
+            before = item.name;
+            count++;
             skip_spaces(reader);
         } while (take(reader, ','));
         if (!take(reader, close))
             return false;
     }
     reader->depth_left++;
+    reader->item_count = count;
     return true;
-}
-
-/* A member and the place it was written at. */
-struct placed {
-    struct satchel_json_item item;
-    size_t place;
-};
-
-static int compare_placed(const void *left, const void *right)
-{
-    const struct placed *a = left, *b = right;
-    int order = satchel_json_compare(a->item.name, b->item.name);
-    return order ? order : a->place < b->place ? -1 : a->place > b->place;
-}
-
-static bool is_ascending(const struct items *items)
-{
-    for (size_t i = 1; i < items->count; i++)
-        if (satchel_json_compare(items->items[i - 1].name, items->items[i].name) >= 0)
-            return false;
-    return true;
-}
-
-/* Of an object: ascending by name, the last of each name. */
-static bool sort_items(struct reader *reader, struct items *items)
-{
-    if (is_ascending(items))
-        return true;
-    struct placed *placed = SATCHEL_ARENA_ARRAY(reader->arena, struct placed, items->count);
-    if (!placed) {
-        reader->is_out_of_memory = true;
-        return false;
-    }
-    for (size_t i = 0; i < items->count; i++)
-        placed[i] = (struct placed){items->items[i], i};
-    qsort(placed, items->count, sizeof *placed, compare_placed);
-    const struct items unsorted = *items;
-    *items = (struct items){.items = unsorted.items, .capacity = unsorted.capacity};
-    for (size_t i = 0; i < unsorted.count; i++) {
-        bool is_last = i + 1 == unsorted.count ||
-                       !satchel_span_equal(placed[i].item.name, placed[i + 1].item.name);
-        if (is_last && !keep_item(reader, items, &placed[i].item))
-            return false;
-    }
-    return true;
-}
-
-static uint8_t *put(uint8_t *at, struct satchel_span text)
-{
-    if (text.size)
-        memcpy(at, text.data, text.size);
-    return at + text.size;
-}
-
-/* Canonical text of an array or object whose text was `raw`: `raw` itself if nothing in it is
- * written differently. */
-static bool join_items(struct reader *reader, const struct items *items, struct satchel_span raw,
-                       bool is_as_written, struct satchel_span *out)
-{
-    is_as_written = is_as_written && items->bytes + 2 == raw.size;
-    const uint8_t *end = raw.data + raw.size;
-    for (size_t i = 0; i < items->count && is_as_written; i++) {
-        const struct satchel_json_item *item = &items->items[i];
-        is_as_written =
-            item->value.data >= raw.data && item->value.data < end &&
-            (item->name.size == 0 || (item->name.data >= raw.data && item->name.data < end));
-    }
-    *out = raw;
-    if (is_as_written)
-        return true;
-    uint8_t *text = satchel_arena_alloc(reader->arena, items->bytes + 2);
-    if (!text) {
-        reader->is_out_of_memory = true;
-        return false;
-    }
-    *out = satchel_span_of(text, items->bytes + 2);
-    *text++ = raw.data[0];
-    for (size_t i = 0; i < items->count; i++) {
-        if (i > 0)
-            *text++ = ',';
-        text = put(text, items->items[i].name);
-        if (items->items[i].name.size)
-            *text++ = ':';
-        text = put(text, items->items[i].value);
-    }
-    *text = end[-1];
-    return true;
-}
-
-static bool take_container(struct reader *reader, bool is_object, struct satchel_span *out)
-{
-    const uint8_t *start = reader->at;
-    struct items items = {0};
-    if (!take_items(reader, is_object, &items))
-        return false;
-    *out = satchel_span_of(start, (size_t)(reader->at - start));
-    if (!reader->arena)
-        return true;
-    bool was_ascending = !is_object || is_ascending(&items);
-    if (!was_ascending && !sort_items(reader, &items))
-        return false;
-    return join_items(reader, &items, *out, was_ascending, out);
 }
 
 static enum satchel_json_type type_if(bool is_taken, enum satchel_json_type type)
@@ -426,8 +280,8 @@ static enum satchel_json_type take_value(struct reader *reader, struct satchel_s
     if (start == reader->end)
         return SATCHEL_JSON_INVALID;
     switch (*start) {
-    case '{': return type_if(take_container(reader, true, out), SATCHEL_JSON_OBJECT);
-    case '[': return type_if(take_container(reader, false, out), SATCHEL_JSON_ARRAY);
+    case '{': type = type_if(take_items(reader, true, NULL), SATCHEL_JSON_OBJECT); break;
+    case '[': type = type_if(take_items(reader, false, NULL), SATCHEL_JSON_ARRAY); break;
     case '"': return type_if(take_string(reader, out), SATCHEL_JSON_STRING);
     case 'n': type = type_if(take_word(reader, "null"), SATCHEL_JSON_NULL); break;
     case 't': type = type_if(take_word(reader, "true"), SATCHEL_JSON_BOOL); break;
@@ -438,20 +292,156 @@ static enum satchel_json_type take_value(struct reader *reader, struct satchel_s
     return type;
 }
 
+/* ---- writing again what was checked and is not canonical ---- */
+
+/* A member of an object, as it was written again. */
+struct member {
+    const uint8_t *name, *value, *end;
+};
+
+struct writer {
+    struct reader reader;
+    uint8_t *out;                  /* where the next byte goes: nothing becomes longer */
+    struct satchel_buffer members; /* of all objects that are not finished */
+    struct satchel_buffer scratch;
+};
+
+static enum satchel_status write_value(struct writer *writer);
+
+static enum satchel_status write_string(struct writer *writer)
+{
+    struct satchel_span raw;
+    if (!take_string(&writer->reader, &raw))
+        return SATCHEL_CORRUPT;
+    struct reader source = {.at = raw.data + 1, .end = raw.data + raw.size - 1};
+    *writer->out++ = '"';
+    while (source.at < source.end) {
+        uint8_t plain[4];
+        size_t plain_size;
+        uint32_t code;
+        if (!take_character(&source, plain, &plain_size, &code))
+            return SATCHEL_CORRUPT;
+        size_t escape_size = put_escape(writer->out, code);
+        if (escape_size == 0)
+            memcpy(writer->out, plain, plain_size);
+        writer->out += escape_size ? escape_size : plain_size;
+    }
+    *writer->out++ = '"';
+    return SATCHEL_OK;
+}
+
+static enum satchel_status write_member(struct writer *writer)
+{
+    struct member member = {.name = writer->out};
+    enum satchel_status status = write_string(writer);
+    skip_spaces(&writer->reader);
+    if (status != SATCHEL_OK || !take(&writer->reader, ':'))
+        return SATCHEL_CORRUPT;
+    *writer->out++ = ':';
+    member.value = writer->out;
+    status = write_value(writer);
+    member.end = writer->out;
+    return status == SATCHEL_OK ? satchel_buffer_append(&writer->members, &member, sizeof member)
+                                : status;
+}
+
+static struct satchel_span name_of(const struct member *member)
+{
+    return satchel_span_of(member->name, (size_t)(member->value - member->name) - 1);
+}
+
+/* Of one name, as they were written. */
+static int compare_members(const void *left, const void *right)
+{
+    const struct member *a = left, *b = right;
+    int order = satchel_json_compare(name_of(a), name_of(b));
+    return order ? order : a->name < b->name ? -1 : a->name > b->name;
+}
+
+static bool is_ascending(const struct member *members, size_t count)
+{
+    for (size_t i = 1; i < count; i++)
+        if (satchel_json_compare(name_of(&members[i - 1]), name_of(&members[i])) >= 0)
+            return false;
+    return true;
+}
+
+/* Members ascending by name, the last of each name. */
+static enum satchel_status sort_members(struct writer *writer, struct member *members, size_t count)
+{
+    const uint8_t *start = members[0].name;
+    size_t size = (size_t)(writer->out - start), kept = 0;
+    qsort(members, count, sizeof *members, compare_members);
+    for (size_t i = 0; i < count; i++)
+        if (i + 1 == count || !satchel_span_equal(name_of(&members[i]), name_of(&members[i + 1])))
+            members[kept++] = members[i];
+    satchel_buffer_clear(&writer->scratch);
+    enum satchel_status status = satchel_buffer_append(&writer->scratch, start, size);
+    if (status != SATCHEL_OK)
+        return status;
+    writer->out -= size;
+    for (size_t i = 0; i < kept; i++) {
+        size_t member_size = (size_t)(members[i].end - members[i].name);
+        if (i > 0)
+            *writer->out++ = ',';
+        memcpy(writer->out, writer->scratch.data + (members[i].name - start), member_size);
+        writer->out += member_size;
+    }
+    return SATCHEL_OK;
+}
+
+static enum satchel_status finish_object(struct writer *writer, size_t first)
+{
+    struct member *members = (struct member *)(void *)(writer->members.data + first);
+    size_t count = (writer->members.size - first) / sizeof *members;
+    writer->members.size = first;
+    return is_ascending(members, count) ? SATCHEL_OK : sort_members(writer, members, count);
+}
+
+static enum satchel_status write_items(struct writer *writer, bool is_object)
+{
+    uint8_t close = is_object ? '}' : ']';
+    size_t first = writer->members.size;
+    enum satchel_status status = SATCHEL_OK;
+    *writer->out++ = *writer->reader.at++;
+    skip_spaces(&writer->reader);
+    while (status == SATCHEL_OK && !take(&writer->reader, close)) {
+        if (take(&writer->reader, ','))
+            *writer->out++ = ',';
+        skip_spaces(&writer->reader);
+        status = is_object ? write_member(writer) : write_value(writer);
+        skip_spaces(&writer->reader);
+    }
+    if (status == SATCHEL_OK && is_object)
+        status = finish_object(writer, first);
+    *writer->out++ = close;
+    return status;
+}
+
+static enum satchel_status write_value(struct writer *writer)
+{
+    struct reader *reader = &writer->reader;
+    struct satchel_span word;
+    skip_spaces(reader);
+    if (reader->at < reader->end && (*reader->at == '{' || *reader->at == '['))
+        return write_items(writer, *reader->at == '{');
+    if (reader->at < reader->end && *reader->at == '"')
+        return write_string(writer);
+    if (take_value(reader, &word) == SATCHEL_JSON_INVALID)
+        return SATCHEL_CORRUPT;
+    memcpy(writer->out, word.data, word.size);
+    writer->out += word.size;
+    return SATCHEL_OK;
+}
+
 /* ---- whole texts ---- */
 
-static struct reader reader_of(struct satchel_span text, uint32_t depth_max,
-                               struct satchel_arena *arena)
+static struct reader reader_of(struct satchel_span text, uint32_t depth_max)
 {
     static const uint8_t nothing[1];
     const uint8_t *start = text.size ? text.data : nothing;
     return (struct reader){
-        .at = start, .end = start + text.size, .depth_left = depth_max, .arena = arena};
-}
-
-static enum satchel_status failure(const struct reader *reader)
-{
-    return reader->is_out_of_memory ? SATCHEL_NOMEM : SATCHEL_CORRUPT;
+        .at = start, .end = start + text.size, .depth_left = depth_max, .is_canonical = true};
 }
 
 static bool is_at_end(struct reader *reader)
@@ -462,50 +452,102 @@ static bool is_at_end(struct reader *reader)
 
 enum satchel_json_type satchel_json_type_of(struct satchel_span text, uint32_t depth_max)
 {
-    struct reader reader = reader_of(text, depth_max, NULL);
+    struct reader reader = reader_of(text, depth_max);
     struct satchel_span value;
     skip_spaces(&reader);
     enum satchel_json_type type = take_value(&reader, &value);
     return is_at_end(&reader) ? type : SATCHEL_JSON_INVALID;
 }
 
-enum satchel_status satchel_json_canonical(struct satchel_span text, struct satchel_arena *arena,
-                                           struct satchel_span *out)
+/* A text that is JSON. */
+struct checked {
+    enum satchel_json_type type;
+    struct satchel_span value; /* without spaces around it */
+    size_t item_count;         /* at least as many as it has in canonical form */
+    bool is_canonical;
+};
+
+static enum satchel_status check(struct satchel_span text, struct checked *out)
 {
-    struct reader reader = reader_of(text, SATCHEL_JSON_DEPTH_MAX, arena);
+    struct reader reader = reader_of(text, SATCHEL_JSON_DEPTH_MAX);
     skip_spaces(&reader);
-    if (take_value(&reader, out) == SATCHEL_JSON_INVALID || !is_at_end(&reader))
-        return failure(&reader);
+    reader.is_canonical = true;
+    out->type = take_value(&reader, &out->value);
+    out->item_count = reader.item_count;
+    out->is_canonical = reader.is_canonical;
+    return out->type != SATCHEL_JSON_INVALID && is_at_end(&reader) ? SATCHEL_OK : SATCHEL_CORRUPT;
+}
+
+static enum satchel_status make_canonical(struct checked *checked, struct satchel_arena *arena)
+{
+    if (checked->is_canonical)
+        return SATCHEL_OK;
+    uint8_t *text = satchel_arena_alloc(arena, checked->value.size);
+    if (!text)
+        return SATCHEL_NOMEM;
+    struct writer writer = {.reader = reader_of(checked->value, SATCHEL_JSON_DEPTH_MAX),
+                            .out = text};
+    size_t most = checked->value.size / 4; /* "":0 */
+    satchel_buffer_init(&writer.members, most * sizeof(struct member), arena->allocator);
+    satchel_buffer_init(&writer.scratch, checked->value.size, arena->allocator);
+    enum satchel_status status = write_value(&writer);
+    satchel_buffer_deinit(&writer.members);
+    satchel_buffer_deinit(&writer.scratch);
+    checked->value = satchel_span_of(text, (size_t)(writer.out - text));
+    checked->is_canonical = true;
+    return status;
+}
+
+static enum satchel_status list_items(const struct checked *checked, struct satchel_arena *arena,
+                                      struct satchel_json_item **out, size_t *out_count)
+{
+    struct reader reader = reader_of(checked->value, SATCHEL_JSON_DEPTH_MAX);
+    *out = NULL;
+    *out_count = 0;
+    if (checked->item_count == 0)
+        return SATCHEL_OK;
+    *out = SATCHEL_ARENA_ARRAY(arena, struct satchel_json_item, checked->item_count);
+    if (!*out)
+        return SATCHEL_NOMEM;
+    if (!take_items(&reader, checked->type == SATCHEL_JSON_OBJECT, *out))
+        return SATCHEL_CORRUPT;
+    *out_count = reader.item_count;
     return SATCHEL_OK;
 }
 
-static enum satchel_status split(struct reader *reader, bool is_object,
-                                 struct satchel_json_item **out, size_t *out_count)
+enum satchel_status satchel_json_canonical(struct satchel_span text, struct satchel_arena *arena,
+                                           struct satchel_span *out)
 {
-    struct items items = {0};
-    skip_spaces(reader);
-    if (!take_items(reader, is_object, &items) || !is_at_end(reader) ||
-        (is_object && !sort_items(reader, &items)))
-        return failure(reader);
-    *out = items.items;
-    *out_count = items.count;
-    return SATCHEL_OK;
+    struct checked checked;
+    enum satchel_status status = check(text, &checked);
+    if (status == SATCHEL_OK)
+        status = make_canonical(&checked, arena);
+    if (status == SATCHEL_OK)
+        *out = checked.value;
+    return status;
 }
 
 enum satchel_status satchel_json_items(struct satchel_span text, enum satchel_json_type type,
                                        struct satchel_arena *arena, struct satchel_json_item **out,
                                        size_t *out_count)
 {
-    struct reader reader = reader_of(text, SATCHEL_JSON_DEPTH_MAX, arena);
-    return split(&reader, type == SATCHEL_JSON_OBJECT, out, out_count);
+    struct checked checked;
+    enum satchel_status status = check(text, &checked);
+    if (status == SATCHEL_OK && checked.type != type)
+        status = SATCHEL_CORRUPT;
+    if (status == SATCHEL_OK)
+        status = make_canonical(&checked, arena);
+    return status == SATCHEL_OK ? list_items(&checked, arena, out, out_count) : status;
 }
 
 enum satchel_status satchel_json_split(struct satchel_span text, struct satchel_arena *arena,
                                        struct satchel_json_item **out, size_t *out_count)
 {
-    struct reader reader = reader_of(text, SATCHEL_JSON_DEPTH_MAX, arena);
-    reader.is_shallow = true;
-    return split(&reader, false, out, out_count);
+    struct checked checked;
+    enum satchel_status status = check(text, &checked);
+    if (status == SATCHEL_OK && checked.type != SATCHEL_JSON_ARRAY)
+        status = SATCHEL_CORRUPT;
+    return status == SATCHEL_OK ? list_items(&checked, arena, out, out_count) : status;
 }
 
 int satchel_json_compare(struct satchel_span a, struct satchel_span b)
@@ -523,7 +565,7 @@ enum satchel_status satchel_json_unquote(struct satchel_span text, struct satche
     uint8_t *bytes = satchel_arena_alloc(arena, text.size + 1);
     if (!bytes)
         return SATCHEL_NOMEM;
-    struct reader reader = reader_of(text, 0, NULL);
+    struct reader reader = reader_of(text, 0);
     size_t size = 0;
     if (!take(&reader, '"'))
         return SATCHEL_CORRUPT;

@@ -213,6 +213,72 @@ static void test_split__leaves_the_items_as_written(void **state)
     assert_int_equal(satchel_json_split(text, &arena, &items, &count), SATCHEL_CORRUPT);
 }
 
+/* ---- memory ---- */
+
+struct meter {
+    size_t bytes, most_bytes;
+};
+
+/* The size stands before what is handed out. */
+static void *metered(void *context, void *memory, size_t size_bytes)
+{
+    struct meter *meter = context;
+    size_t *block = memory ? (size_t *)memory - 2 : NULL, before = block ? *block : 0;
+    if (size_bytes == 0) {
+        satchel_free(NULL, block);
+        meter->bytes -= before;
+        return NULL;
+    }
+    /* Both at once, as where the block has to move. */
+    size_t *moved = satchel_alloc(NULL, size_bytes + 2 * sizeof *moved);
+    assert_non_null(moved);
+    *moved = size_bytes;
+    meter->bytes += size_bytes;
+    meter->most_bytes = meter->bytes > meter->most_bytes ? meter->bytes : meter->most_bytes;
+    if (memory)
+        memcpy(moved + 2, memory, before < size_bytes ? before : size_bytes);
+    satchel_free(NULL, block);
+    meter->bytes -= before;
+    return moved + 2;
+}
+
+/* The most memory that the items of a text like "[0,0,0]" take, in hundredths of its size. */
+static size_t percent_taken(const char *start, const char *item, enum satchel_json_type type)
+{
+    enum { ITEMS = 100000 };
+    struct meter meter = {0};
+    const struct satchel_allocator allocator = {metered, &meter};
+    struct satchel_buffer text;
+    struct satchel_arena kept;
+    struct satchel_json_item *items;
+    size_t count;
+    satchel_buffer_init(&text, 1 << 23, NULL);
+    for (unsigned i = 0; i < ITEMS; i++)
+        assert_int_equal(satchel_buffer_format(&text, "%s%s", i ? "," : start, item), SATCHEL_OK);
+    assert_int_equal(satchel_buffer_append(&text, type == SATCHEL_JSON_ARRAY ? "]" : "}", 1),
+                     SATCHEL_OK);
+    satchel_arena_init(&kept, (size_t)1 << 30, &allocator);
+    assert_int_equal(satchel_json_items(satchel_buffer_span(&text), type, &kept, &items, &count),
+                     SATCHEL_OK);
+    assert_int_equal(count, type == SATCHEL_JSON_ARRAY ? ITEMS : 1);
+    size_t percent = meter.most_bytes * 100 / text.size;
+    satchel_arena_deinit(&kept);
+    satchel_buffer_deinit(&text);
+    assert_int_equal(meter.bytes, 0);
+    return percent;
+}
+
+static void test_items__take_seventeen_times_their_text_at_most(void **state)
+{
+    (void)state;
+    const size_t most = 1705; /* and what every allocation has around it */
+    assert_in_range(percent_taken("[", "0", SATCHEL_JSON_ARRAY), 1, most);
+    assert_in_range(percent_taken("[ ", "0", SATCHEL_JSON_ARRAY), 1, most);
+    assert_in_range(percent_taken("[", "[0]", SATCHEL_JSON_ARRAY), 1, most);
+    assert_in_range(percent_taken("[ ", "{}", SATCHEL_JSON_ARRAY), 1, most);
+    assert_in_range(percent_taken("{", "\"\":0", SATCHEL_JSON_OBJECT), 1, most);
+}
+
 /* ---- any bytes ---- */
 
 static void try_bytes(const uint8_t *bytes, size_t size)
@@ -288,6 +354,7 @@ int main(void)
         cmocka_unit_test(test_items__are_given_one_by_one),
         cmocka_unit_test(test_quote__and_unquote_are_inverse),
         cmocka_unit_test(test_reader__agrees_with_the_writer),
+        cmocka_unit_test(test_items__take_seventeen_times_their_text_at_most),
         cmocka_unit_test(test_split__leaves_the_items_as_written),
         cmocka_unit_test(test_reader__survives_truncations_and_flipped_bits),
         cmocka_unit_test(test_canonical__reports_when_memory_runs_out),
