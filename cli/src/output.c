@@ -211,11 +211,31 @@ static void print_aligned(const struct output *output)
     }
 }
 
+static const struct output_words *find_words(const struct output *output, const char *column)
+{
+    for (const struct output_words *words = output->words; words && words->column; words++)
+        if (strcmp(words->column, column) == 0)
+            return words;
+    return NULL;
+}
+
+static void print_count(const struct output_words *words, const struct satchel_value *value)
+{
+    if (value->type == SATCHEL_INTEGER)
+        printf("%-16s %lld %s\n", words->column, (long long)value->integer,
+               value->integer == 1 ? words->one : words->many);
+}
+
 static void print_lines(const struct output *output)
 {
     char buffer[SHOWN_WIDTH_MAX + 8];
     for (size_t r = 0; r < output->row_count; r++) {
         for (uint32_t c = 0; c < output->column_count; c++) {
+            const struct output_words *words = find_words(output, output->columns[c]);
+            if (words) {
+                print_count(words, &output->values[r * output->column_count + c]);
+                continue;
+            }
             struct satchel_span text = as_shown(output, r, c, buffer);
             printf("%s%-*s ", output->columns[c], 16 - (int)strlen(output->columns[c]),
                    is_time(output->columns[c]) ? "_utc" : "");

@@ -6,6 +6,12 @@
 
 struct sqlite3_stmt;
 
+/* How OUTPUT_LINES says a count, where there is one; a NULL it passes over. */
+struct output_words {
+    const char *column;
+    const char *one, *many; /* what is counted, behind the number */
+};
+
 /* A table collected in memory, printed at once. Values are copied. */
 struct output {
     struct satchel_arena arena;
@@ -14,6 +20,7 @@ struct output {
     struct satchel_value *values; /* row-major */
     size_t row_count, row_capacity;
     const char *const *shown; /* columns of OUTPUT_ALIGNED, NULL at the end; NULL: all. Borrowed */
+    const struct output_words *words; /* no column at the end; NULL: none. Borrowed */
 };
 
 enum satchel_status output_init(struct output *output, const char *const *columns,

@@ -12,13 +12,21 @@ const char *const conflicts_shown[] = {"at",       "tbl",  "key",    "field", "r
                                        "severity", "mine", "theirs", "kept",  "by_user",
                                        "resolved", "id",   NULL};
 
+static const struct output_words status_words[] = {
+    {"to_give_back", "change set that the server has lost; the next sync gives it back",
+     "change sets that the server has lost; the next sync gives them back"},
+    {"in_doubt", "row to compare with what a restored server has; the next sync does",
+     "rows to compare with what a restored server has; the next sync does"},
+    {NULL, NULL, NULL}};
+
 struct question {
     const char *sql;
     const char *parameters[3];
     int parameter_count;
     enum output_style style;
-    bool is_object;           /* JSON of the only row */
-    const char *const *shown; /* of OUTPUT_ALIGNED */
+    bool is_object;                   /* JSON of the only row */
+    const char *const *shown;         /* of OUTPUT_ALIGNED */
+    const struct output_words *words; /* of OUTPUT_LINES */
 };
 
 static enum satchel_status print_answer(sqlite3 *db, const struct question *question,
@@ -36,6 +44,7 @@ static enum satchel_status print_answer(sqlite3 *db, const struct question *ques
         status = output_collect(&output, statement, error);
     if (status == SATCHEL_OK) {
         output.shown = question->shown;
+        output.words = question->words;
         status = question->is_object ? output_print_object(&output)
                                      : output_print(&output, question->style);
         if (status != SATCHEL_OK)
@@ -63,7 +72,8 @@ int run_status(const struct command *command, const struct arguments *arguments)
     return ask_replica(arguments->positional[0],
                        &(struct question){.sql = "SELECT * FROM satchel_status",
                                           .style = OUTPUT_LINES,
-                                          .is_object = arguments->json});
+                                          .is_object = arguments->json,
+                                          .words = status_words});
 }
 
 /* Whether the table is synced and has the field (NULL: any), as SQL compares names. `table` then

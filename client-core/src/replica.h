@@ -121,7 +121,10 @@
     " reference_utc_ms - reference_server_ms AS clock_error_ms, refused,"                          \
     " (SELECT count(*) FROM satchel_conflict WHERE resolved IS NULL) AS conflicts,"                \
     " sqlite_version() AS sqlite_version, (SELECT lower(hex(a.device)) FROM satchel_ancestor a"    \
-    " ORDER BY a.last_number DESC LIMIT 1) AS copy_of FROM satchel_replica"
+    " ORDER BY a.last_number DESC LIMIT 1) AS copy_of,"                                            \
+    " (SELECT nullif(count(*), 0) FROM satchel_lost l WHERE l.given IS NOT"                        \
+    " satchel_replica.node) AS to_give_back,"                                                      \
+    " (SELECT nullif(count(*), 0) FROM satchel_doubt) AS in_doubt FROM satchel_replica"
 
 /* A clock sample of a handshake: the server's time at two raw readings of this device's clocks. */
 struct satchel_clock_reference {

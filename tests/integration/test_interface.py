@@ -328,12 +328,30 @@ class History(harness.SatchelTest):
         self.assertEqual(json.loads(self.satchel("conflicts", self.ana, "--open", "--json")), [])
         self.assert_all_equal(self.ana, self.ben)
 
+    def status_of_a_restore(self):
+        """What waits for a server that was restored is said where there is any (the counts: test_restore)."""
+        self.assertNotRegex(self.satchel("status", self.ana), "to_give_back|in_doubt")
+        db = sqlite3.connect(self.ana, isolation_level=None)
+        db.execute("INSERT INTO satchel_lost(node, cursor, seq, device, number, stamp, body, notes, receipt, given)"
+                   " SELECT x'01', value, 1, x'', 1, 1, x'', x'', x'', CASE value WHEN 3 THEN node END"
+                   " FROM satchel_replica, (SELECT 1 AS value UNION SELECT 2 UNION SELECT 3)")
+        db.execute("INSERT INTO satchel_doubt VALUES(x'01')")
+        self.assertEqual(self.satchel("status", self.ana).splitlines()[-2:], [
+            "to_give_back     2 change sets that the server has lost; the next sync gives them back",
+            "in_doubt         1 row to compare with what a restored server has; the next sync does"])
+        status = json.loads(self.satchel("status", self.ana, "--json"))
+        self.assertEqual([status["to_give_back"], status["in_doubt"]], [2, 1])
+        db.execute("DELETE FROM satchel_lost")
+        db.execute("DELETE FROM satchel_doubt")
+        db.close()
+
     def test_status_and_administration(self):
         status = json.loads(self.satchel("status", self.ana, "--json"))
         for name in ("device", "user", "workspace", "server", "cursor", "pending", "last_sync",
                      "clock_error_ms", "refused", "conflicts", "sqlite_version"):
             self.assertIn(name, status)
         self.assertEqual([status], self.sql(self.ana, "SELECT * FROM satchel_status"))
+        self.status_of_a_restore()
         devices = json.loads(self.admin("device", "list", "--workspace", "w", "--json"))
         self.assertEqual([device["user"] for device in devices], ["ana", "ben"])
         for name in ("id", "last_seen", "cursor", "pending", "clock_error_ms", "version"):

@@ -32,6 +32,34 @@ static void open_with_item(struct town *town)
         phone_sync(&town->phones[i]);
 }
 
+static void test_restore__the_status_tells_what_waits_to_be_given_back(void **state)
+{
+    (void)state;
+    static const char waiting[] = "SELECT to_give_back, in_doubt FROM satchel_status";
+    struct town town;
+    open_with_item(&town);
+    struct phone *ann = &town.phones[0], *bob = &town.phones[1];
+    town_back_up(&town, "backup");
+    add(ann, 1);
+    add(ann, 10);
+    phone_sync(bob);
+    town_restore(&town, "backup", false);
+    /* Cut off as soon as the server has said how far it was put back. */
+    for (unsigned frames = 1; strcmp(phone_read(ann, waiting), "null|null") == 0; frames++) {
+        assert_true(frames < 20);
+        ann->up_frames = frames;
+        (void)phone_connect(ann);
+        (void)phone_talk(ann);
+    }
+    ann->up_frames = 0;
+    assert_string_equal(phone_read(ann, waiting), "2|1");
+    assert_string_equal(phone_read(bob, waiting), "null|null");
+    phone_sync(ann);
+    assert_string_equal(phone_read(ann, waiting), "null|null");
+    town_settle(&town);
+    town_close(&town);
+}
+
 /* The server forgets that there is a copy, and what it wrote. */
 static void test_restore__a_copy_comes_back_as_one(void **state)
 {
@@ -129,6 +157,7 @@ static void test_restore__by_hand_to_before_a_restore(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_restore__the_status_tells_what_waits_to_be_given_back),
         cmocka_unit_test(test_restore__a_copy_comes_back_as_one),
         cmocka_unit_test(test_restore__by_hand_and_written_to_before_it_is_noticed),
         cmocka_unit_test(test_restore__by_hand_to_before_a_restore),
