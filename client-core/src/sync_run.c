@@ -26,8 +26,11 @@ enum satchel_status satchel_sync_open(struct satchel_replica **out, const char *
     (*out)->busy_wait_ms = SATCHEL_BUSY_TIMEOUT_MS;
     sqlite3_busy_handler((*out)->db, wait_for_lock, *out);
     /* What a power cut takes back, cursor and all, the server sends again; what is sent to the
-     * server is synced to disk before (sync_push.c). */
-    status = satchel_replica_execute((*out)->db, "PRAGMA synchronous=NORMAL", error);
+     * server is synced to disk before (sync_push.c). A WAL that has grown long stays as long on the
+     * disk, however little is in it, as long as anybody has the file open: what is beyond some 1000
+     * pages goes when this connection is the first to write to it from its beginning again. */
+    status = satchel_replica_execute(
+        (*out)->db, "PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit=4194304", error);
     if (status != SATCHEL_OK) {
         satchel_replica_close(*out);
         *out = NULL;

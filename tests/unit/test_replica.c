@@ -3,6 +3,7 @@
 #include "capture_support.h"
 #include "replica_fixture.h"
 #include "sql_support.h"
+#include "sync.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -257,6 +258,29 @@ CASE(exactly_one_connection_checkpoints)
     kit->db = satchel_replica_db(kit->replica);
 }
 
+CASE(the_sync_gives_a_long_wal_back_to_the_disk)
+{
+    struct kit *kit = *state;
+    satchel_replica *sync = NULL;
+    assert_int_equal(satchel_sync_open(&sync, kit->path, NULL, NULL), SATCHEL_OK);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(sqlite3_exec(satchel_replica_db(sync),
+                                      "INSERT INTO pair VALUES(randomblob(4000000), 1)", NULL, NULL,
+                                      NULL),
+                         SQLITE_OK);
+    /* The application, which checkpoints, and whose connection is as it was. */
+    kit_run(kit, "INSERT INTO kept VALUES(1, 1)");
+    assert_true(wal_bytes(kit->path) > 20 * 1000 * 1000);
+    kit_expect_sql(kit, "SELECT * FROM pragma_journal_size_limit", "-1");
+    assert_int_equal(
+        sqlite3_exec(satchel_replica_db(sync), "INSERT INTO kept VALUES(2, 2)", NULL, NULL, NULL),
+        SQLITE_OK);
+    assert_true(wal_bytes(kit->path) <= 4194304);
+    kit_run(kit, "INSERT INTO kept VALUES(3, 3)");
+    assert_true(wal_bytes(kit->path) <= 4194304);
+    satchel_replica_close(sync);
+}
+
 /* ---- migrations ---- */
 
 CASE(a_migration_is_captured_by_every_connection)
@@ -474,6 +498,7 @@ int main(void)
         TEST(a_host_closes_its_connection_as_ever),
         TEST(a_second_attach_is_refused_and_the_first_stays),
         TEST(exactly_one_connection_checkpoints),
+        TEST(the_sync_gives_a_long_wal_back_to_the_disk),
         TEST(a_migration_is_captured_by_every_connection),
         TEST(a_migration_that_is_rolled_back_leaves_capture_as_it_was),
         cmocka_unit_test(test_replica__a_base_survives_its_encoding),
