@@ -247,13 +247,6 @@ enum satchel_status satchel_capture_triggers(const struct satchel_table *table,
 enum satchel_status satchel_capture_check(struct satchel_replica *replica,
                                           struct satchel_error *error) SATCHEL_MUST_USE;
 
-/* Of the row that the statement stands on; borrowed until it moves. */
-static inline struct satchel_span satchel_column_span(sqlite3_stmt *row, int column)
-{
-    const void *bytes = sqlite3_column_blob(row, column);
-    return satchel_span_of(bytes, (size_t)sqlite3_column_bytes(row, column));
-}
-
 /* ---- base.c ---- */
 struct satchel_base {
     bool exists;                  /* the node has the row */

@@ -129,7 +129,7 @@ static enum satchel_status check_waiting(struct release *release, uint64_t curso
                                    "%.*s is not set aside: `satchel quarantine list` shows what is",
                                    (int)id.size, (const char *)id.data);
     if (status == SATCHEL_OK &&
-        !satchel_span_equal(satchel_column_bytes(query.statement, 0), satchel_span_text("waiting")))
+        !satchel_span_equal(satchel_column_span(query.statement, 0), satchel_span_text("waiting")))
         status = satchel_error_set(
             &release->job->error, SATCHEL_STATE, "%.*s is settled: it was %s", (int)id.size,
             (const char *)id.data, (const char *)sqlite3_column_text(query.statement, 0));

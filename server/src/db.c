@@ -139,22 +139,15 @@ enum satchel_status satchel_query_run(struct satchel_query *query, struct satche
     return status;
 }
 
-struct satchel_span satchel_column_bytes(sqlite3_stmt *statement, int index)
-{
-    const void *data = sqlite3_column_blob(statement, index);
-    int size = sqlite3_column_bytes(statement, index);
-    return satchel_span_of(data, data ? (size_t)size : 0);
-}
-
 struct satchel_span satchel_column_copy(sqlite3_stmt *statement, int index,
                                         struct satchel_arena *arena)
 {
-    return satchel_arena_copy(arena, satchel_column_bytes(statement, index));
+    return satchel_arena_copy(arena, satchel_column_span(statement, index));
 }
 
 bool satchel_column_id(sqlite3_stmt *statement, int index, struct satchel_id *out)
 {
-    struct satchel_span bytes = satchel_column_bytes(statement, index);
+    struct satchel_span bytes = satchel_column_span(statement, index);
     if (bytes.size != sizeof out->bytes)
         return false;
     memcpy(out->bytes, bytes.data, sizeof out->bytes);

@@ -5,6 +5,7 @@
 
 #include <satchel/id.h>
 #include <satchel/memory.h>
+#include <satchel/row_io.h>
 #include <satchel/sqlite.h>
 #include <satchel/value.h>
 
@@ -47,9 +48,7 @@ void satchel_query_end(struct satchel_query *query);
 enum satchel_status satchel_query_run(struct satchel_query *query,
                                       struct satchel_error *error) SATCHEL_MUST_USE;
 
-/* Columns of the present row. Bytes are borrowed until the next step, or copied (data NULL: no
- * memory). */
-struct satchel_span satchel_column_bytes(sqlite3_stmt *statement, int index);
+/* Columns of the present row, as satchel_column_span. Copied: data NULL if there is no memory. */
 struct satchel_span satchel_column_copy(sqlite3_stmt *statement, int index,
                                         struct satchel_arena *arena);
 /* False if the column is no id. */

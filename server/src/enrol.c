@@ -69,7 +69,7 @@ static enum satchel_status find_device(sqlite3 *db, const struct satchel_id *id,
     satchel_query_id(&query, id);
     status = satchel_query_step(&query, &out->is_found, error);
     if (status == SATCHEL_OK && out->is_found) {
-        struct satchel_span kept = satchel_column_bytes(query.statement, 1);
+        struct satchel_span kept = satchel_column_span(query.statement, 1);
         token_hash(token, hash);
         out->has_token = kept.size > 0;
         out->is_token_right = kept.size == INVITE_HASH_BYTES &&

@@ -33,7 +33,7 @@ static enum satchel_status read_workspace(sqlite3 *db, struct incarnations *out,
         return status;
     status = satchel_query_step(&query, &has_row, error);
     struct satchel_span secret =
-        has_row ? satchel_column_bytes(query.statement, 4) : satchel_span_of(NULL, 0);
+        has_row ? satchel_column_span(query.statement, 4) : satchel_span_of(NULL, 0);
     if (status == SATCHEL_OK &&
         !(has_row && satchel_column_id(query.statement, 0, &out->workspace_id) &&
           satchel_column_id(query.statement, 1, &out->node) && secret.size == sizeof out->secret))
@@ -232,7 +232,7 @@ static enum satchel_status rename_branch(sqlite3 *db, struct satchel_error *erro
         return status;
     status = satchel_query_step(&query, &has_row, error);
     if (status == SATCHEL_OK && has_row) {
-        struct satchel_span old = satchel_column_bytes(query.statement, 0);
+        struct satchel_span old = satchel_column_span(query.statement, 0);
         size_t size = 0;
         while (size < old.size && size < BRANCH_BYTES_MAX && old.data[size] != '-')
             size++;

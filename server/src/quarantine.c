@@ -140,7 +140,7 @@ static enum satchel_status list_parts(struct scan *scan)
         status = find_entry(scan, (uint64_t)sqlite3_column_int64(query.statement, 0));
         if (status == SATCHEL_OK)
             status = add_part(scan, (uint32_t)sqlite3_column_int64(query.statement, 1),
-                              satchel_column_bytes(query.statement, 2));
+                              satchel_column_span(query.statement, 2));
         if (status != SATCHEL_OK)
             break;
     }

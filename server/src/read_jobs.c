@@ -107,7 +107,7 @@ static enum satchel_status find_hash(struct workspace_reader *reader,
     satchel_query_integer(&query, (int64_t)entry->number);
     enum satchel_status status = satchel_query_step(&query, &has_row, error);
     struct satchel_span found =
-        has_row ? satchel_column_bytes(query.statement, 0) : satchel_span_of(NULL, 0);
+        has_row ? satchel_column_span(query.statement, 0) : satchel_span_of(NULL, 0);
     if (status == SATCHEL_OK && found.size != SATCHEL_HASH_BYTES)
         status = satchel_error_set(error, SATCHEL_CORRUPT, "entry %llu of the log is damaged",
                                    (unsigned long long)entry->cursor);

@@ -129,9 +129,9 @@ static enum satchel_status add_conflicts(struct rows_answer *answer,
            (status = satchel_query_step(&query, &has_row, &answer->job->error)) == SATCHEL_OK &&
            has_row) {
         if (sqlite3_column_type(query.statement, 0) != SQLITE_NULL)
-            status = add_conflict(answer, satchel_column_bytes(query.statement, 0));
+            status = add_conflict(answer, satchel_column_span(query.statement, 0));
         if (status == SATCHEL_OK)
-            status = add_conflict(answer, satchel_column_bytes(query.statement, 1));
+            status = add_conflict(answer, satchel_column_span(query.statement, 1));
     }
     satchel_query_close(&query);
 cleanup:

@@ -97,7 +97,7 @@ enum satchel_status store_load_hash(struct satchel_store *base, const struct sat
     enum satchel_status status = satchel_query_step(&query, &has_row, error);
     if (status == SATCHEL_OK) {
         struct satchel_span kept =
-            has_row ? satchel_column_bytes(query.statement, 0) : satchel_span_of(NULL, 0);
+            has_row ? satchel_column_span(query.statement, 0) : satchel_span_of(NULL, 0);
         if (kept.size == SATCHEL_HASH_BYTES)
             memcpy(hash, kept.data, SATCHEL_HASH_BYTES);
         else

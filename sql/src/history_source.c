@@ -74,13 +74,6 @@ enum satchel_status satchel_history_source_corrupt(const struct satchel_history_
         (unsigned long long)entry->number, what);
 }
 
-static struct satchel_span column_bytes(sqlite3_stmt *statement, int index)
-{
-    struct satchel_value value = satchel_value_of_column(statement, index);
-    bool is_bytes = value.type == SATCHEL_TEXT || value.type == SATCHEL_BLOB;
-    return is_bytes ? value.bytes : satchel_span_of(NULL, 0);
-}
-
 static enum satchel_status load_body(struct satchel_history_source *source,
                                      struct satchel_span stored, struct satchel_history_entry *out,
                                      struct satchel_error *error)
@@ -132,14 +125,14 @@ static enum satchel_status next_pending(struct satchel_history_source *source, b
     if (code != SQLITE_ROW)
         return satchel_sql_error(error, source->db, "cannot read the history");
     memset(out, 0, sizeof *out);
-    struct satchel_span device = column_bytes(row, 0);
+    struct satchel_span device = satchel_column_span(row, 0);
     if (device.size == sizeof out->device.bytes)
         memcpy(out->device.bytes, device.data, device.size);
     out->number = (uint64_t)sqlite3_column_int64(row, 1);
     out->stamp = (satchel_stamp)sqlite3_column_int64(row, 2);
-    out->user = column_bytes(row, 3);
+    out->user = satchel_column_span(row, 3);
     out->is_pending = true;
-    return load_body(source, column_bytes(row, 4), out, error);
+    return load_body(source, satchel_column_span(row, 4), out, error);
 }
 
 enum satchel_status satchel_history_source_next(struct satchel_history_source *source, bool *found,

@@ -123,13 +123,6 @@ static enum satchel_status step(struct satchel_log_reader *reader, sqlite3_stmt 
     return code == SQLITE_ROW || code == SQLITE_DONE ? SATCHEL_OK : sql_failed(reader, error);
 }
 
-static struct satchel_span column_bytes(sqlite3_stmt *row, int index)
-{
-    struct satchel_value value = satchel_value_of_column(row, index);
-    bool is_bytes = value.type == SATCHEL_TEXT || value.type == SATCHEL_BLOB;
-    return is_bytes ? value.bytes : satchel_span_of(NULL, 0);
-}
-
 /* The single entry in the present row. */
 static enum satchel_status read_row(sqlite3_stmt *row, struct satchel_log_entry *out,
                                     struct satchel_error *error)
@@ -138,18 +131,18 @@ static enum satchel_status read_row(sqlite3_stmt *row, struct satchel_log_entry 
     memset(out, 0, sizeof *out);
     entry->cursor = (uint64_t)sqlite3_column_int64(row, COLUMN_PLACE);
     entry->seq = (uint64_t)sqlite3_column_int64(row, COLUMN_SEQ);
-    struct satchel_span device = column_bytes(row, COLUMN_DEVICE);
+    struct satchel_span device = satchel_column_span(row, COLUMN_DEVICE);
     if (device.size != sizeof entry->device.bytes)
         return damaged(error, "entry", entry->cursor);
     memcpy(entry->device.bytes, device.data, device.size);
     entry->number = (uint64_t)sqlite3_column_int64(row, COLUMN_NUMBER);
     entry->stamp = (satchel_stamp)sqlite3_column_int64(row, COLUMN_STAMP);
-    entry->user = column_bytes(row, COLUMN_USER);
-    struct satchel_span secret = column_bytes(row, COLUMN_SECRET);
+    entry->user = satchel_column_span(row, COLUMN_USER);
+    struct satchel_span secret = satchel_column_span(row, COLUMN_SECRET);
     entry->secret = secret.size == SATCHEL_SECRET_BYTES ? secret.data : NULL;
-    entry->body = column_bytes(row, COLUMN_BODY);
-    entry->notes = column_bytes(row, COLUMN_NOTES);
-    out->timeline = column_bytes(row, COLUMN_TIMELINE);
+    entry->body = satchel_column_span(row, COLUMN_BODY);
+    entry->notes = satchel_column_span(row, COLUMN_NOTES);
+    out->timeline = satchel_column_span(row, COLUMN_TIMELINE);
     return SATCHEL_OK;
 }
 
@@ -169,7 +162,7 @@ static enum satchel_status load_segment(struct satchel_log_reader *reader, uint6
     if (status == SATCHEL_OK && !has_row)
         status = damaged(error, "segment", first);
     if (status == SATCHEL_OK) {
-        struct satchel_span bytes = column_bytes(query, 0);
+        struct satchel_span bytes = satchel_column_span(query, 0);
         satchel_buffer_clear(&reader->stored);
         status = satchel_buffer_append(&reader->stored, bytes.data, bytes.size);
         if (status != SATCHEL_OK)
@@ -220,7 +213,7 @@ static enum satchel_status enter_segment(struct satchel_log_reader *reader, sqli
 {
     uint64_t first = (uint64_t)sqlite3_column_int64(row, COLUMN_PLACE);
     uint64_t last = (uint64_t)sqlite3_column_int64(row, COLUMN_LAST);
-    if (last <= reader->after || !satchel_segment_may_hold(column_bytes(row, COLUMN_SUMMARY),
+    if (last <= reader->after || !satchel_segment_may_hold(satchel_column_span(row, COLUMN_SUMMARY),
                                                            reader->marks, reader->mark_count))
         return SATCHEL_OK;
     enum satchel_status status = load_segment(reader, first, last, error);

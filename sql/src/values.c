@@ -47,6 +47,12 @@ struct satchel_value satchel_value_of_column(struct sqlite3_stmt *statement, int
     }
 }
 
+struct satchel_span satchel_column_span(struct sqlite3_stmt *statement, int index)
+{
+    const void *data = sqlite3_column_blob(statement, index);
+    return span_of(data, sqlite3_column_bytes(statement, index));
+}
+
 struct satchel_value satchel_value_of_argument(struct sqlite3_value *argument)
 {
     const void *data;

@@ -20,6 +20,8 @@ int satchel_value_bind(struct sqlite3_stmt *statement, int index,
                        const struct satchel_value *value);
 struct satchel_value satchel_value_of_column(struct sqlite3_stmt *statement, int index);
 struct satchel_value satchel_value_of_argument(struct sqlite3_value *argument);
+/* The bytes of a column that is text or a blob; none if it is NULL, or out of memory. */
+struct satchel_span satchel_column_span(struct sqlite3_stmt *statement, int index);
 
 /* `*exists` and, if so, all columns in `values` (table->column_count), bytes copied into `arena`.
  */
