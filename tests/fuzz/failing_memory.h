@@ -35,6 +35,9 @@ bool memory_has_failed(void);
 /* The run in hand in words, for who reads of a failure. */
 const char *memory_run_name(void);
 
+/* What every run begins with. */
+void memory_copy_file(const char *from, const char *to);
+
 /* Everything in the tables of a database but the tables and columns in `left_out` ("|name|name|"),
  * as text to be compared, a row in a line. */
 void database_state(struct sqlite3 *db, const char *left_out, struct satchel_buffer *out);
