@@ -465,6 +465,27 @@ class Backup(harness.SatchelTest):
             self.server_write("old")
         return (title if has_started else "start") if is_killed else None
 
+    def test_a_server_short_of_descriptors_opens_what_it_has_restored_as_soon_as_it_can(self):
+        ana = self.seed()
+        path = self.backup()
+        self.server_write("new")
+        trace = self.folder / "trace"
+        # What opens the store after the switch finds no descriptor left, four times.
+        tracer = subprocess.Popen(
+            ["strace", "-f", "-o", trace, "-P", self.central_store(), "-e", "trace=openat", "-e",
+             "inject=openat:error=EMFILE:when=1..4", "-p", str(self.server.process.pid)],
+            stderr=subprocess.PIPE, text=True)
+        self.assertIn("attached", tracer.stderr.readline())
+        try:
+            self.admin("restore", "w", path)
+        finally:
+            tracer.send_signal(signal.SIGINT)
+            tracer.communicate(timeout=60)
+        self.assertEqual(trace.read_text().count("EMFILE"), 4, trace.read_text())
+        self.assertEqual(self.server_sql("SELECT title FROM note"), [{"title": "first"}])
+        self.sync(ana)
+        self.assert_all_equal(ana)
+
     def end_traced(self, number):
         """Ends the server under strace, which passes no signals on, if it has not ended."""
         tracer = self.server.process.pid
