@@ -370,8 +370,6 @@ static enum satchel_status user_of(struct merge_run *run, const struct satchel_o
 {
     struct merge_batch *batch = run->batch;
     struct satchel_entry entry;
-    struct satchel_span timeline;
-    uint64_t cursor;
     if (!incarnation_is_own(&batch->known, &order->device))
         return user_of_device(run, &order->device, user);
     for (size_t i = 0; i < run->changeset_count; i++) {
@@ -382,11 +380,8 @@ static enum satchel_status user_of(struct merge_run *run, const struct satchel_o
             return SATCHEL_OK;
         }
     }
-    enum satchel_status status = run->store->ops->find_entry(run->store, &order->device,
-                                                             order->number, &cursor, batch->error);
-    if (status == SATCHEL_OK)
-        status = run->store->ops->load_entries(run->store, &cursor, 1, &entry, &timeline,
-                                               &run->arena, batch->error);
+    enum satchel_status status = satchel_store_load_change(
+        run->store, &order->device, order->number, &entry, &run->arena, batch->error);
     if (status == SATCHEL_OK)
         *user = entry.user;
     return status == SATCHEL_NOT_FOUND ? user_of_device(run, &order->device, user) : status;

@@ -88,24 +88,19 @@ static enum satchel_status add_missing(struct merge_batch *batch, struct satchel
 {
     const struct satchel_store_ops *ops = batch->store->ops;
     struct satchel_entry entry = {0};
-    struct satchel_span timeline;
     struct satchel_vector positions;
     struct satchel_changeset content;
-    uint64_t cursor;
     bool is_new = false;
-    enum satchel_status status =
-        ops->find_entry(batch->store, &incoming->device, incoming->number, &cursor, batch->error);
+    enum satchel_status status = satchel_store_load_change(
+        batch->store, &incoming->device, incoming->number, &entry, arena, batch->error);
     if (status == SATCHEL_OK)
-        status =
-            ops->load_entries(batch->store, &cursor, 1, &entry, &timeline, arena, batch->error);
-    if (status == SATCHEL_OK)
-        status = merge_positions_of(batch, cursor, entry.seq, arena, &positions);
+        status = merge_positions_of(batch, entry.cursor, entry.seq, arena, &positions);
     for (size_t i = 0; status == SATCHEL_OK && i < incoming->positions.count; i++) {
         const struct satchel_position *position = &incoming->positions.items[i];
         if (holds(&positions, position))
             continue;
         is_new = true;
-        status = ops->add_position(batch->store, cursor, position, batch->error);
+        status = ops->add_position(batch->store, entry.cursor, position, batch->error);
         if (status == SATCHEL_OK)
             status =
                 satchel_vector_raise(arena, &positions, &position->node, position->seq, &positions);

@@ -233,4 +233,17 @@ struct satchel_store {
     struct satchel_id_table ids;
 };
 
+/* The entry of a change set, as load_entries gives it. NOT_FOUND. */
+static inline enum satchel_status satchel_store_load_change(
+    struct satchel_store *store, const struct satchel_id *device, uint64_t number,
+    struct satchel_entry *out, struct satchel_arena *arena, struct satchel_error *error)
+{
+    struct satchel_span timeline;
+    uint64_t cursor;
+    enum satchel_status status = store->ops->find_entry(store, device, number, &cursor, error);
+    return status == SATCHEL_OK
+               ? store->ops->load_entries(store, &cursor, 1, out, &timeline, arena, error)
+               : status;
+}
+
 #endif
