@@ -67,9 +67,7 @@ static enum satchel_status is_of_here(struct satchel_workspace *workspace, struc
     if (positions.count > 0)
         status = satchel_vector_pack(&packed, &positions);
     entry.positions = satchel_buffer_span(&packed);
-    struct satchel_id ours =
-        satchel_entry_receipt(known->secret, incarnation_at(known, theirs->seq), &entry, hash,
-                              satchel_notes_quarantined(entry.notes));
+    struct satchel_id ours = incarnation_receipt(known, &entry, hash);
     *out = satchel_id_equal(&ours, &theirs->node);
     satchel_buffer_deinit(&packed);
     return status;

@@ -118,6 +118,14 @@ const struct satchel_id *incarnation_at(const struct incarnations *incarnations,
     return found ? &found->node : &incarnations->node;
 }
 
+struct satchel_id incarnation_receipt(const struct incarnations *incarnations,
+                                      const struct satchel_entry *entry,
+                                      const uint8_t hash[SATCHEL_HASH_BYTES])
+{
+    return satchel_entry_receipt(incarnations->secret, incarnation_at(incarnations, entry->cursor),
+                                 entry, hash, satchel_notes_quarantined(entry->notes));
+}
+
 bool incarnation_is_own(const struct incarnations *incarnations, const struct satchel_id *id)
 {
     return satchel_id_equal(id, &incarnations->node) ||

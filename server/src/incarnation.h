@@ -29,6 +29,10 @@ enum satchel_status incarnations_read(sqlite3 *db, struct satchel_arena *arena,
                                       struct satchel_error *error) SATCHEL_MUST_USE;
 /* The incarnation that gave the entry at `cursor` its seq. */
 const struct satchel_id *incarnation_at(const struct incarnations *incarnations, uint64_t cursor);
+/* What proves that the node sent the entry, with its positions, as the incarnation it is of. */
+struct satchel_id incarnation_receipt(const struct incarnations *incarnations,
+                                      const struct satchel_entry *entry,
+                                      const uint8_t hash[SATCHEL_HASH_BYTES]);
 /* Whether the id is the node's own, now or before. */
 bool incarnation_is_own(const struct incarnations *incarnations, const struct satchel_id *id);
 /* The vector the node had at the entry at `cursor`, of which `seq` is the position. */

@@ -138,9 +138,7 @@ static enum satchel_status prove_entry(struct workspace_reader *reader, struct s
     if (status == SATCHEL_OK)
         status = find_hash(reader, entry, hash, &job->error);
     if (status == SATCHEL_OK)
-        entry->receipt =
-            satchel_entry_receipt(known->secret, incarnation_at(known, entry->cursor), entry, hash,
-                                  satchel_notes_quarantined(entry->notes));
+        entry->receipt = incarnation_receipt(known, entry, hash);
     return status;
 }
 
