@@ -27,10 +27,10 @@ static enum satchel_status not_proven(struct satchel_job *job, const struct satc
 
 /* Whether this server sent the entry as incarnation `node`. */
 static enum satchel_status check_receipt(struct forwarding *forwarding,
-                                         const struct satchel_entry *entry)
+                                         const struct satchel_entry *entry,
+                                         uint8_t hash[SATCHEL_HASH_BYTES])
 {
     const struct satchel_id *node = &forwarding->job->request.forward.node;
-    uint8_t hash[SATCHEL_HASH_BYTES];
     if (satchel_changeset_hash(entry->body, entry->secret, hash) != SATCHEL_OK)
         return not_proven(forwarding->job, entry);
     struct satchel_id receipt =
@@ -45,7 +45,8 @@ static enum satchel_status take(struct forwarding *forwarding, const struct satc
 {
     struct satchel_job *job = forwarding->job;
     struct satchel_store *store = forwarding->workspace->store;
-    enum satchel_status status = check_receipt(forwarding, entry);
+    uint8_t *hash = satchel_arena_alloc(&job->arena, SATCHEL_HASH_BYTES);
+    enum satchel_status status = hash ? check_receipt(forwarding, entry, hash) : SATCHEL_NOMEM;
     if (status == SATCHEL_OK)
         status = satchel_vector_unpack(entry->positions, &job->arena, &incoming->positions);
     if (status == SATCHEL_OK && entry->seq > 0)
@@ -65,6 +66,7 @@ static enum satchel_status take(struct forwarding *forwarding, const struct satc
     incoming->body = entry->body;
     incoming->is_forwarded = true;
     incoming->quarantined = entry->notes;
+    incoming->hash = hash;
     if (SATCHEL_MUTATED(no_positions))
         incoming->positions.count = 0;
     return SATCHEL_OK;

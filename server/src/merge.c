@@ -126,7 +126,9 @@ static enum satchel_status admit(struct merge_batch *batch, const struct satchel
     memset(changeset, 0, sizeof *changeset);
     enum satchel_status status = satchel_changeset_decode(incoming->body, &batch->arena,
                                                           &changeset->content, &outcome->error);
-    if (status == SATCHEL_OK)
+    if (status == SATCHEL_OK && incoming->hash)
+        memcpy(changeset->hash, incoming->hash, sizeof changeset->hash);
+    else if (status == SATCHEL_OK)
         status = satchel_changeset_hash(incoming->body, incoming->secret, changeset->hash);
     if (status == SATCHEL_NOMEM)
         return status;

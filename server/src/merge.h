@@ -27,6 +27,7 @@ struct satchel_incoming {
     bool is_forwarded;
     struct satchel_vector positions;
     struct satchel_span quarantined;
+    const uint8_t *hash; /* satchel_changeset_hash, where it is known already; else NULL */
 };
 
 enum satchel_incoming_result {
