@@ -65,17 +65,13 @@ static enum satchel_status find_common(struct satchel_workspace *workspace, stru
     struct satchel_store *store = workspace->store;
     struct satchel_store_device author = *parent;
     struct satchel_entry entry;
-    struct satchel_span timeline;
-    uint64_t cursor;
     *common = (struct common){.number = job->request.copy.number - 1};
     if (common->number == 0)
         return SATCHEL_OK;
     enum satchel_status status = find_author(workspace, job, common->number, &author);
     if (status == SATCHEL_OK)
-        status = store->ops->find_entry(store, &author.id, common->number, &cursor, &job->error);
-    if (status == SATCHEL_OK)
-        status = store->ops->load_entries(store, &cursor, 1, &entry, &timeline, &job->arena,
-                                          &job->error);
+        status = satchel_store_load_change(store, &author.id, common->number, &entry, &job->arena,
+                                           &job->error);
     if (status == SATCHEL_OK)
         common->stamp = entry.stamp;
     return status == SATCHEL_NOT_FOUND

@@ -79,20 +79,15 @@ static enum satchel_status is_in_place(struct forwarding *forwarding,
     struct satchel_job *job = forwarding->job;
     struct satchel_store *store = forwarding->workspace->store;
     struct satchel_entry held;
-    struct satchel_span timeline;
-    uint64_t cursor;
     *out = false;
-    enum satchel_status status =
-        store->ops->find_entry(store, &entry->device, entry->number, &cursor, &job->error);
+    enum satchel_status status = satchel_store_load_change(store, &entry->device, entry->number,
+                                                           &held, &job->arena, &job->error);
     if (status == SATCHEL_NOT_FOUND)
         return SATCHEL_OK;
     if (status == SATCHEL_OK)
-        status =
-            store->ops->load_entries(store, &cursor, 1, &held, &timeline, &job->arena, &job->error);
-    if (status == SATCHEL_OK)
-        *out =
-            held.seq == entry->seq &&
-            satchel_id_equal(incarnation_at(&forwarding->known, cursor), &forwarding->known.node);
+        *out = held.seq == entry->seq &&
+               satchel_id_equal(incarnation_at(&forwarding->known, held.cursor),
+                                &forwarding->known.node);
     return status;
 }
 
