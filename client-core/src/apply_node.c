@@ -62,7 +62,7 @@ bool satchel_row_plan_under(const struct satchel_row_plan *plan,
         op = op->next;
     if (op)
         *exists = op->part.kind != SATCHEL_OP_INSERT;
-    for (; op && op->part.kind != SATCHEL_OP_INSERT; op = op->next) {
+    for (; op && (op->is_alias || op->part.kind != SATCHEL_OP_INSERT); op = op->next) {
         if (op->is_alias)
             continue;
         for (uint32_t i = 0; i < op->old_count; i++) {

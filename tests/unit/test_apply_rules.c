@@ -325,6 +325,28 @@ CASE(a_row_inserted_again_as_an_alias_goes_when_the_node_answers)
     node_kit_expect(kit, "SELECT id, phone, note FROM item", "a|5|again");
 }
 
+/* What the delete replaced is told, whatever was inserted under the name of an alias before it. */
+CASE(a_row_deleted_behind_an_insert_of_its_alias_is_what_the_node_has)
+{
+    struct node_kit *kit = *state;
+    other_inserts_item(kit, "a");
+    other_inserts_item(kit, "b");
+    other_merges(kit, "b", "a");
+    node_kit_sql(kit, "UPDATE item SET note = 'mine' WHERE id = 'a'");
+    node_kit_sql(kit, "INSERT INTO item(id, note) VALUES('b', 'again')");
+    node_kit_sql(kit, "DELETE FROM item WHERE id = 'a'");
+    other_changes(kit, "a", NOTE, "theirs");
+    for (uint64_t number = 1; number <= 3; number++) {
+        entry_begin(kit);
+        entry_unlike(kit, 0);
+        if (number == 3)
+            entry_unlike(kit, 1); /* of the alias */
+        own_applies(kit, number);
+    }
+    node_kit_expect(kit, "SELECT id, phone, note FROM item", "a|5|theirs");
+    node_kit_expect(kit, "SELECT count(*) FROM satchel_base", "0");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_apply__##name, set_up, tear_down)
@@ -342,6 +364,7 @@ int main(void)
         TEST(the_aliases_of_a_row_go_with_it),
         TEST(pending_fields_that_point_at_an_alias_point_at_the_row_that_stands_for_it),
         TEST(a_row_inserted_again_as_an_alias_goes_when_the_node_answers),
+        TEST(a_row_deleted_behind_an_insert_of_its_alias_is_what_the_node_has),
     };
     return cmocka_run_group_tests_name("apply_rules", tests, NULL, NULL);
 }
