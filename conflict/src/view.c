@@ -27,7 +27,7 @@ static bool applies(const struct satchel_table_rules *rules,
 static bool knew_member(const struct merge_sight *sight, const struct satchel_write *write,
                         uint32_t member)
 {
-    return write->member == member || !sight->links ||
+    return write->member == member || !sight->links || SATCHEL_MUTATED(one_row) ||
            sight->links->knew(sight->links->context, write, member);
 }
 
@@ -50,7 +50,8 @@ static bool saw(const struct satchel_table_rules *rules, const struct satchel_wr
     bool is_excepted = false;
     for (uint32_t i = 0; i < write->exception_count; i++) {
         const struct satchel_exception *exception = &write->exceptions[i];
-        if (!applies(rules, exception, unit))
+        if (!applies(rules, exception, unit) ||
+            (SATCHEL_MUTATED(no_views) && exception->column != SATCHEL_COLUMN_ROW))
             continue;
         if (!view_covers(&exception->view, positions))
             return false;
@@ -77,7 +78,7 @@ bool satchel_write_saw(const struct satchel_write *write, uint32_t column,
 bool merge_saw_unit(const struct merge_sight *sight, const struct satchel_write *write,
                     uint32_t unit, struct merge_target target)
 {
-    if (write->kind == SATCHEL_OP_INSERT)
+    if (write->kind == SATCHEL_OP_INSERT && !SATCHEL_MUTATED(insert_sees))
         return merge_is_own_earlier(write, &target.order->device, target.order->number) &&
                knew_member(sight, write, target.member);
     return saw_target(sight, write, unit, target);

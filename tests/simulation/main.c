@@ -210,9 +210,10 @@ static unsigned run_mutations(struct campaign *campaign, uint64_t seeds_max)
         campaign->words[0] = '\0';
         run_all(campaign);
         missed += campaign->failures == 0;
-        printf("%-14s %s in %llu seeds: %s\n  %s", mutations[i].name,
-               campaign->failures ? "caught" : "NOT CAUGHT", (unsigned long long)campaign->runs,
-               mutations[i].what, campaign->failures ? campaign->words : "\n");
+        printf("%-14s %s by %llu of %llu seeds: %s\n  %s", mutations[i].name,
+               campaign->failures ? "caught" : "NOT CAUGHT", (unsigned long long)campaign->failures,
+               (unsigned long long)campaign->runs, mutations[i].what,
+               campaign->failures ? campaign->words : "\n");
         fflush(stdout);
     }
     return missed;
@@ -251,6 +252,7 @@ static void usage(void)
            "  --twice          runs each seed twice and compares the two\n"
            "  --go-on          does not end at the first failure\n"
            "  --mutations[=M]  faults put into the code on purpose, each until it is caught\n"
+           "                   (with --go-on: by how many of the seeds)\n"
            "  --without FAULT  leaves a kind of fault out: ");
     for (unsigned i = 0; i < SIM_FAULT_KIND_COUNT; i++)
         printf("%s%s", i ? ", " : "", sim_fault_name(i));

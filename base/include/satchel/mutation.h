@@ -17,6 +17,9 @@
     X(raw_stamp, "the stamp of a change set is not corrected")                    \
     X(no_overlay, "pending writes are not shown on top of the node's values")     \
     X(one_life, "an insert that saw a delete starts no new life")                 \
+    X(no_views, "what a pending write hid of a field counts as seen")             \
+    X(insert_sees, "an insert counts as having seen more than deletes")           \
+    X(one_row, "writes to rows that became one count as seen before they did")    \
     X(no_positions, "what is given back has not the positions that it had")       \
     X(own_only, "a device gives back its own change sets alone")                  \
     X(copy_as_same, "a copied replica takes the other's change sets for its own")
