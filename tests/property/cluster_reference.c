@@ -124,16 +124,6 @@ static void connect(const struct model *m, uint32_t ops, bool one[CLUSTER_ROWS][
                 one[x][y] = one[x][y] || (one[x][k] && one[k][y]);
 }
 
-/* Whether a's author had been shown that b's row is the same one. */
-static bool knew_row(const struct model *m, unsigned a, unsigned b)
-{
-    bool one[CLUSTER_ROWS][CLUSTER_ROWS];
-    if (m->ops[a].row == m->ops[b].row)
-        return true;
-    connect(m, m->ops[a].seen & m->set, one);
-    return one[m->ops[a].row][m->ops[b].row];
-}
-
 /* ---- what becomes of one row ---- */
 
 struct cluster {
@@ -266,9 +256,14 @@ static void compute_cluster(const struct model *m, unsigned first, struct cluste
     for (unsigned a = 0; a < m->count; a++)
         if (has(m->set, a) && m->linked[first][m->ops[a].row])
             k.members |= 1u << a;
-    for (unsigned a = 0; a < m->count; a++)
+    for (unsigned a = 0; a < m->count; a++) {
+        bool one[CLUSTER_ROWS][CLUSTER_ROWS]; /* as a's author had been shown */
+        if (!has(k.members, a))
+            continue;
+        connect(m, m->ops[a].seen & m->set, one);
         for (unsigned b = 0; b < m->count; b++)
-            k.knew[a][b] = has(k.members, a) && has(k.members, b) && knew_row(m, a, b);
+            k.knew[a][b] = has(k.members, b) && one[m->ops[a].row][m->ops[b].row];
+    }
 
     uint32_t ended = find_ended(&k), deletes = 0, kept = 0;
     bool has_insert = false;

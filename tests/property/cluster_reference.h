@@ -7,7 +7,7 @@
 #include <satchel/row.h>
 
 #define CLUSTER_ROWS 4
-#define CLUSTER_OPS_MAX 20
+#define CLUSTER_OPS_MAX 32
 
 enum {
     CLUSTER_ID,

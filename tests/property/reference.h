@@ -8,7 +8,7 @@
 #include <satchel/row.h>
 
 #define REFERENCE_COLUMNS 32
-#define REFERENCE_OPS_MAX 24
+#define REFERENCE_OPS_MAX 32
 #define REFERENCE_PARENT 99 /* as the winner of a conflict: what froze the parent row */
 
 struct reference_exception {

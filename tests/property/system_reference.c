@@ -14,7 +14,7 @@ struct reference_row_case {
 };
 
 /* In the order of ids, as ties break by it. */
-static unsigned device_rank(const struct system_world *world, const struct satchel_id *id)
+unsigned system_device_rank(const struct system_world *world, const struct satchel_id *id)
 {
     unsigned rank = 0;
     for (unsigned i = 0; i < world->device_count; i++)
@@ -40,7 +40,7 @@ static void add_reference_op(const struct system_world *world, struct reference_
     struct reference_op *op = &row->ops[row->count];
     memset(op, 0, sizeof *op);
     op->kind = part->kind;
-    op->device = device_rank(world, &entry->device);
+    op->device = system_device_rank(world, &entry->device);
     op->number = (unsigned)entry->number;
     op->stamp = entry->stamp;
     op->seen = covered(row, row->count, &entry->content.header.seen);

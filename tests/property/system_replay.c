@@ -291,7 +291,7 @@ static void compare_conflicts(struct replay *replay, sqlite3 *db)
         "hex(loser_device)||loser_number||' '||winner_user||' '||winner_at||' "
         "'||hex(winner_device)||"
         "winner_number AS line FROM satchel_conflict WHERE resolved IS NULL"
-        " AND tbl NOT IN('stock', 'firm', ?1) ORDER BY id)";
+        " AND tbl NOT IN('stock', 'firm', 'twin', ?1) ORDER BY id)";
     struct system_world *world = replay->world;
     sqlite3 *both[2] = {satchel_store_sqlite_db(world->server.store), db};
     struct satchel_span lines[2];

@@ -286,6 +286,8 @@ struct system_entry {
 void system_entries_load(struct system_world *world, struct system_entry **out, size_t *count);
 
 /* ---- system_reference.c ---- */
+/* The device's place among all, as ties break by it. */
+unsigned system_device_rank(const struct system_world *world, const struct satchel_id *id);
 void system_check_reference(struct system_world *world, const struct system_entry *entries,
                             size_t count, const struct system_snapshot *store);
 

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 enum {
+    OPS_MAX = 20, /* of a history */
     HISTORIES = 4000,
     HISTORIES_TO_MEET_ALL = 1000,
     ALL_ORDERS_OPS_MAX = 5,
@@ -180,7 +181,7 @@ static void write_aliases(struct world *world, struct device *device,
         op->sets_apart[CLUSTER_TAX] || op->sets_apart[CLUSTER_PHONE])
         return;
     unsigned part = 0;
-    for (unsigned r = 0; r < CLUSTER_ROWS && world->op_count < CLUSTER_OPS_MAX; r++) {
+    for (unsigned r = 0; r < CLUSTER_ROWS && world->op_count < OPS_MAX; r++) {
         if (r == op->row || shown->rows[r].survivor != shown->rows[op->row].survivor)
             continue;
         struct cluster_op *also = &world->ops[world->op_count];
@@ -226,8 +227,8 @@ static void generate(struct world *world, struct history_random *random)
     for (unsigned i = 0; i < world->device_count; i++)
         if (below(world, 3) == 0)
             world->devices[i].clock_error = (int64_t)below(world, 4000) - 2000;
-    unsigned ops = below(world, 3) ? 2 + below(world, 4) : 6 + below(world, CLUSTER_OPS_MAX - 5);
-    while (world->op_count < ops && world->op_count < CLUSTER_OPS_MAX) {
+    unsigned ops = below(world, 3) ? 2 + below(world, 4) : 6 + below(world, OPS_MAX - 5);
+    while (world->op_count < ops && world->op_count < OPS_MAX) {
         unsigned number = below(world, world->device_count);
         struct device *device = &world->devices[number];
         world->now_ms += below(world, 400);

@@ -135,9 +135,9 @@ static void pack(void)
 
 static void set(void)
 {
-    const char *table = sim.options.world == SIM_CRM ? "account" : "item";
-    struct satchel_span arguments[5] = {TEXT("workspace.set"), TEXT("test"), TEXT(table),
-                                        TEXT("k0")};
+    static const char *const tables[] = {"item", "account", "kept"}; /* by world */
+    struct satchel_span arguments[5] = {TEXT("workspace.set"), TEXT("test"),
+                                        TEXT(tables[sim.options.world]), TEXT("k0")};
     arguments[4] = sim.options.world == SIM_CRM ? TEXT("name=office") : TEXT("a=office");
     sim.counts.admin_sets += ask(arguments, 5) == SATCHEL_OK;
 }

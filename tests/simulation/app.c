@@ -331,6 +331,8 @@ static void run_app(void *context)
         apps += sim.devices[i].app_count;
     unsigned pause_ms = 2 * (unsigned)(sim.options.span_ms * apps / (sim.options.actions + 1));
     while (!app->process.is_dead && sim.phase == SIM_PHASE_WORK) {
+        if (sim.options.world == SIM_DUEL)
+            pause_ms = sim_duel_pause_ms(app->device);
         sim_sleep(1 + sim_below(SIM_WORK, pause_ms));
         if (app->process.is_dead || sim.phase != SIM_PHASE_WORK)
             break;

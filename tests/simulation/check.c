@@ -263,5 +263,5 @@ void sim_check_all(void)
     /* Both count in the node's entries, whose order is another after a restore, and know devices
      * by their first ids. */
     if (sim.options.checks_replay && !sim.server.was_restored && !sim.had_copies)
-        sim_check_reference();
+        sim_check_reference(true);
 }

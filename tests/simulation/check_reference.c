@@ -81,7 +81,9 @@ void system_store_write(const struct system_world *of, const char *path, bool is
 {
     (void)of;
     sim_check(is_for_replay, "only stores for replays are written");
-    sim_disk_copy(sim.options.world == SIM_CRM ? "/sim/t1/replay.db" : "/sim/t0/replay.db", path);
+    char from[64];
+    snprintf(from, sizeof from, "/sim/t%d/replay.db", (int)sim.options.world);
+    sim_disk_copy(from, path);
 }
 
 /* ---- the world of a run ---- */
@@ -117,7 +119,15 @@ static bool has_own_entries(const struct system_entry *entries, size_t count)
     return own > sim.deployed;
 }
 
-void sim_check_reference(void)
+static void close_world(void)
+{
+    world.server.store->ops->close(world.server.store);
+    satchel_buffer_deinit(&world.trace);
+    satchel_buffer_deinit(&world.scratch);
+    satchel_arena_deinit(&world.arena);
+}
+
+void sim_check_reference(bool is_end)
 {
     struct system_entry *entries;
     struct system_snapshot store;
@@ -135,13 +145,15 @@ void sim_check_reference(void)
         if (count <= ENTRIES_MAX && parts <= PARTS_MAX) {
             system_snapshot_take(&world, db, &store);
             system_check_reference(&world, entries, count, &store);
+            if (sim.options.world == SIM_DUEL)
+                sim_check_clusters(&world, entries, count, &store);
             sim.counts.reference_checks++;
-            if (sim.options.world == SIM_RULES && !has_own_entries(entries, count))
+            if (is_end && sim.options.world != SIM_CRM && !has_own_entries(entries, count))
                 system_replay(&world, entries, count);
             sim.counts.replays += system_counts.replays;
         }
     }
-    world.server.store->ops->close(world.server.store);
+    close_world();
 }
 
 void sim_describe_log(struct satchel_buffer *out)

@@ -60,6 +60,33 @@ static void draw_faults(struct sim_options *options)
     keep_apart(options);
 }
 
+/* A few devices write a few rows over and over, each before it was shown what the others wrote; and
+ * nothing that would keep the reference away. */
+static void draw_duel(struct sim_options *options)
+{
+    options->world = SIM_DUEL;
+    options->device_count = 2 + sim_one_in(SIM_OPTIONS, 3);
+    options->app_count = 1;
+    options->span_ms = (int64_t)ONE_OF(20, 60) * 1000;
+    options->think_ms_max = 0;
+    options->key_count = 2;
+    options->bulk_one_in = 0;
+    options->transaction_one_in = ONE_OF(4, 10);
+    options->undo_one_in = options->resolve_one_in = ONE_OF(0, 30);
+    options->sync_pause_ms = (unsigned)options->span_ms / ONE_OF(8, 16, 40);
+    options->is_watching = !sim_one_in(SIM_OPTIONS, 4);
+    options->wake_ms = ONE_OF(300, 1000);
+    options->latency_ms = (unsigned)options->span_ms / ONE_OF(20, 40);
+    options->queue_delay_ms = ONE_OF(50, 1000);
+    options->admin_pause_ms = sim_one_in(SIM_OPTIONS, 4) ? (unsigned)options->span_ms / 4 : 0;
+    options->checks_replay = true;
+    if (options->fault_pause_ms > 0)
+        options->fault_pause_ms = (unsigned)options->span_ms / ONE_OF(2, 5, 10);
+    options->fault_weights[SIM_FAULT_server_restore] = 0;
+    options->fault_weights[SIM_FAULT_old_copy] = 0;
+    options->fault_weights[SIM_FAULT_second_phone] = 0;
+}
+
 void sim_options_draw(struct sim_options *options)
 {
     memset(options, 0, sizeof *options);
@@ -94,26 +121,29 @@ void sim_options_draw(struct sim_options *options)
     options->checks_watch = sim_one_in(SIM_OPTIONS, 3);
     options->checks_replay = sim_one_in(SIM_OPTIONS, 2);
     draw_faults(options);
+    if (sim.seed % SIM_DUEL_SEEDS == SIM_DUEL_SEED)
+        draw_duel(options);
 }
 
 void sim_options_describe(const struct sim_options *options, struct satchel_buffer *out)
 {
+    static const char *const worlds[] = {"rules", "crm", "duel"};
     sim_ok(satchel_buffer_format(
                out,
                "%s devices=%u apps=%u syncs=%u span=%llds actions=%u think=%ums keys=%u bulk=1/%u "
                "big=1/%u undo=1/%u resolve=1/%u transaction=1/%u pause=%ums %s wake=%ums "
                "latency=%ums rate=%u/ms queue=%ums disk=%ums cache=%u checkpoint=%u wal_scale=%u "
                "%s%s admin=%ums fault_every=%ums",
-               options->world == SIM_CRM ? "crm" : "rules", options->device_count,
-               options->app_count, options->sync_count, (long long)(options->span_ms / 1000),
-               options->actions, options->think_ms_max, options->key_count, options->bulk_one_in,
-               options->big_one_in, options->undo_one_in, options->resolve_one_in,
-               options->transaction_one_in, options->sync_pause_ms,
-               options->is_watching ? "watch" : "once", options->wake_ms, options->latency_ms,
-               options->bytes_per_ms, options->queue_delay_ms, options->disk_ms,
-               options->cache_pages, options->server_checkpoint_pages, options->wal_scale,
-               options->is_durable ? "full" : "normal", options->is_enforcing ? " fk" : "",
-               options->admin_pause_ms, options->fault_pause_ms),
+               worlds[options->world], options->device_count, options->app_count,
+               options->sync_count, (long long)(options->span_ms / 1000), options->actions,
+               options->think_ms_max, options->key_count, options->bulk_one_in, options->big_one_in,
+               options->undo_one_in, options->resolve_one_in, options->transaction_one_in,
+               options->sync_pause_ms, options->is_watching ? "watch" : "once", options->wake_ms,
+               options->latency_ms, options->bytes_per_ms, options->queue_delay_ms,
+               options->disk_ms, options->cache_pages, options->server_checkpoint_pages,
+               options->wal_scale, options->is_durable ? "full" : "normal",
+               options->is_enforcing ? " fk" : "", options->admin_pause_ms,
+               options->fault_pause_ms),
            "describe", NULL);
     for (unsigned i = 0; i < SIM_FAULT_KIND_COUNT; i++)
         if (options->fault_weights[i] > 0 && options->fault_pause_ms > 0)

@@ -100,6 +100,8 @@ static void work(void)
         sim_device_start(&sim.devices[i]);
     sim_admin_start();
     sim_faults_start();
+    if (sim.options.world == SIM_DUEL)
+        sim_duel_start();
     sim_run_until(sim.now_ms + sim.options.span_ms);
 }
 

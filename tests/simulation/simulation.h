@@ -51,7 +51,9 @@ enum {
     SIM_SYNCS_MAX = 2,
     SIM_PROCESSES_MAX = SIM_APPS_MAX + SIM_SYNCS_MAX,
     SIM_COLUMNS_MAX = 48,
-    SIM_MIGRATIONS_MAX = 5
+    SIM_MIGRATIONS_MAX = 5,
+    SIM_DUEL_SEEDS = 6, /* of so many seeds the one with this remainder is a duel */
+    SIM_DUEL_SEED = 4
 };
 
 /* ---- what happened, over all runs (report.c) ---- */
@@ -414,10 +416,16 @@ void sim_work_statement(const struct satchel_schema *schema, struct sim_sql *sql
 void sim_work_import(const struct satchel_schema *schema, const struct satchel_table *table,
                      struct sim_sql *sql);
 const struct satchel_table *sim_work_table(const struct satchel_schema *schema);
+/* The duel's schema, its first rows, and its statements (duel.c). */
+extern const char sim_duel_tables[], sim_duel_rows[];
+void sim_duel_statement(struct sim_sql *sql);
+/* Of an application there between two writes, at most. */
+unsigned sim_duel_pause_ms(const struct sim_device *device);
+void sim_duel_start(void);
 
 /* ---- options, faults, administration ---- */
 
-enum sim_world { SIM_RULES, SIM_CRM };
+enum sim_world { SIM_RULES, SIM_CRM, SIM_DUEL, SIM_WORLD_COUNT };
 /* clang-format off */
 #define SIM_FAULT_KINDS(X) \
     X(power_cut) X(kill) X(server_power_cut) X(server_kill) X(server_stop) X(disk_full) \
@@ -470,7 +478,13 @@ void sim_admin_end(void); /* learns what was deployed */
 bool sim_is_quiet(struct satchel_buffer *why);
 void sim_check_all(void);
 void sim_check_ledger(void);
-void sim_check_reference(void);
+void sim_check_reference(bool is_end);
+/* The rows with keys of the duel. */
+struct system_world;
+struct system_entry;
+struct system_snapshot;
+void sim_check_clusters(struct system_world *world, const struct system_entry *entries,
+                        size_t count, const struct system_snapshot *store);
 /* The server has committed; a device has come to rest for a moment. */
 void sim_watch_server(void);
 void sim_watch_device(const struct sim_device *device, sqlite3 *db);
@@ -486,7 +500,7 @@ struct sim_template {
     struct satchel_schema *schemas[SIM_MIGRATIONS_MAX];
     struct satchel_id devices[SIM_DEVICES_MAX];
 };
-extern struct sim_template sim_templates[2];
+extern struct sim_template sim_templates[SIM_WORLD_COUNT];
 void sim_templates_make(void);
 void sim_template_use(enum sim_world world);
 const char *sim_role_of(unsigned device);

@@ -1,5 +1,5 @@
 /* Owns what every run begins with, made once: a central store and a joined replica per device, for
- * either schema; and the schemas, read once. */
+ * each world; and the schemas, read once. */
 #include "simulation.h"
 
 #include "../../client-core/src/replica.h"
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct sim_template sim_templates[2];
+struct sim_template sim_templates[SIM_WORLD_COUNT];
 
 #define MADE_MS INT64_C(1760000000000)
 
@@ -59,7 +59,7 @@ enum satchel_status __wrap_satchel_schema_load(struct sqlite3 *db, struct satche
 
 void __wrap_satchel_schema_free(struct satchel_schema *schema)
 {
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < SIM_WORLD_COUNT; i++)
         for (unsigned m = 0; m < SIM_MIGRATIONS_MAX; m++)
             if (schema && schema == sim_templates[i].schemas[m])
                 return;
@@ -126,6 +126,12 @@ static void read_migrations(void)
     sim_ok(satchel_buffer_append(&team, TEAM, sizeof TEAM - 1), "read", NULL);
     crm->migrations[3].sql = satchel_buffer_span(&team);
     crm->first_count = 4;
+    struct satchel_buffer duel;
+    satchel_buffer_init(&duel, 1 << 20, NULL);
+    sim_ok(satchel_buffer_format(&duel, "%s%s", sim_duel_tables, sim_duel_rows), "read", NULL);
+    add_migration(&sim_templates[SIM_DUEL], "001_duel.sql", satchel_buffer_span(&duel),
+                  satchel_span_text(sim_duel_tables));
+    sim_templates[SIM_DUEL].first_count = 1;
 }
 
 /* ---- files ---- */
@@ -217,7 +223,7 @@ void sim_templates_make(void)
     satchel_arena_init(&sim.arena, (size_t)1 << 30, NULL);
     satchel_buffer_init(&sim.scratch, 64 << 20, NULL);
     read_migrations();
-    for (int world = 0; world < 2; world++) {
+    for (int world = 0; world < SIM_WORLD_COUNT; world++) {
         struct sim_template *template = &sim_templates[world];
         sim.template = template;
         for (uint32_t i = 0; i < template->migration_count; i++)

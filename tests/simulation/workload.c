@@ -283,6 +283,10 @@ void sim_work_statement(const struct satchel_schema *schema, struct sim_sql *sql
 {
     static const char *const verbs[] = {"INSERT", "INSERT OR REPLACE", "INSERT OR IGNORE",
                                         "INSERT"};
+    if (sim.options.world == SIM_DUEL) {
+        sim_duel_statement(sql);
+        return;
+    }
     const struct satchel_table *table = sim_work_table(schema);
     unsigned key = sim_one_in(SIM_WORK, 2) ? 0 : sim_below(SIM_WORK, sim.options.key_count);
     unsigned chance = sim_below(SIM_WORK, 20);
