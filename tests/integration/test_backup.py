@@ -519,6 +519,8 @@ class FullDisk(harness.SatchelTest):
         self.sync(ana)
         words = ("--server", self.server.url, "--token-file", self.server.data / "admin.token")
         self.admin("backup", "w", self.folder / "whole")
+        # The command has it all before the server has put its own copy away.
+        self.wait_until(lambda: not list(self.server.data.glob("w.db.new-*")))
         ballast = self.server.data / "ballast"
         with open(ballast, "wb") as file:
             free = os.statvfs(self.server.data).f_bavail * os.statvfs(self.server.data).f_frsize
