@@ -73,6 +73,7 @@ struct satchel_capture_table {
     bool has_immutable;                /* a column that no update may change */
     bool has_units;                    /* columns that are written together */
     bool has_refusals;                 /* a rule that does not take every value */
+    bool has_rights;                   /* a column that not everybody may set */
     bool feeds_machines;               /* satchel_states reads it */
     bool may_replace;                  /* its key may be declared ON CONFLICT REPLACE */
 };

@@ -144,6 +144,7 @@ static enum satchel_status make_tables(struct satchel_capture *capture)
                                                          rules->rule == SATCHEL_RULE_APPEND);
             tracked->has_units |= rules->unit != j;
             tracked->has_refusals |= !takes_anything(rules->rule);
+            tracked->has_rights |= table->columns[j].write != NULL;
         }
     }
     if (!schema)

@@ -13,6 +13,21 @@ static enum satchel_status refuse(struct satchel_capture *capture,
                              satchel_rule_name(table->columns[column].rule), words);
 }
 
+static enum satchel_status check_role(struct satchel_capture *capture,
+                                      const struct satchel_table *table, uint32_t column)
+{
+    const struct satchel_capture_state *state = &capture->state;
+    const char *writers = table->columns[column].write;
+    struct satchel_span role = satchel_span_of(state->role, state->role_bytes);
+    if (satchel_roles_hold(writers, role))
+        return SATCHEL_OK;
+    if (role.size == 0)
+        role = satchel_span_text("user without a role");
+    return satchel_error_set(
+        &capture->error, SATCHEL_REFUSED, "table %s, column %s: @write(%s): a %.*s may not set it",
+        table->name, table->columns[column].name, writers, (int)role.size, (const char *)role.data);
+}
+
 /* `old_value` NULL: an insert. */
 static enum satchel_status check_state(struct satchel_capture *capture,
                                        const struct satchel_table *table, uint32_t column,
@@ -68,7 +83,9 @@ enum satchel_status satchel_capture_check_update(struct satchel_capture *capture
                 schema->name, schema->columns[i].name);
         if (rule == SATCHEL_RULE_IMMUTABLE || rule == SATCHEL_RULE_APPEND)
             return refuse(capture, schema, i, "cannot change after the insert");
-        if (table->has_refusals)
+        if (table->has_rights)
+            status = check_role(capture, schema, i);
+        if (table->has_refusals && status == SATCHEL_OK)
             status = check_value(capture, schema, i, &old_values[i], &new_values[i]);
     }
     return status;
@@ -96,6 +113,26 @@ static enum satchel_status check_return(struct satchel_capture *capture,
     return SATCHEL_OK;
 }
 
+/* Of a row that comes back, what it had already is no write. Who may not set a key column may not
+ * insert rows. */
+static enum satchel_status check_rights(struct satchel_capture *capture,
+                                        const struct satchel_capture_table *table,
+                                        const struct satchel_value *new_values)
+{
+    const struct satchel_table *schema = table->table;
+    enum satchel_status status = SATCHEL_OK;
+    uint32_t first = capture->row_count > 0 ? satchel_capture_find(capture, table, new_values) : 0;
+    for (uint32_t i = 0; i < schema->column_count && status == SATCHEL_OK; i++) {
+        const struct satchel_column_rules *rules = &schema->rules.columns[i];
+        struct satchel_value start;
+        if (first == 0 || rules->in_key || !satchel_capture_chain_start(capture, first, i, &start))
+            start = rules->default_value;
+        if (rules->in_key ? first == 0 : !satchel_value_equal(&start, &new_values[i]))
+            status = check_role(capture, schema, i);
+    }
+    return status;
+}
+
 enum satchel_status satchel_capture_check_insert(struct satchel_capture *capture,
                                                  const struct satchel_capture_table *table,
                                                  const struct satchel_value *new_values)
@@ -107,6 +144,8 @@ enum satchel_status satchel_capture_check_insert(struct satchel_capture *capture
         if (!satchel_value_equal(&new_values[i], &schema->rules.columns[i].default_value) &&
             !schema->rules.columns[i].in_key)
             status = check_value(capture, schema, i, NULL, &new_values[i]);
+    if (status == SATCHEL_OK && table->has_rights)
+        status = check_rights(capture, table, new_values);
     if (status == SATCHEL_OK && table->has_immutable && capture->row_count > 0)
         status = check_return(capture, table, new_values);
     return status;

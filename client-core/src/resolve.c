@@ -107,6 +107,17 @@ static enum satchel_status set_fields(struct resolution *resolution,
 
 /* ---- a unit ---- */
 
+static struct satchel_span role_of(const struct resolution *resolution)
+{
+    const char *role = resolution->replica->role;
+    return role ? satchel_span_text(role) : satchel_span_of(NULL, 0);
+}
+
+static bool may_write(const struct resolution *resolution, uint32_t column)
+{
+    return satchel_roles_hold(resolution->table->columns[column].write, role_of(resolution));
+}
+
 static uint32_t rank_of(const struct satchel_column_rules *rules, struct satchel_span role)
 {
     uint32_t rank = 0;
@@ -120,7 +131,7 @@ static enum satchel_status check_role(struct resolution *resolution,
                                       const struct satchel_column_rules *rules)
 {
     const struct satchel_order *winner = &resolution->note.winner;
-    const char *role = resolution->replica->role ? resolution->replica->role : "";
+    struct satchel_span role = role_of(resolution);
     struct satchel_changeset changeset;
     bool found = false;
     if (rules->role_count == 0)
@@ -131,12 +142,13 @@ static enum satchel_status check_role(struct resolution *resolution,
     if (status != SATCHEL_OK)
         return status;
     struct satchel_span winning = found ? changeset.header.role : rules->roles[0];
-    if (rank_of(rules, satchel_span_text(role)) <= rank_of(rules, winning))
+    if (rank_of(rules, role) <= rank_of(rules, winning))
         return SATCHEL_OK;
     return satchel_error_set(resolution->error, SATCHEL_REFUSED,
                              "@%s: a %s does not write over what a %.*s wrote: take winner, or ask "
                              "one whose role is high enough",
-                             satchel_rule_name(rules->rule), role[0] ? role : "user without a role",
+                             satchel_rule_name(rules->rule),
+                             role.size ? resolution->replica->role : "user without a role",
                              (int)(winning.size < 64 ? winning.size : 64),
                              (const char *)winning.data);
 }
@@ -267,7 +279,8 @@ static enum satchel_status settle_unit(struct resolution *resolution)
 static enum satchel_status touch(struct resolution *resolution)
 {
     for (uint32_t i = 0; i < resolution->table->column_count; i++) {
-        if (!satchel_column_is_touchable(&resolution->table->rules.columns[i]))
+        if (!satchel_column_is_touchable(&resolution->table->rules.columns[i]) ||
+            !may_write(resolution, i))
             continue;
         resolution->note.unit = resolution->table->rules.columns[i].unit;
         resolution->note.column_count = 0;
@@ -366,11 +379,16 @@ static enum satchel_status settle(struct resolution *resolution)
     case SATCHEL_CONFLICT_RULE:
     case SATCHEL_CONFLICT_FROZEN: break;
     }
-    for (uint32_t i = 0; i < resolution->table->column_count; i++)
-        if (is_of_unit(resolution, i) &&
-            resolution->table->rules.columns[i].rule == SATCHEL_RULE_SERVER)
+    for (uint32_t i = 0; i < resolution->table->column_count; i++) {
+        if (!is_of_unit(resolution, i))
+            continue;
+        if (resolution->table->rules.columns[i].rule == SATCHEL_RULE_SERVER)
             return refuse(resolution, "@server: only the server writes the field: resolve it there "
                                       "(satchel resolve ID --take ... --workspace W)");
+        if (!may_write(resolution, i))
+            return refuse(resolution, "@write: your role may not set the field: ask one whose role "
+                                      "may");
+    }
     return settle_unit(resolution);
 }
 

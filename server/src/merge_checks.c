@@ -33,9 +33,28 @@ static enum satchel_status because(struct merge_batch *batch, struct merge_part 
     return part->reason.data ? SATCHEL_OK : SATCHEL_NOMEM;
 }
 
-/* `is_own`: the change set is the server's. */
+/* Who wrote it, as far as that is judged here: what came back to a restored node was judged once,
+ * and the server itself may do anything that a rule lets it. */
+struct author {
+    bool is_own, is_judged;
+    struct satchel_span role;
+};
+
+static enum satchel_status check_right(struct merge_batch *batch, const struct author *author,
+                                       const struct satchel_column *column, struct merge_part *out)
+{
+    if (author->is_own || author->is_judged || satchel_roles_hold(column->write, author->role))
+        return SATCHEL_OK;
+    struct satchel_span role = author->role;
+    if (role.size == 0)
+        role = satchel_span_text("user without a role");
+    return because(batch, out, "%s.%s is @write(%s): a %.*s may not set it", out->table->name,
+                   column->name, column->write, (int)(role.size < 64 ? role.size : 64),
+                   (const char *)role.data);
+}
+
 static enum satchel_status check_fields(struct merge_batch *batch, const struct satchel_part *part,
-                                        bool is_own, struct merge_part *out)
+                                        const struct author *author, struct merge_part *out)
 {
     const struct satchel_table *table = out->table;
     for (uint32_t i = 0; i < part->field_count; i++) {
@@ -47,9 +66,12 @@ static enum satchel_status check_fields(struct merge_batch *batch, const struct 
         if (column->key_position > 0)
             return because(batch, out, "a change set may not write %s.%s, which is in the key",
                            table->name, column->name);
-        if (column->rule == SATCHEL_RULE_SERVER && !is_own)
+        if (column->rule == SATCHEL_RULE_SERVER && !author->is_own)
             return because(batch, out, "%s.%s is @server: only the server writes it", table->name,
                            column->name);
+        enum satchel_status status = check_right(batch, author, column, out);
+        if (status != SATCHEL_OK || out->reason.data)
+            return status;
         if (column->rule == SATCHEL_RULE_COUNTER) {
             if (value->type != SATCHEL_INTEGER)
                 return because(batch, out, "the counter %s.%s is given no integer", table->name,
@@ -65,7 +87,7 @@ static enum satchel_status check_fields(struct merge_batch *batch, const struct 
 }
 
 static enum satchel_status check_part(struct merge_batch *batch, const struct satchel_part *part,
-                                      bool is_own, struct merge_part *out)
+                                      const struct author *author, struct merge_part *out)
 {
     const struct satchel_table *table = satchel_schema_table(batch->store->schema, part->table);
     if (!table || table->is_local)
@@ -85,7 +107,13 @@ static enum satchel_status check_part(struct merge_batch *batch, const struct sa
                            table->name, column->name, column->declared_type);
     }
     out->table = table;
-    return check_fields(batch, part, is_own, out);
+    for (uint32_t i = 0; part->kind == SATCHEL_OP_INSERT && i < part->key_count; i++) {
+        enum satchel_status status =
+            check_right(batch, author, &table->columns[table->key_columns[i]], out);
+        if (status != SATCHEL_OK || out->reason.data)
+            return status;
+    }
+    return check_fields(batch, part, author, out);
 }
 
 /* What was set aside before this node was restored stays so, whatever it would be judged now. */
@@ -116,10 +144,11 @@ enum satchel_status merge_check_parts(struct merge_batch *batch, struct merge_ch
     if (!changeset->parts)
         return SATCHEL_NOMEM;
     const struct satchel_incoming *incoming = changeset->incoming;
-    bool is_own = incarnation_is_own(&batch->known, &incoming->device);
+    const struct author author = {incarnation_is_own(&batch->known, &incoming->device),
+                                  incoming->is_forwarded, changeset->content.header.role};
     for (uint32_t i = 0; i < part_count; i++) {
         struct merge_part *part = &changeset->parts[i];
-        enum satchel_status status = check_part(batch, &changeset->content.parts[i], is_own, part);
+        enum satchel_status status = check_part(batch, &changeset->content.parts[i], &author, part);
         if (status == SATCHEL_OK && incoming->refusal.size > 0 && !part->reason.data) {
             part->reason = satchel_arena_copy(&batch->arena, incoming->refusal);
             status = part->reason.data ? SATCHEL_OK : SATCHEL_NOMEM;

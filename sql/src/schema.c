@@ -166,3 +166,17 @@ const struct satchel_column *satchel_table_find_column(const struct satchel_tabl
             return &table->columns[i];
     return NULL;
 }
+
+bool satchel_roles_hold(const char *roles, struct satchel_span role)
+{
+    if (!roles)
+        return true;
+    for (;;) {
+        size_t size = strcspn(roles, ",");
+        if (satchel_span_equal(satchel_span_of(roles, size), role))
+            return true;
+        if (roles[size] == '\0')
+            return false;
+        roles += size + 1;
+    }
+}

@@ -13,12 +13,6 @@ static enum satchel_status refuse_modifier(struct satchel_build *build,
             "@mask(%s) on %s.%s is not built yet; take it out if everybody may see the "
             "column, else keep the column in another database",
             column->mask, from->name, column->name);
-    if (column->write)
-        return satchel_refuse(
-            build->error, place,
-            "@write(%s) on %s.%s is not built yet; take it out and refuse the write in "
-            "the application",
-            column->write, from->name, column->name);
     return SATCHEL_OK;
 }
 

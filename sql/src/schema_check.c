@@ -159,23 +159,12 @@ static enum satchel_status check_key_collation(struct satchel_build *build,
 
 /* ---- masks and rights ---- */
 
-static bool has_role(const char *roles, const char *role, size_t size)
-{
-    while (roles) {
-        const char *comma = strchr(roles, ',');
-        size_t length = comma ? (size_t)(comma - roles) : strlen(roles);
-        if (length == size && memcmp(roles, role, size) == 0)
-            return true;
-        roles = comma ? comma + 1 : NULL;
-    }
-    return false;
-}
-
 static bool holds_roles(const char *all, const char *some)
 {
     while (some) {
         const char *comma = strchr(some, ',');
-        if (!has_role(all, some, comma ? (size_t)(comma - some) : strlen(some)))
+        size_t size = comma ? (size_t)(comma - some) : strlen(some);
+        if (!satchel_roles_hold(all, satchel_span_of(some, size)))
             return false;
         some = comma ? comma + 1 : NULL;
     }

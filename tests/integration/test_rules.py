@@ -192,6 +192,30 @@ class Rules(harness.SatchelTest):
         users = self.server_sql("SELECT DISTINCT user FROM satchel_history WHERE tbl='account'")
         self.assertEqual(users, [{"user": "ana"}])
 
+    def test_a_right_is_kept_by_devices_and_by_the_server(self):
+        self.sql(self.ana, "INSERT INTO account(id, name) VALUES('a', 'Acme')")
+        self.sync_all(self.ana, self.ben)
+        # ana writes before her device hears of the right
+        self.sql(self.ana, "UPDATE account SET name='Acme Ltd' WHERE id='a'")
+        self.write_schema({"002_rights.sql": "-- @column account.name @lww @write(hq)\n"})
+        self.admin("workspace", "deploy", "w", "--schema", self.folder / "schema")
+        self.sync_all(self.ana, self.ben)
+        aside = self.quarantine()
+        self.assertEqual([(q["user"], q["reason"]) for q in aside],
+                         [("ana", "account.name is @write(hq): a rep may not set it")])
+        self.assertEqual(self.sql(self.ben, "SELECT name FROM account"), [{"name": "Acme"}])
+        self.assert_all_equal(self.ana, self.ben)
+        line = self.refused("sql", self.ana, "UPDATE account SET name='Acme AG' WHERE id='a'")
+        self.assertIn("table account, column name: @write(hq): a rep may not set it", line)
+        # what the administrator lets through is ana's write
+        self.admin("quarantine", "retry", aside[0]["id"], "--workspace", "w")
+        self.sync_all(self.ana, self.ben)
+        self.assertEqual(self.sql(self.ben, "SELECT name FROM account"), [{"name": "Acme Ltd"}])
+        self.assert_all_equal(self.ana, self.ben)
+        self.admin("workspace", "set", "w", "account", "a", "name=Acme SE")
+        self.sync_all(self.ana, self.ben)
+        self.assertEqual(self.sql(self.ana, "SELECT name FROM account"), [{"name": "Acme SE"}])
+
     def test_a_machine_is_data(self):
         self.sql(self.ana, "INSERT INTO stage(code, rank) VALUES('lost', 90);"
                            "INSERT INTO quote(id) VALUES('q')")

@@ -36,6 +36,19 @@ static const char SCHEMA[] =
     ");\n"
     "-- @table scope=all delete=edit_wins\n"
     "CREATE TABLE task(id TEXT PRIMARY KEY, about_type TEXT, about TEXT -- @lww @ref(about_type)\n"
+    ");\n"
+    "-- @table scope=all delete=edit_wins\n"
+    "CREATE TABLE product(\n"
+    "  id    TEXT PRIMARY KEY,\n"
+    "  price INTEGER DEFAULT 1, -- @group(price) @write(hq, finance)\n"
+    "  unit  TEXT, -- @group(price) @write(hq, finance)\n"
+    "  name  TEXT, -- @lww @write(finance, rep)\n"
+    "  sold  INTEGER DEFAULT 0 -- @counter @write(hq)\n"
+    ");\n"
+    "-- @table scope=all delete=edit_wins\n"
+    "CREATE TABLE region(\n"
+    "  id    TEXT PRIMARY KEY, -- @id @write(hq)\n"
+    "  name  TEXT\n"
     ");\n";
 
 static int setup(void **state)
@@ -244,6 +257,58 @@ CASE(what_only_the_server_writes_is_refused)
     kit_expect_nothing(kit);
 }
 
+CASE(who_may_not_set_a_column_is_refused)
+{
+    struct kit *kit = *state;
+    kit_run(kit, "INSERT INTO product(id, price, name) VALUES('a', 1, 'Pump')");
+    kit_expect(kit, "insert product('a') name='Pump'");
+    kit_refuse(kit, "UPDATE product SET name = 'x', price = 2",
+               "satchel: table product, column price: @write(hq,finance): a rep may not set it");
+    kit_refuse(kit, "UPDATE product SET sold = sold + 1", "column sold: @write(hq): a rep may not");
+    kit_refuse(kit, "INSERT INTO product(id, unit) VALUES('b', 'kg')", "column unit: @write(hq");
+    kit_run(kit, "UPDATE product SET price = 1, sold = 0");
+    kit_expect_nothing(kit);
+    kit_run(kit, "UPDATE satchel_replica SET role = 'hq'");
+    kit_run(kit, "UPDATE product SET price = 2");
+    kit->number++; /* of another role */
+    kit_refuse(kit, "UPDATE product SET name = 'x'", "@write(finance,rep): a hq may not set it");
+    kit_run(kit, "UPDATE satchel_replica SET role = NULL");
+    kit_refuse(kit, "UPDATE product SET name = 'x'", "a user without a role may not set it");
+}
+
+/* What REPLACE deletes and inserts again is no write where it stays. */
+CASE(a_row_replaced_keeps_what_its_writer_may_not_set)
+{
+    struct kit *kit = *state;
+    kit_run(kit, "UPDATE satchel_replica SET role = 'finance'");
+    kit_run(kit, "INSERT INTO product(id, price, unit, name) VALUES('a', 5, 'kg', 'Pump')");
+    kit->number++;
+    kit_run(kit, "UPDATE satchel_replica SET role = 'rep'");
+    kit_run(kit, "REPLACE INTO product(id, price, unit, name) VALUES('a', 5, 'kg', 'Valve')");
+    kit_expect(kit, "update product('a') name='Valve' was 'Pump'");
+    kit_refuse(kit, "REPLACE INTO product(id, price, name) VALUES('a', 5, 'Pump')",
+               "column unit: @write(hq,finance): a rep may not set it");
+    kit_refuse(kit, "REPLACE INTO product(id, unit, name) VALUES('a', 'kg', 'Pump')",
+               "column price: @write");
+    kit_run(kit, "DELETE FROM product");
+    kit_skip(kit);
+    kit_run(kit, "INSERT INTO product(id, name) VALUES('a', 'Pump')");
+    kit_expect(kit, "insert product('a') name='Pump'");
+}
+
+CASE(who_may_not_set_the_key_inserts_no_rows)
+{
+    struct kit *kit = *state;
+    kit_refuse(kit, "INSERT INTO region(id, name) VALUES('north', 'North')",
+               "table region, column id: @write(hq): a rep may not set it");
+    kit_run(kit, "UPDATE satchel_replica SET role = 'hq'");
+    kit_run(kit, "INSERT INTO region(id, name) VALUES('north', 'North')");
+    kit->number++;
+    kit_run(kit, "UPDATE satchel_replica SET role = 'rep'");
+    kit_run(kit, "REPLACE INTO region(id, name) VALUES('north', 'The north')");
+    kit_expect(kit, "update region('north') name='The north' was 'North'");
+}
+
 CASE(a_row_that_others_point_at_is_not_deleted)
 {
     struct kit *kit = *state;
@@ -386,6 +451,9 @@ int main(void)
         TEST(a_machine_that_changes_holds_at_once),
         TEST(a_machine_without_states_allows_everything),
         TEST(what_only_the_server_writes_is_refused),
+        TEST(who_may_not_set_a_column_is_refused),
+        TEST(a_row_replaced_keeps_what_its_writer_may_not_set),
+        TEST(who_may_not_set_the_key_inserts_no_rows),
         TEST(a_row_that_others_point_at_is_not_deleted),
         TEST(a_freezing_step_says_what_was_shown_of_the_fields_it_freezes),
         TEST(the_key_of_a_merged_row_is_written_to_all_it_is_made_of),

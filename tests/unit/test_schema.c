@@ -918,7 +918,6 @@ static void test_schema__what_is_not_built_yet_is_refused_by_name(void **state)
         const char *annotation, *name, *remedy;
     } cases[] = {
         {"@lww @mask(hq)", "@mask(hq) on t.a", "take it out"},
-        {"@lww @write(hq, rep)", "@write(hq,rep) on t.a", "take it out"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char sql[300];

@@ -95,6 +95,9 @@ const struct satchel_table *satchel_schema_find(const struct satchel_schema *sch
 const struct satchel_column *satchel_table_find_column(const struct satchel_table *table,
                                                        const char *name);
 
+/* Whether `roles`, as @write and @mask name them (NULL: everybody), holds `role`. */
+bool satchel_roles_hold(const char *roles, struct satchel_span role);
+
 /* ---- in a database file: the table satchel_migration(number, name, sql) ---- */
 
 /* Runs the DDL of those of `migrations` that `db` lacks, inside the caller's transaction, and
