@@ -144,7 +144,8 @@ static enum satchel_status make_tables(struct satchel_capture *capture)
                                                          rules->rule == SATCHEL_RULE_APPEND);
             tracked->has_units |= rules->unit != j;
             tracked->has_refusals |= !takes_anything(rules->rule);
-            tracked->has_rights |= table->columns[j].write != NULL;
+            tracked->has_rights |=
+                table->columns[j].write != NULL || rules->rule == SATCHEL_RULE_AUTHORITY;
         }
     }
     if (!schema)

@@ -17,15 +17,15 @@ static enum satchel_status check_role(struct satchel_capture *capture,
                                       const struct satchel_table *table, uint32_t column)
 {
     const struct satchel_capture_state *state = &capture->state;
-    const char *writers = table->columns[column].write;
     struct satchel_span role = satchel_span_of(state->role, state->role_bytes);
-    if (satchel_roles_hold(writers, role))
+    char right[SATCHEL_RIGHT_BYTES];
+    if (satchel_column_may_set(table, column, role, right))
         return SATCHEL_OK;
     if (role.size == 0)
         role = satchel_span_text("user without a role");
     return satchel_error_set(
-        &capture->error, SATCHEL_REFUSED, "table %s, column %s: @write(%s): a %.*s may not set it",
-        table->name, table->columns[column].name, writers, (int)role.size, (const char *)role.data);
+        &capture->error, SATCHEL_REFUSED, "table %s, column %s: %s: a %.*s may not set it",
+        table->name, table->columns[column].name, right, (int)role.size, (const char *)role.data);
 }
 
 /* `old_value` NULL: an insert. */

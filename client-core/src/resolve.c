@@ -115,7 +115,7 @@ static struct satchel_span role_of(const struct resolution *resolution)
 
 static bool may_write(const struct resolution *resolution, uint32_t column)
 {
-    return satchel_roles_hold(resolution->table->columns[column].write, role_of(resolution));
+    return satchel_column_may_set(resolution->table, column, role_of(resolution), NULL);
 }
 
 static uint32_t rank_of(const struct satchel_column_rules *rules, struct satchel_span role)
@@ -386,8 +386,7 @@ static enum satchel_status settle(struct resolution *resolution)
             return refuse(resolution, "@server: only the server writes the field: resolve it there "
                                       "(satchel resolve ID --take ... --workspace W)");
         if (!may_write(resolution, i))
-            return refuse(resolution, "@write: your role may not set the field: ask one whose role "
-                                      "may");
+            return refuse(resolution, "your role may not set the field: ask one whose role may");
     }
     return settle_unit(resolution);
 }

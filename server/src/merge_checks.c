@@ -41,15 +41,17 @@ struct author {
 };
 
 static enum satchel_status check_right(struct merge_batch *batch, const struct author *author,
-                                       const struct satchel_column *column, struct merge_part *out)
+                                       uint32_t column, struct merge_part *out)
 {
-    if (author->is_own || author->is_judged || satchel_roles_hold(column->write, author->role))
-        return SATCHEL_OK;
     struct satchel_span role = author->role;
+    char right[SATCHEL_RIGHT_BYTES];
+    if (author->is_own || author->is_judged ||
+        satchel_column_may_set(out->table, column, role, right))
+        return SATCHEL_OK;
     if (role.size == 0)
         role = satchel_span_text("user without a role");
-    return because(batch, out, "%s.%s is @write(%s): a %.*s may not set it", out->table->name,
-                   column->name, column->write, (int)(role.size < 64 ? role.size : 64),
+    return because(batch, out, "%s.%s is %s: a %.*s may not set it", out->table->name,
+                   out->table->columns[column].name, right, (int)(role.size < 64 ? role.size : 64),
                    (const char *)role.data);
 }
 
@@ -69,7 +71,7 @@ static enum satchel_status check_fields(struct merge_batch *batch, const struct 
         if (column->rule == SATCHEL_RULE_SERVER && !author->is_own)
             return because(batch, out, "%s.%s is @server: only the server writes it", table->name,
                            column->name);
-        enum satchel_status status = check_right(batch, author, column, out);
+        enum satchel_status status = check_right(batch, author, number, out);
         if (status != SATCHEL_OK || out->reason.data)
             return status;
         if (column->rule == SATCHEL_RULE_COUNTER) {
@@ -108,8 +110,7 @@ static enum satchel_status check_part(struct merge_batch *batch, const struct sa
     }
     out->table = table;
     for (uint32_t i = 0; part->kind == SATCHEL_OP_INSERT && i < part->key_count; i++) {
-        enum satchel_status status =
-            check_right(batch, author, &table->columns[table->key_columns[i]], out);
+        enum satchel_status status = check_right(batch, author, table->key_columns[i], out);
         if (status != SATCHEL_OK || out->reason.data)
             return status;
     }

@@ -5,6 +5,7 @@
 
 #include <satchel/functions.h>
 #include <satchel/sqlite.h>
+#include <stdio.h>
 
 enum {
     KEEP_BYTES_MAX = 64 << 20,   /* of the schema */
@@ -179,4 +180,26 @@ bool satchel_roles_hold(const char *roles, struct satchel_span role)
             return false;
         roles += size + 1;
     }
+}
+
+static bool is_ranked(const struct satchel_column_rules *rules, struct satchel_span role)
+{
+    for (uint32_t i = 0; i < rules->role_count; i++)
+        if (satchel_span_equal(rules->roles[i], role))
+            return true;
+    return false;
+}
+
+bool satchel_column_may_set(const struct satchel_table *table, uint32_t number,
+                            struct satchel_span role, char right[SATCHEL_RIGHT_BYTES])
+{
+    const struct satchel_column *column = &table->columns[number];
+    const struct satchel_column_rules *rules = &table->rules.columns[number];
+    bool is_written = satchel_roles_hold(column->write, role);
+    if (is_written && (rules->rule != SATCHEL_RULE_AUTHORITY || is_ranked(rules, role)))
+        return true;
+    if (right)
+        snprintf(right, SATCHEL_RIGHT_BYTES, "@%s(%s)", is_written ? "authority" : "write",
+                 is_written ? column->rule_argument : column->write);
+    return false;
 }

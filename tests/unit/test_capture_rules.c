@@ -43,7 +43,8 @@ static const char SCHEMA[] =
     "  price INTEGER DEFAULT 1, -- @group(price) @write(hq, finance)\n"
     "  unit  TEXT, -- @group(price) @write(hq, finance)\n"
     "  name  TEXT, -- @lww @write(finance, rep)\n"
-    "  sold  INTEGER DEFAULT 0 -- @counter @write(hq)\n"
+    "  sold  INTEGER DEFAULT 0, -- @counter @write(hq)\n"
+    "  class TEXT -- @authority(hq>finance)\n"
     ");\n"
     "-- @table scope=all delete=edit_wins\n"
     "CREATE TABLE region(\n"
@@ -266,6 +267,8 @@ CASE(who_may_not_set_a_column_is_refused)
                "satchel: table product, column price: @write(hq,finance): a rep may not set it");
     kit_refuse(kit, "UPDATE product SET sold = sold + 1", "column sold: @write(hq): a rep may not");
     kit_refuse(kit, "INSERT INTO product(id, unit) VALUES('b', 'kg')", "column unit: @write(hq");
+    kit_refuse(kit, "UPDATE product SET class = 'A'",
+               "column class: @authority(hq>finance): a rep may not set it");
     kit_run(kit, "UPDATE product SET price = 1, sold = 0");
     kit_expect_nothing(kit);
     kit_run(kit, "UPDATE satchel_replica SET role = 'hq'");

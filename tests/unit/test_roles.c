@@ -6,7 +6,8 @@ static const char schema_sql[] = "-- @table scope=all delete=edit_wins\n"
                                  "CREATE TABLE item (\n"
                                  "  id TEXT PRIMARY KEY,\n"
                                  "  name TEXT,\n"
-                                 "  price INTEGER -- @lww @write(hq, finance)\n"
+                                 "  price INTEGER, -- @lww @write(hq, finance)\n"
+                                 "  class TEXT -- @authority(hq>finance)\n"
                                  ");\n"
                                  "-- @table scope=all delete=edit_wins\n"
                                  "CREATE TABLE region (\n"
@@ -108,13 +109,16 @@ static void test_roles__what_a_role_may_not_set_is_set_aside(void **state)
         "");
     assert_string_equal(kit_rows(&kit, "SELECT id, name, price FROM item"), "a|thing|8");
     assert_string_equal(
-        push_part_as(&kit, kit_part(&kit, insert, "region", "n", 1, text("N"), -1), 5, 5000, "rep"),
+        push_part_as(&kit, kit_part(&kit, update, "item", "a", 3, text("A"), -1), 5, 4500, "rep"),
+        "item.class is @authority(hq>finance): a rep may not set it");
+    assert_string_equal(
+        push_part_as(&kit, kit_part(&kit, insert, "region", "n", 1, text("N"), -1), 6, 5000, "rep"),
         "region.id is @write(hq): a rep may not set it");
     assert_string_equal(
-        push_part_as(&kit, kit_part(&kit, insert, "region", "s", 1, text("S"), -1), 6, 6000, "hq"),
+        push_part_as(&kit, kit_part(&kit, insert, "region", "s", 1, text("S"), -1), 7, 6000, "hq"),
         "");
     assert_string_equal(
-        push_part_as(&kit, kit_part(&kit, update, "region", "s", 1, text("T"), -1), 7, 7000, "rep"),
+        push_part_as(&kit, kit_part(&kit, update, "region", "s", 1, text("T"), -1), 8, 7000, "rep"),
         "");
     assert_string_equal(kit_rows(&kit, "SELECT id, name FROM region"), "s|T");
     kit_close(&kit);
