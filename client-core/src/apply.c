@@ -19,9 +19,10 @@ static const char *const SQL[APPLY_STATEMENT_COUNT] = {
     [APPLY_COMMIT] = "COMMIT",
     [APPLY_ROLLBACK] = "ROLLBACK",
     [APPLY_READ_STATE] = "SELECT node, cursor, seen, seen_stamp, last_number, last_stamp,"
-                         " (SELECT count(*) FROM satchel_migration), device FROM satchel_replica",
+                         " (SELECT count(*) FROM satchel_migration), device, held"
+                         " FROM satchel_replica",
     [APPLY_WRITE_STATE] = "UPDATE satchel_replica SET cursor = ?1, seen = ?2, seen_stamp = ?3,"
-                          " last_number = ?4, last_stamp = ?5, refused = refused + ?6",
+                          " last_number = ?4, last_stamp = ?5, refused = refused + ?6, held = ?7",
     [APPLY_TAKE_BODY] =
         "SELECT body, utc_ms, monotonic_ms, boot FROM satchel_change WHERE number = ?1",
     [APPLY_DROP_CHANGE] = "DELETE FROM satchel_change WHERE number = ?1",
@@ -39,6 +40,16 @@ static const char *const SQL[APPLY_STATEMENT_COUNT] = {
                         " WHERE device = ?1 AND number = ?2 AND node = ?3 AND seq = ?4",
     [APPLY_ROW_CONFLICTS] = "SELECT id FROM satchel_conflict WHERE tbl = ?1 AND key = ?2",
     [APPLY_DROP_CONFLICT] = "DELETE FROM satchel_conflict WHERE id = ?1",
+    [APPLY_IN_DOUBT] = "SELECT 1 FROM satchel_doubt WHERE name = ?1"
+                       " UNION ALL SELECT 1 FROM satchel_view WHERE name = ?1",
+    [APPLY_READ_VIEW] = "SELECT views FROM satchel_view WHERE name = ?1",
+    [APPLY_WRITE_VIEW] = "INSERT INTO satchel_view(name, views) VALUES(?1, ?2)"
+                         " ON CONFLICT(name) DO UPDATE SET views = excluded.views",
+    [APPLY_DROP_VIEW] = "DELETE FROM satchel_view WHERE name = ?1",
+    [APPLY_DROP_VIEWS] = "DELETE FROM satchel_view",
+    [APPLY_ANY_MISSING] = "SELECT 1 FROM satchel_lost WHERE (device, number)"
+                          " NOT IN (SELECT device, number FROM satchel_entry) LIMIT 1",
+    [APPLY_ANY_DOUBT] = "SELECT 1 FROM satchel_doubt LIMIT 1",
 };
 
 enum satchel_status satchel_apply_sql_error(const struct satchel_apply *apply, const char *doing,
@@ -123,16 +134,17 @@ void satchel_apply_free(struct satchel_apply *apply)
 
 /* ---- the state ---- */
 
-static enum satchel_status read_seen(struct satchel_apply *apply, struct satchel_span bytes)
+static enum satchel_status read_vector(struct satchel_apply *apply, struct satchel_span bytes,
+                                       struct satchel_position *items, struct satchel_vector *out)
 {
-    struct satchel_vector seen;
+    struct satchel_vector read;
     satchel_arena_reset(&apply->arena);
-    enum satchel_status status = satchel_vector_unpack(bytes, &apply->arena, &seen);
+    enum satchel_status status = satchel_vector_unpack(bytes, &apply->arena, &read);
     if (status != SATCHEL_OK)
         return status;
-    if (seen.count)
-        memcpy(apply->seen_items, seen.items, seen.count * sizeof *seen.items);
-    apply->seen = (struct satchel_vector){apply->seen_items, seen.count};
+    if (read.count)
+        memcpy(items, read.items, read.count * sizeof *read.items);
+    *out = (struct satchel_vector){items, read.count};
     return SATCHEL_OK;
 }
 
@@ -150,8 +162,12 @@ static enum satchel_status read_state(struct satchel_apply *apply, uint32_t *mig
         if (node.size == sizeof apply->node.bytes)
             memcpy(apply->node.bytes, node.data, node.size);
         apply->cursor = (uint64_t)sqlite3_column_int64(select, 1);
-        struct satchel_span seen = satchel_column_span(select, 2);
-        status = read_seen(apply, seen);
+        status =
+            read_vector(apply, satchel_column_span(select, 2), apply->seen_items, &apply->seen);
+        apply->has_held = sqlite3_column_type(select, 8) != SQLITE_NULL;
+        if (status == SATCHEL_OK)
+            status =
+                read_vector(apply, satchel_column_span(select, 8), apply->held_items, &apply->held);
         apply->seen_stamp = (satchel_stamp)sqlite3_column_int64(select, 3);
         apply->last_number = (uint64_t)sqlite3_column_int64(select, 4);
         apply->last_stamp = (satchel_stamp)sqlite3_column_int64(select, 5);
@@ -222,10 +238,9 @@ static enum satchel_status renew_rows(struct satchel_apply *apply, uint32_t migr
     return SATCHEL_OK;
 }
 
-/* Whether there is anything in a table that is empty most of the time. */
-static enum satchel_status read_any(struct satchel_apply *apply,
-                                    enum satchel_apply_statement statement, bool *any,
-                                    struct satchel_error *error)
+enum satchel_status satchel_apply_any(struct satchel_apply *apply,
+                                      enum satchel_apply_statement statement, bool *any,
+                                      struct satchel_error *error)
 {
     sqlite3_stmt *select = apply->statements[statement];
     int code = sqlite3_step(select);
@@ -234,6 +249,7 @@ static enum satchel_status read_any(struct satchel_apply *apply,
     if (code != SQLITE_ROW && code != SQLITE_DONE)
         status = satchel_apply_sql_error(apply, "read Satchel's tables", error);
     sqlite3_reset(select);
+    sqlite3_clear_bindings(select);
     return status;
 }
 
@@ -260,9 +276,9 @@ enum satchel_status satchel_apply_begin(struct satchel_apply *apply, bool is_wri
         status = satchel_pending_load(&apply->pending, error);
     }
     if (status == SATCHEL_OK)
-        status = read_any(apply, APPLY_ANY_BASE, &apply->has_base, error);
+        status = satchel_apply_any(apply, APPLY_ANY_BASE, &apply->has_base, error);
     if (status == SATCHEL_OK)
-        status = read_any(apply, APPLY_ANY_LOST, &apply->has_lost, error);
+        status = satchel_apply_any(apply, APPLY_ANY_LOST, &apply->has_lost, error);
     if (status == SATCHEL_OK)
         apply->replica->is_applying = is_writing;
     else
@@ -277,15 +293,21 @@ static enum satchel_status write_state(struct satchel_apply *apply, struct satch
     satchel_buffer_clear(&apply->scratch);
     satchel_pack_init(&pack, &apply->scratch);
     satchel_pack_vector(&pack, &apply->seen);
+    size_t seen_bytes = apply->scratch.size;
+    if (apply->has_held)
+        satchel_pack_vector(&pack, &apply->held);
     if (pack.status != SATCHEL_OK)
         return satchel_error_set(error, pack.status, "cannot store what the replica has seen");
     sqlite3_bind_int64(update, 1, (sqlite3_int64)apply->cursor);
-    sqlite3_bind_blob64(update, 2, apply->scratch.data, apply->scratch.size, SQLITE_STATIC);
+    sqlite3_bind_blob64(update, 2, apply->scratch.data, seen_bytes, SQLITE_STATIC);
     sqlite3_bind_int64(update, 3, (sqlite3_int64)apply->seen_stamp);
     sqlite3_bind_int64(update, 4, (sqlite3_int64)apply->last_number);
     sqlite3_bind_int64(update, 5, (sqlite3_int64)apply->last_stamp);
     sqlite3_bind_int64(update, 6,
                        (sqlite3_int64)(apply->quarantined_count - apply->quarantined_stored));
+    if (apply->has_held)
+        sqlite3_bind_blob64(update, 7, apply->scratch.data + seen_bytes,
+                            apply->scratch.size - seen_bytes, SQLITE_STATIC);
     return satchel_apply_run(apply, APPLY_WRITE_STATE, "write satchel_replica", error);
 }
 

@@ -6,6 +6,7 @@
  *   apply_node.c   the node's value of a row with pending writes
  *   apply_row.c    what is shown of it: the pending writes replayed on the node's value; and
  *                  what their author was not shown
+ *   apply_doubt.c  what is in view of a row that the node has lost writes to
  *   copy.c         own change sets that the node has under the same number, but not the same
  *
  * An entry is applied whole or not at all. Several entries may share a transaction: every point
@@ -38,6 +39,13 @@ enum satchel_apply_statement {
     APPLY_DROP_LOST,
     APPLY_ROW_CONFLICTS,
     APPLY_DROP_CONFLICT,
+    APPLY_IN_DOUBT,
+    APPLY_READ_VIEW,
+    APPLY_WRITE_VIEW,
+    APPLY_DROP_VIEW,
+    APPLY_DROP_VIEWS,
+    APPLY_ANY_MISSING,
+    APPLY_ANY_DOUBT,
     APPLY_STATEMENT_COUNT
 };
 
@@ -57,6 +65,15 @@ struct satchel_row_plan {
     bool is_left;  /* an edit whose row the node deleted: the table's row stays as it is */
     struct satchel_value *shown;
     bool *hides; /* by unit: a pending write to it is shown in place of the node's value */
+
+    /* Of a row in doubt (replica.h): the views that satchel_view has of it, and what the entry in
+     * hand does to it. */
+    bool is_in_doubt;
+    struct satchel_exception *views;
+    uint32_t view_count;
+    bool is_heard;  /* a part or an effect was of the row */
+    bool *is_given; /* by unit: the node's value of it comes into view, unless it is hidden */
+    bool is_row_given;
 };
 
 struct satchel_apply {
@@ -82,6 +99,10 @@ struct satchel_apply {
     uint64_t last_number;
     struct satchel_position seen_items[SATCHEL_VECTOR_COUNT_MAX];
     struct satchel_vector seen;
+    /* `seen` without what was lost and is not back; with the entry in hand: its memory */
+    bool has_held;
+    struct satchel_position held_items[SATCHEL_VECTOR_COUNT_MAX];
+    struct satchel_vector held, held_next;
     /* the incarnations of the node before the present one, and the last cursor of each */
     struct satchel_vector past;
     struct satchel_arena past_arena;
@@ -141,6 +162,10 @@ enum satchel_status satchel_apply_sql_error(const struct satchel_apply *apply, c
 /* Steps a bound statement that gives no rows, and resets it. */
 enum satchel_status satchel_apply_run(struct satchel_apply *apply,
                                       enum satchel_apply_statement statement, const char *doing,
+                                      struct satchel_error *error) SATCHEL_MUST_USE;
+/* Whether a bound statement gives a row, and resets it. */
+enum satchel_status satchel_apply_any(struct satchel_apply *apply,
+                                      enum satchel_apply_statement statement, bool *any,
                                       struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* ---- apply_entry.c ---- */
@@ -241,5 +266,33 @@ enum satchel_status satchel_row_plan_touch(struct satchel_apply *apply,
 /* Works out what is shown of every plan and writes tables and satchel_base. */
 enum satchel_status satchel_row_plans_finish(struct satchel_apply *apply,
                                              struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* ---- apply_doubt.c ---- */
+
+/* `held` is `seen` without the position, and all of that node behind it. */
+void satchel_doubt_clip(struct satchel_apply *apply, const struct satchel_position *lost);
+/* Whether the row is in doubt, or has a view from when it was. */
+enum satchel_status satchel_doubt_find(struct satchel_apply *apply, struct satchel_span name,
+                                       bool *is_in_doubt,
+                                       struct satchel_error *error) SATCHEL_MUST_USE;
+/* What a plan keeps of a row in doubt. */
+enum satchel_status satchel_doubt_load(struct satchel_apply *apply, struct satchel_row_plan *plan,
+                                       struct satchel_error *error) SATCHEL_MUST_USE;
+/* The entry has a part or an effect on the row; only if that is effective the node's value of what
+ * it names comes into view. */
+void satchel_doubt_hear(struct satchel_row_plan *plan, const struct satchel_effect *effect,
+                        bool is_effective);
+/* The view of the unit, or of SATCHEL_COLUMN_ROW, as the entry in hand found it. */
+const struct satchel_vector *satchel_doubt_view(const struct satchel_apply *apply,
+                                                const struct satchel_row_plan *plan, uint32_t unit);
+/* Writes satchel_view, when it is known what is shown. */
+enum satchel_status satchel_doubt_finish(struct satchel_apply *apply, struct satchel_row_plan *plan,
+                                         struct satchel_error *error) SATCHEL_MUST_USE;
+/* Whether something that was lost is not in the log again. */
+enum satchel_status satchel_doubt_any_missing(struct satchel_apply *apply, bool *any,
+                                              struct satchel_error *error) SATCHEL_MUST_USE;
+/* Forgets views and `held` if nothing is in doubt or missing any more. */
+enum satchel_status satchel_doubt_forget(struct satchel_apply *apply,
+                                         struct satchel_error *error) SATCHEL_MUST_USE;
 
 #endif

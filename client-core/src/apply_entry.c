@@ -117,13 +117,16 @@ static enum satchel_status take(struct satchel_apply *apply, const struct satche
                                 struct satchel_error *error)
 {
     enum satchel_status status = SATCHEL_OK;
-    bool is_plain = !apply->all_planned;
-    if (apply->pending.row_count > 0 || apply->all_planned) {
+    bool is_plain = !apply->all_planned, is_in_doubt = false;
+    if (apply->pending.row_count > 0 || apply->all_planned || apply->has_held) {
         satchel_buffer_clear(&apply->name);
         status = satchel_row_name(&apply->name, effect->table, effect->key, effect->key_count);
+        if (status == SATCHEL_OK)
+            status =
+                satchel_doubt_find(apply, satchel_buffer_span(&apply->name), &is_in_doubt, error);
         if (status != SATCHEL_OK)
             return status;
-        is_plain = !apply->all_planned &&
+        is_plain = !apply->all_planned && !is_in_doubt &&
                    !satchel_pending_find(&apply->pending, satchel_buffer_span(&apply->name)) &&
                    !satchel_map_get(&apply->plans, satchel_buffer_span(&apply->name));
     }
@@ -135,6 +138,8 @@ static enum satchel_status take(struct satchel_apply *apply, const struct satche
     if (status == SATCHEL_OK)
         status =
             satchel_row_plan_touch(apply, plan, effect->kind, effect->fields, effect->field_count);
+    if (status == SATCHEL_OK)
+        satchel_doubt_hear(plan, effect, is_effective);
     if (status == SATCHEL_OK && is_effective)
         status = satchel_row_plan_effect(plan, effect);
     return status;
@@ -451,7 +456,23 @@ static enum satchel_status see(struct satchel_apply *apply, const struct satchel
     if (raised.count > 0)
         memmove(apply->seen_items, raised.items, raised.count * sizeof *raised.items);
     apply->seen = (struct satchel_vector){apply->seen_items, raised.count};
+    if (apply->held_next.count > 0)
+        memmove(apply->held_items, apply->held_next.items,
+                apply->held_next.count * sizeof *apply->held_items);
+    apply->held = (struct satchel_vector){apply->held_items, apply->held_next.count};
     return SATCHEL_OK;
+}
+
+/* What was lost comes back with a position that the node has given it now; those that it had had
+ * before say nothing of what else is back. */
+static enum satchel_status hold(struct satchel_apply *apply, const struct satchel_entry *entry)
+{
+    apply->held_next = apply->held;
+    return apply->has_held && entry->seq > 0
+               ? satchel_vector_raise(&apply->arena, &apply->held,
+                                      satchel_apply_node_at(apply, entry->cursor), entry->seq,
+                                      &apply->held_next)
+               : SATCHEL_OK;
 }
 
 static enum satchel_status advance(struct satchel_apply *apply, const struct satchel_entry *entry)
@@ -506,6 +527,8 @@ enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
     apply->own = NULL;
     forget_plans(apply);
     enum satchel_status status = satchel_notes_read(entry->notes, &apply->arena, &notes);
+    if (status == SATCHEL_OK)
+        status = hold(apply, entry);
     if (status == SATCHEL_OK)
         status = satchel_apply_aliases(apply, &notes, error);
     if (status == SATCHEL_OK && (status = find_own(apply, entry, error)) != SATCHEL_OK)
@@ -595,6 +618,7 @@ enum satchel_status satchel_apply_rows(struct satchel_apply *apply, struct satch
     struct satchel_notes notes = {0};
     satchel_arena_reset(&apply->arena);
     apply->own = NULL;
+    apply->held_next = apply->held;
     forget_plans(apply);
     enum satchel_status status = satchel_notes_read(bytes, &apply->arena, &notes);
     if (status == SATCHEL_OK)

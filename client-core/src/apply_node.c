@@ -265,13 +265,16 @@ enum satchel_status satchel_row_plan_get(struct satchel_apply *apply,
     plan->present = SATCHEL_ARENA_ARRAY(&apply->arena, struct satchel_value, table->column_count);
     plan->shown = SATCHEL_ARENA_ARRAY(&apply->arena, struct satchel_value, table->column_count);
     plan->hides = SATCHEL_ARENA_ARRAY(&apply->arena, bool, table->column_count);
-    if (!plan->name.data || !plan->present || !plan->shown || !plan->hides)
+    plan->is_given = SATCHEL_ARENA_ARRAY(&apply->arena, bool, table->column_count);
+    if (!plan->name.data || !plan->present || !plan->shown || !plan->hides || !plan->is_given)
         return SATCHEL_NOMEM;
     plan->pending = satchel_pending_find(&apply->pending, plan->name);
     enum satchel_status status = satchel_row_read(apply->rows, table, key, &apply->arena,
                                                   &plan->is_present, plan->present, error);
     if (status == SATCHEL_OK)
         status = load_node(apply, plan, error);
+    if (status == SATCHEL_OK)
+        status = satchel_doubt_load(apply, plan, error);
     if (status == SATCHEL_OK)
         status = take_own(apply, plan);
     if (status == SATCHEL_OK)

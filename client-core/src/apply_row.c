@@ -31,13 +31,14 @@ static enum satchel_status add_view(struct satchel_apply *apply, struct satchel_
 {
     if (has_view(plan, unit))
         return SATCHEL_OK;
-    size_t size = apply->seen.count * sizeof *apply->seen.items;
+    const struct satchel_vector *before = satchel_doubt_view(apply, plan, unit);
+    size_t size = before->count * sizeof *before->items;
     struct satchel_position *items = satchel_arena_alloc(&apply->arena, size);
     if (!items)
         return SATCHEL_NOMEM;
-    memcpy(items, apply->seen.items, size);
+    memcpy(items, before->items, size);
     plan->node.views[plan->node.view_count++] =
-        (struct satchel_exception){unit, {SATCHEL_VIEW_SEEN, {items, apply->seen.count}}};
+        (struct satchel_exception){unit, {SATCHEL_VIEW_SEEN, {items, before->count}}};
     return SATCHEL_OK;
 }
 
@@ -107,8 +108,8 @@ static void narrow_unit(struct satchel_row_plan *plan, uint32_t unit,
 }
 
 /* The node's row is in view again, but for what is pending: so is the view of the row as a whole.
- */
-static void narrow_to_units(struct satchel_row_plan *plan)
+ * Where the row is in doubt, a unit may have been shown less than the row before it was hidden. */
+static void narrow_to_units(const struct satchel_apply *apply, struct satchel_row_plan *plan)
 {
     uint32_t index = 0;
     while (index < plan->node.view_count && plan->node.views[index].column != SATCHEL_COLUMN_ROW)
@@ -119,23 +120,34 @@ static void narrow_to_units(struct satchel_row_plan *plan)
     plan->node.views[index] = plan->node.views[--plan->node.view_count];
     for (uint32_t i = 0; i < plan->table->column_count; i++) {
         const struct satchel_column_rules *rules = &plan->table->rules.columns[i];
-        if (rules->unit == i && !rules->in_key && !is_shown_merged(rules->rule) && plan->hides[i])
-            narrow_unit(plan, i, &row);
+        if (rules->unit != i || rules->in_key || is_shown_merged(rules->rule) || !plan->hides[i])
+            continue;
+        struct satchel_view view = row;
+        const struct satchel_vector *unit = satchel_doubt_view(apply, plan, i);
+        if (satchel_vector_includes(&row.vector, unit))
+            view.vector = *unit;
+        narrow_unit(plan, i, &view);
     }
+    plan->is_row_given = true;
 }
 
 /* A unit without pending writes that are shown shows the node's value: nothing is hidden any more.
  * A pending delete wrote every unit, and had seen of each what the writes before it had. */
-static void drop_views(struct satchel_row_plan *plan, const struct satchel_pending_op *op)
+static void drop_views(const struct satchel_apply *apply, struct satchel_row_plan *plan,
+                       const struct satchel_pending_op *op)
 {
     uint32_t kept = 0;
     bool is_deleting = delete_is_pending(op);
     if (plan->node.exists && !is_deleting)
-        narrow_to_units(plan);
+        narrow_to_units(apply, plan);
     for (uint32_t i = 0; i < plan->node.view_count; i++) {
         const struct satchel_exception *view = &plan->node.views[i];
         if (op && (view->column == SATCHEL_COLUMN_ROW || is_deleting || plan->hides[view->column]))
             plan->node.views[kept++] = *view;
+        else if (view->column == SATCHEL_COLUMN_ROW)
+            plan->is_row_given = true;
+        else
+            plan->is_given[view->column] = true;
     }
     plan->node.view_count = kept;
 }
@@ -276,6 +288,7 @@ static enum satchel_status insert_shown(struct satchel_apply *apply, struct satc
     plan->is_shown = plan->node.exists;
     memcpy(plan->shown, plan->node.values, table->column_count * sizeof *plan->shown);
     plan->node.view_count = 0; /* nothing of the node's is kept from view now */
+    plan->is_row_given = true;
     return plan->is_shown ? satchel_row_insert(apply->rows, table, plan->shown, error) : SATCHEL_OK;
 }
 
@@ -369,12 +382,14 @@ enum satchel_status satchel_row_plans_finish(struct satchel_apply *apply,
         status = replay(apply, plan, op);
         if (status == SATCHEL_OK && apply->has_aliases)
             status = satchel_apply_resolve_references(apply, plan, error);
-        drop_views(plan, op);
+        drop_views(apply, plan, op);
     }
     if (status == SATCHEL_OK)
         status = write_rows(apply, error);
     for (plan = apply->first_plan; plan && status == SATCHEL_OK; plan = plan->next)
         if (plan->pending || plan->had_base)
             status = write_base(apply, plan, satchel_row_plan_left(apply, plan), error);
+    for (plan = apply->first_plan; plan && status == SATCHEL_OK; plan = plan->next)
+        status = satchel_doubt_finish(apply, plan, error);
     return status;
 }

@@ -85,7 +85,7 @@ struct satchel_capture_state {
     uint32_t version; /* satchel_replica_data_version after the last commit */
     satchel_stamp seen_stamp, last_stamp;
     uint64_t last_number;
-    bool has_base;
+    bool has_base, has_views;
     uint32_t migration_count;
     char role[SATCHEL_ROLE_BYTES_MAX];
     uint32_t role_bytes;
@@ -123,7 +123,7 @@ struct satchel_capture {
     satchel_stamp flushed_stamp;
 
     struct satchel_capture_state state;
-    sqlite3_stmt *select_state, *select_base, *insert_change, *delete_change;
+    sqlite3_stmt *select_state, *select_base, *select_view, *insert_change, *delete_change;
 
     /* scratch of one call */
     bool is_changed[SATCHEL_COLUMNS_MAX], nothing_changed[SATCHEL_COLUMNS_MAX];
@@ -224,7 +224,7 @@ void satchel_capture_finalize_pointing(struct satchel_capture *capture);
 
 /* ---- capture_parts.c ---- */
 
-/* Gives the part the exceptions to `seen` that satchel_base has for it. */
+/* Gives the part the exceptions to `seen` that satchel_base and satchel_view have for it. */
 enum satchel_status satchel_capture_make_exceptions(struct satchel_capture *capture,
                                                     const struct satchel_capture_row *row,
                                                     struct satchel_part *part) SATCHEL_MUST_USE;
@@ -245,11 +245,18 @@ enum satchel_status satchel_capture_flush(struct satchel_capture *capture) SATCH
 enum satchel_status satchel_capture_write(struct satchel_capture *capture,
                                           const struct satchel_part *part,
                                           struct satchel_value *values) SATCHEL_MUST_USE;
-/* The row of satchel_base; empty if there is none. Borrowed until select_base is reset. */
-enum satchel_status satchel_capture_base_find(struct satchel_capture *capture,
-                                              const struct satchel_table *table,
-                                              const struct satchel_value *key,
-                                              struct satchel_span *base) SATCHEL_MUST_USE;
+/* Whether rows may have views: capture looks for them. */
+static inline bool satchel_capture_has_views(const struct satchel_capture *capture)
+{
+    return capture->state.has_base || capture->state.has_views;
+}
+/* What the row's units were in fact shown, where that is less than `seen`: of satchel_base, and of
+ * satchel_view where that has none. In capture->arena. */
+enum satchel_status satchel_capture_views(struct satchel_capture *capture,
+                                          const struct satchel_table *table,
+                                          const struct satchel_value *key,
+                                          struct satchel_exception **views,
+                                          uint32_t *count) SATCHEL_MUST_USE;
 /* Appends a part to the change set. */
 enum satchel_status satchel_capture_put_part(struct satchel_capture *capture,
                                              const struct satchel_capture_row *row,

@@ -9,7 +9,7 @@
 
 enum { HEADER_WIRE_BYTES = 64 }; /* without seen and role */
 
-/* The replica's own words; the last own change set; whether satchel_base is in use; the schema. The
+/* The replica's own words; the last own change set; whether rows have views; the schema. The
  * last own stamp is that of the last change set that is left, or as it was fixed when it was sent.
  */
 static const char SELECT_STATE[] =
@@ -17,9 +17,10 @@ static const char SELECT_STATE[] =
     " (SELECT max(number) FROM main.satchel_change),"
     " (SELECT stamp FROM main.satchel_change ORDER BY number DESC LIMIT 1),"
     " EXISTS(SELECT 1 FROM main.satchel_base), (SELECT count(*) FROM main.satchel_migration),"
-    " last_stamp"
+    " last_stamp, EXISTS(SELECT 1 FROM main.satchel_view)"
     " FROM main.satchel_replica";
 static const char SELECT_BASE[] = "SELECT base FROM main.satchel_base WHERE name=?1";
+static const char SELECT_VIEW[] = "SELECT views FROM main.satchel_view WHERE name=?1";
 /* REPLACE: a COMMIT that was BUSY is tried again, perhaps after more writes. */
 static const char INSERT_CHANGE[] = "REPLACE INTO main.satchel_change(number, stamp, utc_ms, "
                                     "monotonic_ms, boot, floor, body, local)"
@@ -49,9 +50,10 @@ void satchel_capture_finalize_statements(struct satchel_capture *capture)
 {
     sqlite3_finalize(capture->select_state);
     sqlite3_finalize(capture->select_base);
+    sqlite3_finalize(capture->select_view);
     sqlite3_finalize(capture->insert_change);
     sqlite3_finalize(capture->delete_change);
-    capture->select_state = capture->select_base = NULL;
+    capture->select_state = capture->select_base = capture->select_view = NULL;
     capture->insert_change = capture->delete_change = NULL;
     satchel_row_io_free(capture->row_io);
     capture->row_io = NULL;
@@ -186,6 +188,7 @@ static enum satchel_status take_state(struct satchel_capture *capture, sqlite3_s
     if (state->last_stamp < (satchel_stamp)sqlite3_column_int64(row, 9))
         state->last_stamp = (satchel_stamp)sqlite3_column_int64(row, 9);
     state->has_base = sqlite3_column_int(row, 7) != 0;
+    state->has_views = sqlite3_column_int(row, 10) != 0;
     state->migration_count = (uint32_t)sqlite3_column_int64(row, 8);
     state->header_bytes = HEADER_WIRE_BYTES + seen.size + role.size;
     return SATCHEL_OK;
@@ -228,28 +231,69 @@ enum satchel_status satchel_capture_begin(struct satchel_capture *capture)
     return status;
 }
 
-/* ---- satchel_base ---- */
+/* ---- views ---- */
 
-enum satchel_status satchel_capture_base_find(struct satchel_capture *capture,
-                                              const struct satchel_table *table,
-                                              const struct satchel_value *key,
-                                              struct satchel_span *base)
+/* Of the row named capture->name, by a statement for one of the two tables. */
+static enum satchel_status read_views(struct satchel_capture *capture,
+                                      const struct satchel_table *table, const char *sql,
+                                      sqlite3_stmt **select, struct satchel_base *base)
 {
-    *base = satchel_span_of(NULL, 0);
-    enum satchel_status status = prepare(capture, SELECT_BASE, &capture->select_base);
-    satchel_buffer_clear(&capture->name);
-    if (status == SATCHEL_OK)
-        status = satchel_row_name(&capture->name, table->number, key, table->key_count);
+    enum satchel_status status = prepare(capture, sql, select);
     if (status != SATCHEL_OK)
         return status;
-    sqlite3_bind_blob64(capture->select_base, 1, capture->name.data, capture->name.size,
-                        SQLITE_STATIC);
-    int code = sqlite3_step(capture->select_base);
-    if (code == SQLITE_ROW)
-        *base = satchel_column_span(capture->select_base, 0);
-    else if (code != SQLITE_DONE)
-        status = sql_error(capture, "cannot read satchel_base");
+    sqlite3_bind_blob64(*select, 1, capture->name.data, capture->name.size, SQLITE_STATIC);
+    int code = sqlite3_step(*select);
+    if (code == SQLITE_ROW) {
+        struct satchel_span bytes =
+            satchel_arena_copy(&capture->arena, satchel_column_span(*select, 0));
+        status = bytes.data ? satchel_base_decode(bytes, table->column_count, &capture->arena, base)
+                            : SATCHEL_NOMEM;
+        if (status != SATCHEL_OK)
+            satchel_error_set(&capture->error, status,
+                              "what is shown of a row of table %s cannot be read", table->name);
+    } else if (code != SQLITE_DONE) {
+        status = sql_error(capture, "cannot read what is shown of a row");
+    }
+    sqlite3_reset(*select);
     return status;
+}
+
+static bool has_view(const struct satchel_exception *views, uint32_t count, uint32_t column)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (views[i].column == column)
+            return true;
+    return false;
+}
+
+enum satchel_status satchel_capture_views(struct satchel_capture *capture,
+                                          const struct satchel_table *table,
+                                          const struct satchel_value *key,
+                                          struct satchel_exception **views, uint32_t *count)
+{
+    struct satchel_base hidden = {0}, doubt = {0};
+    *count = 0;
+    satchel_buffer_clear(&capture->name);
+    enum satchel_status status =
+        satchel_row_name(&capture->name, table->number, key, table->key_count);
+    if (status == SATCHEL_OK && capture->state.has_base)
+        status = read_views(capture, table, SELECT_BASE, &capture->select_base, &hidden);
+    if (status == SATCHEL_OK && capture->state.has_views)
+        status = read_views(capture, table, SELECT_VIEW, &capture->select_view, &doubt);
+    *views = hidden.views;
+    *count = hidden.view_count;
+    if (status != SATCHEL_OK || doubt.view_count == 0)
+        return status;
+    *views = SATCHEL_ARENA_ARRAY(&capture->arena, struct satchel_exception,
+                                 hidden.view_count + doubt.view_count);
+    if (!*views)
+        return SATCHEL_NOMEM;
+    if (hidden.view_count > 0)
+        memcpy(*views, hidden.views, hidden.view_count * sizeof **views);
+    for (uint32_t i = 0; i < doubt.view_count; i++)
+        if (!has_view(hidden.views, hidden.view_count, doubt.views[i].column))
+            (*views)[(*count)++] = doubt.views[i];
+    return SATCHEL_OK;
 }
 
 /* ---- the change set ---- */
@@ -334,7 +378,7 @@ static enum satchel_status write_given(struct satchel_capture *capture,
     satchel_buffer_clear(&capture->local);
     satchel_arena_reset(&capture->arena);
     enum satchel_status status = SATCHEL_OK;
-    if (capture->state.has_base)
+    if (satchel_capture_has_views(capture))
         status = satchel_capture_make_exceptions(capture, row, part);
     if (status == SATCHEL_OK)
         status = satchel_capture_put_part(capture, row, part);

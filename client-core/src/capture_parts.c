@@ -119,27 +119,16 @@ enum satchel_status satchel_capture_make_exceptions(struct satchel_capture *capt
                                                     const struct satchel_capture_row *row,
                                                     struct satchel_part *part)
 {
-    struct satchel_base base;
-    struct satchel_span bytes;
-    enum satchel_status status = satchel_capture_base_find(capture, row->table, row->key, &bytes);
-    if (status == SATCHEL_OK && bytes.size > 0) {
-        bytes = satchel_arena_copy(&capture->arena, bytes);
-        status = bytes.data
-                     ? satchel_base_decode(bytes, row->table->column_count, &capture->arena, &base)
-                     : SATCHEL_NOMEM;
-    } else {
-        base.view_count = 0;
-    }
-    sqlite3_reset(capture->select_base);
+    struct satchel_exception *views;
+    uint32_t view_count, count = 0;
+    enum satchel_status status =
+        satchel_capture_views(capture, row->table, row->key, &views, &view_count);
     if (status != SATCHEL_OK)
-        return satchel_error_set(&capture->error, status, "a row of satchel_base cannot be read");
-    if (base.view_count == 0)
-        return SATCHEL_OK;
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < base.view_count; i++)
-        if (satchel_capture_is_excepted(part, row->table, &base.views[i]))
-            base.views[count++] = base.views[i];
-    part->exceptions = base.views;
+        return status;
+    for (uint32_t i = 0; i < view_count; i++)
+        if (satchel_capture_is_excepted(part, row->table, &views[i]))
+            views[count++] = views[i];
+    part->exceptions = views;
     part->exception_count = count;
     return SATCHEL_OK;
 }
@@ -232,7 +221,7 @@ static enum satchel_status write_part(struct satchel_capture *capture, uint32_t 
         status = make_fields(capture, &row, &part);
     if (status != SATCHEL_OK || (part.kind == SATCHEL_OP_UPDATE && part.field_count == 0))
         return status;
-    if (capture->state.has_base)
+    if (satchel_capture_has_views(capture))
         status = satchel_capture_make_exceptions(capture, &row, &part);
     if (status == SATCHEL_OK)
         status = satchel_capture_put_part(capture, &row, &part);

@@ -1,7 +1,7 @@
 /* Owns the operations of the running transaction in memory: taking them in, chaining those of one
  * row, cutting them back at a rollback, counting what they may come to on the wire. Which writes
  * the rules refuse is capture_rules.c's; nothing here reads the database but the size of
- * satchel_base rows. */
+ * a row's views. */
 #include "capture.h"
 
 #include <stdio.h>
@@ -309,24 +309,21 @@ static uint64_t draft_wire_bytes(const struct draft *draft, bool is_first)
     return bytes;
 }
 
-/* What the exceptions that the row's base may bring along come to. */
-static enum satchel_status base_bytes(struct satchel_capture *capture,
+/* What the exceptions that the row's views may bring along come to. */
+static enum satchel_status view_bytes(struct satchel_capture *capture,
                                       const struct satchel_capture_op *op, uint64_t *bytes)
 {
     const struct satchel_table *table = capture->tables[op->table].table;
     struct satchel_value key[SATCHEL_KEY_COLUMNS_MAX];
+    struct satchel_exception *views;
+    uint32_t count;
     const uint8_t *position = key_of(op);
-    struct satchel_span stored;
-    struct satchel_base base = {0};
     for (uint32_t i = 0; i < table->key_count; i++)
         key[i] = satchel_capture_read_value(&position);
-    enum satchel_status status = satchel_capture_base_find(capture, table, key, &stored);
     satchel_arena_reset(&capture->arena);
-    if (status == SATCHEL_OK && stored.size > 0)
-        status = satchel_base_decode(stored, table->column_count, &capture->arena, &base);
-    for (uint32_t i = 0; status == SATCHEL_OK && i < base.view_count; i++)
-        *bytes += VIEW_WIRE_BYTES + base.views[i].view.vector.count * POSITION_WIRE_BYTES;
-    sqlite3_reset(capture->select_base);
+    enum satchel_status status = satchel_capture_views(capture, table, key, &views, &count);
+    for (uint32_t i = 0; status == SATCHEL_OK && i < count; i++)
+        *bytes += VIEW_WIRE_BYTES + views[i].view.vector.count * POSITION_WIRE_BYTES;
     return status;
 }
 
@@ -355,8 +352,8 @@ static enum satchel_status append(struct satchel_capture *capture, const struct 
     uint64_t bytes = draft_wire_bytes(draft, is_first);
     if (is_first && capture->row_count >= SATCHEL_CHANGESET_PARTS_MAX)
         return over_limit(capture, "100000 rows");
-    if (is_first && capture->state.has_base)
-        status = base_bytes(capture, op, &bytes);
+    if (is_first && satchel_capture_has_views(capture))
+        status = view_bytes(capture, op, &bytes);
     if (status == SATCHEL_OK &&
         capture->state.header_bytes + capture->wire_bytes + bytes > SATCHEL_CHANGESET_BYTES_MAX)
         status = over_changeset_limit(capture);

@@ -21,6 +21,8 @@ static const char INSERT_LOST[] =
     " body, notes, positions, receipt) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, positions,"
     " receipt FROM satchel_receipt WHERE cursor = ?2";
 static const char INSERT_DOUBT[] = "INSERT OR IGNORE INTO satchel_doubt(name) VALUES(?1)";
+static const char SELECT_POSITIONS[] =
+    "SELECT positions FROM satchel_receipt WHERE cursor > ?1 AND positions NOTNULL";
 static const char DELETE_RECEIPTS[] = "DELETE FROM satchel_receipt WHERE cursor > ?1";
 static const char SELECT_STATE[] =
     "SELECT coalesce(max(id), 0), EXISTS(SELECT 1 FROM satchel_doubt) FROM satchel_lost"
@@ -31,6 +33,7 @@ static const char SELECT_LOST[] =
 static const char WRITE_GIVEN[] = "UPDATE satchel_lost SET given = ?1 WHERE id <= ?2";
 static const char SELECT_DOUBT[] = "SELECT name FROM satchel_doubt ORDER BY name LIMIT ?1";
 static const char DELETE_DOUBT[] = "DELETE FROM satchel_doubt WHERE name = ?1";
+static const char DELETE_VIEW[] = "DELETE FROM satchel_view WHERE name = ?1";
 
 static enum satchel_status sql_error(struct satchel_sync *sync, struct satchel_error *error)
 {
@@ -133,7 +136,11 @@ static enum satchel_status keep_lost(struct rewinding *rewinding, const struct s
 {
     sqlite3_stmt *insert = rewinding->insert_lost;
     enum satchel_status status = SATCHEL_OK;
-    bind_id(insert, 1, satchel_apply_node_at(rewinding->sync->apply, entry->cursor));
+    const struct satchel_position lost = {
+        *satchel_apply_node_at(rewinding->sync->apply, entry->cursor), entry->seq};
+    if (entry->seq > 0)
+        satchel_doubt_clip(rewinding->sync->apply, &lost);
+    bind_id(insert, 1, &lost.node);
     sqlite3_bind_int64(insert, 2, (sqlite3_int64)entry->cursor);
     sqlite3_bind_int64(insert, 3, (sqlite3_int64)entry->seq);
     bind_id(insert, 4, &entry->device);
@@ -171,6 +178,31 @@ static enum satchel_status keep_all(struct rewinding *rewinding, uint64_t cursor
     return status;
 }
 
+/* What the lost entries had been given back with. */
+static enum satchel_status clip_positions(struct rewinding *rewinding, uint64_t cursor)
+{
+    struct satchel_apply *apply = rewinding->sync->apply;
+    sqlite3_stmt *select = NULL;
+    int code = SQLITE_DONE;
+    enum satchel_status status =
+        prepare(rewinding->sync, SELECT_POSITIONS, &select, rewinding->error);
+    if (status != SATCHEL_OK)
+        return status;
+    sqlite3_bind_int64(select, 1, (sqlite3_int64)cursor);
+    while (status == SATCHEL_OK && (code = sqlite3_step(select)) == SQLITE_ROW) {
+        struct satchel_vector positions;
+        satchel_arena_reset(&rewinding->arena);
+        status =
+            satchel_vector_unpack(satchel_column_span(select, 0), &rewinding->arena, &positions);
+        for (size_t i = 0; i < positions.count && status == SATCHEL_OK; i++)
+            satchel_doubt_clip(apply, &positions.items[i]);
+    }
+    if (status == SATCHEL_OK && code != SQLITE_DONE)
+        status = sql_error(rewinding->sync, rewinding->error);
+    sqlite3_finalize(select);
+    return status;
+}
+
 static enum satchel_status forget_receipts(struct satchel_sync *sync, uint64_t cursor,
                                            struct satchel_error *error)
 {
@@ -197,6 +229,8 @@ enum satchel_status satchel_recover_rewind(struct satchel_sync *sync, uint64_t c
         status = prepare(sync, INSERT_DOUBT, &rewinding.insert_doubt, error);
     if (status == SATCHEL_OK)
         status = keep_all(&rewinding, cursor);
+    if (status == SATCHEL_OK)
+        status = clip_positions(&rewinding, cursor);
     sqlite3_finalize(rewinding.insert_lost);
     sqlite3_finalize(rewinding.insert_doubt);
     if (status == SATCHEL_OK)
@@ -479,11 +513,13 @@ enum satchel_status satchel_recover_take_rows(struct satchel_sync *sync,
     return satchel_recover_apply_rows(sync, error);
 }
 
-static enum satchel_status settle_doubt(struct satchel_sync *sync, struct satchel_error *error)
+/* For each of the rows that were asked for. */
+static enum satchel_status settle_by(struct satchel_sync *sync, const char *sql,
+                                     struct satchel_error *error)
 {
     const struct sync_recovery *recovery = &sync->recovery;
     sqlite3_stmt *delete = NULL;
-    enum satchel_status status = prepare(sync, DELETE_DOUBT, &delete, error);
+    enum satchel_status status = prepare(sync, sql, &delete, error);
     for (uint32_t i = 0; i < recovery->row_count && status == SATCHEL_OK; i++) {
         bind_span(delete, 1, recovery->asked[i].name);
         if (sqlite3_step(delete) != SQLITE_DONE)
@@ -492,6 +528,18 @@ static enum satchel_status settle_doubt(struct satchel_sync *sync, struct satche
     }
     sqlite3_finalize(delete);
     return status;
+}
+
+/* The views stay while something is missing: the node may not have been able to take it. */
+static enum satchel_status settle_doubt(struct satchel_sync *sync, struct satchel_error *error)
+{
+    bool is_missing = false;
+    enum satchel_status status = settle_by(sync, DELETE_DOUBT, error);
+    if (status == SATCHEL_OK)
+        status = satchel_doubt_any_missing(sync->apply, &is_missing, error);
+    if (status == SATCHEL_OK && !is_missing)
+        status = settle_by(sync, DELETE_VIEW, error);
+    return status == SATCHEL_OK ? satchel_doubt_forget(sync->apply, error) : status;
 }
 
 enum satchel_status satchel_recover_apply_rows(struct satchel_sync *sync,

@@ -16,6 +16,7 @@
  *                     that it had given them; each is given back once to every incarnation
  *   satchel_doubt     names of rows that lost entries touched: what the node has there is asked for
  *                     once it has everything again
+ *   satchel_view      rows in doubt that entries have touched since: what is in fact shown of them
  *   satchel_ancestor  the devices that this one is a copy of, and up to which number it was them
  *
  * ## Pending writes, base, view
@@ -36,6 +37,22 @@
  * such a unit carries that view as an exception to `seen`; a later write to any other unit needs
  * none, because between the first pending write and now nothing has happened there. The row of
  * satchel_base goes when no pending write to the table row is left.
+ *
+ * ## Rows in doubt
+ *
+ * What a restored node has lost the tables go on showing, and `seen` goes on saying so. An entry
+ * that comes before the lost ones are back brings values without them. `held` is `seen` without
+ * what was lost and is not back: what the log holds in fact. Where such an entry's effects come
+ * into view on a row in doubt, `held` with the entry is the view of that unit from then on, or of
+ * the whole row if the row came, went or was sent whole; satchel_view keeps it. A later local write
+ * to the unit carries the view as an exception to `seen`, as it does one of satchel_base: where the
+ * unit is hidden by a pending write, nothing comes into view, and the view of satchel_base begins
+ * with what was in view before. What has not been touched shows what was lost, and needs none.
+ *
+ * Whatever is heard of the row later, the lost entries included, raises its views. They go when the
+ * node has said what it has of the row and all that was lost is in the log again, and `held` when
+ * that is so of all rows. An own change set that was lost stays the author's own: who writes over
+ * it knows it.
  *
  * ## One transaction
  *
@@ -63,6 +80,7 @@
  * last_stamp: of the greatest own number that was sent or answered, as corrected or fixed: what the
  * next one sent must exceed.
  * reference_*: the clock sample of the last handshake (server_ms at utc_ms/monotonic_ms in boot).
+ * held: NULL, or `seen` without what the node has lost and the log has not again.
  * refused: how many own rows nodes have set aside (quarantined), counted when their entries are
  * applied. file: what the triggers know the replica by: the device it was made for, which it is no
  * more if it is a copy. receipt: of the enrolment, for a server that has lost it. */
@@ -76,7 +94,7 @@
     "last_number INTEGER NOT NULL DEFAULT 0, acked_number INTEGER NOT NULL DEFAULT 0,"        \
     "reference_server_ms INTEGER, reference_utc_ms INTEGER, reference_monotonic_ms INTEGER,"  \
     "reference_boot INTEGER, last_sync_ms INTEGER, refused INTEGER NOT NULL DEFAULT 0,"       \
-    "last_stamp INTEGER NOT NULL DEFAULT 0, file BLOB NOT NULL, receipt BLOB)"
+    "last_stamp INTEGER NOT NULL DEFAULT 0, file BLOB NOT NULL, receipt BLOB, held BLOB)"
 
 /* stamp: as estimated at the commit; utc_ms, monotonic_ms, boot: raw clock readings there, from
  * which the stamp is corrected when it is sent; floor: seen_stamp at the commit, below which a
@@ -110,6 +128,8 @@
     "UNIQUE(node, cursor));"                                                                       \
     "CREATE INDEX IF NOT EXISTS satchel_lost_change ON satchel_lost(device, number);"              \
     "CREATE TABLE IF NOT EXISTS satchel_doubt(name BLOB PRIMARY KEY) WITHOUT ROWID;"               \
+    "CREATE TABLE IF NOT EXISTS satchel_view(name BLOB PRIMARY KEY, views BLOB NOT NULL) WITHOUT " \
+    "ROWID;"                                                                                       \
     "CREATE TABLE IF NOT EXISTS satchel_ancestor(device BLOB PRIMARY KEY, last_number INTEGER "    \
     "NOT NULL) WITHOUT ROWID"
 

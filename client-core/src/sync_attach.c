@@ -347,6 +347,8 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
     status = check_welcome(sync, welcome, error);
     if (status == SATCHEL_OK && is_behind(sync, welcome))
         status = rewind_log(sync, welcome, error);
+    if (status == SATCHEL_OK)
+        status = satchel_doubt_forget(sync->apply, error);
     if (status == SATCHEL_OK && is_answer && welcome->last_number < sync->hello_answered)
         status = check_lost(sync, welcome->last_number, error);
     /* What was sent to a node that has lost it is sent again, with the stamps it had: the last one

@@ -15,10 +15,12 @@ static const char SCHEMA[] = "-- @table scope=all delete=edit_wins\n"
                              "  owner TEXT, -- @first\n"
                              "  code TEXT,  -- @immutable\n"
                              "  hits INTEGER NOT NULL DEFAULT 0, -- @counter\n"
-                             "  prefs TEXT NOT NULL DEFAULT '{}' -- @map\n"
+                             "  prefs TEXT NOT NULL DEFAULT '{}', -- @map\n"
+                             "  tags TEXT NOT NULL DEFAULT '[]' -- @set\n"
                              ");\n";
-static const char ITEMS[] = "SELECT id, title, owner, code, hits FROM item WHERE length(title) < 99"
-                            " ORDER BY id";
+static const char ITEMS[] =
+    "SELECT id, title, owner, code, hits, tags FROM item WHERE length(title) < 99"
+    " ORDER BY id";
 static const char TOTALS[] = "SELECT count(*), sum(length(title)), sum(hits) FROM item";
 
 static void ok(enum satchel_status status, const char *doing, const char *words)
@@ -419,7 +421,8 @@ void phone_hang_up(struct phone *phone)
 static bool carry_up(struct phone *phone, bool *is_cut)
 {
     struct satchel_span frame;
-    if (!satchel_session_next_output(satchel_sync_session(phone->sync), &frame))
+    if ((phone->is_mute && phone->peer.is_attached) ||
+        !satchel_session_next_output(satchel_sync_session(phone->sync), &frame))
         return false;
     unsigned copies = phone->copy_count;
     hear(phone, frame);
@@ -460,6 +463,10 @@ enum satchel_status phone_talk(struct phone *phone)
     }
     if (status != SATCHEL_OK && status != SATCHEL_AGAIN)
         fail_msg("phone %u: %s: %s", phone->index, satchel_status_name(status), error.message);
+    if (phone->is_mute && status == SATCHEL_OK) {
+        phone_hang_up(phone);
+        return SATCHEL_NETWORK;
+    }
     return status;
 }
 
@@ -514,6 +521,8 @@ void town_settle(struct town *town)
         assert_string_equal(phone_read(phone, "SELECT pending FROM satchel_status"), "0");
         assert_string_equal(phone_read(phone, "SELECT count(*) FROM satchel_change"), "0");
         assert_string_equal(phone_read(phone, "SELECT count(*) FROM satchel_base"), "0");
+        assert_string_equal(phone_read(phone, "SELECT count(*) FROM satchel_view"), "0");
+        assert_string_equal(phone_read(phone, "SELECT held FROM satchel_replica"), "null");
         assert_string_equal(phone_read(phone, "SELECT count(*) FROM satchel_entry"), count);
     }
     expect_equal(town, ITEMS);

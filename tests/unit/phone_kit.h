@@ -34,6 +34,8 @@ struct phone {
     /* What is cut off. */
     bool loses_copied;  /* the answer to COPY, with the connection */
     unsigned up_frames; /* the connection is lost after these; 0: never */
+    bool is_mute; /* nothing it says once it is attached arrives; the connection is lost when the
+                     server has no more to say */
 
     unsigned session_count, copy_count;
     uint64_t pushed_count,
