@@ -179,7 +179,9 @@ class Shell(Actor):
 
     def __init__(self, world, device, name):
         super().__init__(world, device, name)
-        self.author = chaos_writer.Author(name, self.chance, world.is_shown_all)
+        self.author = chaos_writer.Author(name, self.chance, world.marks)
+        if world.marks is not None:
+            self.passing += (chaos_writer.NOT_SHOWN,)
         self.ledger = chaos_writer.Ledger(world.ledger_path(name))
 
     def command(self):
@@ -218,7 +220,7 @@ class Writer(Actor):
     def command(self):
         name = f"{self.name}.{self.starts}"  # never a name twice, whatever the last one had written
         return [sys.executable, WRITER, self.device.replica, self.world.ledger_path(name), name,
-                self.chance.randrange(1 << 30), self.world.is_shown_all], None
+                self.chance.randrange(1 << 30), self.world.marks is not None], None
 
 
 class SmallDisk:
@@ -271,8 +273,9 @@ class World:
         self.over = threading.Event()
         self.failures, self.errors = [], collections.Counter()
         self.deck = deck
-        # What a restored server lacks, tables do not show for sure until it has been given back.
-        self.is_shown_all = not any(fault in chaos_faults.RESTORES for fault in faults)
+        # What a restored server lacks, tables may not show until it has been given back: there everybody
+        # takes out of sets what anybody had put in, if it is shown. Elsewhere an own element is shown.
+        self.marks = [] if any(fault in chaos_faults.RESTORES for fault in faults) else None
         self.lock = threading.Lock()
         self.devices, self.threads = [], []
         self.backups = []
@@ -320,7 +323,7 @@ class World:
                                                 ("d2", phones), ("d3", phones))):
             self.add_device(name, self.join(name, folder), is_watched=index % 2 == 0)
         self.canary = self.join("canary", self.folder, self.server.url)
-        self.canary_author = chaos_writer.Author("canary", self.source("canary"), self.is_shown_all)
+        self.canary_author = chaos_writer.Author("canary", self.source("canary"), self.marks)
         self.canary_ledger = chaos_writer.Ledger(self.ledger_path("canary"))
         for device in self.devices:
             for actor in device.actors:
@@ -471,7 +474,8 @@ class World:
     # ---- the canary: a device beside the network, which says at once whether the server serves ----
 
     def canary_writes(self):
-        write = self.canary_author.next(body_bytes=CANARY_BYTES)
+        while (write := self.canary_author.next(body_bytes=CANARY_BYTES)).unmarks:
+            pass  # that may be refused
         write.is_rolled_back = False
         self.canary_ledger.intend(write)
         self.test.satchel("sql", self.canary, stdin="; ".join(["BEGIN", *write.statements, "COMMIT"]))

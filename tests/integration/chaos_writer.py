@@ -34,6 +34,8 @@ INSERT INTO account(id, name) VALUES %s;
 # What may be refused without harm: the disk, the descriptors, the lock.
 PASSING_ERRORS = ("database or disk is full", "disk I/O error", "unable to open database file",
                   "database is locked", "attempt to write a readonly database")
+NOT_SHOWN = "near 'not shown'"  # what SQLite says to a transaction that would take out what is not there
+RECENT_MARKS = 12  # of which one is taken out
 SLOW_QUERY = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n<%d) SELECT max(n) FROM c"
 
 
@@ -87,13 +89,13 @@ class Write:
 
 
 class Author:
-    """Makes writes of ever new names. `marks`: own set elements that this process has seen committed, if
-    the table is sure to show them."""
+    """Makes writes of ever new names. `marks`: set elements that were seen committed; this process's own,
+    which its table shows until it takes them out, or `shared` with others, of which a table may show some."""
 
-    def __init__(self, name, chance, is_shown_all=True):
+    def __init__(self, name, chance, shared=None):
         self.name, self.chance, self.count = name, chance, 0
-        self.is_shown_all = is_shown_all
-        self.marks = []
+        self.is_sharing = shared is not None
+        self.marks = shared if self.is_sharing else []
 
     def next(self, body_bytes=None):
         chance = self.chance
@@ -109,14 +111,14 @@ class Author:
         return write
 
     def committed(self, write):
-        if write.unmarks:
+        if write.unmarks and not self.is_sharing:
             self.marks.remove(tuple(write.unmarks))
-        if self.is_shown_all:
-            self.marks += [(key, new[1:]) for _, key, field, new in write.footprint
-                           if field == "marks" and new.startswith("+")]
+        self.marks += [(key, new[1:]) for _, key, field, new in write.footprint
+                       if field == "marks" and new.startswith("+")]
 
     def ended_unknown(self):
-        self.marks.clear()  # the next one of them may be taken out already
+        if not self.is_sharing:
+            self.marks.clear()  # the next one of them may be taken out already
 
     # ---- kinds; `name` is new everywhere ----
 
@@ -141,10 +143,13 @@ class Author:
     def unmark(self, write, name):
         if not self.marks:
             return self.mark(write, name)
-        key, mark = self.chance.choice(self.marks)
+        key, mark = self.chance.choice(self.marks[-RECENT_MARKS:])
         write.unmarks = (key, mark)
-        write.run(f"UPDATE hot SET marks=(SELECT json_group_array(value) FROM json_each(marks) WHERE "
-                  f"value<>'{mark}') WHERE id='{key}'", ("hot", key, "marks", f"-{mark}"))
+        left = f"(SELECT json_group_array(value) FROM json_each(marks) WHERE value<>'{mark}')"
+        if self.is_sharing:
+            left = (f"CASE WHEN EXISTS(SELECT 1 FROM json_each(marks) WHERE value='{mark}') THEN {left} "
+                    "ELSE json_extract(marks, 'not shown') END")
+        write.run(f"UPDATE hot SET marks={left} WHERE id='{key}'", ("hot", key, "marks", f"-{mark}"))
         return None
 
     def deal(self, write, name):
@@ -211,7 +216,7 @@ def write_one(db, ledger, author, chance):
         if is_begun and db.in_transaction:
             db.execute("ROLLBACK")
         ledger.add("failed", write, error=str(error))
-        if not any(words in str(error) for words in PASSING_ERRORS):
+        if not any(words in str(error) for words in (*PASSING_ERRORS, NOT_SHOWN)):
             raise
         return None
     ledger.add("committed", write)
@@ -219,14 +224,14 @@ def write_one(db, ledger, author, chance):
 
 
 def main():
-    replica, ledger_path, name, seed, is_shown_all = sys.argv[1:]
+    replica, ledger_path, name, seed, is_sharing = sys.argv[1:]
     chance = random.Random(seed)
     signal.signal(signal.SIGTERM, raise_ending)
     ledger = Ledger(ledger_path)
     try:
         db = harness.open_replica(replica)
         db.execute("PRAGMA busy_timeout=3000")
-        author = Author(name, chance, is_shown_all == "True")
+        author = Author(name, chance, [] if is_sharing == "True" else None)
         while True:
             write_one(db, ledger, author, chance)
             time.sleep(chance.uniform(0, 0.3))  # a person's pace
