@@ -486,6 +486,15 @@ unsigned phone_sync(struct phone *phone)
     return count;
 }
 
+void phone_hear(struct phone *phone)
+{
+    phone->is_mute = true;
+    for (unsigned count = 0;
+         phone_connect(phone) == SATCHEL_AGAIN || phone_talk(phone) == SATCHEL_AGAIN; count++)
+        assert_true(count < SESSIONS_MAX);
+    phone->is_mute = false;
+}
+
 bool phone_is_uploaded(struct phone *phone)
 {
     return strcmp(phone_read(phone, "SELECT count(*) FROM satchel_change"), "0") == 0;

@@ -34,8 +34,8 @@ struct phone {
     /* What is cut off. */
     bool loses_copied;  /* the answer to COPY, with the connection */
     unsigned up_frames; /* the connection is lost after these; 0: never */
-    bool is_mute; /* nothing it says once it is attached arrives; the connection is lost when the
-                     server has no more to say */
+    bool is_mute; /* what it says once it is attached, with the connection, when the server has no
+                     more to say */
 
     unsigned session_count, copy_count;
     uint64_t pushed_count,
@@ -79,6 +79,8 @@ enum satchel_status phone_talk(struct phone *phone);
 void phone_hang_up(struct phone *phone);
 /* A whole sync, as satchel_sync_run does it: how many sessions it took. */
 unsigned phone_sync(struct phone *phone);
+/* Hears all that the server has, and says nothing but who it is. */
+void phone_hear(struct phone *phone);
 /* Whether nothing is pending in the file, so that nothing is lost with it. */
 bool phone_is_uploaded(struct phone *phone);
 /* Syncs all until nobody has anything to send. Then every commit is in the server's history once,

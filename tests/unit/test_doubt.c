@@ -24,15 +24,6 @@ static void open_backed_up(struct town *town)
     town_back_up(town, "backup");
 }
 
-/* The phone hears what the server has, and says nothing of what that has lost. */
-static void hear_only(struct phone *phone)
-{
-    phone->is_mute = true;
-    while (phone_connect(phone) != SATCHEL_OK || phone_talk(phone) == SATCHEL_AGAIN)
-        continue;
-    phone->is_mute = false;
-}
-
 /* Ann writes `lost` and bob hears it; the server forgets it; cleo, who has not heard it, writes
  * `entry`; bob hears that alone. */
 static void lose(struct town *town, const char *lost, const char *entry)
@@ -43,7 +34,7 @@ static void lose(struct town *town, const char *lost, const char *entry)
     town_restore(town, "backup", false);
     phone_write(&town->phones[2], entry);
     phone_sync(&town->phones[2]);
-    hear_only(&town->phones[1]);
+    phone_hear(&town->phones[1]);
 }
 
 /* What bob's table shows before he writes, and what becomes of all of it. */
@@ -115,7 +106,7 @@ static void test_doubt__a_write_on_a_row_that_came_back_leaves_a_lost_delete_ope
     assert_string_equal(phone_read(bob, "SELECT title FROM item"), "entry");
     phone_write(cleo, "UPDATE item SET title = 'more' WHERE id = 'a'");
     phone_sync(cleo);
-    hear_only(bob);
+    phone_hear(bob);
     assert_string_equal(phone_read(bob, "SELECT title FROM item"), "more");
     phone_write(bob, "UPDATE item SET title = 'bob' WHERE id = 'a'");
     town_settle(&town);
@@ -157,12 +148,12 @@ static void test_doubt__a_write_over_a_pending_one_has_seen_what_that_had(void *
         town_restore(&town, "backup", false);
         phone_write(cleo, "UPDATE item SET title = 'entry' WHERE id = 'a'");
         phone_sync(cleo);
-        hear_only(bob);
+        phone_hear(bob);
         if (!is_before)
             phone_write(bob, "UPDATE item SET title = 'first' WHERE id = 'a'");
         phone_write(dora, "UPDATE item SET title = 'later' WHERE id = 'a'");
         phone_sync(dora);
-        hear_only(bob);
+        phone_hear(bob);
         assert_string_equal(phone_read(bob, "SELECT title FROM item"), "first");
         phone_write(bob, "UPDATE item SET title = 'second' WHERE id = 'a'");
         town_settle(&town);
@@ -202,7 +193,7 @@ static void test_doubt__what_is_back_has_been_seen(void **state)
     lose(&town, "UPDATE item SET title = 'lost' WHERE id = 'a'",
          "UPDATE item SET title = 'entry' WHERE id = 'a'");
     phone_sync(ann);
-    hear_only(bob);
+    phone_hear(bob);
     assert_string_equal(phone_read(bob, CONFLICTS), "lost|entry");
     phone_write(bob, "UPDATE item SET title = 'bob' WHERE id = 'a'");
     town_settle(&town);
@@ -222,12 +213,12 @@ static void test_doubt__a_second_restore_takes_from_view_what_its_entries_replac
         lose(&town, "UPDATE item SET title = 'lost', hits = hits + 1 WHERE id = 'a'",
              "UPDATE item SET title = 'entry' WHERE id = 'a'");
         phone_sync(ann);
-        hear_only(bob);
+        phone_hear(bob);
         town_restore(&town, "backup", false);
         phone_write(dora, is_replaced ? "UPDATE item SET title = 'later' WHERE id = 'a'"
                                       : "UPDATE item SET hits = hits + 10 WHERE id = 'a'");
         phone_sync(dora);
-        hear_only(bob);
+        phone_hear(bob);
         assert_string_equal(phone_read(bob, "SELECT title FROM item"),
                             is_replaced ? "later" : "entry");
         phone_write(bob, "UPDATE item SET title = 'bob' WHERE id = 'a'");
