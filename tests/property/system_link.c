@@ -111,6 +111,15 @@ bool system_link_pump(struct system_device *device, unsigned frames)
     return is_carried;
 }
 
+void system_link_hear(struct system_device *device, unsigned frames)
+{
+    bool is_carried = device->link.replica != NULL;
+    for (unsigned i = 0; i < frames && is_carried; i++) {
+        step(device);
+        is_carried = (!device->link.peer.is_attached && carry_up(device)) || carry_down(device);
+    }
+}
+
 void system_link_arrive_late(struct system_device *device)
 {
     struct system_world *world = device->world;

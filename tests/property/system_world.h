@@ -229,6 +229,8 @@ void system_link_close(struct system_device *device);
 void system_link_swap(struct system_device *device);
 /* Carries up to `frames` frames; false when there was nothing left to carry. */
 bool system_link_pump(struct system_device *device, unsigned frames);
+/* The same, but nothing that the device says once it is attached arrives yet. */
+void system_link_hear(struct system_device *device, unsigned frames);
 /* What was still on its way of an older connection arrives. */
 void system_link_arrive_late(struct system_device *device);
 void system_link_forget_late(struct system_device *device);

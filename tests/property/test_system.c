@@ -96,7 +96,10 @@ static void act(struct system_world *world)
         system_link_open(device);
         unsigned frames = 1 + system_below(world, system_one_in(world, 2) ? 40 : 12);
         system_trace(world, "%u: up to %u frames", device->index, frames);
-        (void)system_link_pump(device, frames);
+        if (world->was_restored && frames % 2) /* what the server has lost is not given back yet */
+            system_link_hear(device, frames);
+        else
+            (void)system_link_pump(device, frames);
         if (system_one_in(world, 2))
             system_link_arrive_late(device);
         system_check_shown(device);
