@@ -33,11 +33,11 @@ static const char *const SQL[APPLY_STATEMENT_COUNT] = {
     [APPLY_DROP_BASE] = "DELETE FROM satchel_base WHERE name = ?1",
     [APPLY_FIND_CONFLICT] = "SELECT 1 FROM satchel_conflict WHERE id = ?1 AND resolved IS NULL",
     [APPLY_READ_PAST] = "SELECT node, last_cursor FROM satchel_lineage ORDER BY node",
-    [APPLY_WRITE_RECEIPT] = "INSERT INTO satchel_receipt(cursor, receipt, positions)"
-                            " VALUES(?1, ?2, ?3)",
+    [APPLY_WRITE_RECEIPT] = "INSERT INTO satchel_receipt(cursor, receipt, positions,"
+                            " previous) VALUES(?1, ?2, ?3, ?4)",
     [APPLY_ANY_LOST] = "SELECT 1 FROM satchel_lost LIMIT 1",
-    [APPLY_DROP_LOST] = "DELETE FROM satchel_lost"
-                        " WHERE device = ?1 AND number = ?2 AND node = ?3 AND seq = ?4",
+    [APPLY_DROP_LOST] = "DELETE FROM satchel_lost WHERE secret = ?1 AND node = ?2 AND seq = ?3",
+    [APPLY_LOST_OWN] = "SELECT body, secret FROM satchel_lost WHERE is_own AND number = ?1",
     [APPLY_ROW_CONFLICTS] = "SELECT id FROM satchel_conflict WHERE tbl = ?1 AND key = ?2",
     [APPLY_DROP_CONFLICT] = "DELETE FROM satchel_conflict WHERE id = ?1",
     [APPLY_IN_DOUBT] = "SELECT 1 FROM satchel_doubt WHERE name = ?1"

@@ -37,6 +37,7 @@ enum satchel_apply_statement {
     APPLY_WRITE_RECEIPT,
     APPLY_ANY_LOST,
     APPLY_DROP_LOST,
+    APPLY_LOST_OWN,
     APPLY_ROW_CONFLICTS,
     APPLY_DROP_CONFLICT,
     APPLY_IN_DOUBT,
@@ -112,8 +113,9 @@ struct satchel_apply {
      * this replica is a copy (copy.c). 0: none. */
     uint64_t diverged_number;
     uint8_t diverged_hash[SATCHEL_HASH_BYTES];
-    bool has_base; /* satchel_base is not empty */
-    bool has_lost; /* satchel_lost is not */
+    bool has_diverged_lost; /* it is one that a node had answered and lost */
+    bool has_base;          /* satchel_base is not empty */
+    bool has_lost;          /* satchel_lost is not */
 
     /* of the entry in hand */
     struct satchel_arena arena;
@@ -192,6 +194,19 @@ const struct satchel_id *satchel_apply_node_at(const struct satchel_apply *apply
 enum satchel_status satchel_copy_compare(struct satchel_apply *apply,
                                          const struct satchel_entry *entry,
                                          struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* The same of one that a node had answered and lost: this device may have given it back, or another
+ * file with its id may have taken its number meanwhile. */
+enum satchel_status satchel_copy_compare_lost(struct satchel_apply *apply,
+                                              const struct satchel_entry *entry,
+                                              struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* The entry of another device has the number of the oldest change set that is pending here: whether
+ * it is that very one, sent by another file while both were one device. AGAIN: it is, as this
+ * replica's copy, which this one is too. */
+enum satchel_status satchel_copy_meet(struct satchel_apply *apply,
+                                      const struct satchel_entry *entry, bool *is_own,
+                                      struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* ---- apply_alias.c ---- */
 

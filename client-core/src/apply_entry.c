@@ -349,26 +349,36 @@ static enum satchel_status keep_receipt(struct satchel_apply *apply,
     sqlite3_bind_blob(insert, 2, entry->receipt.bytes, sizeof entry->receipt.bytes, SQLITE_STATIC);
     if (entry->positions.size > 0)
         sqlite3_bind_blob64(insert, 3, entry->positions.data, entry->positions.size, SQLITE_STATIC);
+    sqlite3_bind_int64(insert, 4, (sqlite3_int64)entry->previous);
     return satchel_apply_run(apply, APPLY_WRITE_RECEIPT, "write satchel_receipt", error);
 }
 
 /* The entry may be one that the node had lost, and have its position again: then the node needs
- * nothing more of this device. Another change set under the same number does not have it. */
+ * nothing more of this device. It may have become another device's, a copy's, on the way; no other
+ * change set has its secret. */
+static enum satchel_status drop_lost_at(struct satchel_apply *apply,
+                                        const struct satchel_entry *entry,
+                                        const struct satchel_id *node, uint64_t seq,
+                                        struct satchel_error *error)
+{
+    sqlite3_stmt *drop = apply->statements[APPLY_DROP_LOST];
+    sqlite3_bind_blob(drop, 1, entry->secret, SATCHEL_SECRET_BYTES, SQLITE_STATIC);
+    sqlite3_bind_blob(drop, 2, node->bytes, sizeof node->bytes, SQLITE_STATIC);
+    sqlite3_bind_int64(drop, 3, (sqlite3_int64)seq);
+    return satchel_apply_run(apply, APPLY_DROP_LOST, "write satchel_lost", error);
+}
+
 static enum satchel_status drop_lost(struct satchel_apply *apply, const struct satchel_entry *entry,
                                      struct satchel_error *error)
 {
-    sqlite3_stmt *drop = apply->statements[APPLY_DROP_LOST];
     struct satchel_vector positions;
     enum satchel_status status = satchel_vector_unpack(entry->positions, &apply->arena, &positions);
-    for (size_t i = 0; i < positions.count && status == SATCHEL_OK; i++) {
-        const struct satchel_position *position = &positions.items[i];
-        sqlite3_bind_blob(drop, 1, entry->device.bytes, sizeof entry->device.bytes, SQLITE_STATIC);
-        sqlite3_bind_int64(drop, 2, (sqlite3_int64)entry->number);
-        sqlite3_bind_blob(drop, 3, position->node.bytes, sizeof position->node.bytes,
-                          SQLITE_STATIC);
-        sqlite3_bind_int64(drop, 4, (sqlite3_int64)position->seq);
-        status = satchel_apply_run(apply, APPLY_DROP_LOST, "write satchel_lost", error);
-    }
+    if (status == SATCHEL_OK) /* it may not have been lost after all */
+        status = drop_lost_at(apply, entry, satchel_apply_node_at(apply, entry->cursor), entry->seq,
+                              error);
+    for (size_t i = 0; i < positions.count && status == SATCHEL_OK; i++)
+        status =
+            drop_lost_at(apply, entry, &positions.items[i].node, positions.items[i].seq, error);
     return status;
 }
 
@@ -475,12 +485,13 @@ static enum satchel_status hold(struct satchel_apply *apply, const struct satche
                : SATCHEL_OK;
 }
 
-static enum satchel_status advance(struct satchel_apply *apply, const struct satchel_entry *entry)
+static enum satchel_status advance(struct satchel_apply *apply, const struct satchel_entry *entry,
+                                   bool is_own)
 {
     apply->cursor = entry->cursor;
     if (entry->stamp > apply->seen_stamp)
         apply->seen_stamp = entry->stamp;
-    if (satchel_id_equal(&entry->device, &apply->replica->device)) {
+    if (is_own) {
         if (entry->number > apply->last_number)
             apply->last_number = entry->number;
         if (entry->stamp > apply->last_stamp)
@@ -491,14 +502,23 @@ static enum satchel_status advance(struct satchel_apply *apply, const struct sat
 
 /* An own change set that is not pending here was written by another file with this device's id, or
  * by this one before it was put back from an old copy: it is applied like anybody's, and the
- * numbers go on behind it. */
+ * numbers go on behind it. Unless this one had sent another under that number, which the node has
+ * lost since. */
 static enum satchel_status find_own(struct satchel_apply *apply, const struct satchel_entry *entry,
                                     struct satchel_error *error)
 {
     bool has_body = entry->body.size > 0;
     const struct satchel_pending_set *first = apply->pending.first;
+    bool is_own = satchel_id_equal(&entry->device, &apply->replica->device);
+    enum satchel_status status = SATCHEL_OK;
     apply->own = NULL;
-    if (!satchel_id_equal(&entry->device, &apply->replica->device))
+    if (!is_own && has_body && first && first->number == entry->number) {
+        status = satchel_copy_meet(apply, entry, &is_own, error);
+        if (is_own)
+            apply->own = satchel_pending_oldest(&apply->pending, entry->number);
+        return status;
+    }
+    if (!is_own)
         return SATCHEL_OK;
     if (first && first->number == entry->number) {
         apply->own = satchel_pending_oldest(&apply->pending, entry->number);
@@ -509,7 +529,7 @@ static enum satchel_status find_own(struct satchel_apply *apply, const struct sa
                                  "the server answers change set %" PRIu64
                                  ", which this replica does not have waiting",
                                  entry->number);
-    return SATCHEL_OK;
+    return apply->has_lost ? satchel_copy_compare_lost(apply, entry, error) : SATCHEL_OK;
 }
 
 enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
@@ -539,6 +559,7 @@ enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
         return satchel_error_default(error, status,
                                      "entry %" PRIu64 " of the server cannot be read: %s",
                                      entry->cursor, satchel_status_text(status));
+    bool is_own = apply->own || satchel_id_equal(&entry->device, &apply->replica->device);
     status = write_effects(apply, entry, &changeset, &notes, error);
     if (status != SATCHEL_OK)
         return status;
@@ -548,7 +569,7 @@ enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
     if (status == SATCHEL_OK && apply->has_lost)
         status = drop_lost(apply, entry, error);
     if (status == SATCHEL_OK)
-        status = advance(apply, entry);
+        status = advance(apply, entry, is_own);
     if (status != SATCHEL_OK)
         return satchel_error_default(error, status,
                                      "entry %" PRIu64 " of the server cannot be stored: "

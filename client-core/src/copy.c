@@ -4,8 +4,8 @@
  * Own change sets come back in the order of their numbers, and each is compared with the one that
  * is pending here under its number. Up to the first that differs the two files are one device. From
  * there on this one goes on as a device of its own, whose id follows from what differs: whoever
- * finds the same divergence gets the same id, secret and token, however often it asks and whichever
- * file it is. */
+ * finds the same divergence gets the same id and token, however often it asks and whichever file it
+ * is. The secret stays, and with it the hash of what is pending: a node may hold it already. */
 #include "sync.h"
 
 #include <inttypes.h>
@@ -13,7 +13,7 @@
 #include <sodium.h>
 
 static const char WRITE_DEVICE[] =
-    "UPDATE satchel_replica SET device = ?1, token = ?2, secret = ?3, receipt = ?4,"
+    "UPDATE satchel_replica SET device = ?1, token = ?2, receipt = ?3,"
     " acked_number = last_number";
 static const char ADD_ANCESTOR[] =
     "INSERT INTO satchel_ancestor(device, last_number) VALUES(?1, ?2)";
@@ -42,33 +42,134 @@ static enum satchel_status hash_own(struct satchel_apply *apply, uint64_t number
     return status;
 }
 
-enum satchel_status satchel_copy_compare(struct satchel_apply *apply,
-                                         const struct satchel_entry *entry,
-                                         struct satchel_error *error)
+/* `*found` false: no node has lost it. */
+static enum satchel_status hash_lost(struct satchel_apply *apply, uint64_t number, bool *found,
+                                     uint8_t hash[SATCHEL_HASH_BYTES])
 {
-    uint8_t own[SATCHEL_HASH_BYTES], held[SATCHEL_HASH_BYTES];
-    enum satchel_status status = hash_own(apply, entry->number, own);
+    sqlite3_stmt *select = apply->statements[APPLY_LOST_OWN];
+    struct satchel_span body, secret;
+    enum satchel_status status = SATCHEL_OK;
+    sqlite3_bind_int64(select, 1, (sqlite3_int64)number);
+    int code = sqlite3_step(select);
+    *found = code == SQLITE_ROW;
+    if (*found) {
+        secret = satchel_column_span(select, 1);
+        status = secret.size == SATCHEL_SECRET_BYTES
+                     ? satchel_body_load(satchel_column_span(select, 0), &apply->scratch, &body)
+                     : SATCHEL_CORRUPT;
+        if (status == SATCHEL_OK)
+            status = satchel_changeset_hash(body, secret.data, hash);
+    } else if (code != SQLITE_DONE) {
+        status = SATCHEL_SQL;
+    }
+    sqlite3_reset(select);
+    return status;
+}
+
+static enum satchel_status diverge(struct satchel_apply *apply, uint64_t number,
+                                   const uint8_t own[SATCHEL_HASH_BYTES], bool is_lost,
+                                   struct satchel_error *error)
+{
+    apply->diverged_number = number;
+    apply->has_diverged_lost = is_lost;
+    memcpy(apply->diverged_hash, own, sizeof apply->diverged_hash);
+    return satchel_error_set(error, SATCHEL_AGAIN,
+                             "this replica is a copy: the server holds another change set %" PRIu64
+                             " of its device; sync again",
+                             number);
+}
+
+/* `status`: of the own one's hash. */
+static enum satchel_status compare(struct satchel_apply *apply, const struct satchel_entry *entry,
+                                   bool is_lost, enum satchel_status status,
+                                   const uint8_t own[SATCHEL_HASH_BYTES],
+                                   struct satchel_error *error)
+{
+    uint8_t held[SATCHEL_HASH_BYTES];
     if (status == SATCHEL_OK)
         status = satchel_changeset_hash(entry->body, entry->secret, held);
     if (status != SATCHEL_OK)
         return satchel_error_set(error, status,
                                  "change set %" PRIu64 " cannot be compared with the server's: %s",
                                  entry->number, satchel_status_text(status));
-    if (memcmp(own, held, sizeof own) == 0 || SATCHEL_MUTATED(copy_as_same))
+    if (memcmp(own, held, sizeof held) == 0 || SATCHEL_MUTATED(copy_as_same))
         return SATCHEL_OK;
-    apply->diverged_number = entry->number;
-    memcpy(apply->diverged_hash, own, sizeof own);
-    return satchel_error_set(error, SATCHEL_AGAIN,
-                             "this replica is a copy: the server holds another change set %" PRIu64
-                             " of its device; sync again",
-                             entry->number);
+    return diverge(apply, entry->number, own, is_lost, error);
+}
+
+enum satchel_status satchel_copy_compare(struct satchel_apply *apply,
+                                         const struct satchel_entry *entry,
+                                         struct satchel_error *error)
+{
+    uint8_t own[SATCHEL_HASH_BYTES];
+    enum satchel_status status = hash_own(apply, entry->number, own);
+    return compare(apply, entry, false, status, own, error);
+}
+
+enum satchel_status satchel_copy_compare_lost(struct satchel_apply *apply,
+                                              const struct satchel_entry *entry,
+                                              struct satchel_error *error)
+{
+    uint8_t own[SATCHEL_HASH_BYTES];
+    bool found = false;
+    enum satchel_status status = hash_lost(apply, entry->number, &found, own);
+    if (status == SATCHEL_OK && !found)
+        return SATCHEL_OK;
+    return compare(apply, entry, true, status, own, error);
+}
+
+static enum satchel_status secret_of_own(struct satchel_apply *apply, uint64_t number,
+                                         uint8_t secret[SATCHEL_SECRET_BYTES])
+{
+    sqlite3_stmt *select = apply->statements[APPLY_TAKE_BODY];
+    enum satchel_status status = SATCHEL_SQL;
+    sqlite3_bind_int64(select, 1, (sqlite3_int64)number);
+    if (sqlite3_step(select) == SQLITE_ROW) {
+        const struct satchel_moment moment = {sqlite3_column_int64(select, 1),
+                                              sqlite3_column_int64(select, 2),
+                                              (uint64_t)sqlite3_column_int64(select, 3)};
+        satchel_changeset_secret(apply->replica->secret, number, &moment, secret);
+        status = SATCHEL_OK;
+    }
+    sqlite3_reset(select);
+    return status;
+}
+
+enum satchel_status satchel_copy_meet(struct satchel_apply *apply,
+                                      const struct satchel_entry *entry, bool *is_own,
+                                      struct satchel_error *error)
+{
+    uint8_t secret[SATCHEL_SECRET_BYTES], own[SATCHEL_HASH_BYTES], held[SATCHEL_HASH_BYTES];
+    *is_own = false;
+    enum satchel_status status = secret_of_own(apply, entry->number, secret);
+    if (status == SATCHEL_OK && memcmp(secret, entry->secret, sizeof secret) != 0)
+        return SATCHEL_OK;
+    if (status == SATCHEL_OK)
+        status = hash_own(apply, entry->number, own);
+    if (status == SATCHEL_OK)
+        status = satchel_changeset_hash(entry->body, entry->secret, held);
+    if (status != SATCHEL_OK)
+        return satchel_error_set(error, status,
+                                 "change set %" PRIu64 " cannot be compared with the server's: %s",
+                                 entry->number, satchel_status_text(status));
+    *is_own = memcmp(own, held, sizeof own) == 0;
+    struct satchel_id copy = satchel_copy_id(&apply->replica->device, entry->number - 1, own);
+    return *is_own && satchel_id_equal(&copy, &entry->device)
+               ? diverge(apply, entry->number, own, false, error)
+               : SATCHEL_OK;
 }
 
 /* ---- COPY ---- */
 
-/* All that the two files share is answered: true of the replica as it is in the transaction. */
-static bool is_at_divergence(const struct satchel_apply *apply)
+/* All that the two files share is answered, or was: true of the replica as it is in the
+ * transaction. */
+static bool is_at_divergence(struct satchel_apply *apply)
 {
+    uint8_t own[SATCHEL_HASH_BYTES];
+    bool found = false;
+    if (apply->has_diverged_lost)
+        return hash_lost(apply, apply->diverged_number, &found, own) == SATCHEL_OK && found &&
+               memcmp(own, apply->diverged_hash, sizeof own) == 0;
     return apply->pending.first && apply->pending.first->number == apply->diverged_number &&
            apply->last_number == apply->diverged_number - 1;
 }
@@ -126,24 +227,21 @@ static enum satchel_status write_device(struct satchel_sync *sync,
                                         struct satchel_error *error)
 {
     const struct satchel_replica *replica = sync->replica;
-    uint8_t token[SATCHEL_TOKEN_BYTES], secret[sizeof replica->secret];
+    uint8_t token[SATCHEL_TOKEN_BYTES];
     sqlite3_stmt *update = NULL;
     enum satchel_status status = SATCHEL_OK;
     satchel_copy_token(replica->secret, &copied->device, token);
-    satchel_copy_secret(replica->secret, &copied->device, secret);
     if (sqlite3_prepare_v2(replica->db, WRITE_DEVICE, -1, &update, NULL) == SQLITE_OK) {
         sqlite3_bind_blob(update, 1, copied->device.bytes, sizeof copied->device.bytes,
                           SQLITE_STATIC);
         sqlite3_bind_blob(update, 2, token, sizeof token, SQLITE_STATIC);
-        sqlite3_bind_blob(update, 3, secret, sizeof secret, SQLITE_STATIC);
-        sqlite3_bind_blob(update, 4, copied->receipt.bytes, sizeof copied->receipt.bytes,
+        sqlite3_bind_blob(update, 3, copied->receipt.bytes, sizeof copied->receipt.bytes,
                           SQLITE_STATIC);
     }
     if (sqlite3_step(update) != SQLITE_DONE)
         status = satchel_apply_sql_error(sync->apply, "write satchel_replica", error);
     sqlite3_finalize(update);
     sodium_memzero(token, sizeof token);
-    sodium_memzero(secret, sizeof secret);
     return status;
 }
 
@@ -155,7 +253,7 @@ static enum satchel_status add_ancestor(struct satchel_sync *sync, struct satche
     if (sqlite3_prepare_v2(replica->db, ADD_ANCESTOR, -1, &insert, NULL) == SQLITE_OK) {
         sqlite3_bind_blob(insert, 1, replica->device.bytes, sizeof replica->device.bytes,
                           SQLITE_STATIC);
-        sqlite3_bind_int64(insert, 2, (sqlite3_int64)sync->apply->last_number);
+        sqlite3_bind_int64(insert, 2, (sqlite3_int64)sync->apply->diverged_number - 1);
     }
     if (sqlite3_step(insert) != SQLITE_DONE)
         status = satchel_apply_sql_error(sync->apply, "write satchel_ancestor", error);

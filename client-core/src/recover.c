@@ -18,8 +18,9 @@ enum {
 
 static const char INSERT_LOST[] =
     "INSERT OR IGNORE INTO satchel_lost(node, cursor, seq, device, number, stamp, user, secret,"
-    " body, notes, positions, receipt) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, positions,"
-    " receipt FROM satchel_receipt WHERE cursor = ?2";
+    " body, notes, positions, receipt, previous, is_own) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
+    " ?10, positions, receipt, previous, ?4 = (SELECT device FROM satchel_replica)"
+    " FROM satchel_receipt WHERE cursor = ?2";
 static const char INSERT_DOUBT[] = "INSERT OR IGNORE INTO satchel_doubt(name) VALUES(?1)";
 static const char SELECT_POSITIONS[] =
     "SELECT positions FROM satchel_receipt WHERE cursor > ?1 AND positions NOTNULL";
@@ -29,7 +30,7 @@ static const char SELECT_STATE[] =
     " WHERE given IS NOT ?1";
 static const char SELECT_LOST[] =
     "SELECT id, node, cursor, seq, device, number, stamp, user, secret, body, notes, positions,"
-    " receipt FROM satchel_lost WHERE id > ?1 AND given IS NOT ?2 ORDER BY id";
+    " receipt, previous FROM satchel_lost WHERE id > ?1 AND given IS NOT ?2 ORDER BY id";
 static const char WRITE_GIVEN[] = "UPDATE satchel_lost SET given = ?1 WHERE id <= ?2";
 static const char SELECT_DOUBT[] = "SELECT name FROM satchel_doubt ORDER BY name LIMIT ?1";
 static const char DELETE_DOUBT[] = "DELETE FROM satchel_doubt WHERE name = ?1";
@@ -292,6 +293,7 @@ static enum satchel_status read_lost(struct satchel_sync *sync, sqlite3_stmt *ro
     entry->notes = satchel_arena_copy(arena, satchel_column_span(row, 10));
     entry->positions = satchel_arena_copy(arena, satchel_column_span(row, 11));
     entry->receipt = column_id(row, 12);
+    entry->previous = (uint64_t)sqlite3_column_int64(row, 13);
     entry->secret = secret.data;
     if (!entry->user.data || !secret.data || !entry->body.data || !entry->notes.data ||
         !entry->positions.data)

@@ -71,7 +71,7 @@
 #include <satchel/sql_error.h>
 #include <satchel/sqlite.h>
 
-#define SATCHEL_REPLICA_FORMAT 3
+#define SATCHEL_REPLICA_FORMAT 4
 
 /* state: 'joining' until the server has confirmed the enrolment, then 'joined'.
  * seen: satchel_pack_vector. seen_stamp: the greatest stamp applied: what a new stamp must exceed.
@@ -115,18 +115,20 @@
 
 /* last_cursor: of the log, the incarnation's last. positions: a vector (satchel_pack_vector). node:
  * the incarnation that sent the entry; notes: satchel_notes_quarantined of them; body: stored form;
- * given: the incarnation that has taken it back last. */
+ * previous: of the entry. is_own: this replica's device was its author; the replica may be another
+ * one since. given: the incarnation that has taken it back last. */
 #define SATCHEL_RECOVERY_DDL                                                                       \
     "CREATE TABLE IF NOT EXISTS satchel_lineage(node BLOB PRIMARY KEY, last_cursor INTEGER NOT "   \
     "NULL) WITHOUT ROWID;"                                                                         \
     "CREATE TABLE IF NOT EXISTS satchel_receipt(cursor INTEGER PRIMARY KEY, receipt BLOB NOT "     \
-    "NULL, positions BLOB);"                                                                       \
+    "NULL, positions BLOB, previous INTEGER NOT NULL);"                                            \
     "CREATE TABLE IF NOT EXISTS satchel_lost(id INTEGER PRIMARY KEY, node BLOB NOT NULL,"          \
     "cursor INTEGER NOT NULL, seq INTEGER NOT NULL, device BLOB NOT NULL,"                         \
     "number INTEGER NOT NULL, stamp INTEGER NOT NULL, user TEXT, secret BLOB, body BLOB NOT NULL," \
-    "notes BLOB NOT NULL, positions BLOB, receipt BLOB NOT NULL, given BLOB,"                      \
-    "UNIQUE(node, cursor));"                                                                       \
-    "CREATE INDEX IF NOT EXISTS satchel_lost_change ON satchel_lost(device, number);"              \
+    "notes BLOB NOT NULL, positions BLOB, receipt BLOB NOT NULL, previous INTEGER NOT NULL,"       \
+    "is_own INTEGER NOT NULL, given BLOB, UNIQUE(node, cursor));"                                  \
+    "CREATE INDEX IF NOT EXISTS satchel_lost_secret ON satchel_lost(secret);"                      \
+    "CREATE INDEX IF NOT EXISTS satchel_lost_own ON satchel_lost(number) WHERE is_own;"            \
     "CREATE TABLE IF NOT EXISTS satchel_doubt(name BLOB PRIMARY KEY) WITHOUT ROWID;"               \
     "CREATE TABLE IF NOT EXISTS satchel_view(name BLOB PRIMARY KEY, views BLOB NOT NULL) WITHOUT " \
     "ROWID;"                                                                                       \

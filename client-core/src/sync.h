@@ -59,6 +59,7 @@ struct satchel_sync {
 
     /* uploads */
     uint64_t held_number; /* of the own ones, by the node when the session began */
+    bool compares_lost;   /* of which this replica had sent some that the node has lost */
     uint64_t sent_number, acked_number;
     satchel_stamp sent_stamp;
     struct sync_batch batches[SYNC_BATCHES_MAX];

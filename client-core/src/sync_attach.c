@@ -13,14 +13,14 @@ static const char SELECT_PARENT[] =
 static const char SELECT_RECEIPT[] = "SELECT receipt FROM satchel_receipt WHERE cursor = ?1";
 static const char SELECT_ANSWERED_STAMP[] =
     "SELECT stamp FROM satchel_entry WHERE device = ?1 AND number = ?2"
-    " UNION ALL SELECT stamp FROM satchel_lost WHERE device = ?1 AND number = ?2";
+    " UNION ALL SELECT stamp FROM satchel_lost WHERE is_own AND number = ?2";
 static const char WRITE_WELCOME[] =
     "UPDATE satchel_replica SET node = ?1, user = ?2, role = ?3,"
     " acked_number = ?4, reference_server_ms = ?5, reference_utc_ms = ?6,"
     " reference_monotonic_ms = ?7, reference_boot = ?8";
 
 static const char COUNT_LOST[] =
-    "SELECT count(DISTINCT number) FROM satchel_lost WHERE device = ?1 AND number > ?2";
+    "SELECT count(DISTINCT number) FROM satchel_lost WHERE is_own AND number > ?1";
 static const char INSERT_LINEAGE[] =
     "INSERT INTO satchel_lineage(node, last_cursor) VALUES(?1, ?2)";
 
@@ -262,13 +262,11 @@ static enum satchel_status check_lost(struct satchel_sync *sync, uint64_t held_n
                                       struct satchel_error *error)
 {
     sqlite3_stmt *count = NULL;
-    const struct satchel_id *device = &sync->replica->device;
     uint64_t lost = 0;
     enum satchel_status status = SATCHEL_OK;
     if (sqlite3_prepare_v2(sync->replica->db, COUNT_LOST, -1, &count, NULL) != SQLITE_OK)
         return satchel_apply_sql_error(sync->apply, "read satchel_lost", error);
-    sqlite3_bind_blob(count, 1, device->bytes, sizeof device->bytes, SQLITE_STATIC);
-    sqlite3_bind_int64(count, 2, (sqlite3_int64)held_number);
+    sqlite3_bind_int64(count, 1, (sqlite3_int64)held_number);
     if (sqlite3_step(count) == SQLITE_ROW)
         lost = (uint64_t)sqlite3_column_int64(count, 0);
     else

@@ -20,7 +20,8 @@ static const char SELECT_LAST[] =
 static const char SELECT_UNSENT[] =
     "SELECT number, utc_ms, monotonic_ms, boot, floor, body FROM satchel_change WHERE number > ?1"
     " AND (SELECT device FROM satchel_replica) = ?2 ORDER BY number";
-static const char SELECT_LOST[] = "SELECT 1 FROM satchel_lost WHERE device = ?1 AND number = ?2";
+static const char SELECT_LOST[] =
+    "SELECT min(number) FROM satchel_lost WHERE is_own AND number >= ?1";
 static const char WRITE_ACK[] = "UPDATE satchel_replica SET acked_number = max(acked_number, ?1),"
                                 " last_stamp = max(last_stamp, ?2)";
 
@@ -82,12 +83,34 @@ static enum satchel_status make_item(struct satchel_sync *sync, uint64_t number,
     return SATCHEL_OK;
 }
 
+/* The first own change set from `number` on that a node has lost; 0: none. */
+static enum satchel_status find_lost(struct satchel_sync *sync, uint64_t number, uint64_t *lost,
+                                     struct satchel_error *error)
+{
+    sqlite3_stmt *select = NULL;
+    int code = SQLITE_ERROR;
+    if (sqlite3_prepare_v2(sync->replica->db, SELECT_LOST, -1, &select, NULL) == SQLITE_OK) {
+        sqlite3_bind_int64(select, 1, (sqlite3_int64)number);
+        code = sqlite3_step(select);
+    }
+    *lost = code == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(select, 0) : 0;
+    enum satchel_status status =
+        code == SQLITE_ROW ? SATCHEL_OK
+                           : satchel_apply_sql_error(sync->apply, "read satchel_lost", error);
+    sqlite3_finalize(select);
+    return status;
+}
+
 enum satchel_status satchel_sync_push_begin(struct satchel_sync *sync, uint64_t held_number,
                                             struct satchel_error *error)
 {
+    uint64_t lost = 0;
     enum satchel_status status = prepare(sync, error);
+    if (status == SATCHEL_OK)
+        status = find_lost(sync, 0, &lost, error);
     if (status != SATCHEL_OK)
         return status;
+    sync->compares_lost = lost > 0 && lost <= held_number;
     sync->held_number = sync->sent_number = sync->acked_number = held_number;
     sync->sent_stamp = sync->apply->last_stamp;
     sync->batch_count = 0;
@@ -125,36 +148,16 @@ static enum satchel_status make_durable(struct satchel_sync *sync, struct satche
                              sqlite3_errstr(code));
 }
 
-static enum satchel_status find_lost(struct satchel_sync *sync, uint64_t number, bool *is_lost,
-                                     struct satchel_error *error)
-{
-    sqlite3_stmt *select = NULL;
-    const struct satchel_id *device = &sync->replica->device;
-    int code = SQLITE_ERROR;
-    if (sqlite3_prepare_v2(sync->replica->db, SELECT_LOST, -1, &select, NULL) == SQLITE_OK) {
-        sqlite3_bind_blob(select, 1, device->bytes, sizeof device->bytes, SQLITE_STATIC);
-        sqlite3_bind_int64(select, 2, (sqlite3_int64)number);
-        code = sqlite3_step(select);
-    }
-    *is_lost = code == SQLITE_ROW;
-    enum satchel_status status =
-        code == SQLITE_ROW || code == SQLITE_DONE
-            ? SATCHEL_OK
-            : satchel_apply_sql_error(sync->apply, "read satchel_lost", error);
-    sqlite3_finalize(select);
-    return status;
-}
-
 /* Where another sync has heard of a restore since this one began, what this one took for the
  * node's is not: a new session says how it stands. */
 static enum satchel_status is_missing(struct satchel_sync *sync, uint64_t number, bool is_in_log,
                                       struct satchel_error *error)
 {
-    bool is_lost = false;
-    enum satchel_status status = is_in_log ? SATCHEL_OK : find_lost(sync, number, &is_lost, error);
+    uint64_t lost = 0;
+    enum satchel_status status = is_in_log ? SATCHEL_OK : find_lost(sync, number, &lost, error);
     if (status != SATCHEL_OK)
         return status;
-    return is_in_log || is_lost
+    return is_in_log || lost == number
                ? satchel_error_set(error, SATCHEL_AGAIN,
                                    "another sync of this replica has given back what the server "
                                    "had lost; sync again")
@@ -253,7 +256,8 @@ static enum satchel_status collect(struct satchel_sync *sync, struct satchel_mes
 }
 
 /* `*is_waiting`: the node held own numbers when the session began that have not been compared yet
- * with what is pending here. Until they are, this may be a copy, and sends nothing. */
+ * with what is pending here, or with what it had lost. Until they are, this may be a copy, and
+ * sends nothing. */
 static enum satchel_status last_number(struct satchel_sync *sync, uint64_t *out, bool *is_waiting,
                                        struct satchel_error *error)
 {
@@ -316,6 +320,8 @@ enum satchel_status satchel_sync_push(struct satchel_sync *sync, struct satchel_
             " of this device and does not send it; keep this file (its pending changes are safe in "
             "it), join again under a new file name and enter them there",
             sync->held_number);
+    sync->compares_lost = sync->compares_lost && sync->apply->cursor < sync->head_target;
+    is_waiting = is_waiting || sync->compares_lost;
     while (status == SATCHEL_OK && !is_waiting && sync->sent_number < last &&
            sync->unacked_bytes < UNACKED_BYTES_MAX && sync->batch_count < SYNC_BATCHES_MAX &&
            satchel_session_output_bytes(sync->session) < SATCHEL_BATCH_BYTES) {

@@ -6,7 +6,7 @@
 #include "codec.h"
 #include "digest.h"
 
-enum { ENTRY_ITEMS = 11, ENTRY_ITEMS_MAX = 64, POSITIONS_BYTES_MAX = 1 << 16 };
+enum { ENTRY_ITEMS = 12, ENTRY_ITEMS_MAX = 64, POSITIONS_BYTES_MAX = 1 << 16 };
 
 static void digest_value(struct digest *digest, const struct satchel_value *value)
 {
@@ -46,26 +46,14 @@ struct satchel_id satchel_conflict_id(uint32_t table, const struct satchel_value
     return id;
 }
 
-static void derive(const uint8_t device_secret[32], const char *what, const struct satchel_id *copy,
-                   uint8_t out[32])
-{
-    struct digest digest;
-    digest_init(&digest, satchel_span_of(device_secret, 32), 32);
-    digest_text(&digest, what);
-    digest_bytes(&digest, copy->bytes, sizeof copy->bytes);
-    digest_final(&digest, out, 32);
-}
-
-void satchel_copy_secret(const uint8_t device_secret[32], const struct satchel_id *copy,
-                         uint8_t secret[32])
-{
-    derive(device_secret, "satchel copy secret", copy, secret);
-}
-
 void satchel_copy_token(const uint8_t device_secret[32], const struct satchel_id *copy,
                         uint8_t token[32])
 {
-    derive(device_secret, "satchel copy token", copy, token);
+    struct digest digest;
+    digest_init(&digest, satchel_span_of(device_secret, 32), 32);
+    digest_text(&digest, "satchel copy token");
+    digest_bytes(&digest, copy->bytes, sizeof copy->bytes);
+    digest_final(&digest, token, 32);
 }
 
 static void digest_span(struct digest *digest, struct satchel_span bytes)
@@ -94,8 +82,17 @@ struct satchel_id satchel_entry_receipt(const uint8_t workspace_key[SATCHEL_WORK
     digest_bytes(&digest, hash, SATCHEL_HASH_BYTES);
     digest_span(&digest, quarantined);
     digest_span(&digest, entry->positions);
+    digest_number(&digest, entry->previous);
     digest_final(&digest, receipt.bytes, sizeof receipt.bytes);
     return receipt;
+}
+
+uint64_t satchel_entry_mark(const uint8_t hash[SATCHEL_HASH_BYTES])
+{
+    uint64_t mark = 0;
+    for (size_t i = 0; i < sizeof mark; i++)
+        mark |= (uint64_t)hash[i] << (8 * i);
+    return mark ? mark : 1;
 }
 
 struct satchel_id satchel_enrolment_receipt(
@@ -156,6 +153,7 @@ enum satchel_status satchel_entry_write(struct satchel_buffer *out,
     satchel_pack_binary(&pack, entry->notes);
     satchel_pack_binary(&pack, entry->positions);
     satchel_pack_id(&pack, &entry->receipt);
+    satchel_pack_unsigned(&pack, entry->previous);
     return satchel_codec_finish(&pack, size_before);
 }
 
@@ -176,6 +174,7 @@ enum satchel_status satchel_entry_read(struct satchel_cursor *cursor, struct sat
     out->notes = satchel_cursor_binary(cursor, SATCHEL_FRAME_BYTES_MAX);
     out->positions = satchel_cursor_binary(cursor, POSITIONS_BYTES_MAX);
     out->receipt = satchel_cursor_id(cursor);
+    out->previous = satchel_cursor_unsigned(cursor, UINT64_MAX);
     satchel_codec_skip(cursor, item_count - ENTRY_ITEMS);
     return cursor->failed || out->cursor == 0 ? SATCHEL_CORRUPT : SATCHEL_OK;
 }

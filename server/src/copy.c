@@ -1,28 +1,28 @@
 /* Owns how a copied replica comes in as a device of its own: COPY, from the device that it is a
  * copy of. What the copy has seen through its ancestors is the merge's (merge_devices.c). */
 #include "incarnation.h"
-#include "workspace_internal.h"
+#include "lines.h"
 
 #include <sodium.h>
 
 /* A copy that is enrolled already is told so again: the first answer was lost, or the copy was
- * copied in its turn, and both files have the same token. */
+ * copied in its turn, and both files have the same token. One without a token is known by what was
+ * given back of it, and goes on from where that does. */
 #define SQL_ADD_COPY                                                                       \
     "INSERT INTO satchel_device(id, user, token, joined, last_number, last_stamp, parent," \
     " parent_number) VALUES(?1,?2,?3,?4,?5,?6,?7,?5) ON CONFLICT(id) DO UPDATE SET"        \
-    " token=excluded.token, parent=excluded.parent, parent_number=excluded.parent_number," \
+    " token=excluded.token, parent=coalesce(parent, excluded.parent),"                     \
+    " parent_number=coalesce(parent_number, excluded.parent_number),"                      \
     " last_number=max(last_number, excluded.last_number) WHERE user=excluded.user AND"     \
-    " (token IS NULL OR parent=excluded.parent AND parent_number=excluded.parent_number)"  \
-    " RETURNING last_number"
+    " (token IS NULL OR token=excluded.token) RETURNING last_number"
+#define SQL_PLACE_COPY                                                              \
+    "INSERT INTO satchel_device(id, user, joined, last_number, last_stamp, parent," \
+    " parent_number) VALUES(?1,?2,?3,?4,?5,?6,?4) ON CONFLICT(id) DO UPDATE SET"    \
+    " parent=excluded.parent, parent_number=excluded.parent_number,"                \
+    " last_number=excluded.last_number, last_stamp=max(last_stamp, excluded.last_stamp)"
 #define SQL_COPY_ROLES                                                    \
     "INSERT OR IGNORE INTO satchel_device_role(device, role, superseded)" \
     " SELECT ?1, role, superseded FROM satchel_device_role WHERE device=?2"
-
-/* What the copy goes on from: the last change set that it shares with its parent. */
-struct common {
-    uint64_t number; /* 0: they share none */
-    satchel_stamp stamp;
-};
 
 static enum satchel_status check_divergence(struct satchel_workspace *workspace,
                                             struct satchel_job *job,
@@ -34,7 +34,12 @@ static enum satchel_status check_divergence(struct satchel_workspace *workspace,
     enum satchel_status status = SATCHEL_NOT_FOUND;
     if (copy->hash.size != SATCHEL_HASH_BYTES || copy->token.size != SATCHEL_TOKEN_BYTES)
         return satchel_error_set(&job->error, SATCHEL_CORRUPT, "COPY: a hash or token is cut");
-    if (copy->number <= parent->last_number)
+    /* Another file that is this copy, too, may have been here before. */
+    struct satchel_id id = satchel_copy_id(&job->device, copy->number - 1, copy->hash.data);
+    status = store->ops->load_hash(store, &id, copy->number, held, &job->error);
+    if (status == SATCHEL_OK && sodium_memcmp(held, copy->hash.data, sizeof held) == 0)
+        return status;
+    if (status == SATCHEL_NOT_FOUND && copy->number <= parent->last_number)
         status = store->ops->load_hash(store, &job->device, copy->number, held, &job->error);
     if (status == SATCHEL_NOT_FOUND ||
         (status == SATCHEL_OK && sodium_memcmp(held, copy->hash.data, sizeof held) == 0))
@@ -45,83 +50,98 @@ static enum satchel_status check_divergence(struct satchel_workspace *workspace,
     return status;
 }
 
-/* The device whose change set `number` is: the parent, or one that the parent is a copy of. */
-static enum satchel_status find_author(struct satchel_workspace *workspace, struct satchel_job *job,
-                                       uint64_t number, struct satchel_store_device *author)
+/* The stamp of the last change set that a copy shares with its parent; 0: it is not here. */
+static enum satchel_status find_stamp(struct satchel_workspace *workspace,
+                                      const struct satchel_id *parent, uint64_t number,
+                                      struct satchel_arena *arena, satchel_stamp *stamp,
+                                      struct satchel_error *error)
 {
     struct satchel_store *store = workspace->store;
-    enum satchel_status status = SATCHEL_OK;
-    while (status == SATCHEL_OK && number <= author->parent_number) {
-        *author = (struct satchel_store_device){.id = author->parent};
-        status = store->ops->load_devices(store, author, 1, &job->arena, &job->error);
-    }
-    return status;
+    struct satchel_id author = *parent;
+    struct satchel_entry entry = {0};
+    *stamp = 0;
+    if (number == 0)
+        return SATCHEL_OK;
+    enum satchel_status status =
+        line_author(satchel_store_sqlite_db(store), &author, number, error);
+    if (status == SATCHEL_OK)
+        status = satchel_store_load_change(store, &author, number, &entry, arena, error);
+    *stamp = status == SATCHEL_OK ? entry.stamp : 0;
+    return status == SATCHEL_NOT_FOUND ? SATCHEL_OK : status;
 }
 
-static enum satchel_status find_common(struct satchel_workspace *workspace, struct satchel_job *job,
-                                       const struct satchel_store_device *parent,
-                                       struct common *common)
+static enum satchel_status copy_roles(struct satchel_workspace *workspace,
+                                      const struct satchel_id *id, const struct satchel_id *parent,
+                                      struct satchel_error *error)
 {
-    struct satchel_store *store = workspace->store;
-    struct satchel_store_device author = *parent;
-    struct satchel_entry entry;
-    *common = (struct common){.number = job->request.copy.number - 1};
-    if (common->number == 0)
-        return SATCHEL_OK;
-    enum satchel_status status = find_author(workspace, job, common->number, &author);
-    if (status == SATCHEL_OK)
-        status = satchel_store_load_change(store, &author.id, common->number, &entry, &job->arena,
-                                           &job->error);
-    if (status == SATCHEL_OK)
-        common->stamp = entry.stamp;
-    return status == SATCHEL_NOT_FOUND
-               ? satchel_error_set(&job->error, SATCHEL_CORRUPT,
-                                   "change set %llu of a device is missing; restore a backup",
-                                   (unsigned long long)common->number)
-               : status;
+    sqlite3 *db = satchel_store_sqlite_db(workspace->store);
+    struct satchel_query query;
+    bool has_row;
+    enum satchel_status status = satchel_query_open(&query, db, SQL_COPY_ROLES, error);
+    if (status != SATCHEL_OK)
+        return status;
+    satchel_query_id(&query, id);
+    satchel_query_id(&query, parent);
+    status = satchel_query_step(&query, &has_row, error);
+    satchel_query_close(&query);
+    return status;
 }
 
 static enum satchel_status add_copy(struct satchel_workspace *workspace, struct satchel_job *job,
                                     const struct satchel_store_device *parent,
-                                    const struct common *common, const struct satchel_id *id)
+                                    const struct satchel_id *id)
 {
     sqlite3 *db = satchel_store_sqlite_db(workspace->store);
+    uint64_t common = job->request.copy.number - 1;
     uint8_t token[INVITE_HASH_BYTES];
     struct satchel_query query;
+    satchel_stamp stamp;
     bool has_row = false;
     token_hash(job->request.copy.token, token);
-    enum satchel_status status = satchel_query_open(&query, db, SQL_ADD_COPY, &job->error);
+    enum satchel_status status =
+        find_stamp(workspace, &parent->id, common, &job->arena, &stamp, &job->error);
+    if (status == SATCHEL_OK)
+        status = satchel_query_open(&query, db, SQL_ADD_COPY, &job->error);
     if (status != SATCHEL_OK)
         return status;
     satchel_query_id(&query, id);
     satchel_query_text(&query, parent->user);
     satchel_query_blob(&query, satchel_span_of(token, sizeof token));
     satchel_query_integer(&query, workspace_now_ms());
-    satchel_query_integer(&query, (int64_t)common->number);
-    satchel_query_integer(&query, (int64_t)common->stamp);
+    satchel_query_integer(&query, (int64_t)common);
+    satchel_query_integer(&query, (int64_t)stamp);
     satchel_query_id(&query, &parent->id);
     status = satchel_query_step(&query, &has_row, &job->error);
     satchel_query_close(&query);
     if (status == SATCHEL_OK && !has_row)
         status = satchel_error_set(&job->error, SATCHEL_DENIED,
                                    "the copy's id is another device's; join a new replica");
-    return status;
+    return status == SATCHEL_OK ? copy_roles(workspace, id, &parent->id, &job->error) : status;
 }
 
-static enum satchel_status copy_roles(struct satchel_workspace *workspace, struct satchel_job *job,
-                                      const struct satchel_id *id)
+enum satchel_status copy_place(struct satchel_workspace *workspace, const struct satchel_id *id,
+                               struct satchel_span user, const struct satchel_id *parent,
+                               uint64_t number, struct satchel_arena *arena,
+                               struct satchel_error *error)
 {
-    sqlite3 *db = satchel_store_sqlite_db(workspace->store);
     struct satchel_query query;
+    satchel_stamp stamp;
     bool has_row;
-    enum satchel_status status = satchel_query_open(&query, db, SQL_COPY_ROLES, &job->error);
+    enum satchel_status status = find_stamp(workspace, parent, number, arena, &stamp, error);
+    if (status == SATCHEL_OK)
+        status = satchel_query_open(&query, satchel_store_sqlite_db(workspace->store),
+                                    SQL_PLACE_COPY, error);
     if (status != SATCHEL_OK)
         return status;
     satchel_query_id(&query, id);
-    satchel_query_id(&query, &job->device);
-    status = satchel_query_step(&query, &has_row, &job->error);
+    satchel_query_text(&query, user);
+    satchel_query_integer(&query, workspace_now_ms());
+    satchel_query_integer(&query, (int64_t)number);
+    satchel_query_integer(&query, (int64_t)stamp);
+    satchel_query_id(&query, parent);
+    status = satchel_query_step(&query, &has_row, error);
     satchel_query_close(&query);
-    return status;
+    return status == SATCHEL_OK ? copy_roles(workspace, id, parent, error) : status;
 }
 
 static enum satchel_status answer(struct satchel_workspace *workspace, struct satchel_job *job,
@@ -152,19 +172,15 @@ enum satchel_status enrol_copy(struct satchel_workspace *workspace, struct satch
 {
     struct satchel_store *store = workspace->store;
     struct satchel_store_device parent = {.id = job->device};
-    struct common common;
     enum satchel_status status =
         store->ops->load_devices(store, &parent, 1, &job->arena, &job->error);
     if (status == SATCHEL_OK)
         status = check_divergence(workspace, job, &parent);
-    if (status == SATCHEL_OK)
-        status = find_common(workspace, job, &parent, &common);
     if (status != SATCHEL_OK)
         return status;
-    struct satchel_id id = satchel_copy_id(&parent.id, common.number, job->request.copy.hash.data);
-    status = add_copy(workspace, job, &parent, &common, &id);
-    if (status == SATCHEL_OK)
-        status = copy_roles(workspace, job, &id);
+    struct satchel_id id =
+        satchel_copy_id(&parent.id, job->request.copy.number - 1, job->request.copy.hash.data);
+    status = add_copy(workspace, job, &parent, &id);
     return status == SATCHEL_OK ? answer(workspace, job, &parent, &id) : status;
 }
 

@@ -8,11 +8,12 @@
 #define SQL_USE_INVITE "UPDATE satchel_invite SET used=?1, device=?2 WHERE hash=?3"
 #define SQL_ADD_DEVICE "INSERT INTO satchel_device(id, user, token, joined) VALUES(?1,?2,?3,?4)"
 #define SQL_DEVICE "SELECT user, token, last_number FROM satchel_device WHERE id=?1"
-#define SQL_ENROL_AGAIN                                                                           \
-    "INSERT INTO satchel_device(id, user, token, joined, parent, parent_number, last_number)"     \
-    " VALUES(?1,?2,?3,?4,?5,?6,?6) ON CONFLICT(id) DO UPDATE SET token=excluded.token,"           \
-    " parent=excluded.parent, parent_number=excluded.parent_number, last_number=max(last_number," \
-    " excluded.last_number) WHERE token IS NULL AND user=?2"
+#define SQL_ENROL_AGAIN                                                                       \
+    "INSERT INTO satchel_device(id, user, token, joined, parent, parent_number, last_number)" \
+    " VALUES(?1,?2,?3,?4,?5,?6,?6) ON CONFLICT(id) DO UPDATE SET token=excluded.token,"       \
+    " parent=coalesce(parent, excluded.parent), parent_number=coalesce(parent_number,"        \
+    " excluded.parent_number), last_number=max(last_number, excluded.last_number)"            \
+    " WHERE token IS NULL AND user=?2"
 #define SQL_ATTACHED \
     "UPDATE satchel_device SET cursor=?1, clock_error=?2, last_seen=?3, software=?4 WHERE id=?5"
 

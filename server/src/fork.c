@@ -1,7 +1,7 @@
 /* Owns the question where the log of a replica and this store's part (docs/recovery.md). What the
  * replica makes of the answer is its own business; knows nothing of sessions. */
 #include "incarnation.h"
-#include "workspace_internal.h"
+#include "lines.h"
 
 /* The last cursor that both have of an incarnation that both know. */
 static uint64_t fork_of_lineages(const struct incarnations *known,
@@ -67,6 +67,9 @@ static enum satchel_status is_of_here(struct satchel_workspace *workspace, struc
     if (positions.count > 0)
         status = satchel_vector_pack(&packed, &positions);
     entry.positions = satchel_buffer_span(&packed);
+    if (status == SATCHEL_OK)
+        status = line_previous(satchel_store_sqlite_db(workspace->store), &entry.device,
+                               entry.number, &entry.previous, &job->error);
     struct satchel_id ours = incarnation_receipt(known, &entry, hash);
     *out = satchel_id_equal(&ours, &theirs->node);
     satchel_buffer_deinit(&packed);

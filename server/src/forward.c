@@ -2,7 +2,7 @@
  * it had sent. Their receipts are believed, nothing else; then they are merged as change sets of
  * their authors, as they were judged and stamped then. Knows nothing of sessions. */
 #include "incarnation.h"
-#include "workspace_internal.h"
+#include "lines.h"
 
 #include <satchel/mutation.h>
 #include <sodium.h>
@@ -11,8 +11,14 @@ struct forwarding {
     struct satchel_workspace *workspace;
     struct satchel_job *job;
     struct incarnations known;
+    struct lines lines;
+    uint8_t (*hashes)[SATCHEL_HASH_BYTES];
+    /* Those that have a place here, and which entries they are. */
     struct satchel_incoming *incoming;
     struct satchel_incoming_outcome *outcomes;
+    uint32_t *indexes;
+    uint32_t count;
+    uint64_t refused_count;
 };
 
 static enum satchel_status not_proven(struct satchel_job *job, const struct satchel_entry *entry)
@@ -40,25 +46,66 @@ static enum satchel_status check_receipt(struct forwarding *forwarding,
                : not_proven(forwarding->job, entry);
 }
 
-static enum satchel_status take(struct forwarding *forwarding, const struct satchel_entry *entry,
-                                struct satchel_incoming *incoming)
+static enum satchel_status check_receipts(struct forwarding *forwarding)
+{
+    const struct satchel_message_forward *forward = &forwarding->job->request.forward;
+    enum satchel_status status = SATCHEL_OK;
+    forwarding->hashes = satchel_arena_alloc(&forwarding->job->arena,
+                                             (size_t)forward->entry_count * SATCHEL_HASH_BYTES);
+    if (!forwarding->hashes)
+        return SATCHEL_NOMEM;
+    for (uint32_t i = 0; i < forward->entry_count && status == SATCHEL_OK; i++)
+        status = check_receipt(forwarding, &forward->entries[i], forwarding->hashes[i]);
+    return status;
+}
+
+/* What the node cannot take stays where it came from, and is told of: it was never only here. */
+static void refuse(struct forwarding *forwarding, const struct satchel_entry *entry,
+                   const char *reason)
+{
+    char device[SATCHEL_ID_TEXT_BYTES];
+    satchel_id_text(&entry->device, device);
+    workspace_log(forwarding->workspace,
+                  "change set %llu of device %s was given back and is not taken: %s",
+                  (unsigned long long)entry->number, device, reason);
+    forwarding->refused_count++;
+}
+
+/* The session's own device is a copy, if the line in which its change set is here is another's. */
+static enum satchel_status note_copy(struct forwarding *forwarding,
+                                     const struct satchel_entry *entry,
+                                     const struct satchel_id *device)
 {
     struct satchel_job *job = forwarding->job;
-    struct satchel_store *store = forwarding->workspace->store;
-    uint8_t *hash = satchel_arena_alloc(&job->arena, SATCHEL_HASH_BYTES);
-    enum satchel_status status = hash ? check_receipt(forwarding, entry, hash) : SATCHEL_NOMEM;
+    struct satchel_id author = job->device;
+    if (!satchel_id_equal(&entry->device, &job->device))
+        return SATCHEL_OK;
+    enum satchel_status status = line_author(satchel_store_sqlite_db(forwarding->workspace->store),
+                                             &author, entry->number, &job->error);
+    job->is_copy = job->is_copy || !satchel_id_equal(&author, device);
+    return status;
+}
+
+static enum satchel_status take(struct forwarding *forwarding, uint32_t index)
+{
+    struct satchel_job *job = forwarding->job;
+    const struct satchel_entry *entry = &job->request.forward.entries[index];
+    struct satchel_incoming *incoming = &forwarding->incoming[forwarding->count];
+    bool is_placed = false;
+    enum satchel_status status = lines_place(&forwarding->lines, entry, forwarding->hashes[index],
+                                             &incoming->device, &is_placed);
+    if (status == SATCHEL_OK && !is_placed)
+        refuse(forwarding, entry, "what its author committed before it is not here");
+    if (status != SATCHEL_OK || !is_placed)
+        return status;
+    status = note_copy(forwarding, entry, &incoming->device);
     if (status == SATCHEL_OK)
         status = satchel_vector_unpack(entry->positions, &job->arena, &incoming->positions);
     if (status == SATCHEL_OK && entry->seq > 0)
         status = satchel_vector_raise(&job->arena, &incoming->positions, &job->request.forward.node,
                                       entry->seq, &incoming->positions);
-    /* An author that joined after the moment to which this node was put back. */
-    if (status == SATCHEL_OK)
-        status = store->ops->add_device(store, &entry->device, entry->user, workspace_now_ms(),
-                                        &job->error);
     if (status != SATCHEL_OK)
         return status;
-    incoming->device = entry->device;
     incoming->user = entry->user;
     incoming->number = entry->number;
     incoming->stamp = entry->stamp;
@@ -66,10 +113,43 @@ static enum satchel_status take(struct forwarding *forwarding, const struct satc
     incoming->body = entry->body;
     incoming->is_forwarded = true;
     incoming->quarantined = entry->notes;
-    incoming->hash = hash;
+    incoming->hash = forwarding->hashes[index];
     if (SATCHEL_MUTATED(no_positions))
         incoming->positions.count = 0;
+    forwarding->indexes[forwarding->count++] = index;
     return SATCHEL_OK;
+}
+
+static enum satchel_status take_all(struct forwarding *forwarding)
+{
+    struct satchel_job *job = forwarding->job;
+    uint32_t count = job->request.forward.entry_count;
+    forwarding->incoming = SATCHEL_ARENA_ARRAY(&job->arena, struct satchel_incoming, count);
+    forwarding->outcomes = SATCHEL_ARENA_ARRAY(&job->arena, struct satchel_incoming_outcome, count);
+    forwarding->indexes = SATCHEL_ARENA_ARRAY(&job->arena, uint32_t, count);
+    if (!forwarding->incoming || !forwarding->outcomes || !forwarding->indexes)
+        return SATCHEL_NOMEM;
+    enum satchel_status status =
+        lines_init(&forwarding->lines, forwarding->workspace, &job->arena, &job->error);
+    for (uint32_t i = 0; i < count && status == SATCHEL_OK; i++)
+        status = take(forwarding, i);
+    lines_deinit(&forwarding->lines);
+    return status;
+}
+
+static enum satchel_status merge(struct forwarding *forwarding)
+{
+    struct satchel_job *job = forwarding->job;
+    enum satchel_status status = SATCHEL_OK;
+    if (forwarding->count > 0)
+        status = satchel_merge_batch(forwarding->workspace->store, forwarding->incoming,
+                                     forwarding->count, workspace_now_ms(), forwarding->outcomes,
+                                     &job->error);
+    for (uint32_t i = 0; i < forwarding->count && status == SATCHEL_OK; i++)
+        if (forwarding->outcomes[i].result == SATCHEL_INCOMING_REFUSED)
+            refuse(forwarding, &job->request.forward.entries[forwarding->indexes[i]],
+                   forwarding->outcomes[i].error.message);
+    return status;
 }
 
 /* Whether the store has the entry where its receipt says that it was. */
@@ -123,52 +203,29 @@ static enum satchel_status begin_incarnation(struct forwarding *forwarding)
     return incarnation_begin(satchel_store_sqlite_db(workspace->store), &job->error);
 }
 
-/* What the node cannot take stays where it came from, and is told of: it was never only here. */
-static uint64_t tell_refused(const struct forwarding *forwarding)
-{
-    uint64_t count = 0;
-    const struct satchel_message_forward *forward = &forwarding->job->request.forward;
-    for (uint32_t i = 0; i < forward->entry_count; i++)
-        if (forwarding->outcomes[i].result == SATCHEL_INCOMING_REFUSED) {
-            char device[SATCHEL_ID_TEXT_BYTES];
-            satchel_id_text(&forward->entries[i].device, device);
-            workspace_log(forwarding->workspace,
-                          "change set %llu of device %s was given back and is not taken: %s",
-                          (unsigned long long)forward->entries[i].number, device,
-                          forwarding->outcomes[i].error.message);
-            count++;
-        }
-    return count;
-}
-
 enum satchel_status forward_job(struct satchel_workspace *workspace, struct satchel_job *job)
 {
-    const struct satchel_message_forward *forward = &job->request.forward;
     struct satchel_store *store = workspace->store;
     struct forwarding forwarding = {.workspace = workspace, .job = job};
-    uint32_t count = forward->entry_count;
     bool is_proof = false;
-    forwarding.incoming = SATCHEL_ARENA_ARRAY(&job->arena, struct satchel_incoming, count);
-    forwarding.outcomes = SATCHEL_ARENA_ARRAY(&job->arena, struct satchel_incoming_outcome, count);
-    if (!forwarding.incoming || !forwarding.outcomes)
-        return SATCHEL_NOMEM;
     enum satchel_status status =
         store->ops->load_incarnations(store, &job->arena, &forwarding.known, &job->error);
-    for (uint32_t i = 0; i < count && status == SATCHEL_OK; i++)
-        status = take(&forwarding, &forward->entries[i], &forwarding.incoming[i]);
+    if (status == SATCHEL_OK)
+        status = check_receipts(&forwarding);
     if (status == SATCHEL_OK)
         status = proves_restore(&forwarding, &is_proof);
     if (status == SATCHEL_OK && is_proof)
         return begin_incarnation(&forwarding);
     if (status == SATCHEL_OK)
-        status = satchel_merge_batch(store, forwarding.incoming, count, workspace_now_ms(),
-                                     forwarding.outcomes, &job->error);
+        status = take_all(&forwarding);
+    if (status == SATCHEL_OK)
+        status = merge(&forwarding);
     if (status != SATCHEL_OK)
         return status;
     memset(&job->answers[0], 0, sizeof job->answers[0]);
     job->answers[0].kind = SATCHEL_MESSAGE_FORWARDED;
-    job->answers[0].forwarded.entry_count = count;
-    job->answers[0].forwarded.refused_count = tell_refused(&forwarding);
+    job->answers[0].forwarded.entry_count = job->request.forward.entry_count;
+    job->answers[0].forwarded.refused_count = forwarding.refused_count;
     job->answer_count = 1;
     return SATCHEL_OK;
 }

@@ -394,11 +394,11 @@ static void acknowledge(struct hub_session *session, const struct satchel_job *j
 }
 
 /* What the device gave back of its own is held, and was not sent in this session: it hears all of
- * it again. */
+ * it again. Of a copy it is another device's. */
 static void take_forwarded(struct hub_session *session, const struct satchel_job *job)
 {
     const struct satchel_message_forward *forward = &job->request.forward;
-    for (uint32_t i = 0; i < forward->entry_count; i++)
+    for (uint32_t i = 0; i < forward->entry_count && !job->is_copy; i++)
         if (satchel_id_equal(&forward->entries[i].device, &session->device) &&
             forward->entries[i].number == session->acked_number + 1)
             session->held_number = session->acked_said = ++session->acked_number;

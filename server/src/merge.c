@@ -37,6 +37,17 @@ static void refuse(struct satchel_store_device *device, struct satchel_incoming_
     device->is_refused = true;
 }
 
+static void refuse_copy(struct satchel_store_device *device,
+                        const struct satchel_incoming *incoming,
+                        struct satchel_incoming_outcome *outcome)
+{
+    refuse(device, outcome);
+    satchel_error_set(&outcome->error, SATCHEL_MISMATCH,
+                      "this replica is a copy: the server holds another change set number %llu of "
+                      "its device; sync again, and it goes on as a device of its own",
+                      (unsigned long long)incoming->number);
+}
+
 /* What is given back is held again, with everything that incarnation had put before it. */
 static enum satchel_status hold_positions(struct merge_batch *batch,
                                           const struct satchel_incoming *incoming)
@@ -67,11 +78,7 @@ static enum satchel_status admit_again(struct merge_batch *batch,
     }
     if (status != SATCHEL_OK && status != SATCHEL_NOT_FOUND)
         return status;
-    refuse(device, outcome);
-    satchel_error_set(&outcome->error, SATCHEL_MISMATCH,
-                      "this replica is a copy: the server holds another change set number %llu of "
-                      "its device; sync again, and it goes on as a device of its own",
-                      (unsigned long long)incoming->number);
+    refuse_copy(device, incoming, outcome);
     return SATCHEL_OK;
 }
 
@@ -136,6 +143,10 @@ static enum satchel_status admit(struct merge_batch *batch, const struct satchel
         refuse(device, outcome);
         satchel_error_default(&outcome->error, status, "change set %llu is malformed",
                               (unsigned long long)incoming->number);
+        return SATCHEL_OK;
+    }
+    if (incoming->is_copys) {
+        refuse_copy(device, incoming, outcome);
         return SATCHEL_OK;
     }
     if (incoming->number <= device->last_number && incoming->number > 0)

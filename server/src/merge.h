@@ -17,6 +17,7 @@ struct satchel_incoming {
     struct satchel_id device;
     struct satchel_span user;    /* login, as the server knows it */
     struct satchel_span refusal; /* why none of its parts may be merged; empty: they may */
+    bool is_copys; /* it is held as a copy's already, and its device is another: refused */
     uint64_t number;
     satchel_stamp stamp; /* the device's, corrected by it */
     uint8_t secret[SATCHEL_SECRET_BYTES];

@@ -40,8 +40,9 @@ static enum satchel_status find_ancestors(struct merge_batch *batch,
     enum satchel_status status = SATCHEL_OK;
     if (device->ancestors.count > 0)
         return SATCHEL_OK;
-    while (status == SATCHEL_OK && !satchel_id_is_zero(&copy->parent) &&
-           device->ancestors.count < SATCHEL_VECTOR_COUNT_MAX) {
+    for (int i = 0;
+         status == SATCHEL_OK && !satchel_id_is_zero(&copy->parent) && i < SATCHEL_VECTOR_COUNT_MAX;
+         i++) {
         status = satchel_vector_raise(&batch->arena, &device->ancestors, &copy->parent,
                                       copy->parent_number, &device->ancestors);
         if (status == SATCHEL_OK)

@@ -1,7 +1,7 @@
 /* Owns the reader threads' work for sessions: migrations, entries, digests; each in one read
  * transaction, so that everything in an answer is of the same moment. */
 #include "incarnation.h"
-#include "workspace_internal.h"
+#include "lines.h"
 
 #include <satchel/digest.h>
 
@@ -97,23 +97,39 @@ static bool copy_span(struct satchel_job *job, struct satchel_span *span)
 }
 
 static enum satchel_status find_hash(struct workspace_reader *reader,
-                                     const struct satchel_entry *entry,
-                                     uint8_t hash[SATCHEL_HASH_BYTES], struct satchel_error *error)
+                                     const struct satchel_id *device, uint64_t number,
+                                     uint8_t hash[SATCHEL_HASH_BYTES], bool *found,
+                                     struct satchel_error *error)
 {
     struct satchel_query query;
     bool has_row = false;
     satchel_query_begin(&query, reader->db, reader->hash);
-    satchel_query_id(&query, &entry->device);
-    satchel_query_integer(&query, (int64_t)entry->number);
+    satchel_query_id(&query, device);
+    satchel_query_integer(&query, (int64_t)number);
     enum satchel_status status = satchel_query_step(&query, &has_row, error);
-    struct satchel_span found =
+    struct satchel_span kept =
         has_row ? satchel_column_span(query.statement, 0) : satchel_span_of(NULL, 0);
-    if (status == SATCHEL_OK && found.size != SATCHEL_HASH_BYTES)
-        status = satchel_error_set(error, SATCHEL_CORRUPT, "entry %llu of the log is damaged",
-                                   (unsigned long long)entry->cursor);
-    if (status == SATCHEL_OK)
-        memcpy(hash, found.data, SATCHEL_HASH_BYTES);
+    *found = status == SATCHEL_OK && kept.size == SATCHEL_HASH_BYTES;
+    if (*found)
+        memcpy(hash, kept.data, SATCHEL_HASH_BYTES);
     satchel_query_end(&query);
+    return status;
+}
+
+/* Of most the device has it under the number before. */
+static enum satchel_status find_previous(struct workspace_reader *reader,
+                                         struct satchel_entry *entry, struct satchel_error *error)
+{
+    uint8_t hash[SATCHEL_HASH_BYTES];
+    bool found = false;
+    enum satchel_status status = SATCHEL_OK;
+    entry->previous = 0;
+    if (entry->number > 1)
+        status = find_hash(reader, &entry->device, entry->number - 1, hash, &found, error);
+    if (status == SATCHEL_OK && found)
+        entry->previous = satchel_entry_mark(hash);
+    else if (status == SATCHEL_OK)
+        status = line_previous(reader->db, &entry->device, entry->number, &entry->previous, error);
     return status;
 }
 
@@ -124,6 +140,7 @@ static enum satchel_status prove_entry(struct workspace_reader *reader, struct s
 {
     uint8_t hash[SATCHEL_HASH_BYTES];
     struct satchel_vector positions = {NULL, 0};
+    bool found = false;
     enum satchel_status status = SATCHEL_OK;
     entry->positions = satchel_span_of(NULL, 0);
     if (known->has_positions)
@@ -136,7 +153,12 @@ static enum satchel_status prove_entry(struct workspace_reader *reader, struct s
             status = SATCHEL_NOMEM;
     }
     if (status == SATCHEL_OK)
-        status = find_hash(reader, entry, hash, &job->error);
+        status = find_hash(reader, &entry->device, entry->number, hash, &found, &job->error);
+    if (status == SATCHEL_OK && !found)
+        status = satchel_error_set(&job->error, SATCHEL_CORRUPT, "entry %llu of the log is damaged",
+                                   (unsigned long long)entry->cursor);
+    if (status == SATCHEL_OK)
+        status = find_previous(reader, entry, &job->error);
     if (status == SATCHEL_OK)
         entry->receipt = incarnation_receipt(known, entry, hash);
     return status;

@@ -59,6 +59,8 @@
     "CREATE TABLE IF NOT EXISTS satchel_key(tbl INTEGER NOT NULL, col INTEGER NOT NULL,"    \
     " match BLOB NOT NULL, name BLOB NOT NULL, PRIMARY KEY(tbl, col, match, name))"         \
     " WITHOUT ROWID;"                                                                       \
+    "CREATE INDEX IF NOT EXISTS satchel_device_copy ON satchel_device(parent)"              \
+    " WHERE parent NOTNULL;"                                                                \
     "CREATE INDEX IF NOT EXISTS satchel_key_name ON satchel_key(name);"                     \
     "CREATE TABLE IF NOT EXISTS satchel_gone(parent BLOB NOT NULL, name BLOB NOT NULL,"     \
     " PRIMARY KEY(parent, name)) WITHOUT ROWID;"                                            \

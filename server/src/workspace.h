@@ -56,6 +56,9 @@ struct satchel_job {
     bool is_renewed; /* FORWARD: the node is another incarnation now; all its sessions must end */
     /* ATTACH says so, and FORWARD is told: the device has followed a later incarnation. */
     bool is_outlived;
+    /* FORWARD: the device's number is another file's here. It is a copy, and hears so: what it
+     * pushes in this session is not that device's. */
+    bool is_copy;
 };
 
 struct satchel_job *satchel_job_new(enum satchel_job_kind kind);

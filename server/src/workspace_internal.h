@@ -107,6 +107,12 @@ struct satchel_id enrolment_receipt(const struct incarnations *known,
 /* MISMATCH: the device holds no other change set of that number than the store. */
 enum satchel_status enrol_copy(struct satchel_workspace *workspace,
                                struct satchel_job *job) SATCHEL_MUST_USE;
+/* Enrols a device that was given back before it came, without a token: a copy of `parent`, from
+ * which it goes on behind `number`. One that is known already goes on from there. */
+enum satchel_status copy_place(struct satchel_workspace *workspace, const struct satchel_id *id,
+                               struct satchel_span user, const struct satchel_id *parent,
+                               uint64_t number, struct satchel_arena *arena,
+                               struct satchel_error *error) SATCHEL_MUST_USE;
 /* Whether `entry` is an earlier change set of the device of `later`, or of one that this is a copy
  * of, up to the copy. */
 enum satchel_status copy_is_own_earlier(struct satchel_store *store,

@@ -1,7 +1,8 @@
 /* Owns the writer thread's transactions: one for all the PUSH jobs taken together (group commit),
  * one for each other job. A job is completed only after its commit; whatever fails is rolled back
  * whole, told to the jobs concerned, and the next job starts clean. */
-#include "workspace_internal.h"
+#include "incarnation.h"
+#include "lines.h"
 
 #include <satchel/mutation.h>
 
@@ -16,6 +17,34 @@ struct push_group {
     struct satchel_error error;
 };
 
+/* After a restore, what a device pushes may be held as another one's, of which another file was
+ * that had it pending, too (lines.h). What follows one that is not held is not held either. */
+static enum satchel_status meet_lines(struct push_group *group, struct satchel_incoming *incoming,
+                                      size_t count)
+{
+    struct lines lines;
+    uint8_t hash[SATCHEL_HASH_BYTES];
+    bool is_elsewhere = true;
+    enum satchel_status status = lines_init(&lines, group->workspace, &group->arena, &group->error);
+    for (size_t i = 0; status == SATCHEL_OK && is_elsewhere && lines.has_copies && i < count; i++) {
+        if (satchel_changeset_hash(incoming[i].body, incoming[i].secret, hash) != SATCHEL_OK)
+            break; /* the merge says what is wrong with it */
+        status = lines_meet(&lines, incoming[i].number, hash, &incoming[i].device, &is_elsewhere,
+                            &incoming[i].is_copys);
+    }
+    lines_deinit(&lines);
+    return status;
+}
+
+static enum satchel_status was_restored(struct push_group *group, bool *out)
+{
+    struct incarnations known;
+    enum satchel_status status = group->workspace->store->ops->load_incarnations(
+        group->workspace->store, &group->arena, &known, &group->error);
+    *out = status == SATCHEL_OK && known.lineage.count > 0;
+    return status;
+}
+
 static enum satchel_status gather(struct push_group *group, struct satchel_job *jobs)
 {
     struct satchel_store *store = group->workspace->store;
@@ -25,13 +54,17 @@ static enum satchel_status gather(struct push_group *group, struct satchel_job *
         total += job->request.push.item_count;
     group->incoming = SATCHEL_ARENA_ARRAY(&group->arena, struct satchel_incoming, total);
     group->outcomes = SATCHEL_ARENA_ARRAY(&group->arena, struct satchel_incoming_outcome, total);
+    bool is_restored = false;
     if (!group->incoming || !group->outcomes)
         return satchel_error_set(&group->error, SATCHEL_NOMEM, "no memory to merge %zu change sets",
                                  total);
+    enum satchel_status status = was_restored(group, &is_restored);
+    if (status != SATCHEL_OK)
+        return status;
     for (struct satchel_job *job = jobs; job; job = job->next) {
         struct satchel_store_device device = {.id = job->device};
-        enum satchel_status status =
-            store->ops->load_devices(store, &device, 1, &group->arena, &group->error);
+        size_t first = group->count;
+        status = store->ops->load_devices(store, &device, 1, &group->arena, &group->error);
         if (status != SATCHEL_OK)
             return status;
         for (uint32_t i = 0; i < job->request.push.item_count; i++) {
@@ -48,6 +81,10 @@ static enum satchel_status gather(struct push_group *group, struct satchel_job *
             if (status != SATCHEL_OK)
                 return status;
         }
+        if (is_restored)
+            status = meet_lines(group, group->incoming + first, group->count - first);
+        if (status != SATCHEL_OK)
+            return status;
     }
     return SATCHEL_OK;
 }
@@ -96,10 +133,13 @@ static struct satchel_job *drop_refused(struct satchel_workspace *workspace,
 
 /* ---- a group ---- */
 
-/* What a committed group says to one job, whose change sets are outcomes[0..]. */
-static enum satchel_status settle(struct satchel_workspace *workspace, struct satchel_job *job,
-                                  const struct satchel_incoming_outcome *outcomes)
+/* What a committed group says to one job, whose change sets are those from `first` on. A copy that
+ * hears, in what is sent to it, that it is one is told nothing else. */
+static enum satchel_status settle(const struct push_group *group, struct satchel_job *job,
+                                  size_t first)
 {
+    struct satchel_workspace *workspace = group->workspace;
+    const struct satchel_incoming_outcome *outcomes = group->outcomes + first;
     char device[SATCHEL_ID_TEXT_BYTES];
     satchel_id_text(&job->device, device);
     for (uint32_t i = 0; i < job->request.push.item_count; i++) {
@@ -108,7 +148,7 @@ static enum satchel_status settle(struct satchel_workspace *workspace, struct sa
             workspace_log(workspace, "refused a change set of device %s: %s", device,
                           job->error.message);
             note_refused(workspace, job);
-            return job->error.status;
+            return group->incoming[first + i].is_copys ? SATCHEL_OK : job->error.status;
         }
         if (outcomes[i].saw_lost)
             workspace_log(workspace,
@@ -175,7 +215,7 @@ static void push(struct satchel_workspace *workspace, struct satchel_job *jobs)
         uint32_t count = job->request.push.item_count;
         enum satchel_status answer = status;
         if (status == SATCHEL_OK) {
-            answer = settle(workspace, job, group.outcomes + done);
+            answer = settle(&group, job, done);
         } else {
             job->error = group.error;
             workspace_log(workspace, "a push failed: %s", job->error.message);
@@ -292,6 +332,8 @@ static void write_one(struct satchel_workspace *workspace, struct satchel_job *j
         enum satchel_status refreshed = refresh_schema(workspace, &reload);
         (void)refreshed; /* the next job tries again */
     }
+    if (status == SATCHEL_OK && job->is_copy)
+        note_refused(workspace, job);
     workspace_complete(workspace, job, status);
     if (status == SATCHEL_OK && after.cursor > before.cursor)
         workspace->callbacks.advanced(workspace->callbacks.context, workspace, after.cursor);

@@ -318,7 +318,7 @@ static void count_given(struct phone_peer *peer, const struct satchel_message_fo
     for (uint32_t i = 0; i < forward->entry_count; i++)
         if (satchel_id_equal(&forward->entries[i].device, &peer->device) &&
             forward->entries[i].number == peer->acked_number + 1)
-            peer->acked_number++;
+            peer->held_number = ++peer->acked_number;
 }
 
 static void take_forward(struct phone *phone, const struct satchel_message *message)
@@ -329,7 +329,8 @@ static void take_forward(struct phone *phone, const struct satchel_message *mess
     if (job->is_renewed) {
         satchel_session_fail(phone->peer.session, SATCHEL_AGAIN, "another incarnation");
     } else {
-        count_given(&phone->peer, &message->forward);
+        if (!job->is_copy)
+            count_given(&phone->peer, &message->forward);
         say(phone, &job->answers[0]);
     }
     satchel_job_free(job);

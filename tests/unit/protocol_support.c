@@ -209,7 +209,8 @@ static struct satchel_message sample_entries(void)
                                         bytes_from(0, 30),
                                         bytes_from(0, 5),
                                         bytes_from(0, 20),
-                                        sample_id(0x90)};
+                                        sample_id(0x90),
+                                        UINT64_C(0xfedcba9876543210)};
     entries[1] = (struct satchel_entry){1002,
                                         0,
                                         sample_id(0x40),
@@ -220,7 +221,8 @@ static struct satchel_message sample_entries(void)
                                         bytes_from(0, 0),
                                         bytes_from(0, 0),
                                         bytes_from(0, 0),
-                                        sample_id(0)};
+                                        sample_id(0),
+                                        0};
     m.entries = (struct satchel_message_entries){entries, 2};
     return m;
 }
@@ -381,7 +383,7 @@ static bool entries_equal(const struct satchel_entry *a, uint32_t a_count,
                 memcmp(x->secret, y->secret, SATCHEL_SECRET_BYTES) == 0 &&
                 satchel_span_equal(x->body, y->body) && satchel_span_equal(x->notes, y->notes) &&
                 satchel_span_equal(x->positions, y->positions) &&
-                satchel_id_equal(&x->receipt, &y->receipt);
+                satchel_id_equal(&x->receipt, &y->receipt) && x->previous == y->previous;
     }
     return equal;
 }

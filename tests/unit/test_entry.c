@@ -236,7 +236,8 @@ static struct satchel_entry sample_entry(void)
                                   satchel_span_text("body"),
                                   satchel_span_of(NULL, 0),
                                   satchel_span_text("positions"),
-                                  sample_id(7)};
+                                  sample_id(7),
+                                  UINT64_MAX - 1};
 }
 
 static void test_entry__comes_back_and_every_truncation_is_corrupt(void **state)
@@ -255,6 +256,7 @@ static void test_entry__comes_back_and_every_truncation_is_corrupt(void **state)
     assert_int_equal(out.notes.size, 0);
     assert_true(satchel_span_equal(out.positions, in.positions));
     assert_true(satchel_id_equal(&out.receipt, &in.receipt));
+    assert_true(out.previous == in.previous);
     for (size_t size = 0; size < buffer.size; size++) {
         cursor = satchel_cursor_of(satchel_span_of(buffer.data, size));
         assert_int_equal(satchel_entry_read(&cursor, &out), SATCHEL_CORRUPT);
@@ -284,7 +286,7 @@ static void test_receipt__depends_on_each_of_its_parts(void **state)
     uint8_t secret[SATCHEL_WORKSPACE_KEY_BYTES] = {1},
             other_secret[SATCHEL_WORKSPACE_KEY_BYTES] = {2};
     uint8_t hash[SATCHEL_HASH_BYTES] = {3}, other_hash[SATCHEL_HASH_BYTES] = {4};
-    struct satchel_id node = sample_id(1), other_node = sample_id(2), receipts[11];
+    struct satchel_id node = sample_id(1), other_node = sample_id(2), receipts[12];
     struct satchel_entry entry = sample_entry();
     struct satchel_span none = satchel_span_of(NULL, 0);
     size_t count = 0;
@@ -293,7 +295,7 @@ static void test_receipt__depends_on_each_of_its_parts(void **state)
     receipts[count++] = satchel_entry_receipt(secret, &other_node, &entry, hash, none);
     receipts[count++] = satchel_entry_receipt(secret, &node, &entry, other_hash, none);
     receipts[count++] = satchel_entry_receipt(secret, &node, &entry, hash, satchel_span_text("q"));
-    for (int field = 0; field < 6; field++) {
+    for (int field = 0; field < 7; field++) {
         entry = sample_entry();
         switch (field) {
         case 0: entry.seq++; break;
@@ -301,6 +303,7 @@ static void test_receipt__depends_on_each_of_its_parts(void **state)
         case 2: entry.number++; break;
         case 3: entry.stamp--; break;
         case 4: entry.user = satchel_span_text("adb"); break;
+        case 5: entry.previous++; break;
         default: entry.positions = none; break;
         }
         receipts[count++] = satchel_entry_receipt(secret, &node, &entry, hash, none);

@@ -123,7 +123,7 @@ static void test_forward__what_was_never_sent_is_refused_whole(void **state)
     assert_ok(push(&fixture, &ann, 1, "x", 0));
     struct satchel_job *pulled = pull(&fixture, &bob);
     fixture_put_back(&fixture, "backup", true);
-    for (int what = 0; what < 8; what++) {
+    for (int what = 0; what < 9; what++) {
         struct satchel_job *job = forward_job_of(&bob, pulled, &welcome.node);
         struct satchel_entry *entry = &job->request.forward.entries[0];
         uint8_t *body = (uint8_t *)(uintptr_t)entry->body.data;
@@ -135,6 +135,7 @@ static void test_forward__what_was_never_sent_is_refused_whole(void **state)
         case 4: entry->device = bob.id; break;
         case 5: body[entry->body.size - 1] ^= 1; break;
         case 6: job->request.forward.node.bytes[3] ^= 1; break;
+        case 7: entry->previous = 1; break;
         default: entry->receipt.bytes[0] ^= 1; break;
         }
         assert_int_equal(run(&fixture, job), SATCHEL_DENIED);
@@ -143,6 +144,78 @@ static void test_forward__what_was_never_sent_is_refused_whole(void **state)
     assert_string_equal(sql(&fixture, ENTRIES), "1");
     assert_string_equal(sql(&fixture, "SELECT last_number FROM satchel_device WHERE user = 'ann'"),
                         "0");
+    satchel_job_free(pulled);
+    fixture_close(&fixture);
+}
+
+/* What an other file had sent under the number is a copy's; what came behind it follows there, and
+ * not behind what has the number now. */
+static void test_forward__a_number_that_is_anothers_now_is_a_copys(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct device ann, bob;
+    struct satchel_message_welcome welcome;
+    open_joined(&fixture, &ann, &bob);
+    assert_ok(push(&fixture, &ann, 1, "x", 0));
+    assert_ok(attach(&fixture, &bob, &welcome));
+    bob.cursor = 2;
+    fixture_back_up(&fixture, "backup");
+    assert_ok(push(&fixture, &ann, 2, "x", 1));
+    assert_ok(push(&fixture, &ann, 3, "x", 10));
+    struct satchel_job *pulled = pull(&fixture, &bob);
+    fixture_put_back(&fixture, "backup", true);
+    assert_ok(push(&fixture, &ann, 2, "x", 100));
+    /* The second of the two alone has no place: number 3 is free, but of the other one. */
+    struct satchel_job *job = forward_job_of(&bob, pulled, &welcome.node);
+    job->request.forward.entries++;
+    job->request.forward.entry_count--;
+    assert_ok(run(&fixture, job));
+    assert_int_equal(job->answers[0].forwarded.refused_count, 1);
+    satchel_job_free(job);
+    assert_string_equal(sql(&fixture, ITEMS), "x=100");
+    for (int i = 0; i < 2; i++) { /* a second time it changes nothing */
+        assert_ok(forward(&fixture, &bob, pulled, &welcome.node));
+        assert_string_equal(sql(&fixture, ITEMS), "x=111");
+        assert_string_equal(sql(&fixture, "SELECT c.user, c.last_number, c.parent_number, c.token"
+                                          " FROM satchel_device c JOIN satchel_device d ON"
+                                          " d.id = c.parent WHERE d.user = 'ann'"),
+                            "ann|3|1|NULL");
+        assert_string_equal(sql(&fixture, ENTRIES), "5");
+    }
+    assert_ok(push(&fixture, &ann, 3, "x", 1000)); /* who has the number goes on */
+    assert_string_equal(sql(&fixture, ITEMS), "x=1111");
+    satchel_job_free(pulled);
+    fixture_close(&fixture);
+}
+
+/* The device that gave it back as its own is not the one that has its number: what it pushes behind
+ * it in the same session would be in turn there. */
+static void test_forward__who_gives_back_anothers_number_as_its_own_pushes_nothing(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct device ann, bob;
+    struct satchel_message_welcome welcome;
+    open_joined(&fixture, &ann, &bob);
+    assert_ok(attach(&fixture, &ann, &welcome));
+    ann.cursor = 1;
+    fixture_back_up(&fixture, "backup");
+    assert_ok(push(&fixture, &ann, 1, "x", 0));
+    struct satchel_job *pulled = pull(&fixture, &ann);
+    fixture_put_back(&fixture, "backup", true);
+    assert_ok(push(&fixture, &ann, 1, "other", 0));
+    struct satchel_job *job = forward_job_of(&ann, pulled, &welcome.node);
+    job->owner_number = 7;
+    assert_ok(run(&fixture, job));
+    assert_true(job->is_copy);
+    satchel_job_free(job);
+    for (uint64_t session = 7; session <= 8; session++) {
+        job = push_job(&ann, 2, "behind", 0);
+        job->owner_number = session;
+        assert_int_equal(run(&fixture, job), session == 7 ? SATCHEL_AGAIN : SATCHEL_OK);
+        satchel_job_free(job);
+    }
     satchel_job_free(pulled);
     fixture_close(&fixture);
 }
@@ -257,6 +330,8 @@ int main(void)
         cmocka_unit_test(test_forward__brings_back_what_was_lost_with_its_old_positions),
         cmocka_unit_test(test_forward__a_position_is_added_to_what_its_author_had_sent_again),
         cmocka_unit_test(test_forward__what_was_never_sent_is_refused_whole),
+        cmocka_unit_test(test_forward__a_number_that_is_anothers_now_is_a_copys),
+        cmocka_unit_test(test_forward__who_gives_back_anothers_number_as_its_own_pushes_nothing),
         cmocka_unit_test(test_forward__a_store_put_back_by_hand_becomes_another_incarnation),
         cmocka_unit_test(test_forward__a_device_that_joined_after_the_backup_is_enrolled_again),
         cmocka_unit_test(test_rows__are_as_the_node_has_them_or_refused),

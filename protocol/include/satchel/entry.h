@@ -113,6 +113,9 @@ struct satchel_entry {
      * satchel_pack_vector writes it; empty: none. */
     struct satchel_span positions;
     struct satchel_id receipt; /* satchel_entry_receipt, made when the entry is sent */
+    /* satchel_entry_mark of the change set that its author committed before this one: the device's,
+     * or of one that the device is a copy of. 0: there is none. Made when the entry is sent. */
+    uint64_t previous;
 };
 
 enum { SATCHEL_WORKSPACE_KEY_BYTES = 32 };
@@ -120,12 +123,15 @@ enum { SATCHEL_WORKSPACE_KEY_BYTES = 32 };
 /* Proves to the server of a workspace, whose secret key it is made with, that an entry is one that
  * it sent itself as incarnation `node`: then whoever has the entry can give it back to a server
  * that lost it. Over everything but the cursor; of the body `hash`, its change set's, of the notes
- * what was quarantined (satchel_notes_quarantined). */
+ * what was quarantined (satchel_notes_quarantined). Says what came before it, too (previous): two
+ * change sets with one device and number are told apart, and each one's successors are its own. */
 struct satchel_id satchel_entry_receipt(const uint8_t workspace_key[SATCHEL_WORKSPACE_KEY_BYTES],
                                         const struct satchel_id *node,
                                         const struct satchel_entry *entry,
                                         const uint8_t hash[SATCHEL_HASH_BYTES],
                                         struct satchel_span quarantined);
+/* The first bytes of a change set's hash: enough to know it among those with its number. Not 0. */
+uint64_t satchel_entry_mark(const uint8_t hash[SATCHEL_HASH_BYTES]);
 /* Proves the same of an enrolment: the device, its token's hash, its user, and what it is a copy of
  * up to which number (zero: nothing). */
 struct satchel_id satchel_enrolment_receipt(
@@ -136,10 +142,8 @@ struct satchel_id satchel_enrolment_receipt(
  * share, and the hash of the first change set in which they differ. The same at every node. */
 struct satchel_id satchel_copy_id(const struct satchel_id *device, uint64_t last_common_number,
                                   const uint8_t hash[SATCHEL_HASH_BYTES]);
-/* The copy's own secret and token. Derived, because the copy may have been copied in its turn
- * before it was known as one: all files that go on as device `copy` must have the same. */
-void satchel_copy_secret(const uint8_t device_secret[32], const struct satchel_id *copy,
-                         uint8_t secret[32]);
+/* The copy's own token. Derived, because the copy may have been copied in its turn before it was
+ * known as one: all files that go on as device `copy` must have the same. */
 void satchel_copy_token(const uint8_t device_secret[32], const struct satchel_id *copy,
                         uint8_t token[32]);
 
