@@ -467,6 +467,20 @@ class World:
             raise AssertionError("the server does not answer")
         return {row["id"] for row in found}
 
+    def has_given_back(self, replica):
+        """Whether the device has met the server as it is, restored or not, and keeps nothing for it."""
+        sql = ("SELECT lower(hex(node)) AS node, (SELECT count(*) FROM satchel_lost WHERE given IS NOT node) AS lost"
+               " FROM satchel_replica")
+        mine = self.test.run_command("sql", replica, sql, "--json")
+        if mine.returncode != 0:
+            return False
+        row = harness.json.loads(mine.stdout)[0]
+        try:
+            theirs = self.test.server_sql("SELECT lower(hex(node)) AS node FROM satchel_workspace")
+        except AssertionError:
+            return False
+        return row["lost"] == 0 and row["node"] == theirs[0]["node"]
+
     def pending(self, replica):
         done = self.test.run_command("status", replica, "--json")
         return harness.json.loads(done.stdout)["pending"] if done.returncode == 0 else -1

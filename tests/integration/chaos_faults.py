@@ -172,18 +172,22 @@ def put_back_replica(world, chance):
     held = world.committed_ids(f"{device.name}-")
     device.go_on()
     world.over.wait(chance.uniform(1, 5))
-    device.halt()
-    pending = world.pending(device.replica)
-    lost = world.committed_ids(f"{device.name}-") - held - world.ids_on_server()
-    if len(lost) > pending:
-        world.fail(f"{device.name}: {len(lost)} writes are not on the server, {pending} were pending")
-    world.pardoned |= lost
-    remove_database(device.replica)
-    os.replace(copy, device.replica)
-    for actor in device.actors:
-        actor.file_is_another()
+    with world.restoring:  # what has left the phone is on the server, and the canary has it
+        device.halt()
+        has_left = world.has_given_back(device.replica)
+        pending = world.pending(device.replica)
+        lost = world.committed_ids(f"{device.name}-") - held - world.ids_on_server()
+        if has_left and len(lost) > pending:
+            world.fail(f"{device.name}: {len(lost)} writes are not on the server, {pending} were pending")
+        if has_left:
+            world.server_recovers("nothing")
+            world.pardoned |= lost
+            remove_database(device.replica)
+            os.replace(copy, device.replica)
+            for actor in device.actors:
+                actor.file_is_another()
     device.go_on()
-    return True
+    return has_left
 
 
 def clone_replica(world, chance):

@@ -19,7 +19,7 @@ SCHEMA = pathlib.Path(__file__).resolve().parents[2] / "examples" / "crm" / "sch
 SECONDS = float(os.environ.get("SATCHEL_CHAOS_SECONDS", 40))
 SEED = int(os.environ.get("SATCHEL_SEED", time.time_ns() % 1000000))
 # What is dealt in each run beside FAULTS.
-RUNS = {"copies": chaos_faults.COPIES, "restores": chaos_faults.RESTORES}
+RUNS = {"restores": chaos_faults.RESTORES, "both": chaos_faults.COPIES + chaos_faults.RESTORES}
 EVERYTHING_HAPPENS_SECONDS = 40  # runs as long as this together deal every deck at least once
 
 

@@ -36,14 +36,15 @@ static unsigned one_of(unsigned count, const unsigned *choices)
     one_of(sizeof((const unsigned[]){__VA_ARGS__}) / sizeof(unsigned), \
            (const unsigned[]){__VA_ARGS__})
 
-/* A copy that a restored server has not heard of cannot go on by itself (docs/recovery.md). */
-static void keep_apart(struct sim_options *options)
+/* What old copies of the files of a device and of the server's do together takes several of each:
+ * half of the runs that have them have them often. */
+static void deal_old_copies(struct sim_options *options)
 {
-    if (sim_one_in(SIM_OPTIONS, 2))
-        options->fault_weights[SIM_FAULT_server_restore] = 0;
-    else
-        options->fault_weights[SIM_FAULT_old_copy] =
-            options->fault_weights[SIM_FAULT_second_phone] = 0;
+    static const unsigned KINDS[] = {SIM_FAULT_server_restore, SIM_FAULT_old_copy,
+                                     SIM_FAULT_second_phone};
+    for (unsigned i = 0; i < sizeof KINDS / sizeof KINDS[0]; i++)
+        if (options->fault_weights[KINDS[i]] > 0)
+            options->fault_weights[KINDS[i]] = 8;
 }
 
 static void draw_faults(struct sim_options *options)
@@ -57,7 +58,8 @@ static void draw_faults(struct sim_options *options)
         bool is_in = sim_below(SIM_OPTIONS, 4) <= kinds;
         options->fault_weights[i] = is_in && !is_forbidden[i] ? weight : 0;
     }
-    keep_apart(options);
+    if (sim_one_in(SIM_OPTIONS, 2))
+        deal_old_copies(options);
 }
 
 /* A few devices write a few rows over and over, each before it was shown what the others wrote; and
