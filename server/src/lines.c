@@ -60,7 +60,7 @@ static enum satchel_status read_mark(sqlite3 *db, const struct satchel_id *devic
     satchel_query_integer(&query, (int64_t)number);
     status = satchel_query_step(&query, &has_row, error);
     if (status == SATCHEL_OK && has_row) {
-        struct satchel_span hash = satchel_column_bytes(query.statement, 0);
+        struct satchel_span hash = satchel_column_span(query.statement, 0);
         *mark = hash.size == SATCHEL_HASH_BYTES ? satchel_entry_mark(hash.data) : 0;
     }
     satchel_query_close(&query);
@@ -274,7 +274,7 @@ static enum satchel_status find_holder(struct lines *lines, struct satchel_span 
         status = satchel_query_step(&query, &has_row, lines->error);
         if (status != SATCHEL_OK || !has_row)
             break;
-        struct satchel_span hash = satchel_column_bytes(query.statement, 1);
+        struct satchel_span hash = satchel_column_span(query.statement, 1);
         *found = hash.size == SATCHEL_HASH_BYTES && satchel_entry_mark(hash.data) == mark &&
                  satchel_column_id(query.statement, 0, out);
     }

@@ -112,14 +112,16 @@ static struct satchel_span positions_then(struct kit *kit)
     return packed;
 }
 
-/* The batch, and the first change set of a device that the store does not know, as the node that
- * the store is now once sent them. */
+/* The batch, the first change set of a device that the store does not know, and one whose number is
+ * another's in the store, as the node that the store is now once sent them. */
 static void make_forward(struct world *world)
 {
     struct kit *kit = &world->kit;
     struct incarnations known;
     const struct satchel_part part = kit_part(kit, INSERT, "line", "new", 2, integer(5), -1);
+    const struct satchel_part other = kit_part(kit, INSERT, "line", "other", 2, integer(6), -1);
     add(world, 12, 1, 300, 3, &part, 1);
+    add(world, 1, 3, 301, 1, &other, 1);
     assert_ok(
         incarnations_read(satchel_store_sqlite_db(kit->store), &kit->arena, &known, &kit->error));
     struct satchel_entry *entries =
