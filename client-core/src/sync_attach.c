@@ -19,8 +19,10 @@ static const char WRITE_WELCOME[] =
     " acked_number = ?4, reference_server_ms = ?5, reference_utc_ms = ?6,"
     " reference_monotonic_ms = ?7, reference_boot = ?8";
 
+/* Some may have been held as another device's, of which a file of the same line was. */
 static const char COUNT_LOST[] =
-    "SELECT count(DISTINCT number) FROM satchel_lost WHERE is_own AND number > ?1";
+    "SELECT count(DISTINCT number) FROM satchel_lost WHERE number > ?1 AND (is_own OR user ="
+    " (SELECT user FROM satchel_replica))";
 static const char INSERT_LINEAGE[] =
     "INSERT INTO satchel_lineage(node, last_cursor) VALUES(?1, ?2)";
 

@@ -157,7 +157,8 @@ static enum satchel_status is_missing(struct satchel_sync *sync, uint64_t number
     enum satchel_status status = is_in_log ? SATCHEL_OK : find_lost(sync, number, &lost, error);
     if (status != SATCHEL_OK)
         return status;
-    return is_in_log || lost == number
+    /* What is answered may be another device's, of which a file of the same line was (copy.c). */
+    return is_in_log || lost == number || number <= sync->apply->last_number
                ? satchel_error_set(error, SATCHEL_AGAIN,
                                    "another sync of this replica has given back what the server "
                                    "had lost; sync again")
