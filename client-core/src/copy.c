@@ -80,21 +80,32 @@ static enum satchel_status diverge(struct satchel_apply *apply, uint64_t number,
 }
 
 /* `status`: of the own one's hash. */
+static enum satchel_status is_the_same(const struct satchel_entry *entry,
+                                       enum satchel_status status,
+                                       const uint8_t own[SATCHEL_HASH_BYTES], bool *out,
+                                       struct satchel_error *error)
+{
+    uint8_t held[SATCHEL_HASH_BYTES];
+    if (status == SATCHEL_OK)
+        status = satchel_changeset_hash(entry->body, entry->secret, held);
+    *out = status == SATCHEL_OK && memcmp(own, held, sizeof held) == 0;
+    return status == SATCHEL_OK ? SATCHEL_OK
+                                : satchel_error_set(error, status,
+                                                    "change set %" PRIu64
+                                                    " cannot be compared with the server's: %s",
+                                                    entry->number, satchel_status_text(status));
+}
+
 static enum satchel_status compare(struct satchel_apply *apply, const struct satchel_entry *entry,
                                    bool is_lost, enum satchel_status status,
                                    const uint8_t own[SATCHEL_HASH_BYTES],
                                    struct satchel_error *error)
 {
-    uint8_t held[SATCHEL_HASH_BYTES];
-    if (status == SATCHEL_OK)
-        status = satchel_changeset_hash(entry->body, entry->secret, held);
-    if (status != SATCHEL_OK)
-        return satchel_error_set(error, status,
-                                 "change set %" PRIu64 " cannot be compared with the server's: %s",
-                                 entry->number, satchel_status_text(status));
-    if (memcmp(own, held, sizeof held) == 0 || SATCHEL_MUTATED(copy_as_same))
-        return SATCHEL_OK;
-    return diverge(apply, entry->number, own, is_lost, error);
+    bool is_same = false;
+    status = is_the_same(entry, status, own, &is_same, error);
+    return status != SATCHEL_OK || is_same || SATCHEL_MUTATED(copy_as_same)
+               ? status
+               : diverge(apply, entry->number, own, is_lost, error);
 }
 
 enum satchel_status satchel_copy_compare(struct satchel_apply *apply,
@@ -139,22 +150,18 @@ enum satchel_status satchel_copy_meet(struct satchel_apply *apply,
                                       const struct satchel_entry *entry, bool *is_own,
                                       struct satchel_error *error)
 {
-    uint8_t secret[SATCHEL_SECRET_BYTES], own[SATCHEL_HASH_BYTES], held[SATCHEL_HASH_BYTES];
+    uint8_t secret[SATCHEL_SECRET_BYTES], own[SATCHEL_HASH_BYTES];
     *is_own = false;
     enum satchel_status status = secret_of_own(apply, entry->number, secret);
     if (status == SATCHEL_OK && memcmp(secret, entry->secret, sizeof secret) != 0)
         return SATCHEL_OK;
     if (status == SATCHEL_OK)
         status = hash_own(apply, entry->number, own);
-    if (status == SATCHEL_OK)
-        status = satchel_changeset_hash(entry->body, entry->secret, held);
-    if (status != SATCHEL_OK)
-        return satchel_error_set(error, status,
-                                 "change set %" PRIu64 " cannot be compared with the server's: %s",
-                                 entry->number, satchel_status_text(status));
-    *is_own = memcmp(own, held, sizeof own) == 0;
+    status = is_the_same(entry, status, own, is_own, error);
+    if (status != SATCHEL_OK || !*is_own)
+        return status;
     struct satchel_id copy = satchel_copy_id(&apply->replica->device, entry->number - 1, own);
-    return *is_own && satchel_id_equal(&copy, &entry->device)
+    return satchel_id_equal(&copy, &entry->device)
                ? diverge(apply, entry->number, own, false, error)
                : SATCHEL_OK;
 }
