@@ -125,7 +125,7 @@ enum { LIST_COUNT = 10, KIND_COUNT = 14 };
 #define ID16   \
     "\xc4\x10" \
     "16 bytes of them"
-#define ENTRY "\x9b\x01\x01" ID16 "\x01\x01\xa0" ID16 "\xc4\x00\xc4\x00\xc4\x00" ID16
+#define ENTRY "\x9c\x01\x01" ID16 "\x01\x01\xa0" ID16 "\xc4\x00\xc4\x00\xc4\x00" ID16 "\x01"
 
 static struct satchel_buffer hostile_message(int which, size_t size)
 {
@@ -150,7 +150,7 @@ static struct satchel_buffer hostile_message(int which, size_t size)
     case 11: PUT(&message, "\x93\x01\x01\xdf\xff\xff\xff\xff"); return message;
     case 12: PUT(&message, "\x93\x01\x01\xc9\xff\xff\xff\xff\x01"); return message;
     default: /* HELLO, whose `seen` has more nodes than there are */
-        PUT(&message, "\xdc\x00\x12\x03\x02\xa1w" ID16 ID16
+        PUT(&message, "\xdc\x00\x12\x03\x03\xa1w" ID16 ID16
                       "\xc4\x20 32 bytes of them 32 bytes of th" ID16 "\x00");
         put_count(&message, (char)0xdd, size / 18 * 2);
         repeat(&message, ID16 "\x01", 19, size / 19 - 10);
