@@ -18,14 +18,11 @@ static enum satchel_status check_role(struct satchel_capture *capture,
 {
     const struct satchel_capture_state *state = &capture->state;
     struct satchel_span role = satchel_span_of(state->role, state->role_bytes);
-    char right[SATCHEL_RIGHT_BYTES];
-    if (satchel_column_may_set(table, column, role, right))
+    char words[SATCHEL_RIGHT_BYTES];
+    if (satchel_column_may_set(table, column, role, words))
         return SATCHEL_OK;
-    if (role.size == 0)
-        role = satchel_span_text("user without a role");
-    return satchel_error_set(
-        &capture->error, SATCHEL_REFUSED, "table %s, column %s: %s: a %.*s may not set it",
-        table->name, table->columns[column].name, right, (int)role.size, (const char *)role.data);
+    return satchel_error_set(&capture->error, SATCHEL_REFUSED, "table %s, column %s: %s",
+                             table->name, table->columns[column].name, words);
 }
 
 /* `old_value` NULL: an insert. */

@@ -118,14 +118,6 @@ static bool may_write(const struct resolution *resolution, uint32_t column)
     return satchel_column_may_set(resolution->table, column, role_of(resolution), NULL);
 }
 
-static uint32_t rank_of(const struct satchel_column_rules *rules, struct satchel_span role)
-{
-    uint32_t rank = 0;
-    while (rank < rules->role_count && !satchel_span_equal(rules->roles[rank], role))
-        rank++;
-    return rank;
-}
-
 /* Where the higher role has its way, only who is no lower than the winner can write over it. */
 static enum satchel_status check_role(struct resolution *resolution,
                                       const struct satchel_column_rules *rules)
@@ -142,7 +134,7 @@ static enum satchel_status check_role(struct resolution *resolution,
     if (status != SATCHEL_OK)
         return status;
     struct satchel_span winning = found ? changeset.header.role : rules->roles[0];
-    if (rank_of(rules, role) <= rank_of(rules, winning))
+    if (satchel_role_rank(rules, role) <= satchel_role_rank(rules, winning))
         return SATCHEL_OK;
     return satchel_error_set(resolution->error, SATCHEL_REFUSED,
                              "@%s: a %s does not write over what a %.*s wrote: take winner, or ask "

@@ -18,7 +18,7 @@
  * all is not decided here. */
 #include "merge.h"
 
-static uint32_t rank_of(const struct satchel_column_rules *column, struct satchel_span role)
+uint32_t satchel_role_rank(const struct satchel_column_rules *column, struct satchel_span role)
 {
     uint32_t rank = 0;
     while (rank < column->role_count && !satchel_span_equal(column->roles[rank], role))
@@ -29,8 +29,8 @@ static uint32_t rank_of(const struct satchel_column_rules *column, struct satche
 static enum merge_admission admit(const struct merge_choice *choice,
                                   const struct merge_head *incoming)
 {
-    uint32_t standing = rank_of(choice->column, choice->heads[0].write->role);
-    uint32_t rank = rank_of(choice->column, incoming->write->role);
+    uint32_t standing = satchel_role_rank(choice->column, choice->heads[0].write->role);
+    uint32_t rank = satchel_role_rank(choice->column, incoming->write->role);
     if (rank == standing)
         return MERGE_JOIN;
     return rank < standing ? MERGE_REPLACE : MERGE_STAY_OUT;

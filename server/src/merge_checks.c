@@ -43,16 +43,12 @@ struct author {
 static enum satchel_status check_right(struct merge_batch *batch, const struct author *author,
                                        uint32_t column, struct merge_part *out)
 {
-    struct satchel_span role = author->role;
-    char right[SATCHEL_RIGHT_BYTES];
+    char words[SATCHEL_RIGHT_BYTES];
     if (author->is_own || author->is_judged ||
-        satchel_column_may_set(out->table, column, role, right))
+        satchel_column_may_set(out->table, column, author->role, words))
         return SATCHEL_OK;
-    if (role.size == 0)
-        role = satchel_span_text("user without a role");
-    return because(batch, out, "%s.%s is %s: a %.*s may not set it", out->table->name,
-                   out->table->columns[column].name, right, (int)(role.size < 64 ? role.size : 64),
-                   (const char *)role.data);
+    return because(batch, out, "%s.%s is %s", out->table->name, out->table->columns[column].name,
+                   words);
 }
 
 static enum satchel_status check_fields(struct merge_batch *batch, const struct satchel_part *part,

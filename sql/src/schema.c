@@ -182,24 +182,24 @@ bool satchel_roles_hold(const char *roles, struct satchel_span role)
     }
 }
 
-static bool is_ranked(const struct satchel_column_rules *rules, struct satchel_span role)
-{
-    for (uint32_t i = 0; i < rules->role_count; i++)
-        if (satchel_span_equal(rules->roles[i], role))
-            return true;
-    return false;
-}
-
 bool satchel_column_may_set(const struct satchel_table *table, uint32_t number,
-                            struct satchel_span role, char right[SATCHEL_RIGHT_BYTES])
+                            struct satchel_span role, char words[SATCHEL_RIGHT_BYTES])
 {
+    enum { ROLE_SHOWN = 64, MODIFIER_BYTES = 200 };
     const struct satchel_column *column = &table->columns[number];
     const struct satchel_column_rules *rules = &table->rules.columns[number];
-    bool is_written = satchel_roles_hold(column->write, role);
-    if (is_written && (rules->rule != SATCHEL_RULE_AUTHORITY || is_ranked(rules, role)))
+    char modifier[MODIFIER_BYTES];
+    bool may_write = satchel_roles_hold(column->write, role);
+    if (may_write && (rules->rule != SATCHEL_RULE_AUTHORITY ||
+                      satchel_role_rank(rules, role) < rules->role_count))
         return true;
-    if (right)
-        snprintf(right, SATCHEL_RIGHT_BYTES, "@%s(%s)", is_written ? "authority" : "write",
-                 is_written ? column->rule_argument : column->write);
+    if (!words)
+        return false;
+    if (role.size == 0)
+        role = satchel_span_text("user without a role");
+    snprintf(modifier, sizeof modifier, "@%s(%s)", may_write ? "authority" : "write",
+             may_write ? column->rule_argument : column->write);
+    snprintf(words, SATCHEL_RIGHT_BYTES, "%s: a %.*s may not set it", modifier,
+             role.size < ROLE_SHOWN ? (int)role.size : ROLE_SHOWN, (const char *)role.data);
     return false;
 }

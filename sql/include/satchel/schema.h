@@ -99,11 +99,11 @@ const struct satchel_column *satchel_table_find_column(const struct satchel_tabl
 bool satchel_roles_hold(const char *roles, struct satchel_span role);
 
 /* Whether a user of `role` may set the column: one that @write names and, of an @authority, one
- * that it ranks. If not, and `right` is not NULL, `right` names the modifier, cut where it is long:
- * "@write(hq,finance)". */
-enum { SATCHEL_RIGHT_BYTES = 200 };
+ * that it ranks. If not, and `words` is not NULL, they say so, the modifier cut where it is long:
+ * "@write(hq,finance): a rep may not set it". */
+enum { SATCHEL_RIGHT_BYTES = 320 };
 bool satchel_column_may_set(const struct satchel_table *table, uint32_t column,
-                            struct satchel_span role, char right[SATCHEL_RIGHT_BYTES]);
+                            struct satchel_span role, char words[SATCHEL_RIGHT_BYTES]);
 
 /* ---- in a database file: the table satchel_migration(number, name, sql) ---- */
 
