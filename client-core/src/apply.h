@@ -278,6 +278,8 @@ enum satchel_status satchel_row_plan_touch(struct satchel_apply *apply,
                                            enum satchel_effect_kind kind,
                                            const struct satchel_field *fields,
                                            uint32_t field_count) SATCHEL_MUST_USE;
+/* Whether pending writes hide nothing: what others add is shown with what is added here. */
+bool satchel_rule_is_shown_merged(enum satchel_rule rule);
 /* Works out what is shown of every plan and writes tables and satchel_base. */
 enum satchel_status satchel_row_plans_finish(struct satchel_apply *apply,
                                              struct satchel_error *error) SATCHEL_MUST_USE;

@@ -106,10 +106,7 @@ enum satchel_status satchel_doubt_load(struct satchel_apply *apply, struct satch
 
 static struct satchel_exception *find_view(const struct satchel_row_plan *plan, uint32_t unit)
 {
-    for (uint32_t i = 0; i < plan->view_count; i++)
-        if (plan->views[i].column == unit)
-            return &plan->views[i];
-    return NULL;
+    return satchel_exception_find(plan->views, plan->view_count, unit);
 }
 
 const struct satchel_vector *satchel_doubt_view(const struct satchel_apply *apply,
@@ -135,18 +132,11 @@ void satchel_doubt_hear(struct satchel_row_plan *plan, const struct satchel_effe
         plan->is_given[plan->table->rules.columns[effect->fields[i].column].unit] = true;
 }
 
-static bool is_merged(enum satchel_rule rule)
-{
-    return rule == SATCHEL_RULE_COUNTER || rule == SATCHEL_RULE_SET || rule == SATCHEL_RULE_MAP;
-}
-
 /* Pending writes keep all of the row from view. */
 static bool is_hidden(const struct satchel_row_plan *plan)
 {
-    for (uint32_t i = 0; i < plan->node.view_count; i++)
-        if (plan->node.views[i].column == SATCHEL_COLUMN_ROW)
-            return true;
-    return plan->is_left;
+    return plan->is_left ||
+           satchel_exception_find(plan->node.views, plan->node.view_count, SATCHEL_COLUMN_ROW);
 }
 
 static enum satchel_status raise_views(struct satchel_apply *apply, struct satchel_row_plan *plan)
@@ -179,7 +169,7 @@ static void give_units(const struct satchel_apply *apply, struct satchel_row_pla
 {
     for (uint32_t i = 0; i < plan->table->column_count; i++) {
         const struct satchel_column_rules *rules = &plan->table->rules.columns[i];
-        if (plan->is_given[i] && (is_merged(rules->rule) || !plan->hides[i]))
+        if (plan->is_given[i] && (satchel_rule_is_shown_merged(rules->rule) || !plan->hides[i]))
             set_view(apply, plan, i);
     }
 }

@@ -12,24 +12,15 @@
 
 /* ---- views: what the author of pending writes was not shown ---- */
 
-/* Whether pending writes hide nothing: what others add is shown with what is added here. */
-static bool is_shown_merged(enum satchel_rule rule)
+bool satchel_rule_is_shown_merged(enum satchel_rule rule)
 {
     return rule == SATCHEL_RULE_COUNTER || rule == SATCHEL_RULE_SET || rule == SATCHEL_RULE_MAP;
-}
-
-static bool has_view(const struct satchel_row_plan *plan, uint32_t unit)
-{
-    for (uint32_t i = 0; i < plan->node.view_count; i++)
-        if (plan->node.views[i].column == unit)
-            return true;
-    return false;
 }
 
 static enum satchel_status add_view(struct satchel_apply *apply, struct satchel_row_plan *plan,
                                     uint32_t unit)
 {
-    if (has_view(plan, unit))
+    if (satchel_exception_find(plan->node.views, plan->node.view_count, unit))
         return SATCHEL_OK;
     const struct satchel_vector *before = satchel_doubt_view(apply, plan, unit);
     size_t size = before->count * sizeof *before->items;
@@ -65,7 +56,7 @@ static enum satchel_status touch_column(struct satchel_apply *apply, struct satc
                                         const struct satchel_pending_op *op, uint32_t column)
 {
     const struct satchel_column_rules *rules = &plan->table->rules.columns[column];
-    if (rules->in_key || is_shown_merged(rules->rule))
+    if (rules->in_key || satchel_rule_is_shown_merged(rules->rule))
         return SATCHEL_OK;
     return unit_is_pending(plan, op, rules->unit) ? add_view(apply, plan, rules->unit) : SATCHEL_OK;
 }
@@ -120,7 +111,8 @@ static void narrow_to_units(const struct satchel_apply *apply, struct satchel_ro
     plan->node.views[index] = plan->node.views[--plan->node.view_count];
     for (uint32_t i = 0; i < plan->table->column_count; i++) {
         const struct satchel_column_rules *rules = &plan->table->rules.columns[i];
-        if (rules->unit != i || rules->in_key || is_shown_merged(rules->rule) || !plan->hides[i])
+        if (rules->unit != i || rules->in_key || satchel_rule_is_shown_merged(rules->rule) ||
+            !plan->hides[i])
             continue;
         struct satchel_view view = row;
         const struct satchel_vector *unit = satchel_doubt_view(apply, plan, i);

@@ -258,14 +258,6 @@ static enum satchel_status read_views(struct satchel_capture *capture,
     return status;
 }
 
-static bool has_view(const struct satchel_exception *views, uint32_t count, uint32_t column)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (views[i].column == column)
-            return true;
-    return false;
-}
-
 enum satchel_status satchel_capture_views(struct satchel_capture *capture,
                                           const struct satchel_table *table,
                                           const struct satchel_value *key,
@@ -291,7 +283,7 @@ enum satchel_status satchel_capture_views(struct satchel_capture *capture,
     if (hidden.view_count > 0)
         memcpy(*views, hidden.views, hidden.view_count * sizeof **views);
     for (uint32_t i = 0; i < doubt.view_count; i++)
-        if (!has_view(hidden.views, hidden.view_count, doubt.views[i].column))
+        if (!satchel_exception_find(hidden.views, hidden.view_count, doubt.views[i].column))
             (*views)[(*count)++] = doubt.views[i];
     return SATCHEL_OK;
 }

@@ -20,11 +20,11 @@ static const char ADD_ANCESTOR[] =
 
 /* ---- the comparison ---- */
 
-static enum satchel_status hash_own(struct satchel_apply *apply, uint64_t number,
-                                    uint8_t hash[SATCHEL_HASH_BYTES])
+/* Of the own change set that is pending under the number. `hash` NULL: the secret alone. */
+static enum satchel_status read_own(struct satchel_apply *apply, uint64_t number,
+                                    uint8_t secret[SATCHEL_SECRET_BYTES], uint8_t *hash)
 {
     sqlite3_stmt *select = apply->statements[APPLY_TAKE_BODY];
-    uint8_t secret[SATCHEL_SECRET_BYTES];
     struct satchel_span body;
     enum satchel_status status = SATCHEL_SQL;
     sqlite3_bind_int64(select, 1, (sqlite3_int64)number);
@@ -32,10 +32,10 @@ static enum satchel_status hash_own(struct satchel_apply *apply, uint64_t number
         const struct satchel_moment moment = {sqlite3_column_int64(select, 1),
                                               sqlite3_column_int64(select, 2),
                                               (uint64_t)sqlite3_column_int64(select, 3)};
-        struct satchel_span stored = satchel_column_span(select, 0);
         satchel_changeset_secret(apply->replica->secret, number, &moment, secret);
-        status = satchel_body_load(stored, &apply->scratch, &body);
-        if (status == SATCHEL_OK)
+        status = hash ? satchel_body_load(satchel_column_span(select, 0), &apply->scratch, &body)
+                      : SATCHEL_OK;
+        if (status == SATCHEL_OK && hash)
             status = satchel_changeset_hash(body, secret, hash);
     }
     sqlite3_reset(select);
@@ -112,8 +112,8 @@ enum satchel_status satchel_copy_compare(struct satchel_apply *apply,
                                          const struct satchel_entry *entry,
                                          struct satchel_error *error)
 {
-    uint8_t own[SATCHEL_HASH_BYTES];
-    enum satchel_status status = hash_own(apply, entry->number, own);
+    uint8_t secret[SATCHEL_SECRET_BYTES], own[SATCHEL_HASH_BYTES];
+    enum satchel_status status = read_own(apply, entry->number, secret, own);
     return compare(apply, entry, false, status, own, error);
 }
 
@@ -129,34 +129,17 @@ enum satchel_status satchel_copy_compare_lost(struct satchel_apply *apply,
     return compare(apply, entry, true, status, own, error);
 }
 
-static enum satchel_status secret_of_own(struct satchel_apply *apply, uint64_t number,
-                                         uint8_t secret[SATCHEL_SECRET_BYTES])
-{
-    sqlite3_stmt *select = apply->statements[APPLY_TAKE_BODY];
-    enum satchel_status status = SATCHEL_SQL;
-    sqlite3_bind_int64(select, 1, (sqlite3_int64)number);
-    if (sqlite3_step(select) == SQLITE_ROW) {
-        const struct satchel_moment moment = {sqlite3_column_int64(select, 1),
-                                              sqlite3_column_int64(select, 2),
-                                              (uint64_t)sqlite3_column_int64(select, 3)};
-        satchel_changeset_secret(apply->replica->secret, number, &moment, secret);
-        status = SATCHEL_OK;
-    }
-    sqlite3_reset(select);
-    return status;
-}
-
 enum satchel_status satchel_copy_meet(struct satchel_apply *apply,
                                       const struct satchel_entry *entry, bool *is_own,
                                       struct satchel_error *error)
 {
     uint8_t secret[SATCHEL_SECRET_BYTES], own[SATCHEL_HASH_BYTES];
     *is_own = false;
-    enum satchel_status status = secret_of_own(apply, entry->number, secret);
+    enum satchel_status status = read_own(apply, entry->number, secret, NULL);
     if (status == SATCHEL_OK && memcmp(secret, entry->secret, sizeof secret) != 0)
         return SATCHEL_OK;
     if (status == SATCHEL_OK)
-        status = hash_own(apply, entry->number, own);
+        status = read_own(apply, entry->number, secret, own);
     status = is_the_same(entry, status, own, is_own, error);
     if (status != SATCHEL_OK || !*is_own)
         return status;

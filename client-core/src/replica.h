@@ -279,6 +279,15 @@ struct satchel_base {
         *views; /* per unit touched (its lowest column), or SATCHEL_COLUMN_ROW */
     uint32_t view_count;
 };
+/* That of the column, or of SATCHEL_COLUMN_ROW; NULL: there is none. */
+static inline struct satchel_exception *satchel_exception_find(struct satchel_exception *views,
+                                                               uint32_t count, uint32_t column)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (views[i].column == column)
+            return &views[i];
+    return NULL;
+}
 enum satchel_status satchel_base_encode(struct satchel_buffer *out, const struct satchel_base *base,
                                         uint32_t column_count) SATCHEL_MUST_USE;
 enum satchel_status satchel_base_decode(struct satchel_span bytes, uint32_t column_count,
