@@ -122,8 +122,8 @@ struct satchel_table_rules {
     bool is_frozen_by_parent; /* some column is frozen(parent) */
 };
 
-/* The place of `role` among the roles of an @authority or @claim, 0 the highest; role_count if it is
- * not ranked. */
+/* The place of `role` among the roles of an @authority or @claim, 0 the highest; role_count if it
+ * is not ranked. */
 uint32_t satchel_role_rank(const struct satchel_column_rules *column, struct satchel_span role);
 
 #define SATCHEL_FREEZING_STATES_MAX 8
