@@ -111,6 +111,11 @@ void satchel_query_null(struct satchel_query *query)
     note(query, sqlite3_bind_null(query->statement, ++query->bound_count));
 }
 
+void satchel_query_value(struct satchel_query *query, const struct satchel_value *value)
+{
+    note(query, satchel_value_bind(query->statement, ++query->bound_count, value));
+}
+
 enum satchel_status satchel_query_step(struct satchel_query *query, bool *has_row,
                                        struct satchel_error *error)
 {

@@ -39,6 +39,7 @@ void satchel_query_text(struct satchel_query *query, struct satchel_span text);
 void satchel_query_blob(struct satchel_query *query, struct satchel_span bytes);
 void satchel_query_id(struct satchel_query *query, const struct satchel_id *id);
 void satchel_query_null(struct satchel_query *query);
+void satchel_query_value(struct satchel_query *query, const struct satchel_value *value);
 /* The next row, if there is one. */
 enum satchel_status satchel_query_step(struct satchel_query *query, bool *has_row,
                                        struct satchel_error *error) SATCHEL_MUST_USE;

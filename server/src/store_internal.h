@@ -2,13 +2,15 @@
 #ifndef SATCHEL_STORE_INTERNAL_H
 #define SATCHEL_STORE_INTERNAL_H
 
+#include "scope.h"
 #include "store_sqlite.h"
 
 #include <satchel/log_reader.h>
 #include <satchel/alias.h>
 #include <satchel/map.h>
 
-#define SATCHEL_STORE_FORMAT 3
+#define SATCHEL_STORE_FORMAT 4
+#define SATCHEL_STORE_FORMAT_UNSCOPED 3 /* what it was before scopes were kept */
 #define SATCHEL_STORE_IDS_MAX (1u << 24)
 
 enum store_statement {
@@ -63,6 +65,8 @@ struct satchel_store_sqlite {
     struct satchel_map id_numbers;
 
     struct satchel_aliases *aliases;
+    struct scope_keeper *scopes;
+    bool is_unscoped; /* being opened: it kept no scopes so far */
 
     /* the machines of the schema as last read, and those before, which a run may still look at */
     struct satchel_arena machine_arenas[2];

@@ -21,12 +21,16 @@ enum satchel_status store_write_aliases(struct satchel_store *base,
                                         const struct satchel_store_alias *aliases, size_t count,
                                         struct satchel_error *error)
 {
-    struct satchel_aliases *table = store_of(base)->aliases;
+    struct satchel_store_sqlite *store = store_of(base);
     enum satchel_status status = SATCHEL_OK;
-    for (size_t i = 0; status == SATCHEL_OK && i < count; i++)
-        status = aliases[i].survivor.size > 0
-                     ? satchel_alias_put(table, aliases[i].name, aliases[i].survivor, error)
-                     : satchel_alias_drop(table, aliases[i].name, error);
+    for (size_t i = 0; status == SATCHEL_OK && i < count; i++) {
+        status =
+            aliases[i].survivor.size > 0
+                ? satchel_alias_put(store->aliases, aliases[i].name, aliases[i].survivor, error)
+                : satchel_alias_drop(store->aliases, aliases[i].name, error);
+        if (status == SATCHEL_OK)
+            status = scope_note_alias(store->scopes, aliases[i].name);
+    }
     return status;
 }
 
@@ -280,14 +284,23 @@ enum satchel_status store_find_lost(struct satchel_store *base, const struct sat
 
 /* ---- indexes of references ---- */
 
-/* Whether rows are ever looked up by it: they may have to follow a merge, or a freeze. */
+static bool is_scope(const struct satchel_table *table, uint32_t index)
+{
+    for (uint32_t i = 0; table->is_scoped && i < table->scope_count; i++)
+        if (table->scopes[i].kind == SATCHEL_SCOPE_VIA && table->scopes[i].reference == index)
+            return true;
+    return false;
+}
+
+/* Whether rows are ever looked up by it: they may have to follow a merge, a freeze, or who gets the
+ * row that they point at. */
 static bool is_looked_up(const struct satchel_schema *schema, uint32_t index)
 {
     const struct satchel_reference *reference = &schema->references[index];
     const struct satchel_table *table = satchel_schema_table(schema, reference->table);
     if (table->is_local)
         return false;
-    if (table->rules.is_frozen_by_parent && table->parent == index)
+    if (is_scope(table, index) || (table->rules.is_frozen_by_parent && table->parent == index))
         return true;
     if (reference->target > 0)
         return satchel_schema_table(schema, reference->target)->rules.has_keys;

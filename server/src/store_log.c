@@ -80,6 +80,7 @@ enum satchel_status store_append_entries(struct satchel_store *base,
             status = add_hash(store, &entries[i], hashes[i], error);
         if (status != SATCHEL_OK)
             return status;
+        scope_note_entries(store->scopes);
     }
     return SATCHEL_OK;
 }

@@ -111,6 +111,8 @@ enum satchel_status store_write_rows(struct satchel_store *base,
         }
         if (status == SATCHEL_OK && !is_refused)
             status = write_version(store, &rows[i], &detail);
+        if (status == SATCHEL_OK && !is_refused)
+            status = scope_note_row(store->scopes, &rows[i]);
         if (status != SATCHEL_OK) {
             if (error)
                 *error = detail;

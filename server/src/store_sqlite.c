@@ -6,6 +6,7 @@
 #include <satchel/mutation.h>
 #include <satchel/sql_error.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <time.h>
 
 /* A batch touches pages all over the trees: a WAL of 32 MiB lets several batches share the writing
@@ -31,7 +32,8 @@
     "CREATE TABLE satchel_position(cursor INTEGER NOT NULL, node BLOB NOT NULL,"                \
     " seq INTEGER NOT NULL, PRIMARY KEY(cursor, node)) WITHOUT ROWID;"                          \
     "CREATE TABLE satchel_id(number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE);"             \
-    "CREATE TABLE satchel_row(name BLOB PRIMARY KEY, version BLOB NOT NULL) WITHOUT ROWID;"     \
+    "CREATE TABLE satchel_row(name BLOB PRIMARY KEY, version BLOB NOT NULL, scope INTEGER)"     \
+    " WITHOUT ROWID;"                                                                           \
     "CREATE TABLE satchel_device(id BLOB PRIMARY KEY, user TEXT NOT NULL, token BLOB,"          \
     " last_number INTEGER NOT NULL DEFAULT 0, last_stamp INTEGER NOT NULL"                      \
     " DEFAULT 0, cursor INTEGER NOT NULL DEFAULT 0, clock_error INTEGER, last_seen INTEGER,"    \
@@ -70,6 +72,9 @@
     " part INTEGER NOT NULL, name BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'waiting',"    \
     " at INTEGER, entry INTEGER, PRIMARY KEY(cursor, part)) WITHOUT ROWID;"                 \
     "CREATE INDEX IF NOT EXISTS satchel_quarantine_name ON satchel_quarantine(name);"
+/* Not together: the column must be there before a statement that names it is compiled. */
+#define SQL_ADD_SCOPES "ALTER TABLE satchel_row ADD COLUMN scope INTEGER"
+#define SQL_SET_FORMAT "UPDATE satchel_workspace SET format=%d"
 #define SQL_INSERT_WORKSPACE "INSERT INTO satchel_workspace VALUES(1,?1,?2,?3,?4,0,0,0,?5,?6)"
 #define SQL_FORMAT "SELECT format, node FROM satchel_workspace"
 
@@ -134,6 +139,7 @@ static void store_rollback(struct satchel_store *base)
         sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
     store_ids_forget(store, store->id_committed);
     store_machines_forget(store, false);
+    scope_forget(store->scopes);
 }
 
 static enum satchel_status store_begin(struct satchel_store *base, struct satchel_error *error)
@@ -166,9 +172,13 @@ static enum satchel_status store_release_mark(struct satchel_store *base, bool k
 static enum satchel_status store_commit(struct satchel_store *base, struct satchel_error *error)
 {
     struct satchel_store_sqlite *store = store_of(base);
-    enum satchel_status status = run(store, STORE_COMMIT, error);
+    enum satchel_status status = scope_finish(store->scopes, error);
     if (status == SATCHEL_OK)
+        status = run(store, STORE_COMMIT, error);
+    if (status == SATCHEL_OK) {
         store->id_committed = store->id_count;
+        scope_settle(store->scopes);
+    }
     return status;
 }
 
@@ -241,6 +251,7 @@ static void store_close(struct satchel_store *base)
     satchel_row_io_free(store->rows);
     satchel_log_free(store->log);
     satchel_log_reader_free(store->log_reader);
+    scope_keeper_free(store->scopes);
     satchel_aliases_free(store->aliases);
     for (int i = 0; i < STORE_STATEMENT_COUNT; i++)
         sqlite3_finalize(store->statements[i]);
@@ -367,12 +378,14 @@ static enum satchel_status check_format(struct satchel_store_sqlite *store, cons
     if (!has_row || !satchel_column_id(statement, 1, &node))
         status =
             satchel_error_set(error, SATCHEL_MISMATCH, "%s is no complete central store", path);
+    else if (sqlite3_column_int(statement, 0) == SATCHEL_STORE_FORMAT_UNSCOPED)
+        store->is_unscoped = true;
     else if (sqlite3_column_int(statement, 0) != SATCHEL_STORE_FORMAT)
         status = satchel_error_set(error, SATCHEL_VERSION,
                                    "%s has format %d, this satcheld knows %d: use the satcheld "
                                    "that wrote it, or a newer one",
                                    path, sqlite3_column_int(statement, 0), SATCHEL_STORE_FORMAT);
-    else
+    if (status == SATCHEL_OK)
         satchel_id_text(&node, store->node_text);
 cleanup:
     sqlite3_finalize(statement);
@@ -399,6 +412,33 @@ static struct satchel_store_sqlite *store_new(void)
     return store;
 }
 
+/* A store that kept no scopes so far: in one transaction, which end_scopes ends, what they are kept
+ * in, and those of all rows. A connection that is closed in between rolls it back. */
+static enum satchel_status begin_scopes(struct satchel_store_sqlite *store,
+                                        struct satchel_error *error)
+{
+    enum satchel_status status = SATCHEL_OK;
+    if (store->is_unscoped)
+        status = satchel_db_exec(store->db, "BEGIN IMMEDIATE;" SQL_ADD_SCOPES, error);
+    return status == SATCHEL_OK ? scope_create_tables(store->db, error) : status;
+}
+
+static enum satchel_status end_scopes(struct satchel_store_sqlite *store,
+                                      struct satchel_error *error)
+{
+    char sql[80];
+    if (!store->is_unscoped)
+        return SATCHEL_OK;
+    enum satchel_status status = scope_begin(store->scopes, error);
+    snprintf(sql, sizeof sql, SQL_SET_FORMAT, SATCHEL_STORE_FORMAT);
+    if (status == SATCHEL_OK)
+        status = satchel_db_exec(store->db, sql, error);
+    if (status == SATCHEL_OK)
+        status = satchel_db_exec(store->db, "COMMIT", error);
+    store->is_unscoped = false;
+    return status;
+}
+
 /* What an opened file of the right format still needs. */
 static enum satchel_status make_ready(struct satchel_store_sqlite *store,
                                       struct satchel_error *error)
@@ -411,6 +451,8 @@ static enum satchel_status make_ready(struct satchel_store_sqlite *store,
         status = satchel_log_create(store->db, error);
     if (status == SATCHEL_OK)
         status = satchel_db_exec(store->db, SQL_LATER_TABLES, error);
+    if (status == SATCHEL_OK)
+        status = begin_scopes(store, error);
     for (int i = 0; status == SATCHEL_OK && i < STORE_STATEMENT_COUNT; i++)
         status = satchel_db_prepare(store->db, statement_sql[i], &store->statements[i], error);
     if (status == SATCHEL_OK)
@@ -420,11 +462,15 @@ static enum satchel_status make_ready(struct satchel_store_sqlite *store,
     if (status == SATCHEL_OK)
         status = satchel_aliases_new(&store->aliases, store->db);
     if (status == SATCHEL_OK)
+        status = scope_keeper_new(&store->scopes, store->db, store->aliases, error);
+    if (status == SATCHEL_OK)
         status = store_ids_load(store, error);
     if (status == SATCHEL_OK)
         status = satchel_schema_load(store->db, &schema, error);
     if (status == SATCHEL_OK)
         status = satchel_store_sqlite_take_schema(&store->base, schema, error);
+    if (status == SATCHEL_OK)
+        status = end_scopes(store, error);
     if (status != SATCHEL_OK)
         satchel_error_default(error, status, "the central store could not be made ready");
     return status;
@@ -509,6 +555,11 @@ struct satchel_row_io *satchel_store_sqlite_rows(struct satchel_store *store)
     return store_of(store)->rows;
 }
 
+void satchel_store_sqlite_note_users(struct satchel_store *store)
+{
+    scope_note_users(store_of(store)->scopes);
+}
+
 enum satchel_status satchel_store_sqlite_take_schema(struct satchel_store *base,
                                                      struct satchel_schema *schema,
                                                      struct satchel_error *error)
@@ -516,13 +567,14 @@ enum satchel_status satchel_store_sqlite_take_schema(struct satchel_store *base,
     struct satchel_store_sqlite *store = store_of(base);
     satchel_row_io_free(store->rows);
     store->rows = NULL;
+    enum satchel_status status = scope_take_schema(store->scopes, schema, error);
     satchel_schema_free(store->schema);
     store->schema = schema;
     base->schema = schema;
     store_machines_forget(store, true);
-    if (!schema)
-        return SATCHEL_OK;
-    enum satchel_status status = satchel_row_io_new(&store->rows, store->db, schema);
+    if (!schema || status != SATCHEL_OK)
+        return status;
+    status = satchel_row_io_new(&store->rows, store->db, schema);
     if (status != SATCHEL_OK)
         return satchel_error_set(error, status, "no memory for the statements of the schema");
     return store_index_references(store, error);

@@ -26,6 +26,9 @@ enum satchel_status satchel_store_sqlite_take_schema(struct satchel_store *store
 /* The statements on rows of the present schema. NULL before there is one. */
 struct satchel_row_io *satchel_store_sqlite_rows(struct satchel_store *store);
 
+/* Users or their grants were written in the server's own tables. */
+void satchel_store_sqlite_note_users(struct satchel_store *store);
+
 /* Opens a reading connection of the store at `path`: it can neither write nor checkpoint.
  * `identity` must outlive it. */
 enum satchel_status satchel_store_sqlite_reader(sqlite3 **out, const char *path,

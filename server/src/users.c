@@ -116,6 +116,7 @@ enum satchel_status user_add(struct satchel_workspace *workspace, struct satchel
             return satchel_error_set(&job->error, SATCHEL_INVALID, "a grant is a text");
         status = add_grant(db, login, &request->arguments[i], &job->error);
     }
+    satchel_store_sqlite_note_users(store);
     if (status == SATCHEL_OK)
         status = job_answer_text(job, "added user %.*s", (int)login.size, (const char *)login.data);
     return status;

@@ -4,6 +4,7 @@
 #define SATCHEL_ANNOTATION_GRAMMAR_H
 
 #include <satchel/annotation.h>
+#include <satchel/schema.h>
 #include <satchel/rules.h>
 
 /* Where a refusal points to. */
@@ -34,12 +35,6 @@ enum satchel_status satchel_annotation_parse(struct satchel_span body, struct sa
                                              struct satchel_annotation *out,
                                              struct satchel_error *error) SATCHEL_MUST_USE;
 
-enum satchel_scope_kind {
-    SATCHEL_SCOPE_ALL,
-    SATCHEL_SCOPE_SERVER,
-    SATCHEL_SCOPE_ROW,
-    SATCHEL_SCOPE_VIA
-};
 #define SATCHEL_SCOPE_NAMES_MAX 32
 struct satchel_scope {
     enum satchel_scope_kind kind;

@@ -2,8 +2,8 @@
  * The steps, in order: schema_run.c runs the statements in a private database and notes where
  * tables and columns come from; schema_tables.c asks SQLite what they are; schema_default.c
  * evaluates defaults; schema_rules.c gives each column its rule; schema_arguments.c says what the
- * rules' arguments mean, schema_references.c which rows point at which, schema_frozen.c what
- * freezes; schema_values.c, schema_check.c and schema_objects.c judge the whole; schema_built.c
+ * rules' arguments mean, schema_references.c which rows point at which, schema_scopes.c who
+ * gets a row, schema_frozen.c what freezes; schema_values.c, schema_check.c and schema_objects.c judge the whole; schema_built.c
  * refuses what does not work yet. Internal to sql/. */
 #ifndef SATCHEL_SCHEMA_BUILD_H
 #define SATCHEL_SCHEMA_BUILD_H
@@ -44,7 +44,7 @@ struct satchel_build_table {
     bool is_virtual;
     const struct satchel_table_annotation *annotation;
     struct satchel_place annotation_place;
-    struct satchel_scope scopes[2];
+    struct satchel_scope scopes[SATCHEL_SCOPE_CLAUSES_MAX];
     uint32_t scope_count;
     struct satchel_build_column *columns; /* in the order of the text */
     uint32_t column_count, column_capacity;
@@ -96,6 +96,7 @@ enum satchel_status satchel_build_check_value(struct satchel_build *build,
                                               const struct satchel_column *column) SATCHEL_MUST_USE;
 enum satchel_status satchel_build_arguments(struct satchel_build *build) SATCHEL_MUST_USE;
 enum satchel_status satchel_build_references(struct satchel_build *build) SATCHEL_MUST_USE;
+enum satchel_status satchel_build_scopes(struct satchel_build *build) SATCHEL_MUST_USE;
 enum satchel_status satchel_build_check_names(struct satchel_build *build) SATCHEL_MUST_USE;
 enum satchel_status satchel_build_check_checks(struct satchel_build *build) SATCHEL_MUST_USE;
 enum satchel_status satchel_build_frozen(struct satchel_build *build) SATCHEL_MUST_USE;

@@ -275,6 +275,8 @@ enum satchel_status satchel_build_check(struct satchel_build *build)
         status = satchel_build_arguments(build);
     if (status == SATCHEL_OK)
         status = satchel_build_references(build);
+    if (status == SATCHEL_OK)
+        status = satchel_build_scopes(build);
     for (uint32_t t = 0; status == SATCHEL_OK && t < build->table_count; t++) {
         const struct satchel_table *table = &build->schema->tables[t];
         for (uint32_t i = 0; status == SATCHEL_OK && !table->is_local && i < table->column_count;

@@ -38,6 +38,21 @@ struct satchel_reference {
 
 #define SATCHEL_NO_REFERENCE UINT32_MAX
 
+/* Who gets the rows of a table (docs/scopes.md). */
+enum satchel_scope_kind {
+    SATCHEL_SCOPE_ALL,    /* everyone */
+    SATCHEL_SCOPE_SERVER, /* nobody */
+    SATCHEL_SCOPE_ROW,    /* who has a grant equal to the value of any of the columns */
+    SATCHEL_SCOPE_VIA     /* who gets the row that the columns point at */
+};
+struct satchel_scope_clause {
+    enum satchel_scope_kind kind;
+    const uint32_t *columns; /* VIA: the one that points, or its type column and then itself */
+    uint32_t column_count;
+    uint32_t reference; /* VIA: index into the schema's references */
+};
+#define SATCHEL_SCOPE_CLAUSES_MAX 2
+
 struct satchel_table {
     const char *name;
     uint32_t number; /* 1.. in order of creation over all migrations, local tables included;
@@ -45,10 +60,14 @@ struct satchel_table {
     bool is_local;   /* @table local: never captured, never synced */
     bool without_rowid;
     bool is_strict;
-    bool is_append;      /* "append" in @table */
-    bool may_refuse;     /* SQLite may refuse a row for its values: a CHECK, a trigger, STRICT
+    bool is_append;    /* "append" in @table */
+    bool may_refuse;   /* SQLite may refuse a row for its values: a CHECK, a trigger, STRICT
                             (beyond NOT NULL, which is said column by column) */
-    const char *scope;   /* as written; NULL for local */
+    const char *scope; /* as written; NULL for local */
+    struct satchel_scope_clause scopes[SATCHEL_SCOPE_CLAUSES_MAX]; /* who gets it by any of them */
+    uint32_t scope_count;                                          /* 0 for local */
+    bool is_scoped;      /* who gets a row depends on the row */
+    bool is_server;      /* nobody gets any */
     int priority;        /* 0 if not given */
     int64_t retain_days; /* 0: keep everything */
     struct satchel_column *columns;
@@ -69,6 +88,7 @@ struct satchel_schema {
     uint32_t machine_count;
     const struct satchel_reference *references; /* ascending table, column */
     uint32_t reference_count;
+    bool has_scopes;    /* some table is_scoped or is_server */
     bool defines_users; /* there is a view satchel_users */
     bool defines_grants;
     bool defines_states;      /* satchel_states */

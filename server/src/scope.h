@@ -1,0 +1,93 @@
+/* Who gets which row (docs/scopes.md): brought up to date by the writer with every commit, asked by
+ * whoever reads the store.
+ *
+ * A set is who may see a row: values, one of which a user must have as a grant; or everyone. Values
+ * compare as MessagePack, a real that is a whole number as that integer. */
+#ifndef SATCHEL_SCOPE_H
+#define SATCHEL_SCOPE_H
+
+#include "db.h"
+#include "store.h"
+
+#include <satchel/alias.h>
+
+/* ---- kept by the writer, inside its transactions ---- */
+
+struct scope_keeper;
+
+/* The tables, where they are missing; the column satchel_row.scope must be there. SQL. */
+enum satchel_status scope_create_tables(sqlite3 *db, struct satchel_error *error) SATCHEL_MUST_USE;
+/* `db` and `aliases` must outlive it. NOMEM, SQL. */
+enum satchel_status scope_keeper_new(struct scope_keeper **out, sqlite3 *db,
+                                     struct satchel_aliases *aliases,
+                                     struct satchel_error *error) SATCHEL_MUST_USE;
+void scope_keeper_free(struct scope_keeper *keeper);
+/* The schema (NULL: none) from now on: what was noted stays noted, grants are read again. NOMEM. */
+enum satchel_status scope_take_schema(struct scope_keeper *keeper,
+                                      const struct satchel_schema *schema,
+                                      struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* What the transaction has done so far. More may be noted than stays. NOMEM. */
+enum satchel_status scope_note_row(struct scope_keeper *keeper,
+                                   const struct satchel_store_row *row) SATCHEL_MUST_USE;
+enum satchel_status scope_note_alias(struct scope_keeper *keeper,
+                                     struct satchel_span name) SATCHEL_MUST_USE;
+void scope_note_entries(struct scope_keeper *keeper);
+/* Users or grants were written that are no rows. */
+void scope_note_users(struct scope_keeper *keeper);
+
+/* Before the COMMIT: works out what follows from all that. SQL, NOMEM. */
+enum satchel_status scope_finish(struct scope_keeper *keeper,
+                                 struct satchel_error *error) SATCHEL_MUST_USE;
+/* After it; after a ROLLBACK. */
+void scope_settle(struct scope_keeper *keeper);
+void scope_forget(struct scope_keeper *keeper);
+
+/* Works out the scope of every row of a store that kept none so far: until now everyone got all of
+ * them. Inside a transaction. SQL, NOMEM. */
+enum satchel_status scope_begin(struct scope_keeper *keeper,
+                                struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* ---- asked on any connection, inside a transaction ---- */
+
+/* Who looks: one user at the present head. Keeps nothing but statements from one
+ * scope_viewer_set to the next. */
+struct scope_viewer;
+
+/* NOMEM, SQL. */
+enum satchel_status scope_viewer_new(struct scope_viewer **out, sqlite3 *db,
+                                     struct satchel_error *error) SATCHEL_MUST_USE;
+void scope_viewer_free(struct scope_viewer *viewer);
+/* Reads what the user is granted. `schema` (NULL: none) must last until the next call. */
+enum satchel_status scope_viewer_set(struct scope_viewer *viewer,
+                                     const struct satchel_schema *schema, struct satchel_span login,
+                                     struct satchel_error *error) SATCHEL_MUST_USE;
+/* No row of the schema is kept from anybody. */
+bool scope_viewer_sees_all(const struct scope_viewer *viewer);
+
+/* Whether the user may see the row of that name: not one that the store has never had; one that is
+ * gone by the scope it had last. */
+enum satchel_status scope_sees(struct scope_viewer *viewer, const struct satchel_table *table,
+                               struct satchel_span name, bool *sees,
+                               struct satchel_error *error) SATCHEL_MUST_USE;
+/* The same as of an earlier head. */
+enum satchel_status scope_saw(struct scope_viewer *viewer, const struct satchel_table *table,
+                              struct satchel_span name, uint64_t head, bool *saw,
+                              struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* Names of rows, ascending behind `after` (empty: from the first), at most `limit`, in `arena`.
+ *
+ * scope_left: those that the user could see at `head` and cannot see now.
+ * scope_came: those that the user may see now and may not have seen at some moment since `head`,
+ * because their sets or the user's grants changed. Rows that came into being since then and were
+ * never anybody else's are not among them. */
+enum satchel_status scope_left(struct scope_viewer *viewer, uint64_t head,
+                               struct satchel_span after, size_t limit, struct satchel_arena *arena,
+                               struct satchel_span **names, size_t *count,
+                               struct satchel_error *error) SATCHEL_MUST_USE;
+enum satchel_status scope_came(struct scope_viewer *viewer, uint64_t head,
+                               struct satchel_span after, size_t limit, struct satchel_arena *arena,
+                               struct satchel_span **names, size_t *count,
+                               struct satchel_error *error) SATCHEL_MUST_USE;
+
+#endif

@@ -1,0 +1,191 @@
+/* Owns what a user has gained and lost since an earlier head. Rows that may be concerned are those
+ * whose sets became others, and those of sets that a gained or lost grant opens; which of them are
+ * is asked one by one. */
+#include "scope_viewer_internal.h"
+
+/* ---- rows that may be concerned ---- */
+
+static enum satchel_status add_names(struct satchel_query *query, struct scope_values *names,
+                                     struct satchel_error *error)
+{
+    bool has_row = false;
+    enum satchel_status status;
+    do {
+        status = satchel_query_step(query, &has_row, error);
+        if (status == SATCHEL_OK && has_row) {
+            struct satchel_span name = satchel_column_copy(query->statement, 0, names->arena);
+            status = name.data ? scope_values_add(names, name) : SATCHEL_NOMEM;
+        }
+    } while (status == SATCHEL_OK && has_row);
+    satchel_query_end(query);
+    return status;
+}
+
+/* Whether rows that stayed in the set are concerned. */
+static enum satchel_status is_concerned(struct scope_viewer *viewer, bool is_left, uint64_t set,
+                                        bool *out, struct satchel_error *error)
+{
+    bool sees = false, saw = false;
+    enum satchel_status status = scope_look_sees(viewer, &viewer->present, set, &sees, error);
+    if (status == SATCHEL_OK)
+        status =
+            scope_look_sees(viewer, is_left ? &viewer->past : &viewer->steady, set, &saw, error);
+    *out = is_left ? saw && !sees : sees && !saw;
+    return status;
+}
+
+static enum satchel_status add_rows_of_value(struct scope_viewer *viewer, bool is_left,
+                                             struct satchel_span packed, struct scope_values *names,
+                                             struct satchel_error *error)
+{
+    struct satchel_query sets, rows;
+    struct satchel_value value = scope_value_of(packed);
+    bool has_set = false, concerned = false;
+    enum satchel_status status;
+    satchel_query_begin(&sets, viewer->db, viewer->statements[VIEWER_SETS_OF_VALUE]);
+    satchel_query_value(&sets, &value);
+    do {
+        status = satchel_query_step(&sets, &has_set, error);
+        if (status != SATCHEL_OK || !has_set)
+            break;
+        uint64_t set = (uint64_t)sqlite3_column_int64(sets.statement, 0);
+        status = is_concerned(viewer, is_left, set, &concerned, error);
+        if (status != SATCHEL_OK || !concerned)
+            continue;
+        satchel_query_begin(&rows, viewer->db, viewer->statements[VIEWER_ROWS_OF_SET]);
+        satchel_query_integer(&rows, (int64_t)set);
+        status = add_names(&rows, names, error);
+    } while (status == SATCHEL_OK);
+    satchel_query_end(&sets);
+    return status;
+}
+
+static enum satchel_status find_candidates(struct scope_viewer *viewer, bool is_left,
+                                           struct scope_candidates *out,
+                                           struct satchel_error *error)
+{
+    struct satchel_query query;
+    if (out->is_known)
+        return SATCHEL_OK;
+    satchel_arena_reset(&out->arena);
+    out->names = (struct scope_values){.arena = &out->arena};
+    satchel_query_begin(&query, viewer->db, viewer->statements[VIEWER_MOVED]);
+    satchel_query_integer(&query, (int64_t)viewer->head);
+    enum satchel_status status = add_names(&query, &out->names, error);
+    for (size_t i = 0; status == SATCHEL_OK && i < viewer->changed.count; i++)
+        status = add_rows_of_value(viewer, is_left, viewer->changed.items[i], &out->names, error);
+    if (status == SATCHEL_OK)
+        scope_values_sort(&out->names);
+    out->is_known = status == SATCHEL_OK;
+    return status;
+}
+
+/* ---- which of them are ---- */
+
+static enum satchel_status has_left(struct scope_viewer *viewer, struct satchel_span name,
+                                    uint64_t set, bool *out, struct satchel_error *error)
+{
+    bool sees = false;
+    uint64_t before = 0;
+    *out = false;
+    enum satchel_status status = scope_look_sees(viewer, &viewer->present, set, &sees, error);
+    if (status == SATCHEL_OK && !sees)
+        status = scope_viewer_past_set_of(viewer, name, &before, error);
+    return status == SATCHEL_OK && !sees
+               ? scope_look_sees(viewer, &viewer->past, before, out, error)
+               : status;
+}
+
+/* Whether one of the sets that it has had since is not one that the user could see all the time. */
+static enum satchel_status has_come(struct scope_viewer *viewer, struct satchel_span name,
+                                    uint64_t set, bool *out, struct satchel_error *error)
+{
+    struct satchel_query query;
+    bool sees = false, steadily = false, has_row = false;
+    *out = false;
+    enum satchel_status status = scope_look_sees(viewer, &viewer->present, set, &sees, error);
+    if (status == SATCHEL_OK && sees)
+        status = scope_look_sees(viewer, &viewer->steady, set, &steadily, error);
+    if (status != SATCHEL_OK || !sees)
+        return status;
+    satchel_query_begin(&query, viewer->db, viewer->statements[VIEWER_MOVES_OF_ROW]);
+    satchel_query_blob(&query, name);
+    satchel_query_integer(&query, (int64_t)viewer->head);
+    while (steadily) {
+        status = satchel_query_step(&query, &has_row, error);
+        if (status != SATCHEL_OK || !has_row)
+            break;
+        uint64_t before = (uint64_t)sqlite3_column_int64(query.statement, 0);
+        if (before > 0)
+            status = scope_look_sees(viewer, &viewer->steady, before, &steadily, error);
+        if (status != SATCHEL_OK)
+            break;
+    }
+    satchel_query_end(&query);
+    *out = !steadily;
+    return status;
+}
+
+/* Where the names behind `after` begin. */
+static size_t find_after(const struct scope_values *names, struct satchel_span after)
+{
+    size_t low = 0, high = after.size > 0 ? names->count : 0;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (satchel_span_compare(names->items[middle], after) <= 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static enum satchel_status list(struct scope_viewer *viewer, bool is_left, uint64_t head,
+                                struct satchel_span after, size_t limit,
+                                struct satchel_arena *arena, struct satchel_span **names,
+                                size_t *count, struct satchel_error *error)
+{
+    struct scope_candidates *candidates = is_left ? &viewer->left : &viewer->came;
+    struct scope_values out = {.arena = arena};
+    *names = NULL;
+    *count = 0;
+    if (viewer->sees_all)
+        return SATCHEL_OK;
+    enum satchel_status status = scope_viewer_look_back(viewer, head, error);
+    if (status == SATCHEL_OK)
+        status = find_candidates(viewer, is_left, candidates, error);
+    const struct scope_values *all = &candidates->names;
+    for (size_t i = status == SATCHEL_OK ? find_after(all, after) : 0;
+         status == SATCHEL_OK && i < all->count && out.count < limit; i++) {
+        uint64_t set = 0;
+        bool is_one = false;
+        status = scope_viewer_set_of(viewer, all->items[i], &set, error);
+        if (status == SATCHEL_OK)
+            status = (is_left ? has_left : has_come)(viewer, all->items[i], set, &is_one, error);
+        if (status != SATCHEL_OK || !is_one)
+            continue;
+        struct satchel_span name = satchel_arena_copy(arena, all->items[i]);
+        status = name.data ? scope_values_add(&out, name) : SATCHEL_NOMEM;
+    }
+    *names = out.items;
+    *count = out.count;
+    return status == SATCHEL_OK
+               ? status
+               : satchel_error_default(error, status, "what a user may see cannot be listed");
+}
+
+enum satchel_status scope_left(struct scope_viewer *viewer, uint64_t head,
+                               struct satchel_span after, size_t limit, struct satchel_arena *arena,
+                               struct satchel_span **names, size_t *count,
+                               struct satchel_error *error)
+{
+    return list(viewer, true, head, after, limit, arena, names, count, error);
+}
+
+enum satchel_status scope_came(struct scope_viewer *viewer, uint64_t head,
+                               struct satchel_span after, size_t limit, struct satchel_arena *arena,
+                               struct satchel_span **names, size_t *count,
+                               struct satchel_error *error)
+{
+    return list(viewer, false, head, after, limit, arena, names, count, error);
+}
