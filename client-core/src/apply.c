@@ -19,10 +19,11 @@ static const char *const SQL[APPLY_STATEMENT_COUNT] = {
     [APPLY_COMMIT] = "COMMIT",
     [APPLY_ROLLBACK] = "ROLLBACK",
     [APPLY_READ_STATE] = "SELECT node, cursor, seen, seen_stamp, last_number, last_stamp,"
-                         " (SELECT count(*) FROM satchel_migration), device, held"
+                         " (SELECT count(*) FROM satchel_migration), device, held, complete, end"
                          " FROM satchel_replica",
     [APPLY_WRITE_STATE] = "UPDATE satchel_replica SET cursor = ?1, seen = ?2, seen_stamp = ?3,"
-                          " last_number = ?4, last_stamp = ?5, refused = refused + ?6, held = ?7",
+                          " last_number = ?4, last_stamp = ?5, refused = refused + ?6, held = ?7,"
+                          " complete = ?8, end = ?9",
     [APPLY_TAKE_BODY] =
         "SELECT body, utc_ms, monotonic_ms, boot FROM satchel_change WHERE number = ?1",
     [APPLY_DROP_CHANGE] = "DELETE FROM satchel_change WHERE number = ?1",
@@ -33,10 +34,10 @@ static const char *const SQL[APPLY_STATEMENT_COUNT] = {
     [APPLY_DROP_BASE] = "DELETE FROM satchel_base WHERE name = ?1",
     [APPLY_FIND_CONFLICT] = "SELECT 1 FROM satchel_conflict WHERE id = ?1 AND resolved IS NULL",
     [APPLY_READ_PAST] = "SELECT node, last_cursor FROM satchel_lineage ORDER BY node",
-    [APPLY_WRITE_RECEIPT] = "INSERT INTO satchel_receipt(cursor, receipt, positions,"
-                            " previous) VALUES(?1, ?2, ?3, ?4)",
+    [APPLY_WRITE_RECEIPT] = "INSERT OR REPLACE INTO satchel_receipt(cursor, receipt, positions,"
+                            " previous, is_cut) VALUES(?1, ?2, ?3, ?4, ?5)",
     [APPLY_ANY_LOST] = "SELECT 1 FROM satchel_lost LIMIT 1",
-    [APPLY_DROP_LOST] = "DELETE FROM satchel_lost WHERE secret = ?1 AND node = ?2 AND seq = ?3",
+    [APPLY_DROP_LOST] = "DELETE FROM satchel_lost WHERE mark = ?1 AND node = ?2 AND seq = ?3",
     [APPLY_LOST_OWN] = "SELECT body, secret FROM satchel_lost WHERE is_own AND number = ?1",
     [APPLY_ROW_CONFLICTS] = "SELECT id FROM satchel_conflict WHERE tbl = ?1 AND key = ?2",
     [APPLY_DROP_CONFLICT] = "DELETE FROM satchel_conflict WHERE id = ?1",
@@ -148,6 +149,16 @@ static enum satchel_status read_vector(struct satchel_apply *apply, struct satch
     return SATCHEL_OK;
 }
 
+/* Zero if it is none. */
+static struct satchel_id column_id(sqlite3_stmt *row, int column)
+{
+    struct satchel_id id = {{0}};
+    struct satchel_span bytes = satchel_column_span(row, column);
+    if (bytes.size == sizeof id.bytes)
+        memcpy(id.bytes, bytes.data, bytes.size);
+    return id;
+}
+
 static enum satchel_status read_state(struct satchel_apply *apply, uint32_t *migration_count,
                                       struct satchel_error *error)
 {
@@ -157,10 +168,7 @@ static enum satchel_status read_state(struct satchel_apply *apply, uint32_t *mig
     if (sqlite3_step(select) != SQLITE_ROW) {
         status = satchel_apply_sql_error(apply, "read satchel_replica", error);
     } else {
-        struct satchel_span node = satchel_column_span(select, 0);
-        memset(&apply->node, 0, sizeof apply->node);
-        if (node.size == sizeof apply->node.bytes)
-            memcpy(apply->node.bytes, node.data, node.size);
+        apply->node = column_id(select, 0);
         apply->cursor = (uint64_t)sqlite3_column_int64(select, 1);
         status =
             read_vector(apply, satchel_column_span(select, 2), apply->seen_items, &apply->seen);
@@ -171,6 +179,8 @@ static enum satchel_status read_state(struct satchel_apply *apply, uint32_t *mig
         apply->seen_stamp = (satchel_stamp)sqlite3_column_int64(select, 3);
         apply->last_number = (uint64_t)sqlite3_column_int64(select, 4);
         apply->last_stamp = (satchel_stamp)sqlite3_column_int64(select, 5);
+        apply->complete = (uint64_t)sqlite3_column_int64(select, 9);
+        apply->end = column_id(select, 10);
         *migration_count = (uint32_t)sqlite3_column_int64(select, 6);
         if (status != SATCHEL_OK)
             satchel_error_set(error, status,
@@ -198,9 +208,7 @@ enum satchel_status satchel_apply_read_past(struct satchel_apply *apply,
     apply->past = (struct satchel_vector){NULL, 0};
     apply->past_node = apply->node;
     while (status == SATCHEL_OK && (code = sqlite3_step(select)) == SQLITE_ROW) {
-        struct satchel_id node = {{0}};
-        if ((size_t)sqlite3_column_bytes(select, 0) == sizeof node.bytes)
-            memcpy(node.bytes, sqlite3_column_blob(select, 0), sizeof node.bytes);
+        struct satchel_id node = column_id(select, 0);
         status = satchel_vector_raise(&apply->past_arena, &apply->past, &node,
                                       (uint64_t)sqlite3_column_int64(select, 1), &apply->past);
     }
@@ -308,6 +316,8 @@ static enum satchel_status write_state(struct satchel_apply *apply, struct satch
     if (apply->has_held)
         sqlite3_bind_blob64(update, 7, apply->scratch.data + seen_bytes,
                             apply->scratch.size - seen_bytes, SQLITE_STATIC);
+    sqlite3_bind_int64(update, 8, (sqlite3_int64)apply->complete);
+    sqlite3_bind_blob(update, 9, apply->end.bytes, sizeof apply->end.bytes, SQLITE_STATIC);
     return satchel_apply_run(apply, APPLY_WRITE_STATE, "write satchel_replica", error);
 }
 

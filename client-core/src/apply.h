@@ -98,6 +98,8 @@ struct satchel_apply {
     uint64_t cursor;
     satchel_stamp seen_stamp, last_stamp;
     uint64_t last_number;
+    uint64_t complete;     /* see satchel_replica */
+    struct satchel_id end; /* of HEAD, if it belongs to `cursor`; else zero */
     struct satchel_position seen_items[SATCHEL_VECTOR_COUNT_MAX];
     struct satchel_vector seen;
     /* `seen` without what was lost and is not back; with the entry in hand: its memory */
@@ -178,6 +180,16 @@ enum satchel_status satchel_apply_any(struct satchel_apply *apply,
  * (named). */
 enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
                                         const struct satchel_entry *entry,
+                                        struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* The node has sent everything up to HEAD's cursor; inside the open transaction. */
+enum satchel_status satchel_apply_head(struct satchel_apply *apply,
+                                       const struct satchel_message_head *head,
+                                       struct satchel_error *error) SATCHEL_MUST_USE;
+/* Rows that leave the replica or come into it, and what the log has about these; inside the open
+ * transaction. */
+enum satchel_status satchel_apply_scope(struct satchel_apply *apply,
+                                        const struct satchel_message_scope *scope,
                                         struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* Rows as the node has them at the replica's cursor, in notes: the tables and the rows' conflicts

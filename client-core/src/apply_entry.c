@@ -3,6 +3,8 @@
  * change set it answers. Knows nothing of transactions or of sessions. */
 #include "apply.h"
 
+#include <satchel/log_pack.h>
+
 #include <inttypes.h>
 
 /* The table of a part or effect, after a look at everything the rest relies on. */
@@ -350,6 +352,7 @@ static enum satchel_status keep_receipt(struct satchel_apply *apply,
     if (entry->positions.size > 0)
         sqlite3_bind_blob64(insert, 3, entry->positions.data, entry->positions.size, SQLITE_STATIC);
     sqlite3_bind_int64(insert, 4, (sqlite3_int64)entry->previous);
+    sqlite3_bind_int(insert, 5, entry->is_cut);
     return satchel_apply_run(apply, APPLY_WRITE_RECEIPT, "write satchel_receipt", error);
 }
 
@@ -362,7 +365,9 @@ static enum satchel_status drop_lost_at(struct satchel_apply *apply,
                                         struct satchel_error *error)
 {
     sqlite3_stmt *drop = apply->statements[APPLY_DROP_LOST];
-    sqlite3_bind_blob(drop, 1, entry->secret, SATCHEL_SECRET_BYTES, SQLITE_STATIC);
+    uint8_t mark[SATCHEL_SECRET_BYTES];
+    satchel_entry_cut_mark(entry, mark);
+    sqlite3_bind_blob(drop, 1, mark, sizeof mark, SQLITE_STATIC);
     sqlite3_bind_blob(drop, 2, node->bytes, sizeof node->bytes, SQLITE_STATIC);
     sqlite3_bind_int64(drop, 3, (sqlite3_int64)seq);
     return satchel_apply_run(apply, APPLY_DROP_LOST, "write satchel_lost", error);
@@ -449,6 +454,17 @@ const struct satchel_id *satchel_apply_node_at(const struct satchel_apply *apply
     return found ? &found->node : &apply->node;
 }
 
+static void take_seen(struct satchel_apply *apply, const struct satchel_vector *raised)
+{
+    if (raised->count > 0)
+        memmove(apply->seen_items, raised->items, raised->count * sizeof *raised->items);
+    apply->seen = (struct satchel_vector){apply->seen_items, raised->count};
+    if (apply->held_next.count > 0)
+        memmove(apply->held_items, apply->held_next.items,
+                apply->held_next.count * sizeof *apply->held_items);
+    apply->held = (struct satchel_vector){apply->held_items, apply->held_next.count};
+}
+
 /* The replica has applied everything up to the positions of the entry. */
 static enum satchel_status see(struct satchel_apply *apply, const struct satchel_entry *entry)
 {
@@ -463,25 +479,18 @@ static enum satchel_status see(struct satchel_apply *apply, const struct satchel
                                       positions.items[i].seq, &raised);
     if (status != SATCHEL_OK)
         return status;
-    if (raised.count > 0)
-        memmove(apply->seen_items, raised.items, raised.count * sizeof *raised.items);
-    apply->seen = (struct satchel_vector){apply->seen_items, raised.count};
-    if (apply->held_next.count > 0)
-        memmove(apply->held_items, apply->held_next.items,
-                apply->held_next.count * sizeof *apply->held_items);
-    apply->held = (struct satchel_vector){apply->held_items, apply->held_next.count};
+    take_seen(apply, &raised);
     return SATCHEL_OK;
 }
 
 /* What was lost comes back with a position that the node has given it now; those that it had had
  * before say nothing of what else is back. */
-static enum satchel_status hold(struct satchel_apply *apply, const struct satchel_entry *entry)
+static enum satchel_status hold(struct satchel_apply *apply, uint64_t cursor, uint64_t seq)
 {
     apply->held_next = apply->held;
-    return apply->has_held && entry->seq > 0
+    return apply->has_held && seq > 0
                ? satchel_vector_raise(&apply->arena, &apply->held,
-                                      satchel_apply_node_at(apply, entry->cursor), entry->seq,
-                                      &apply->held_next)
+                                      satchel_apply_node_at(apply, cursor), seq, &apply->held_next)
                : SATCHEL_OK;
 }
 
@@ -489,6 +498,7 @@ static enum satchel_status advance(struct satchel_apply *apply, const struct sat
                                    bool is_own)
 {
     apply->cursor = entry->cursor;
+    memset(&apply->end, 0, sizeof apply->end);
     if (entry->stamp > apply->seen_stamp)
         apply->seen_stamp = entry->stamp;
     if (is_own) {
@@ -548,7 +558,7 @@ enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
     forget_plans(apply);
     enum satchel_status status = satchel_notes_read(entry->notes, &apply->arena, &notes);
     if (status == SATCHEL_OK)
-        status = hold(apply, entry);
+        status = hold(apply, entry->cursor, entry->seq);
     if (status == SATCHEL_OK)
         status = satchel_apply_aliases(apply, &notes, error);
     if (status == SATCHEL_OK && (status = find_own(apply, entry, error)) != SATCHEL_OK)
@@ -577,6 +587,28 @@ enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
                                      entry->cursor, satchel_status_text(status));
     forget_plans(apply);
     apply->entry_count++;
+    return SATCHEL_OK;
+}
+
+/* ---- the end of the stream ---- */
+
+enum satchel_status satchel_apply_head(struct satchel_apply *apply,
+                                       const struct satchel_message_head *head,
+                                       struct satchel_error *error)
+{
+    const struct satchel_id *node = satchel_apply_node_at(apply, head->cursor);
+    struct satchel_vector raised = apply->seen;
+    satchel_arena_reset(&apply->arena);
+    enum satchel_status status = hold(apply, head->cursor, satchel_vector_get(&head->vector, node));
+    for (size_t i = 0; i < head->vector.count && status == SATCHEL_OK; i++)
+        status = satchel_vector_raise(&apply->arena, &raised, &head->vector.items[i].node,
+                                      head->vector.items[i].seq, &raised);
+    if (status != SATCHEL_OK)
+        return satchel_error_default(error, status, "the end of the stream cannot be kept: %s",
+                                     satchel_status_text(status));
+    take_seen(apply, &raised);
+    apply->cursor = apply->complete = head->cursor;
+    apply->end = head->receipt;
     return SATCHEL_OK;
 }
 
@@ -651,6 +683,41 @@ enum satchel_status satchel_apply_rows(struct satchel_apply *apply, struct satch
     if (status == SATCHEL_OK)
         status = record_conflicts(apply, &notes, error);
     forget_plans(apply);
+    return status == SATCHEL_OK
+               ? SATCHEL_OK
+               : satchel_error_default(error, status, "rows of the server cannot be applied: %s",
+                                       satchel_status_text(status));
+}
+
+/* ---- rows that leave and come ---- */
+
+/* What the log has of it already is part of this, unless it is the replica's own: that is whole. */
+static enum satchel_status take_past(struct satchel_apply *apply, const struct satchel_entry *entry,
+                                     struct satchel_error *error)
+{
+    apply->own = NULL;
+    satchel_arena_reset(&apply->arena);
+    if (satchel_id_equal(&entry->device, &apply->replica->device))
+        return SATCHEL_OK;
+    enum satchel_status status = satchel_log_take(apply->replica->db, entry->cursor, error);
+    if (status == SATCHEL_OK)
+        status = append(apply, entry, error);
+    if (status == SATCHEL_OK && entry->cursor > apply->cursor) {
+        apply->cursor = entry->cursor;
+        memset(&apply->end, 0, sizeof apply->end);
+    }
+    return status;
+}
+
+enum satchel_status satchel_apply_scope(struct satchel_apply *apply,
+                                        const struct satchel_message_scope *scope,
+                                        struct satchel_error *error)
+{
+    if (!apply->schema)
+        return satchel_error_set(error, SATCHEL_STATE, "the server sent rows before any schema");
+    enum satchel_status status = satchel_apply_rows(apply, scope->notes, error);
+    for (uint32_t i = 0; i < scope->entry_count && status == SATCHEL_OK; i++)
+        status = take_past(apply, &scope->entries[i], error);
     return status == SATCHEL_OK
                ? SATCHEL_OK
                : satchel_error_default(error, status, "rows of the server cannot be applied: %s",

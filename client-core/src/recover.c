@@ -18,8 +18,9 @@ enum {
 
 static const char INSERT_LOST[] =
     "INSERT OR IGNORE INTO satchel_lost(node, cursor, seq, device, number, stamp, user, secret,"
-    " body, notes, positions, receipt, previous, is_own) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
-    " ?10, positions, receipt, previous, ?4 = (SELECT device FROM satchel_replica)"
+    " body, notes, positions, receipt, previous, is_cut, mark, is_own) SELECT ?1, ?2, ?3, ?4, ?5,"
+    " ?6, ?7, ?8, ?9, ?10, positions, receipt, previous, is_cut, iif(is_cut, ?8, ?11),"
+    " ?4 = (SELECT device FROM satchel_replica)"
     " FROM satchel_receipt WHERE cursor = ?2";
 static const char INSERT_DOUBT[] = "INSERT OR IGNORE INTO satchel_doubt(name) VALUES(?1)";
 static const char SELECT_POSITIONS[] =
@@ -27,10 +28,11 @@ static const char SELECT_POSITIONS[] =
 static const char DELETE_RECEIPTS[] = "DELETE FROM satchel_receipt WHERE cursor > ?1";
 static const char SELECT_STATE[] =
     "SELECT coalesce(max(id), 0), EXISTS(SELECT 1 FROM satchel_doubt) FROM satchel_lost"
-    " WHERE given IS NOT ?1";
+    " WHERE given IS NOT ?1 AND NOT is_cut";
 static const char SELECT_LOST[] =
     "SELECT id, node, cursor, seq, device, number, stamp, user, secret, body, notes, positions,"
-    " receipt, previous FROM satchel_lost WHERE id > ?1 AND given IS NOT ?2 ORDER BY id";
+    " receipt, previous FROM satchel_lost WHERE id > ?1 AND given IS NOT ?2 AND NOT is_cut"
+    " ORDER BY id";
 static const char WRITE_GIVEN[] = "UPDATE satchel_lost SET given = ?1 WHERE id <= ?2";
 static const char SELECT_DOUBT[] = "SELECT name FROM satchel_doubt ORDER BY name LIMIT ?1";
 static const char DELETE_DOUBT[] = "DELETE FROM satchel_doubt WHERE name = ?1";
@@ -136,6 +138,8 @@ static enum satchel_status doubt_entry(struct rewinding *rewinding,
 static enum satchel_status keep_lost(struct rewinding *rewinding, const struct satchel_entry *entry)
 {
     sqlite3_stmt *insert = rewinding->insert_lost;
+    static const uint8_t nothing[SATCHEL_SECRET_BYTES];
+    uint8_t mark[SATCHEL_SECRET_BYTES];
     enum satchel_status status = SATCHEL_OK;
     const struct satchel_position lost = {
         *satchel_apply_node_at(rewinding->sync->apply, entry->cursor), entry->seq};
@@ -152,6 +156,8 @@ static enum satchel_status keep_lost(struct rewinding *rewinding, const struct s
     bind_span(insert, 8, satchel_span_of(entry->secret, entry->secret ? SATCHEL_SECRET_BYTES : 0));
     bind_span(insert, 9, entry->body);
     bind_span(insert, 10, satchel_notes_quarantined(entry->notes));
+    satchel_entry_cut_secret(entry->secret ? entry->secret : nothing, mark);
+    bind_span(insert, 11, satchel_span_of(mark, sizeof mark));
     if (SATCHEL_MUTATED(own_only) &&
         !satchel_id_equal(&entry->device, &rewinding->sync->replica->device))
         return doubt_entry(rewinding, entry);
@@ -238,8 +244,11 @@ enum satchel_status satchel_recover_rewind(struct satchel_sync *sync, uint64_t c
         status = satchel_log_cut(sync->replica->db, cursor, error);
     if (status == SATCHEL_OK)
         status = forget_receipts(sync, cursor, error);
-    if (status == SATCHEL_OK)
+    if (status == SATCHEL_OK) {
         sync->apply->cursor = cursor;
+        sync->apply->complete = 0; /* rows came and left that the node knows nothing of */
+        memset(&sync->apply->end, 0, sizeof sync->apply->end);
+    }
     satchel_buffer_deinit(&rewinding.name);
     satchel_buffer_deinit(&rewinding.body);
     satchel_arena_deinit(&rewinding.arena);

@@ -71,7 +71,7 @@
 #include <satchel/sql_error.h>
 #include <satchel/sqlite.h>
 
-#define SATCHEL_REPLICA_FORMAT 4
+#define SATCHEL_REPLICA_FORMAT 5
 
 /* state: 'joining' until the server has confirmed the enrolment, then 'joined'.
  * seen: satchel_pack_vector. seen_stamp: the greatest stamp applied: what a new stamp must exceed.
@@ -81,6 +81,8 @@
  * next one sent must exceed.
  * reference_*: the clock sample of the last handshake (server_ms at utc_ms/monotonic_ms in boot).
  * held: NULL, or `seen` without what the node has lost and the log has not again.
+ * complete: the cursor at which the replica held exactly what its user could see (docs/scopes.md), 0
+ * if nobody knows. end: the receipt of HEAD, of the entry at `cursor`, which may not be in the log.
  * refused: how many own rows nodes have set aside (quarantined), counted when their entries are
  * applied. file: what the triggers know the replica by: the device it was made for, which it is no
  * more if it is a copy. receipt: of the enrolment, for a server that has lost it. */
@@ -94,7 +96,8 @@
     "last_number INTEGER NOT NULL DEFAULT 0, acked_number INTEGER NOT NULL DEFAULT 0,"        \
     "reference_server_ms INTEGER, reference_utc_ms INTEGER, reference_monotonic_ms INTEGER,"  \
     "reference_boot INTEGER, last_sync_ms INTEGER, refused INTEGER NOT NULL DEFAULT 0,"       \
-    "last_stamp INTEGER NOT NULL DEFAULT 0, file BLOB NOT NULL, receipt BLOB, held BLOB)"
+    "last_stamp INTEGER NOT NULL DEFAULT 0, file BLOB NOT NULL, receipt BLOB, held BLOB,"     \
+    "complete INTEGER NOT NULL DEFAULT 0, end BLOB)"
 
 /* stamp: as estimated at the commit; utc_ms, monotonic_ms, boot: raw clock readings there, from
  * which the stamp is corrected when it is sent; floor: seen_stamp at the commit, below which a
@@ -115,19 +118,20 @@
 
 /* last_cursor: of the log, the incarnation's last. positions: a vector (satchel_pack_vector). node:
  * the incarnation that sent the entry; notes: satchel_notes_quarantined of them; body: stored form;
- * previous: of the entry. is_own: this replica's device was its author; the replica may be another
- * one since. given: the incarnation that has taken it back last. */
+ * previous, is_cut: of the entry. mark: its cut secret. is_own: this replica's device was its author;
+ * the replica may be another one since. given: the incarnation that has taken it back last. */
 #define SATCHEL_RECOVERY_DDL                                                                       \
     "CREATE TABLE IF NOT EXISTS satchel_lineage(node BLOB PRIMARY KEY, last_cursor INTEGER NOT "   \
     "NULL) WITHOUT ROWID;"                                                                         \
     "CREATE TABLE IF NOT EXISTS satchel_receipt(cursor INTEGER PRIMARY KEY, receipt BLOB NOT "     \
-    "NULL, positions BLOB, previous INTEGER NOT NULL);"                                            \
+    "NULL, positions BLOB, previous INTEGER NOT NULL, is_cut INTEGER NOT NULL);"                   \
     "CREATE TABLE IF NOT EXISTS satchel_lost(id INTEGER PRIMARY KEY, node BLOB NOT NULL,"          \
     "cursor INTEGER NOT NULL, seq INTEGER NOT NULL, device BLOB NOT NULL,"                         \
     "number INTEGER NOT NULL, stamp INTEGER NOT NULL, user TEXT, secret BLOB, body BLOB NOT NULL," \
     "notes BLOB NOT NULL, positions BLOB, receipt BLOB NOT NULL, previous INTEGER NOT NULL,"       \
-    "is_own INTEGER NOT NULL, given BLOB, UNIQUE(node, cursor));"                                  \
-    "CREATE INDEX IF NOT EXISTS satchel_lost_secret ON satchel_lost(secret);"                      \
+    "is_cut INTEGER NOT NULL, mark BLOB NOT NULL, is_own INTEGER NOT NULL, given BLOB,"            \
+    "UNIQUE(node, cursor));"                                                                       \
+    "CREATE INDEX IF NOT EXISTS satchel_lost_mark ON satchel_lost(mark);"                          \
     "CREATE INDEX IF NOT EXISTS satchel_lost_own ON satchel_lost(number) WHERE is_own;"            \
     "CREATE TABLE IF NOT EXISTS satchel_doubt(name BLOB PRIMARY KEY) WITHOUT ROWID;"               \
     "CREATE TABLE IF NOT EXISTS satchel_view(name BLOB PRIMARY KEY, views BLOB NOT NULL) WITHOUT " \
@@ -144,7 +148,7 @@
     " (SELECT count(*) FROM satchel_conflict WHERE resolved IS NULL) AS conflicts,"                \
     " sqlite_version() AS sqlite_version, (SELECT lower(hex(a.device)) FROM satchel_ancestor a"    \
     " ORDER BY a.last_number DESC LIMIT 1) AS copy_of,"                                            \
-    " (SELECT nullif(count(*), 0) FROM satchel_lost l WHERE l.given IS NOT"                        \
+    " (SELECT nullif(count(*), 0) FROM satchel_lost l WHERE NOT l.is_cut AND l.given IS NOT"       \
     " satchel_replica.node) AS to_give_back,"                                                      \
     " (SELECT nullif(count(*), 0) FROM satchel_doubt) AS in_doubt FROM satchel_replica"
 

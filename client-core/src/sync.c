@@ -258,6 +258,15 @@ static void keep_before(struct satchel_sync *sync, const struct satchel_message_
         continue;
 }
 
+/* What waits for the replica to be at a cursor. */
+static enum satchel_status go_on(struct satchel_sync *sync, struct satchel_error *error)
+{
+    enum satchel_status status = SATCHEL_OK;
+    if (sync->has_digests && !sync->are_compared && sync->apply->cursor >= sync->digests_cursor)
+        status = satchel_sync_compute_digests(sync, error);
+    return status == SATCHEL_OK ? satchel_recover_apply_rows(sync, error) : status;
+}
+
 static enum satchel_status take_entries(struct satchel_sync *sync,
                                         const struct satchel_message_entries *entries,
                                         struct satchel_error *error)
@@ -269,14 +278,47 @@ static enum satchel_status take_entries(struct satchel_sync *sync,
         status = apply_run(sync, entries, &index, entries->entry_count, error);
         if (status != SATCHEL_OK && index > first + 1)
             keep_before(sync, entries, first, index - 1);
-        if (status == SATCHEL_OK && sync->has_digests && !sync->are_compared &&
-            sync->apply->cursor >= sync->digests_cursor)
-            status = satchel_sync_compute_digests(sync, error);
         if (status == SATCHEL_OK)
-            status = satchel_recover_apply_rows(sync, error);
+            status = go_on(sync, error);
     }
     if (status == SATCHEL_AGAIN && sync->apply->diverged_number > 0)
         status = satchel_sync_copy_found(sync, error);
+    return status;
+}
+
+static enum satchel_status take_head(struct satchel_sync *sync,
+                                     const struct satchel_message_head *head,
+                                     struct satchel_error *error)
+{
+    if (sync->is_copy ||
+        (sync->apply->cursor == head->cursor && sync->apply->complete == head->cursor))
+        return SATCHEL_OK; /* nothing new, as a rule: the server lives */
+    enum satchel_status status = satchel_sync_begin(sync, true, error);
+    if (status != SATCHEL_OK)
+        return status;
+    if (head->cursor >= sync->apply->cursor) /* unless another sync of this replica is ahead */
+        status = satchel_apply_head(sync->apply, head, error);
+    if (status == SATCHEL_OK)
+        status = satchel_sync_commit(sync, error);
+    else
+        satchel_apply_rollback(sync->apply);
+    return status == SATCHEL_OK ? go_on(sync, error) : status;
+}
+
+static enum satchel_status take_scope(struct satchel_sync *sync,
+                                      const struct satchel_message_scope *scope,
+                                      struct satchel_error *error)
+{
+    if (sync->is_copy)
+        return SATCHEL_OK;
+    leave_lock(sync);
+    enum satchel_status status = satchel_sync_begin(sync, true, error);
+    if (status != SATCHEL_OK)
+        return status;
+    status = satchel_apply_scope(sync->apply, scope, error);
+    if (status == SATCHEL_OK)
+        return satchel_sync_commit(sync, error);
+    satchel_apply_rollback(sync->apply);
     return status;
 }
 
@@ -293,9 +335,9 @@ static enum satchel_status take(struct satchel_sync *sync, const struct satchel_
     case SATCHEL_MESSAGE_ROWS: return satchel_recover_take_rows(sync, &message->rows, error);
     case SATCHEL_MESSAGE_FORWARDED:
         return satchel_recover_take_forwarded(sync, &message->forwarded, error);
-    default: /* HEAD says that the server lives; ERROR has ended the session, which says so itself
-              */
-        return SATCHEL_OK;
+    case SATCHEL_MESSAGE_HEAD: return take_head(sync, &message->head, error);
+    case SATCHEL_MESSAGE_SCOPE: return take_scope(sync, &message->scope, error);
+    default: /* ERROR has ended the session, which says so itself */ return SATCHEL_OK;
     }
 }
 
@@ -333,8 +375,8 @@ static enum satchel_status judge_done(struct satchel_sync *sync, struct satchel_
 {
     const struct satchel_apply *apply = sync->apply;
     if (sync->is_done || !sync->is_welcome || apply->migration_count < sync->schema_target ||
-        apply->cursor < sync->head_target || apply->last_number < sync->number_target ||
-        !satchel_recover_is_done(sync))
+        apply->cursor < sync->head_target || apply->complete < sync->head_target ||
+        apply->last_number < sync->number_target || !satchel_recover_is_done(sync))
         return SATCHEL_OK;
     sync->is_done = true;
     tell_quarantined(sync);

@@ -10,7 +10,8 @@ static const char SELECT_REFERENCE[] =
     " acked_number FROM satchel_replica";
 static const char SELECT_PARENT[] =
     "SELECT device, last_number FROM satchel_ancestor ORDER BY last_number DESC LIMIT 1";
-static const char SELECT_RECEIPT[] = "SELECT receipt FROM satchel_receipt WHERE cursor = ?1";
+static const char SELECT_RECEIPT[] =
+    "SELECT receipt, cursor FROM satchel_receipt WHERE cursor <= ?1 ORDER BY cursor DESC LIMIT 1";
 static const char SELECT_ANSWERED_STAMP[] =
     "SELECT stamp FROM satchel_entry WHERE device = ?1 AND number = ?2"
     " UNION ALL SELECT stamp FROM satchel_lost WHERE is_own AND number = ?2";
@@ -80,14 +81,18 @@ static enum satchel_status read_receipts(struct satchel_sync *sync, struct satch
     enum satchel_status status = SATCHEL_OK;
     if (sqlite3_prepare_v2(sync->replica->db, SELECT_RECEIPT, -1, &select, NULL) != SQLITE_OK)
         status = satchel_apply_sql_error(apply, "read satchel_receipt", error);
+    if (status == SATCHEL_OK && !satchel_id_is_zero(&apply->end))
+        status = satchel_vector_raise(&sync->push_arena, out, &apply->end, apply->cursor, out);
     for (uint64_t back = 0; status == SATCHEL_OK && back < apply->cursor;
          back = back ? 2 * back : 1) {
-        uint64_t cursor = apply->cursor - back;
-        sqlite3_bind_int64(select, 1, (sqlite3_int64)cursor);
+        uint64_t cursor = 0;
+        sqlite3_bind_int64(select, 1, (sqlite3_int64)(apply->cursor - back));
         int code = sqlite3_step(select);
         bool is_whole = code == SQLITE_ROW && sqlite3_column_bytes(select, 0) == sizeof receipt;
-        if (is_whole)
+        if (is_whole) {
             memcpy(receipt.bytes, sqlite3_column_blob(select, 0), sizeof receipt.bytes);
+            cursor = (uint64_t)sqlite3_column_int64(select, 1);
+        }
         sqlite3_reset(select);
         if (code != SQLITE_ROW && code != SQLITE_DONE)
             status = satchel_apply_sql_error(apply, "read satchel_receipt", error);
@@ -161,6 +166,7 @@ enum satchel_status satchel_sync_send_hello(struct satchel_sync *sync, struct sa
     hello->schema = apply->migration_count;
     hello->user = satchel_span_text(replica->user ? replica->user : "");
     hello->receipt = replica->receipt;
+    hello->complete = apply->complete;
     hello->software = satchel_span_text(software);
     hello->last_number = last_own_number(sync);
     status = satchel_session_send(sync->session, &message);
@@ -358,6 +364,8 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
     if (status == SATCHEL_OK) {
         satchel_sync_clock(sync->session, sync->replica, sync->now_ms, &sync->after);
         sync->head_target = welcome->head;
+        if (sync->hello_cursor == 0 && satchel_id_is_zero(&sync->hello_node))
+            sync->apply->complete = welcome->head; /* what follows makes exactly what is in scope */
         sync->number_target = last_own_number(sync);
         sync->schema_target = welcome->schema;
         status = write_welcome(sync, welcome, error);

@@ -474,6 +474,14 @@ static void take_duplicates(struct decoder *decoder, struct satchel_version *ver
     version->duplicate_count = count;
 }
 
+uint64_t satchel_version_timeline_read(struct satchel_span bytes)
+{
+    struct decoder decoder = {.next = bytes.data, .left = bytes.size};
+    take_bounded(&decoder, CODEC_FLAGS);
+    uint64_t timeline = take_varint(&decoder);
+    return decoder.status == SATCHEL_OK ? timeline : 0;
+}
+
 enum satchel_status satchel_version_decode(struct satchel_arena *arena, struct satchel_span bytes,
                                            const struct satchel_id_table *ids,
                                            struct satchel_version **out)

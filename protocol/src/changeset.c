@@ -172,6 +172,25 @@ enum satchel_status satchel_changeset_read_part(struct satchel_cursor *cursor,
     return status;
 }
 
+enum satchel_status satchel_changeset_cut(struct satchel_span body, const bool *keep,
+                                          struct satchel_buffer *out)
+{
+    static const struct satchel_value nothing = {.type = SATCHEL_NULL};
+    static const struct satchel_part withheld = {
+        .kind = SATCHEL_OP_UPDATE, .key = &nothing, .key_count = 1};
+    struct satchel_cursor cursor = satchel_cursor_of(body);
+    struct satchel_span item = satchel_cursor_item(&cursor); /* the header */
+    enum satchel_status status = satchel_buffer_append(out, item.data, item.size);
+    for (uint32_t i = 0; status == SATCHEL_OK && !satchel_cursor_at_end(&cursor); i++) {
+        item = satchel_cursor_item(&cursor);
+        if (cursor.failed)
+            return SATCHEL_CORRUPT;
+        status = keep[i] ? satchel_buffer_append(out, item.data, item.size)
+                         : satchel_changeset_write_part(out, &withheld);
+    }
+    return status;
+}
+
 /* The words for a body that was refused while item `part` (0: the header) was read. */
 static enum satchel_status refuse(struct satchel_error *error, enum satchel_status status,
                                   const struct satchel_cursor *cursor, struct satchel_span body,

@@ -6,7 +6,7 @@
 #include "codec.h"
 #include "digest.h"
 
-enum { ENTRY_ITEMS = 12, ENTRY_ITEMS_MAX = 64, POSITIONS_BYTES_MAX = 1 << 16 };
+enum { ENTRY_ITEMS = 13, ENTRY_ITEMS_MAX = 64, POSITIONS_BYTES_MAX = 1 << 16 };
 
 static void digest_value(struct digest *digest, const struct satchel_value *value)
 {
@@ -95,6 +95,25 @@ uint64_t satchel_entry_mark(const uint8_t hash[SATCHEL_HASH_BYTES])
     return mark ? mark : 1;
 }
 
+void satchel_entry_cut_secret(const uint8_t secret[SATCHEL_SECRET_BYTES],
+                              uint8_t out[SATCHEL_SECRET_BYTES])
+{
+    struct digest digest;
+    digest_init(&digest, satchel_span_of(secret, SATCHEL_SECRET_BYTES), SATCHEL_SECRET_BYTES);
+    digest_text(&digest, "satchel cut");
+    digest_final(&digest, out, SATCHEL_SECRET_BYTES);
+}
+
+struct satchel_id satchel_entry_cut_receipt(const struct satchel_id *receipt)
+{
+    struct satchel_id cut;
+    struct digest digest;
+    digest_init(&digest, satchel_span_of(receipt->bytes, sizeof receipt->bytes), sizeof cut.bytes);
+    digest_text(&digest, "satchel cut");
+    digest_final(&digest, cut.bytes, sizeof cut.bytes);
+    return cut;
+}
+
 struct satchel_id satchel_enrolment_receipt(
     const uint8_t workspace_key[SATCHEL_WORKSPACE_KEY_BYTES], const struct satchel_id *device,
     struct satchel_span token_hash, struct satchel_span user, const struct satchel_id *parent,
@@ -154,6 +173,7 @@ enum satchel_status satchel_entry_write(struct satchel_buffer *out,
     satchel_pack_binary(&pack, entry->positions);
     satchel_pack_id(&pack, &entry->receipt);
     satchel_pack_unsigned(&pack, entry->previous);
+    satchel_pack_bool(&pack, entry->is_cut);
     return satchel_codec_finish(&pack, size_before);
 }
 
@@ -175,6 +195,7 @@ enum satchel_status satchel_entry_read(struct satchel_cursor *cursor, struct sat
     out->positions = satchel_cursor_binary(cursor, POSITIONS_BYTES_MAX);
     out->receipt = satchel_cursor_id(cursor);
     out->previous = satchel_cursor_unsigned(cursor, UINT64_MAX);
+    out->is_cut = satchel_cursor_bool(cursor);
     satchel_codec_skip(cursor, item_count - ENTRY_ITEMS);
     return cursor->failed || out->cursor == 0 ? SATCHEL_CORRUPT : SATCHEL_OK;
 }

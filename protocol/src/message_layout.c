@@ -92,6 +92,7 @@ static const struct field hello_fields[] = {
     FIELD(FIELD_ID, satchel_message_hello, parent, 0),
     FIELD(FIELD_UNSIGNED, satchel_message_hello, parent_number, SEQUENCE_MAX),
     FIELD(FIELD_VECTOR, satchel_message_hello, receipts, 0),
+    FIELD(FIELD_UNSIGNED, satchel_message_hello, complete, SEQUENCE_MAX),
 };
 static const struct field welcome_fields[] = {
     FIELD(FIELD_ID, satchel_message_welcome, node, 0),
@@ -119,6 +120,7 @@ static const struct field entries_fields[] = {
 static const struct field head_fields[] = {
     FIELD(FIELD_UNSIGNED, satchel_message_head, cursor, SEQUENCE_MAX),
     FIELD(FIELD_VECTOR, satchel_message_head, vector, 0),
+    FIELD(FIELD_ID, satchel_message_head, receipt, 0),
 };
 static const struct field digests_fields[] = {
     FIELD(FIELD_UNSIGNED, satchel_message_digests, cursor, SEQUENCE_MAX),
@@ -151,6 +153,10 @@ static const struct field rows_fields[] = {
     FIELD(FIELD_UNSIGNED, satchel_message_rows, cursor, SEQUENCE_MAX),
     FIELD(FIELD_UNSIGNED, satchel_message_rows, row_count, SATCHEL_ROWS_REQUEST_MAX),
     FIELD(FIELD_BINARY, satchel_message_rows, notes, SATCHEL_NOTES_BYTES_MAX),
+};
+static const struct field scope_fields[] = {
+    FIELD(FIELD_BINARY, satchel_message_scope, notes, SATCHEL_NOTES_BYTES_MAX),
+    LIST(FIELD_ENTRIES, satchel_message_scope, entries, entry_count, UINT32_MAX, NULL),
 };
 static const struct field admin_fields[] = {
     FIELD(FIELD_BINARY, satchel_message_admin, token, NAME_MAX),
@@ -194,6 +200,7 @@ static const struct layout layouts[] = {
     LAYOUT(COPIED, copied_fields),
     LAYOUT(ROWS, rows_fields),
     LAYOUT(FORWARDED, forwarded_fields),
+    LAYOUT(SCOPE, scope_fields),
     LAYOUT(ERROR, error_fields),
 #undef LAYOUT
 };
@@ -206,12 +213,17 @@ const struct layout *satchel_message_layout(uint64_t kind)
     return NULL;
 }
 
-static const char *flaw_of_entries(const struct satchel_entry *entries, uint32_t count)
+static const char *flaw_of_order(const struct satchel_entry *entries, uint32_t count)
 {
     for (uint32_t i = 1; i < count; i++)
         if (entries[i].cursor <= entries[i - 1].cursor)
             return "the cursors of entries must ascend";
-    return count == 0 ? "at least one entry is needed" : NULL;
+    return NULL;
+}
+
+static const char *flaw_of_entries(const struct satchel_entry *entries, uint32_t count)
+{
+    return count == 0 ? "at least one entry is needed" : flaw_of_order(entries, count);
 }
 
 const char *satchel_message_flaw(const struct satchel_message *message)
@@ -228,6 +240,8 @@ const char *satchel_message_flaw(const struct satchel_message *message)
         return flaw_of_entries(message->entries.entries, message->entries.entry_count);
     case SATCHEL_MESSAGE_FORWARD:
         return flaw_of_entries(message->forward.entries, message->forward.entry_count);
+    case SATCHEL_MESSAGE_SCOPE:
+        return flaw_of_order(message->scope.entries, message->scope.entry_count);
     case SATCHEL_MESSAGE_COPY:
         return message->copy.number == 0 ? "change sets are numbered from 1" : NULL;
     case SATCHEL_MESSAGE_ROWS_REQUEST:

@@ -216,6 +216,7 @@ static enum satchel_status client_takes(struct satchel_session *session,
     case SATCHEL_MESSAGE_ACK: return take_ack(session, message);
     case SATCHEL_MESSAGE_COPIED:
     case SATCHEL_MESSAGE_ROWS:
+    case SATCHEL_MESSAGE_SCOPE:
     case SATCHEL_MESSAGE_FORWARDED:
     case SATCHEL_MESSAGE_DIGESTS:
         return session->is_attached ? surface(session) : out_of_place(session, message);

@@ -248,6 +248,7 @@ static enum satchel_status send_from_server(struct satchel_session *session,
     case SATCHEL_MESSAGE_ACK:
     case SATCHEL_MESSAGE_COPIED:
     case SATCHEL_MESSAGE_ROWS:
+    case SATCHEL_MESSAGE_SCOPE:
     case SATCHEL_MESSAGE_FORWARDED:
     case SATCHEL_MESSAGE_DIGESTS:
         return session->is_attached ? satchel_session_queue(session, message) : SATCHEL_STATE;

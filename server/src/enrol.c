@@ -297,6 +297,15 @@ static bool is_outlived(const struct incarnations *known, const struct satchel_m
            satchel_vector_get(&hello->lineage, &known->node) > 0;
 }
 
+/* The head at which the device held what its user could see, 0 if nobody knows. One that has nothing
+ * yet is sent exactly that from the first entry on. */
+static uint64_t complete_of(const struct satchel_message_hello *hello, uint64_t fork, uint64_t head)
+{
+    if (hello->cursor == 0 && satchel_id_is_zero(&hello->node))
+        return head;
+    return fork < hello->cursor || hello->complete > head ? 0 : hello->complete;
+}
+
 static void answer_attach(struct satchel_job *job, const struct incarnations *known,
                           const struct device *device, uint32_t schema, struct satchel_span role)
 {
@@ -384,5 +393,6 @@ enum satchel_status enrol_attach(struct satchel_workspace *workspace, struct sat
         return status;
     answer_attach(job, &known, &device, schema, user.role);
     job->answers[0].welcome.cursor = fork;
+    job->scope.complete = job->scope.cut = complete_of(hello, fork, known.cursor);
     return SATCHEL_OK;
 }

@@ -71,7 +71,8 @@ static enum satchel_status is_of_here(struct satchel_workspace *workspace, struc
         status = line_previous(satchel_store_sqlite_db(workspace->store), &entry.device,
                                entry.number, &entry.previous, &job->error);
     struct satchel_id ours = incarnation_receipt(known, &entry, hash);
-    *out = satchel_id_equal(&ours, &theirs->node);
+    struct satchel_id cut = satchel_entry_cut_receipt(&ours);
+    *out = satchel_id_equal(&ours, &theirs->node) || satchel_id_equal(&cut, &theirs->node);
     satchel_buffer_deinit(&packed);
     return status;
 }

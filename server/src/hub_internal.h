@@ -53,6 +53,7 @@ struct hub_workspace {
     uint64_t head;             /* highest end known */
     uint64_t end_cursor;       /* an end whose vector is known */
     struct satchel_vector end; /* owned */
+    struct satchel_id end_receipt;
     uint32_t deploys_in_flight;
     bool is_closing;              /* a restore takes its place: nobody attaches any more */
     struct hub_session *sessions; /* attached */
@@ -88,6 +89,8 @@ struct hub_session {
     bool has_copied;  /* said COPY: the next session is the copy's */
     uint64_t schema;
     uint64_t cursor; /* given everything up to it */
+    /* of its device; the names are the session's memory */
+    struct satchel_scope_state scope;
     bool needs_schema;
     bool is_reading; /* a SCHEMA or ENTRIES job is in flight */
     bool is_live;    /* has reached the end once */
@@ -177,9 +180,9 @@ void hub_workspace_serve_waiting(struct hub_workspace *workspace);
 /* Lists an attached session; forget undoes it. */
 void hub_workspace_attach_session(struct hub_workspace *workspace, struct hub_session *session);
 void hub_workspace_forget_session(struct hub_session *session);
-/* Remembers the vector that belongs to `cursor`, an end. */
-enum satchel_status hub_workspace_set_end(struct hub_workspace *workspace, uint64_t cursor,
-                                          const struct satchel_vector *vector) SATCHEL_MUST_USE;
+/* Remembers the end that an ENTRIES job has reached. */
+enum satchel_status hub_workspace_set_end(struct hub_workspace *workspace,
+                                          const struct satchel_job *job) SATCHEL_MUST_USE;
 
 /* ---- hub_session.c ---- */
 
@@ -215,6 +218,8 @@ void hub_session_tick(struct hub_session *session, struct satchel_now now);
 /* ---- hub_stream.c ---- */
 
 void hub_stream_step(struct hub_session *session);
+/* Frees what the session keeps for its stream. */
+void hub_stream_forget(struct hub_session *session);
 void hub_stream_complete(struct hub_session *session, struct satchel_job *job);
 
 /* ---- hub_clerk.c ---- */

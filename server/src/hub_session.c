@@ -52,6 +52,7 @@ void hub_session_free(struct hub_session *session)
     hub_transfer_leave(session);
     hub_workspace_forget_session(session);
     drop_requests(session);
+    hub_stream_forget(session);
     session->hub->early_bytes -= session->early_bytes;
     satchel_session_free(session->session);
     free(session);
@@ -372,6 +373,7 @@ static void attach(struct hub_session *session, struct hub_workspace *workspace,
     session->schema = hello->schema;
     session->needs_schema = hello->schema < welcome->schema;
     session->cursor = welcome->cursor;
+    session->scope = job->scope;
     session->is_outlived = job->is_outlived;
     session->held_number = session->acked_number = session->acked_said = welcome->last_number;
     if (workspace->head < welcome->head)
@@ -443,6 +445,8 @@ static void complete_request(struct hub_session *session, struct hub_workspace *
         attach(session, workspace, job);
     else if (job->kind == SATCHEL_JOB_FORWARD)
         take_forwarded(session, job);
+    else if (job->is_cut) /* the answer is of the end, which it may not have been told */
+        session->needs_head = true;
     hub_session_answer(session, job);
 }
 

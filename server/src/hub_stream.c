@@ -1,9 +1,11 @@
-/* Owns what an attached device is sent unasked: migrations it lacks, entries after its cursor,
- * heads.
+/* Owns what an attached device is sent unasked: migrations it lacks, entries after its cursor, rows
+ * that leave or come into its scope, heads.
  *
  * One reading job per session is in flight, and the next is made only when the output is empty: a
  * device that reads slowly holds one batch here, and nobody else up. */
 #include "hub_internal.h"
+
+#include <stdlib.h>
 
 static void submit(struct hub_session *session, struct satchel_job *job)
 {
@@ -30,13 +32,61 @@ static void ask_schema(struct hub_session *session)
         session->needs_schema = false; /* unless a deploy comes meanwhile */
 }
 
+/* The state with names in the job's memory; false: there is none. */
+static bool lend_scope(const struct hub_session *session, struct satchel_job *job)
+{
+    job->scope = session->scope;
+    job->scope.left_after = satchel_arena_copy(&job->arena, session->scope.left_after);
+    job->scope.came_after = satchel_arena_copy(&job->arena, session->scope.came_after);
+    return job->scope.left_after.data && job->scope.came_after.data;
+}
+
+static bool keep_name(struct satchel_span *kept, struct satchel_span name)
+{
+    uint8_t *copy = name.size > 0 ? malloc(name.size) : NULL;
+
+    free((void *)(uintptr_t)kept->data);
+    if (copy)
+        memcpy(copy, name.data, name.size);
+    *kept = satchel_span_of(copy, copy ? name.size : 0);
+    return copy || name.size == 0;
+}
+
+void hub_stream_forget(struct hub_session *session)
+{
+    (void)keep_name(&session->scope.left_after, satchel_span_of(NULL, 0));
+    (void)keep_name(&session->scope.came_after, satchel_span_of(NULL, 0));
+}
+
+static bool keep_scope(struct hub_session *session, const struct satchel_job *job)
+{
+    struct satchel_span left = session->scope.left_after, came = session->scope.came_after;
+
+    session->scope = job->scope;
+    session->scope.left_after = left;
+    session->scope.came_after = came;
+    return keep_name(&session->scope.left_after, job->scope.left_after) &&
+           keep_name(&session->scope.came_after, job->scope.came_after);
+}
+
+static bool is_paging(const struct hub_session *session)
+{
+    return session->scope.next_cut > 0 || session->scope.next_complete > 0;
+}
+
 static void ask_entries(struct hub_session *session)
 {
     struct satchel_job *job = hub_session_job(session, SATCHEL_JOB_ENTRIES);
 
     if (!job)
         return;
+    if (!lend_scope(session, job)) {
+        satchel_job_free(job);
+        hub_session_fail(session, SATCHEL_NOMEM, "the server is out of memory: try again later");
+        return;
+    }
     job->after = session->cursor;
+    job->wants_head = session->needs_head || !session->is_live;
     job->number_min = session->held_number;
     job->number_max = session->acked_number;
     submit(session, job);
@@ -48,6 +98,7 @@ static void say_head(struct hub_session *session)
 
     message.head.cursor = session->cursor;
     message.head.vector = session->workspace->end;
+    message.head.receipt = session->workspace->end_receipt;
     if (hub_session_say(session, &message) == SATCHEL_OK)
         session->needs_head = false;
 }
@@ -63,9 +114,10 @@ void hub_stream_step(struct hub_session *session)
         ask_schema(session);
     else if (workspace->deploys_in_flight > 0)
         return; /* entries of the next schema must not overtake it */
-    else if (!session->is_live || session->cursor < workspace->head)
+    else if (!session->is_live || session->cursor < workspace->head || is_paging(session))
         ask_entries(session);
-    else if (session->needs_head && session->cursor == workspace->end_cursor)
+    else if (session->needs_head && session->cursor == workspace->end_cursor &&
+             session->cursor == session->scope.complete)
         say_head(session);
 }
 
@@ -81,11 +133,23 @@ static void complete_schema(struct hub_session *session, struct satchel_job *job
     hub_session_answer(session, job);
 }
 
+static void count_answers(struct hub_session *session, const struct satchel_job *job)
+{
+    for (uint32_t i = 0; i < job->answer_count; i++) {
+        if (job->answers[i].kind == SATCHEL_MESSAGE_ENTRIES)
+            satchel_metric_add(session->hub->metrics, SATCHEL_METRIC_ENTRIES,
+                               job->answers[i].entries.entry_count);
+        else if (job->answers[i].kind == SATCHEL_MESSAGE_SCOPE)
+            session->needs_head = true; /* when all of what moved is told */
+    }
+    if (job->has_head)
+        session->needs_head = false;
+}
+
 static void complete_entries(struct hub_session *session, struct satchel_job *job)
 {
     struct hub_workspace *workspace = session->workspace;
-    const struct satchel_message_entries *entries = &job->answers[0].entries;
-    uint32_t count = job->answer_count > 0 ? entries->entry_count : 0;
+    bool is_kept = true;
 
     if (session->needs_schema || workspace->deploys_in_flight > 0) {
         satchel_job_free(job); /* read while the schema moved: asked again behind it */
@@ -97,23 +161,20 @@ static void complete_entries(struct hub_session *session, struct satchel_job *jo
         satchel_job_free(job);
         return;
     }
-    if (count > 0)
-        session->cursor = entries->entries[count - 1].cursor;
+    session->cursor = job->reached;
     if (workspace->head < job->head)
         workspace->head = job->head;
-    if (job->reached_end || count == 0) {
-        if (session->cursor < job->head)
-            session->cursor = job->head; /* what was cut away whole */
-        session->needs_head = session->needs_head || !session->is_live;
+    if (job->reached_end) {
         session->is_live = true;
-        if (hub_workspace_set_end(workspace, session->cursor, &job->vector) != SATCHEL_OK) {
-            hub_session_fail(session, SATCHEL_NOMEM, "the server is out of memory");
-            satchel_job_free(job);
-            return;
-        }
+        is_kept = hub_workspace_set_end(workspace, job) == SATCHEL_OK;
     }
-    satchel_metric_add(session->hub->metrics, SATCHEL_METRIC_ENTRIES, count);
-    if (count > 0)
+    if (!keep_scope(session, job) || !is_kept) {
+        hub_session_fail(session, SATCHEL_NOMEM, "the server is out of memory");
+        satchel_job_free(job);
+        return;
+    }
+    count_answers(session, job);
+    if (job->answer_count > 0)
         hub_session_answer(session, job);
     else
         satchel_job_free(job);

@@ -329,23 +329,24 @@ void hub_workspace_forget_session(struct hub_session *session)
     detach(session);
 }
 
-enum satchel_status hub_workspace_set_end(struct hub_workspace *workspace, uint64_t cursor,
-                                          const struct satchel_vector *vector)
+enum satchel_status hub_workspace_set_end(struct hub_workspace *workspace,
+                                          const struct satchel_job *job)
 {
-    size_t bytes = vector->count * sizeof(struct satchel_position);
+    size_t bytes = job->vector.count * sizeof(struct satchel_position);
     struct satchel_position *items = NULL;
 
-    if (cursor < workspace->end_cursor)
+    if (job->reached < workspace->end_cursor)
         return SATCHEL_OK;
     if (bytes > 0) {
         items = malloc(bytes);
         if (!items)
             return SATCHEL_NOMEM;
-        memcpy(items, vector->items, bytes);
+        memcpy(items, job->vector.items, bytes);
     }
     free((void *)(uintptr_t)workspace->end.items);
     workspace->end.items = items;
-    workspace->end.count = vector->count;
-    workspace->end_cursor = cursor;
+    workspace->end.count = job->vector.count;
+    workspace->end_receipt = job->end;
+    workspace->end_cursor = job->reached;
     return SATCHEL_OK;
 }

@@ -1,14 +1,14 @@
 /* Owns the reader threads' work for sessions: migrations, entries, digests; each in one read
  * transaction, so that everything in an answer is of the same moment. */
+#include "cut.h"
 #include "incarnation.h"
 #include "lines.h"
-
-#include <satchel/digest.h>
 
 #define SQL_HASH                                                               \
     "SELECT h.hash FROM satchel_id i JOIN satchel_hash h ON h.device=i.number" \
     " AND h.number=?2 WHERE i.id=?1"
 #define SQL_COUNT "SELECT count(*) FROM satchel_migration"
+#define SQL_USER "SELECT user FROM satchel_device WHERE id=?1"
 #define ENTRIES_MAX 8192
 
 /* ---- the connection ---- */
@@ -42,6 +42,7 @@ enum satchel_status reader_open(struct workspace_reader *reader, const char *pat
     struct satchel_identity identity = {reader, not_applying, now, nobody, nobody, nobody};
     reader->identity = identity;
     satchel_buffer_init(&reader->scratch, 2 * (size_t)SATCHEL_CHANGESET_BYTES_MAX, NULL);
+    satchel_arena_init(&reader->cut_arena, WORKSPACE_JOB_BYTES_MAX, NULL);
     enum satchel_status status =
         satchel_store_sqlite_reader(&reader->db, path, &reader->identity, error);
     if (status == SATCHEL_OK &&
@@ -53,6 +54,10 @@ enum satchel_status reader_open(struct workspace_reader *reader, const char *pat
         status = satchel_db_prepare(reader->db, SQL_HASH, &reader->hash, error);
     if (status == SATCHEL_OK)
         status = satchel_db_prepare(reader->db, SQL_COUNT, &reader->count, error);
+    if (status == SATCHEL_OK)
+        status = satchel_db_prepare(reader->db, SQL_USER, &reader->user, error);
+    if (status == SATCHEL_OK)
+        status = scope_viewer_new(&reader->viewer, reader->db, error);
     return status;
 }
 
@@ -61,9 +66,12 @@ void reader_close(struct workspace_reader *reader)
     satchel_log_reader_free(reader->log);
     sqlite3_finalize(reader->hash);
     sqlite3_finalize(reader->count);
+    sqlite3_finalize(reader->user);
+    scope_viewer_free(reader->viewer);
     sqlite3_close_v2(reader->db);
     satchel_schema_free(reader->schema);
     satchel_buffer_deinit(&reader->scratch);
+    satchel_arena_deinit(&reader->cut_arena);
 }
 
 /* The schema as this transaction sees it. */
@@ -85,6 +93,28 @@ static enum satchel_status refresh_schema(struct workspace_reader *reader,
         reader->schema = schema;
         reader->migration_count = count;
     }
+    return status;
+}
+
+/* Answers are for the user of the job's device from here on. */
+static enum satchel_status find_viewer(struct workspace_reader *reader, struct satchel_job *job)
+{
+    struct satchel_query query;
+    bool has_row = false;
+    satchel_query_begin(&query, reader->db, reader->user);
+    satchel_query_id(&query, &job->device);
+    enum satchel_status status = satchel_query_step(&query, &has_row, &job->error);
+    if (status == SATCHEL_OK && !has_row)
+        status = satchel_error_set(&job->error, SATCHEL_DENIED,
+                                   "the device is not enrolled in this workspace any more");
+    if (status == SATCHEL_OK) {
+        reader->login = satchel_column_copy(query.statement, 0, &job->arena);
+        status = reader->login.data ? SATCHEL_OK : SATCHEL_NOMEM;
+    }
+    satchel_query_end(&query);
+    if (status == SATCHEL_OK)
+        status = scope_viewer_set(reader->viewer, reader->schema, reader->login, &job->error);
+    job->is_cut = status == SATCHEL_OK && !scope_viewer_sees_all(reader->viewer);
     return status;
 }
 
@@ -164,12 +194,38 @@ static enum satchel_status prove_entry(struct workspace_reader *reader, struct s
     return status;
 }
 
-/* The entry as it is sent, in the job's arena. */
-static enum satchel_status copy_entry(struct workspace_reader *reader, struct satchel_job *job,
-                                      const struct incarnations *known,
-                                      const struct satchel_entry *from, struct satchel_entry *entry)
+/* The body, or nothing for an author who has it; by what the device may see. `*is_empty`: nothing. */
+static enum satchel_status read_body(struct workspace_reader *reader, struct satchel_job *job,
+                                     struct satchel_span stored, struct satchel_entry *entry,
+                                     bool *is_empty)
+{
+    /* Its author has the body, unless what this device has under that number is another. */
+    bool has_body = satchel_id_equal(&entry->device, &job->device) &&
+                    entry->number > job->number_min && entry->number <= job->number_max;
+    bool sees_all = scope_viewer_sees_all(reader->viewer);
+    if (has_body && sees_all)
+        return SATCHEL_OK;
+    enum satchel_status status = satchel_body_load(stored, &reader->scratch, &entry->body);
+    if (status != SATCHEL_OK)
+        return satchel_error_set(&job->error, status, "entry %llu of the log is damaged",
+                                 (unsigned long long)entry->cursor);
+    if (!sees_all)
+        status = cut_entry(reader->viewer, reader->schema,
+                           satchel_span_equal(entry->user, reader->login), &reader->cut_arena,
+                           &job->arena, entry, is_empty, &job->error);
+    if (status != SATCHEL_OK || *is_empty || entry->is_cut)
+        return status;
+    if (has_body)
+        entry->body = satchel_span_of(NULL, 0);
+    return has_body || copy_span(job, &entry->body) ? SATCHEL_OK : SATCHEL_NOMEM;
+}
+
+enum satchel_status entry_read(struct workspace_reader *reader, struct satchel_job *job,
+                               const struct incarnations *known, const struct satchel_entry *from,
+                               struct satchel_entry *entry, bool *is_empty)
 {
     *entry = *from;
+    *is_empty = false;
     if (!from->secret)
         return satchel_error_set(&job->error, SATCHEL_CORRUPT, "entry %llu of the log is damaged",
                                  (unsigned long long)entry->cursor);
@@ -179,17 +235,7 @@ static enum satchel_status copy_entry(struct workspace_reader *reader, struct sa
         return SATCHEL_NOMEM;
     entry->secret = secret.data;
     enum satchel_status status = prove_entry(reader, job, known, entry);
-    if (status != SATCHEL_OK)
-        return status;
-    /* Its author has the body, unless what this device has under that number is another. */
-    if (satchel_id_equal(&entry->device, &job->device) && entry->number > job->number_min &&
-        entry->number <= job->number_max)
-        return SATCHEL_OK;
-    status = satchel_body_load(from->body, &reader->scratch, &entry->body);
-    if (status != SATCHEL_OK)
-        return satchel_error_set(&job->error, status, "entry %llu of the log is damaged",
-                                 (unsigned long long)entry->cursor);
-    return copy_span(job, &entry->body) ? SATCHEL_OK : SATCHEL_NOMEM;
+    return status == SATCHEL_OK ? read_body(reader, job, from->body, entry, is_empty) : status;
 }
 
 static enum satchel_status add_entry(struct workspace_reader *reader, struct satchel_job *job,
@@ -207,9 +253,10 @@ static enum satchel_status add_entry(struct workspace_reader *reader, struct sat
             memcpy(entries, batch->entries, batch->entry_count * sizeof *entries);
         batch->entries = entries;
     }
+    bool is_empty = false;
     enum satchel_status status =
-        copy_entry(reader, job, known, read, &batch->entries[batch->entry_count]);
-    batch->entry_count += status == SATCHEL_OK;
+        entry_read(reader, job, known, read, &batch->entries[batch->entry_count], &is_empty);
+    batch->entry_count += status == SATCHEL_OK && !is_empty;
     return status;
 }
 
@@ -218,7 +265,7 @@ static enum satchel_status read_batch(struct workspace_reader *reader, struct sa
                                       struct satchel_message_entries *batch)
 {
     struct satchel_log_entry read;
-    uint32_t capacity = 0;
+    uint32_t capacity = 0, read_count = 0;
     size_t bytes = 0;
     bool found = false;
     enum satchel_status status =
@@ -226,15 +273,20 @@ static enum satchel_status read_batch(struct workspace_reader *reader, struct sa
     if (status == SATCHEL_OK)
         status = satchel_log_read_next(reader->log, &found, &read, &job->error);
     while (status == SATCHEL_OK && found && bytes < SATCHEL_BATCH_BYTES &&
-           batch->entry_count < ENTRIES_MAX) {
+           read_count++ < ENTRIES_MAX) {
+        uint32_t before = batch->entry_count;
+        job->reached = read.entry.cursor;
         status = add_entry(reader, job, known, &read.entry, batch, &capacity);
         if (status != SATCHEL_OK)
             break;
-        const struct satchel_entry *entry = &batch->entries[batch->entry_count - 1];
-        bytes += 64 + entry->user.size + entry->body.size + entry->notes.size;
+        const struct satchel_entry *entry = &batch->entries[before];
+        if (batch->entry_count > before)
+            bytes += 64 + entry->user.size + entry->body.size + entry->notes.size;
         status = satchel_log_read_next(reader->log, &found, &read, &job->error);
     }
-    job->reached_end = !found;
+    job->reached_end = status == SATCHEL_OK && !found;
+    if (job->reached_end)
+        job->reached = known->cursor;
     satchel_log_read_end(reader->log);
     return status;
 }
@@ -267,24 +319,73 @@ static void note_progress(struct satchel_workspace *workspace, const struct satc
     pthread_mutex_unlock(&workspace->progress_mutex);
 }
 
+/* What proves to this server that the device knows of its last entry, sent or not. */
+static enum satchel_status prove_end(struct workspace_reader *reader, struct satchel_job *job,
+                                     const struct incarnations *known)
+{
+    struct satchel_log_entry read;
+    struct satchel_entry end;
+    bool found = false;
+    if (known->cursor == 0)
+        return SATCHEL_OK;
+    enum satchel_status status =
+        satchel_log_read_at(reader->log, known->cursor, &found, &read, &job->error);
+    if (status == SATCHEL_OK && !found)
+        status = satchel_error_set(&job->error, SATCHEL_CORRUPT,
+                                   "the end of the log is damaged; restore a backup");
+    if (status != SATCHEL_OK)
+        return status;
+    end = read.entry; /* its user and notes until the reader's next call: nothing reads it here */
+    status = prove_entry(reader, job, known, &end);
+    job->end = satchel_entry_cut_receipt(&end.receipt);
+    satchel_log_read_end(reader->log);
+    return status;
+}
+
+static void add_head(struct satchel_job *job)
+{
+    struct satchel_message *answer = &job->answers[job->answer_count++];
+    memset(answer, 0, sizeof *answer);
+    answer->kind = SATCHEL_MESSAGE_HEAD;
+    answer->head.cursor = job->reached;
+    answer->head.vector = job->vector;
+    answer->head.receipt = job->end;
+    job->has_head = true;
+}
+
+/* Rows that left first, so that no news of a row that is kept is withheld; then the entries; at
+ * their end the rows that came. */
 static enum satchel_status read_entries(struct satchel_workspace *workspace,
                                         struct workspace_reader *reader, struct satchel_job *job)
 {
-    struct satchel_message *answer = &job->answers[0];
     struct incarnations known;
-    memset(answer, 0, sizeof *answer);
-    answer->kind = SATCHEL_MESSAGE_ENTRIES;
+    bool is_whole = true;
     enum satchel_status status = incarnations_read(reader->db, &job->arena, &known, &job->error);
-    if (status == SATCHEL_OK)
-        status = read_batch(reader, job, &known, &answer->entries);
     if (status != SATCHEL_OK)
         return status;
     job->head = known.cursor;
-    uint32_t count = answer->entries.entry_count;
-    job->answer_count = count > 0;
+    job->reached = job->after;
+    status = scope_read_left(reader, job, known.cursor, &is_whole);
+    if (status == SATCHEL_OK && is_whole) {
+        struct satchel_message *answer = &job->answers[job->answer_count];
+        memset(answer, 0, sizeof *answer);
+        answer->kind = SATCHEL_MESSAGE_ENTRIES;
+        status = read_batch(reader, job, &known, &answer->entries);
+        job->answer_count += answer->entries.entry_count > 0;
+    }
     note_progress(workspace, job);
-    return vector_at(reader, job, &known,
-                     count ? answer->entries.entries[count - 1].cursor : job->after);
+    if (status == SATCHEL_OK)
+        status = vector_at(reader, job, &known, job->reached);
+    if (status == SATCHEL_OK && job->reached_end)
+        status = prove_end(reader, job, &known);
+    if (status == SATCHEL_OK && job->reached_end)
+        status = scope_read_came(reader, job, &known);
+    bool has_moves = job->answer_count > 0 &&
+                     job->answers[job->answer_count - 1].kind != SATCHEL_MESSAGE_ENTRIES;
+    if (status == SATCHEL_OK && job->scope.complete == job->reached &&
+        (job->wants_head || has_moves))
+        add_head(job);
+    return status;
 }
 
 /* ---- SCHEMA, DIGESTS ---- */
@@ -317,9 +418,8 @@ static enum satchel_status read_digests(struct workspace_reader *reader, struct 
     digests->cursor = known.cursor;
     for (uint32_t i = 0; status == SATCHEL_OK && i < table_count; i++)
         if (!schema->tables[i].is_local)
-            status =
-                satchel_table_digest_compute(reader->db, &schema->tables[i],
-                                             &digests->tables[digests->table_count++], &job->error);
+            status = scope_digest(reader, &schema->tables[i],
+                                  &digests->tables[digests->table_count++], &job->error);
     job->head = digests->cursor;
     return status;
 }
@@ -330,6 +430,10 @@ static enum satchel_status answer(struct satchel_workspace *workspace,
                                   struct workspace_reader *reader, struct satchel_job *job)
 {
     enum satchel_status status = refresh_schema(reader, &job->error);
+    if (status != SATCHEL_OK)
+        return status;
+    if (job->kind != SATCHEL_JOB_SCHEMA && job->kind != SATCHEL_JOB_QUERY)
+        status = find_viewer(reader, job);
     if (status != SATCHEL_OK)
         return status;
     switch (job->kind) {

@@ -1,35 +1,31 @@
-/* Owns the answer to ROWS_REQUEST: rows as the node has them at one moment, with all their
- * conflicts, as notes. In the reader's transaction. */
-#include "incarnation.h"
-#include "workspace_internal.h"
+/* Owns rows as the node has them at one moment, with all their conflicts, as notes; and the answer to
+ * ROWS_REQUEST, which is made of them. */
+#include "read_rows.h"
 
-#include <satchel/alias.h>
-#include <satchel/row_io.h>
+#include "incarnation.h"
 
 /* One that is closed is as it was last opened, and closed since. */
 #define SQL_CONFLICTS                                                        \
     "SELECT iif(resolved IS NULL, NULL, opened), note FROM satchel_conflict" \
     " WHERE tbl=?1 AND key=?2"
 
-/* The answer is cut where it grows beyond this: the device asks for the rest. */
-enum { ROWS_BYTES_MAX = 4 << 20 };
-
-struct rows_answer {
-    struct workspace_reader *reader;
-    struct satchel_job *job;
-    struct satchel_row_io *rows;
-    struct satchel_aliases *aliases;
-    struct satchel_effect *effects;
-    uint32_t effect_count;
-    struct satchel_conflict_note *conflicts;
-    uint32_t conflict_count, conflict_capacity;
-    size_t bytes;
-};
-
-static enum satchel_status refuse_name(struct rows_answer *answer)
+enum satchel_status rows_begin(struct rows_answer *answer, struct workspace_reader *reader,
+                               struct satchel_job *job, size_t row_count)
 {
-    return satchel_error_set(&answer->job->error, SATCHEL_INVALID,
-                             "ROWS_REQUEST names a row that the schema does not have");
+    memset(answer, 0, sizeof *answer);
+    answer->reader = reader;
+    answer->job = job;
+    answer->effects = SATCHEL_ARENA_ARRAY(&job->arena, struct satchel_effect, row_count);
+    if (!answer->effects)
+        return SATCHEL_NOMEM;
+    enum satchel_status status = satchel_row_io_new(&answer->rows, reader->db, reader->schema);
+    return status == SATCHEL_OK ? satchel_aliases_new(&answer->aliases, reader->db) : status;
+}
+
+void rows_end(struct rows_answer *answer)
+{
+    satchel_aliases_free(answer->aliases);
+    satchel_row_io_free(answer->rows);
 }
 
 /* The row's values that are not their column's default. */
@@ -52,32 +48,38 @@ static enum satchel_status add_fields(struct rows_answer *answer, const struct s
     return SATCHEL_OK;
 }
 
+/* A row that was merged into one which the receiver may not see is gone for it, and no more said. */
+static enum satchel_status add_alias(struct rows_answer *answer, const struct satchel_table *table,
+                                     struct satchel_span survivor, struct satchel_effect *effect)
+{
+    uint32_t number, key_count;
+    bool sees = false;
+    enum satchel_status status =
+        scope_sees(answer->reader->viewer, table, survivor, &sees, &answer->job->error);
+    effect->kind = sees ? SATCHEL_EFFECT_ALIAS : SATCHEL_EFFECT_EVICT;
+    return status == SATCHEL_OK && sees ? satchel_row_name_read(survivor, &answer->job->arena,
+                                                                &number, &effect->into, &key_count)
+                                        : status;
+}
+
 static enum satchel_status add_effect(struct rows_answer *answer, struct satchel_span name,
                                       const struct satchel_table *table,
-                                      const struct satchel_value *key)
+                                      struct satchel_effect *effect)
 {
     struct satchel_arena *arena = &answer->job->arena;
-    struct satchel_effect *effect = &answer->effects[answer->effect_count++];
     struct satchel_span survivor = {0};
     struct satchel_value *values =
         SATCHEL_ARENA_ARRAY(arena, struct satchel_value, table->column_count);
-    uint32_t number, key_count;
     bool exists = false;
     if (!values)
         return SATCHEL_NOMEM;
-    *effect = (struct satchel_effect){.kind = SATCHEL_EFFECT_GONE,
-                                      .table = table->number,
-                                      .key = key,
-                                      .key_count = table->key_count};
     enum satchel_status status =
         satchel_alias_survivor(answer->aliases, name, arena, &survivor, &answer->job->error);
-    if (status == SATCHEL_OK && survivor.size > 0) {
-        effect->kind = SATCHEL_EFFECT_ALIAS;
-        return satchel_row_name_read(survivor, arena, &number, &effect->into, &key_count);
-    }
+    if (status == SATCHEL_OK && survivor.size > 0)
+        return add_alias(answer, table, survivor, effect);
     if (status == SATCHEL_OK)
-        status =
-            satchel_row_read(answer->rows, table, key, arena, &exists, values, &answer->job->error);
+        status = satchel_row_read(answer->rows, table, effect->key, arena, &exists, values,
+                                  &answer->job->error);
     if (status != SATCHEL_OK || !exists)
         return status;
     effect->kind = SATCHEL_EFFECT_WHOLE;
@@ -139,26 +141,39 @@ cleanup:
     return status;
 }
 
-static enum satchel_status add_row(struct rows_answer *answer, struct satchel_span name)
+enum satchel_status rows_add(struct rows_answer *answer, struct satchel_span name)
 {
     const struct satchel_value *key;
     uint32_t number, key_count;
+    bool sees = false;
     enum satchel_status status =
         satchel_row_name_read(name, &answer->job->arena, &number, &key, &key_count);
     if (status == SATCHEL_NOMEM)
         return status;
-    const struct satchel_table *table =
-        status == SATCHEL_OK ? satchel_schema_table(answer->reader->schema, number) : NULL;
+    const struct satchel_table *table = status == SATCHEL_OK && answer->reader->schema
+                                            ? satchel_schema_table(answer->reader->schema, number)
+                                            : NULL;
     if (!table || table->is_local || table->key_count != key_count)
-        return refuse_name(answer);
-    status = add_effect(answer, name, table, key);
+        return satchel_error_set(&answer->job->error, SATCHEL_INVALID,
+                                 "ROWS_REQUEST names a row that the schema does not have");
+    status = scope_sees(answer->reader->viewer, table, name, &sees, &answer->job->error);
+    if (status != SATCHEL_OK)
+        return status;
+    struct satchel_effect *effect = &answer->effects[answer->effect_count++];
+    *effect = (struct satchel_effect){.kind = sees ? SATCHEL_EFFECT_GONE : SATCHEL_EFFECT_EVICT,
+                                      .table = number,
+                                      .key = key,
+                                      .key_count = key_count};
+    answer->bytes += name.size;
+    if (!sees)
+        return SATCHEL_OK;
+    status = add_effect(answer, name, table, effect);
     return status == SATCHEL_OK ? add_conflicts(answer, table, key) : status;
 }
 
-static enum satchel_status write_answer(struct rows_answer *answer)
+enum satchel_status rows_notes(struct rows_answer *answer, struct satchel_span *out)
 {
     struct satchel_buffer bytes;
-    struct satchel_message_rows *rows = &answer->job->answers[0].rows;
     struct satchel_notes notes = {.effects = answer->effects,
                                   .effect_count = answer->effect_count,
                                   .conflicts = answer->conflicts,
@@ -166,40 +181,34 @@ static enum satchel_status write_answer(struct rows_answer *answer)
     satchel_buffer_init(&bytes, SATCHEL_NOTES_BYTES_MAX, NULL);
     enum satchel_status status = satchel_notes_write(&bytes, &notes);
     if (status == SATCHEL_OK) {
-        rows->notes = satchel_arena_copy(&answer->job->arena, satchel_buffer_span(&bytes));
-        status = rows->notes.data ? SATCHEL_OK : SATCHEL_NOMEM;
+        *out = satchel_arena_copy(&answer->job->arena, satchel_buffer_span(&bytes));
+        status = out->data ? SATCHEL_OK : SATCHEL_NOMEM;
     }
     satchel_buffer_deinit(&bytes);
-    rows->row_count = answer->effect_count;
     return status;
 }
 
 enum satchel_status rows_read(struct workspace_reader *reader, struct satchel_job *job)
 {
     const struct satchel_message_rows_request *request = &job->request.rows_request;
-    struct rows_answer answer = {.reader = reader, .job = job};
+    struct satchel_message_rows *rows = &job->answers[0].rows;
+    struct rows_answer answer;
     struct incarnations known;
     memset(&job->answers[0], 0, sizeof job->answers[0]);
     job->answers[0].kind = SATCHEL_MESSAGE_ROWS;
     job->answer_count = 1;
-    answer.effects = SATCHEL_ARENA_ARRAY(&job->arena, struct satchel_effect, request->row_count);
-    if (!answer.effects)
-        return SATCHEL_NOMEM;
-    if (!reader->schema)
-        return refuse_name(&answer);
     enum satchel_status status = incarnations_read(reader->db, &job->arena, &known, &job->error);
-    if (status == SATCHEL_OK)
-        status = satchel_row_io_new(&answer.rows, reader->db, reader->schema);
-    if (status == SATCHEL_OK)
-        status = satchel_aliases_new(&answer.aliases, reader->db);
+    if (status != SATCHEL_OK)
+        return status;
+    status = rows_begin(&answer, reader, job, request->row_count);
     for (uint32_t i = 0; i < request->row_count && status == SATCHEL_OK &&
                          (i == 0 || answer.bytes < ROWS_BYTES_MAX);
          i++)
-        status = add_row(&answer, request->rows[i].name);
+        status = rows_add(&answer, request->rows[i].name);
     if (status == SATCHEL_OK)
-        status = write_answer(&answer);
-    job->answers[0].rows.cursor = known.cursor;
-    satchel_aliases_free(answer.aliases);
-    satchel_row_io_free(answer.rows);
+        status = rows_notes(&answer, &rows->notes);
+    rows->row_count = answer.effect_count;
+    rows->cursor = job->head = known.cursor;
+    rows_end(&answer);
     return status;
 }

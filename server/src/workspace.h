@@ -29,6 +29,16 @@ enum satchel_job_kind {
     SATCHEL_JOB_QUERY /* reading verbs of admin */
 };
 
+/* What a session knows of its device's scope (docs/scopes.md): told with each ENTRIES job, and brought
+ * up to date by it. Rows that left and came are told page by page. */
+struct satchel_scope_state {
+    uint64_t cut;      /* the head for which the last answer was cut */
+    uint64_t complete; /* the head at which the device was complete */
+    /* The heads at which the pages under way began; 0: none are. */
+    uint64_t next_cut, next_complete;
+    struct satchel_span left_after, came_after; /* names of the last rows of these pages */
+};
+
 /* A request and its answer. The submitter fills the first part; all memory of request and answer
  * lives in `arena`, which belongs to the job. `owner` is the submitter's. */
 struct satchel_job {
@@ -42,16 +52,22 @@ struct satchel_job {
     uint64_t after;
     /* ENTRIES: numbers above and up to which the device has the bodies of its own change sets */
     uint64_t number_min, number_max;
-    struct satchel_message request; /* join, hello, push, copy, admin */
+    struct satchel_scope_state scope; /* ENTRIES; of ATTACH the answer */
+    bool wants_head;                  /* ENTRIES: a HEAD at the end, moves or not */
+    struct satchel_message request;   /* join, hello, push, copy, admin */
 
     /* the answer */
     enum satchel_status status;
     struct satchel_error error;
-    uint64_t acked_number;             /* PUSH: everything up to it is durable */
-    bool reached_end;                  /* ENTRIES: nothing after these at that moment */
-    struct satchel_vector vector;      /* ENTRIES: belongs to the last entry */
-    uint64_t head;                     /* ENTRIES: cursor of the last entry of the store */
-    struct satchel_message answers[2]; /* messages to send, e.g. JOINED and SCHEMA */
+    uint64_t acked_number;        /* PUSH: everything up to it is durable */
+    uint64_t reached;             /* ENTRIES: everything up to it is sent, or not for the device */
+    bool reached_end;             /* ENTRIES: nothing after that at that moment */
+    struct satchel_vector vector; /* ENTRIES: belongs to `reached` */
+    struct satchel_id end;        /* ENTRIES, at the end: as HEAD's receipt */
+    bool has_head;                /* ENTRIES: it is among the answers */
+    bool is_cut;                  /* it was answered for somebody who may not see everything */
+    uint64_t head;                /* ENTRIES: cursor of the last entry of the store */
+    struct satchel_message answers[4]; /* messages to send, e.g. JOINED and SCHEMA */
     uint32_t answer_count;
     bool is_renewed; /* FORWARD: the node is another incarnation now; all its sessions must end */
     /* ATTACH says so, and FORWARD is told: the device has followed a later incarnation. */

@@ -3,6 +3,7 @@
 #define SATCHEL_WORKSPACE_INTERNAL_H
 
 #include "merge.h"
+#include "scope.h"
 #include "store_sqlite.h"
 #include "workspace.h"
 #include "workspace_files.h"
@@ -45,9 +46,13 @@ struct workspace_reader {
     struct satchel_identity identity;
     struct satchel_schema *schema;
     uint32_t migration_count;
-    sqlite3_stmt *count, *hash;
+    sqlite3_stmt *count, *hash, *user;
     struct satchel_log_reader *log;
     struct satchel_buffer scratch;
+    /* who is answered: the user of the job's device */
+    struct scope_viewer *viewer;
+    struct satchel_span login; /* in the job's arena */
+    struct satchel_arena cut_arena;
 };
 
 /* How far a device has come since this process started, as its session asked for entries. */
@@ -135,6 +140,20 @@ enum satchel_status forward_job(struct satchel_workspace *workspace,
 enum satchel_status rows_read(struct workspace_reader *reader,
                               struct satchel_job *job) SATCHEL_MUST_USE;
 
+/* ---- read_scope.c: on a reader thread ---- */
+/* Rows that the device must not keep any more: an answer of the job, if there are any. `*is_whole`
+ * false: there are more. */
+enum satchel_status scope_read_left(struct workspace_reader *reader, struct satchel_job *job,
+                                    uint64_t head, bool *is_whole) SATCHEL_MUST_USE;
+/* Rows that have come into the device's scope, for one that has everything else up to the head: an
+ * answer of the job, if there are any. */
+enum satchel_status scope_read_came(struct workspace_reader *reader, struct satchel_job *job,
+                                    const struct incarnations *known) SATCHEL_MUST_USE;
+/* The digest of the table's rows that the reader's viewer may see. */
+enum satchel_status scope_digest(struct workspace_reader *reader, const struct satchel_table *table,
+                                 struct satchel_table_digest *out,
+                                 struct satchel_error *error) SATCHEL_MUST_USE;
+
 /* ---- roles.c ---- */
 /* The device is told that its user has `role` (empty: none). */
 enum satchel_status role_told(sqlite3 *db, const struct satchel_id *device,
@@ -213,6 +232,10 @@ enum satchel_status first_rows_merge(struct satchel_store *store,
                                      struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* ---- read_jobs.c: on a reader thread ---- */
+/* An entry as it is sent to the job's device, in the job's arena. `*is_empty`: it is not. */
+enum satchel_status entry_read(struct workspace_reader *reader, struct satchel_job *job,
+                               const struct incarnations *known, const struct satchel_entry *from,
+                               struct satchel_entry *entry, bool *is_empty) SATCHEL_MUST_USE;
 enum satchel_status reader_open(struct workspace_reader *reader, const char *path,
                                 struct satchel_error *error) SATCHEL_MUST_USE;
 void reader_close(struct workspace_reader *reader);

@@ -66,11 +66,13 @@ enum satchel_status satchel_row_digest(const struct satchel_value *values, uint3
     return status;
 }
 
-static enum satchel_status add_row(sqlite3_stmt *rows, struct satchel_buffer *scratch,
-                                   struct satchel_value *values, uint32_t column_count,
-                                   struct satchel_table_digest *sum)
+static enum satchel_status add_row(sqlite3_stmt *rows, const struct satchel_table *table,
+                                   const struct satchel_row_filter *filter,
+                                   struct satchel_buffer *scratch, struct satchel_value *values,
+                                   struct satchel_table_digest *sum, struct satchel_error *error)
 {
-    for (uint32_t i = 0; i < column_count; i++) {
+    bool holds = true;
+    for (uint32_t i = 0; i < table->column_count; i++) {
         values[i] = satchel_value_of_column(rows, (int)i);
         bool is_bytes = values[i].type == SATCHEL_TEXT || values[i].type == SATCHEL_BLOB;
         if (is_bytes && !values[i].bytes.data &&
@@ -78,7 +80,11 @@ static enum satchel_status add_row(sqlite3_stmt *rows, struct satchel_buffer *sc
             return SATCHEL_NOMEM;
     }
     struct satchel_id digest;
-    enum satchel_status status = row_digest(scratch, values, column_count, &digest);
+    enum satchel_status status =
+        filter ? filter->holds(filter->context, table, values, &holds, error) : SATCHEL_OK;
+    if (status != SATCHEL_OK || !holds)
+        return status;
+    status = row_digest(scratch, values, table->column_count, &digest);
     if (status == SATCHEL_OK) {
         satchel_digest_add(&sum->digest, &digest);
         sum->row_count++;
@@ -100,6 +106,7 @@ static enum satchel_status prepare(struct sqlite3 *db, const struct satchel_tabl
 
 enum satchel_status satchel_table_digest_compute(struct sqlite3 *db,
                                                  const struct satchel_table *table,
+                                                 const struct satchel_row_filter *filter,
                                                  struct satchel_table_digest *out,
                                                  struct satchel_error *error)
 {
@@ -122,10 +129,10 @@ enum satchel_status satchel_table_digest_compute(struct sqlite3 *db,
     }
     int code;
     while ((code = sqlite3_step(rows)) == SQLITE_ROW) {
-        status = add_row(rows, &scratch, values, table->column_count, &sum);
+        status = add_row(rows, table, filter, &scratch, values, &sum, error);
         if (status != SATCHEL_OK) {
-            satchel_error_set(error, status, "cannot digest a row of table %s: %s", table->name,
-                              satchel_status_text(status));
+            satchel_error_default(error, status, "cannot digest a row of table %s: %s", table->name,
+                                  satchel_status_text(status));
             goto cleanup;
         }
     }

@@ -1,4 +1,4 @@
-/* Owns taking back the end of a log (see log_pack.h). */
+/* Owns taking entries out of a log: its end, or one (see log_pack.h). */
 #include <satchel/log_pack.h>
 
 #include "log_internal.h"
@@ -10,11 +10,15 @@
 
 #define SQL_SEGMENT "SELECT first FROM main.satchel_segment WHERE first <= ?1 AND last > ?1"
 #define SQL_DELETE_SEGMENTS "DELETE FROM main.satchel_segment WHERE last > ?1"
+#define SQL_AROUND "SELECT first FROM main.satchel_segment WHERE first <= ?1 AND last >= ?1"
+#define SQL_LAST "SELECT last FROM main.satchel_segment WHERE first = ?1"
+#define SQL_DELETE_SEGMENT "DELETE FROM main.satchel_segment WHERE first = ?1"
+#define SQL_DELETE_ENTRY "DELETE FROM main.satchel_entry WHERE cursor = ?1"
 #define SQL_DELETE_ENTRIES "DELETE FROM main.satchel_entry WHERE cursor > ?1"
 
 static enum satchel_status failed(sqlite3 *db, struct satchel_error *error)
 {
-    return satchel_sql_error(error, db, "cannot take back the end of the log");
+    return satchel_sql_error(error, db, "cannot take entries out of the log");
 }
 
 static enum satchel_status run(sqlite3 *db, const char *sql, uint64_t cursor, uint64_t *first,
@@ -71,4 +75,23 @@ enum satchel_status satchel_log_cut(struct sqlite3 *db, uint64_t cursor,
                ? SATCHEL_OK
                : satchel_error_default(error, status, "the end of the log cannot be taken back: %s",
                                        satchel_status_text(status));
+}
+
+enum satchel_status satchel_log_take(struct sqlite3 *db, uint64_t cursor,
+                                     struct satchel_error *error)
+{
+    uint64_t first = 0, last = 0;
+    enum satchel_status status = run(db, SQL_AROUND, cursor, &first, error);
+    if (status == SATCHEL_OK && first > 0)
+        status = run(db, SQL_LAST, first, &last, error);
+    if (status == SATCHEL_OK && first > 0)
+        status = unpack(db, first, last, error);
+    if (status == SATCHEL_OK && first > 0)
+        status = run(db, SQL_DELETE_SEGMENT, first, NULL, error);
+    if (status == SATCHEL_OK)
+        status = run(db, SQL_DELETE_ENTRY, cursor, NULL, error);
+    return status == SATCHEL_OK
+               ? SATCHEL_OK
+               : satchel_error_default(error, status, "entry %llu of the log cannot be renewed: %s",
+                                       (unsigned long long)cursor, satchel_status_text(status));
 }

@@ -369,7 +369,8 @@ static struct satchel_entry entry_of(uint64_t cursor, struct satchel_span body,
                                   notes,
                                   cursor % 2 ? positions_of() : satchel_span_of(NULL, 0),
                                   fuzz_id(77),
-                                  UINT64_C(0x0123456789abcdef) * (cursor % 2)};
+                                  UINT64_C(0x0123456789abcdef) * (cursor % 2),
+                                  cursor % 3 == 0};
 }
 
 static void make_entries(void)

@@ -120,12 +120,12 @@ static struct satchel_buffer full_list(const char *head, size_t head_size, const
 #define FULL_LIST(head, item, tail, size) \
     full_list(head, sizeof(head) - 1, item, sizeof(item) - 1, tail, size)
 
-enum { LIST_COUNT = 10, KIND_COUNT = 14 };
+enum { LIST_COUNT = 10, KIND_COUNT = 15 };
 
 #define ID16   \
     "\xc4\x10" \
     "16 bytes of them"
-#define ENTRY "\x9c\x01\x01" ID16 "\x01\x01\xa0" ID16 "\xc4\x00\xc4\x00\xc4\x00" ID16 "\x01"
+#define ENTRY "\x9d\x01\x01" ID16 "\x01\x01\xa0" ID16 "\xc4\x00\xc4\x00\xc4\x00" ID16 "\x01\xc2"
 
 static struct satchel_buffer hostile_message(int which, size_t size)
 {
@@ -149,8 +149,9 @@ static struct satchel_buffer hostile_message(int which, size_t size)
     case 10: PUT(&message, "\x92\x04\xdd\xff\xff\xff\xff"); return message; /* 4 G items */
     case 11: PUT(&message, "\x93\x01\x01\xdf\xff\xff\xff\xff"); return message;
     case 12: PUT(&message, "\x93\x01\x01\xc9\xff\xff\xff\xff\x01"); return message;
+    case 13: return FULL_LIST("\x93\x2d\xc4\x00", ENTRY, "", size); /* SCOPE */
     default: /* HELLO, whose `seen` has more nodes than there are */
-        PUT(&message, "\xdc\x00\x12\x03\x03\xa1w" ID16 ID16
+        PUT(&message, "\xdc\x00\x13\x03\x04\xa1w" ID16 ID16
                       "\xc4\x20 32 bytes of them 32 bytes of th" ID16 "\x00");
         put_count(&message, (char)0xdd, size / 18 * 2);
         repeat(&message, ID16 "\x01", 19, size / 19 - 10);

@@ -211,7 +211,13 @@ static enum satchel_status read_rows(struct satchel_workspace *workspace, struct
     struct workspace_reader reader = {
         .db = satchel_store_sqlite_db(workspace->store),
         .schema = (struct satchel_schema *)(uintptr_t)workspace->store->schema};
-    enum satchel_status status = rows_read(&reader, job);
+    enum satchel_status status = scope_viewer_new(&reader.viewer, reader.db, &job->error);
+    if (status == SATCHEL_OK)
+        status = scope_viewer_set(reader.viewer, reader.schema, satchel_span_text("ada"),
+                                  &job->error);
+    if (status == SATCHEL_OK)
+        status = rows_read(&reader, job);
+    scope_viewer_free(reader.viewer);
     if (status == SATCHEL_OK) {
         const struct satchel_message_rows *rows = &job->answers[0].rows;
         assert_int_equal(rows->row_count, job->request.rows_request.row_count);

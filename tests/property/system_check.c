@@ -134,9 +134,11 @@ static void check_digests(struct system_world *world, unsigned device, sqlite3 *
         struct satchel_error error = {0};
         if (schema->tables[i].is_local)
             continue;
-        system_ok(world, satchel_table_digest_compute(replica, &schema->tables[i], &ours, &error),
+        system_ok(world,
+                  satchel_table_digest_compute(replica, &schema->tables[i], NULL, &ours, &error),
                   "digest", &error);
-        system_ok(world, satchel_table_digest_compute(store, &schema->tables[i], &theirs, &error),
+        system_ok(world,
+                  satchel_table_digest_compute(store, &schema->tables[i], NULL, &theirs, &error),
                   "digest", &error);
         system_check(world,
                      ours.row_count == theirs.row_count &&

@@ -266,6 +266,7 @@ static void attach(struct system_world *world, struct system_peer *peer,
     peer->schema = hello->schema;
     peer->needs_schema = hello->schema < welcome->schema;
     peer->cursor = welcome->cursor;
+    peer->scope = job->scope;
     peer->acked_number = peer->acked_said = welcome->last_number;
     say(world, peer, &job->answers[0]);
     satchel_job_free(job);
@@ -292,6 +293,7 @@ static void say_rows(struct system_world *world, struct system_peer *peer,
                      const struct satchel_message *message)
 {
     struct satchel_job *job = new_job(world, SATCHEL_JOB_ROWS);
+    job->device = peer->device;
     system_ok(world, satchel_job_take_request(job, message), "read rows", NULL);
     run_job(world, job);
     system_ok(world, job->status, "read rows", &job->error);
@@ -356,34 +358,51 @@ static void say_schema(struct system_world *world, struct system_peer *peer)
     satchel_job_free(job);
 }
 
+/* A smaller batch, as if the entries were larger; what follows is told another time. */
+static void cut_batch(struct system_world *world, struct satchel_job *job,
+                      const struct satchel_scope_state *before)
+{
+    uint32_t i = 0;
+    while (i < job->answer_count && job->answers[i].kind != SATCHEL_MESSAGE_ENTRIES)
+        i++;
+    struct satchel_message_entries *entries = &job->answers[i].entries;
+    if (i == job->answer_count || entries->entry_count < 2 || !system_one_in(world, 2))
+        return;
+    entries->entry_count = 1 + system_below(world, entries->entry_count - 1);
+    job->reached = entries->entries[entries->entry_count - 1].cursor;
+    job->answer_count = i + 1;
+    job->has_head = false;
+    job->scope.complete = before->complete;
+    job->scope.next_complete = before->next_complete;
+    job->scope.came_after = before->came_after;
+    system_counts.partial_pulls++;
+}
+
+static void keep_name(uint8_t kept[256], struct satchel_span *name)
+{
+    if (name->size > 0)
+        memcpy(kept, name->data, name->size);
+    name->data = kept;
+}
+
 static void say_entries(struct system_world *world, struct system_peer *peer)
 {
     struct satchel_job *job = new_job(world, SATCHEL_JOB_ENTRIES);
+    struct satchel_scope_state before = peer->scope;
     job->device = peer->device;
     job->after = peer->cursor;
+    job->scope = before;
+    job->wants_head = !peer->is_live;
     run_job(world, job);
     system_ok(world, job->status, "read entries", &job->error);
-    struct satchel_message_entries *entries = &job->answers[0].entries;
-    uint32_t count = job->answer_count > 0 ? entries->entry_count : 0;
-    bool is_whole = job->reached_end;
-    if (count > 1 && system_one_in(world, 2)) {
-        /* A smaller batch, as if the entries were larger. */
-        entries->entry_count = 1 + system_below(world, count - 1);
-        count = entries->entry_count;
-        is_whole = false;
-        system_counts.partial_pulls++;
-    }
-    if (count > 0) {
-        peer->cursor = entries->entries[count - 1].cursor;
-        say(world, peer, &job->answers[0]);
-    }
-    if (is_whole && !peer->is_live) {
-        struct satchel_message message = {.kind = SATCHEL_MESSAGE_HEAD};
-        message.head.cursor = peer->cursor;
-        message.head.vector = job->vector;
-        peer->is_live = true;
-        say(world, peer, &message);
-    }
+    cut_batch(world, job, &before);
+    peer->cursor = job->reached;
+    peer->scope = job->scope;
+    peer->is_live = peer->is_live || job->has_head;
+    keep_name(peer->names[0], &peer->scope.left_after);
+    keep_name(peer->names[1], &peer->scope.came_after);
+    for (uint32_t i = 0; i < job->answer_count; i++)
+        say(world, peer, &job->answers[i]);
     satchel_job_free(job);
 }
 
@@ -400,6 +419,7 @@ void system_peer_step(struct system_world *world, struct system_peer *peer)
         return;
     if (peer->needs_schema)
         say_schema(world, peer);
-    else if (!peer->is_live || peer->cursor < world->head)
+    else if (!peer->is_live || peer->cursor < world->head || peer->scope.next_complete > 0 ||
+             peer->scope.next_cut > 0)
         say_entries(world, peer);
 }

@@ -270,6 +270,7 @@ static void attach_phone(struct phone *phone, const struct satchel_message *mess
         peer->is_attached = true;
         peer->device = message->hello.device;
         peer->cursor = welcome->cursor;
+        peer->scope = job->scope;
         peer->is_outlived = job->is_outlived;
         peer->held_number = peer->acked_number = welcome->last_number;
         say(phone, &job->answers[0]);
@@ -362,6 +363,14 @@ static void hear(struct phone *phone, struct satchel_span frame)
     }
 }
 
+static void keep_name(uint8_t kept[256], struct satchel_span *name)
+{
+    assert_true(name->size <= 256);
+    if (name->size > 0)
+        memcpy(kept, name->data, name->size);
+    name->data = kept;
+}
+
 static void stream(struct phone *phone)
 {
     struct phone_peer *peer = &phone->peer;
@@ -372,18 +381,16 @@ static void stream(struct phone *phone)
     job->after = peer->cursor;
     job->number_min = peer->held_number;
     job->number_max = peer->acked_number;
+    job->scope = peer->scope;
+    job->wants_head = !peer->is_live;
     ok(run(&phone->town->server, job), "read entries", job->error.message);
-    const struct satchel_message_entries *entries = &job->answers[0].entries;
-    if (job->answer_count > 0) {
-        peer->cursor = entries->entries[entries->entry_count - 1].cursor;
-        say(phone, &job->answers[0]);
-    } else if (!peer->is_live) {
-        struct satchel_message head = {.kind = SATCHEL_MESSAGE_HEAD};
-        head.head.cursor = peer->cursor;
-        head.head.vector = job->vector;
-        peer->is_live = true;
-        say(phone, &head);
-    }
+    peer->cursor = job->reached;
+    peer->scope = job->scope;
+    peer->is_live = peer->is_live || job->has_head;
+    keep_name(peer->names[0], &peer->scope.left_after);
+    keep_name(peer->names[1], &peer->scope.came_after);
+    for (uint32_t i = 0; i < job->answer_count; i++)
+        say(phone, &job->answers[i]);
     satchel_job_free(job);
 }
 

@@ -18,6 +18,8 @@ struct phone_peer {
     bool is_attached, is_live, is_outlived;
     struct satchel_id device;
     uint64_t cursor, held_number, acked_number;
+    struct satchel_scope_state scope;
+    uint8_t names[2][256]; /* of it */
 };
 
 struct phone {

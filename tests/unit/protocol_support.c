@@ -135,7 +135,8 @@ static struct satchel_message sample_request(int index)
                                                  sample_id(0x50),
                                                  sample_id(0x60),
                                                  7,
-                                                 sample_vector()};
+                                                 sample_vector(),
+                                                 998};
         break;
     case 3:
         m.kind = SATCHEL_MESSAGE_PUSH;
@@ -210,7 +211,8 @@ static struct satchel_message sample_entries(void)
                                         bytes_from(0, 5),
                                         bytes_from(0, 20),
                                         sample_id(0x90),
-                                        UINT64_C(0xfedcba9876543210)};
+                                        UINT64_C(0xfedcba9876543210),
+                                        true};
     entries[1] = (struct satchel_entry){1002,
                                         0,
                                         sample_id(0x40),
@@ -222,7 +224,8 @@ static struct satchel_message sample_entries(void)
                                         bytes_from(0, 0),
                                         bytes_from(0, 0),
                                         sample_id(0),
-                                        0};
+                                        0,
+                                        false};
     m.entries = (struct satchel_message_entries){entries, 2};
     return m;
 }
@@ -256,7 +259,7 @@ static struct satchel_message sample_answer(int index)
         break;
     case 12:
         m.kind = SATCHEL_MESSAGE_HEAD;
-        m.head = (struct satchel_message_head){1002, sample_vector()};
+        m.head = (struct satchel_message_head){1002, sample_vector(), sample_id(0x91)};
         break;
     case 13:
         m.kind = SATCHEL_MESSAGE_DIGESTS;
@@ -303,6 +306,11 @@ static struct satchel_message sample_recovery(int index)
         m.kind = SATCHEL_MESSAGE_FORWARDED;
         m.forwarded = (struct satchel_message_forwarded){2, 1};
         break;
+    case 22:
+        m = sample_entries();
+        m.kind = SATCHEL_MESSAGE_SCOPE;
+        m.scope = (struct satchel_message_scope){bytes_from(0, 33), m.entries.entries, 2};
+        break;
     default:
         m.kind = SATCHEL_MESSAGE_ROWS;
         m.rows = (struct satchel_message_rows){1002, 2, bytes_from(0, 33)};
@@ -330,7 +338,7 @@ const char *sample_name(int index)
         "time",       "join",         "hello",        "push",   "digest_request", "admin",
         "time_reply", "joined",       "welcome",      "schema", "entries",        "ack",
         "head",       "digests",      "admin_result", "error",  "forward",        "copy",
-        "copied",     "rows_request", "forwarded",    "rows"};
+        "copied",     "rows_request", "forwarded",    "rows",   "scope"};
     return names[index];
 }
 
@@ -356,7 +364,8 @@ static bool hellos_equal(const struct satchel_message_hello *a,
            a->last_number == b->last_number && a->schema == b->schema &&
            a->clock_error_ms == b->clock_error_ms && satchel_span_equal(a->software, b->software) &&
            satchel_span_equal(a->user, b->user) && satchel_id_equal(&a->receipt, &b->receipt) &&
-           satchel_id_equal(&a->parent, &b->parent) && a->parent_number == b->parent_number;
+           satchel_id_equal(&a->parent, &b->parent) && a->parent_number == b->parent_number &&
+           vectors_equal(&a->receipts, &b->receipts) && a->complete == b->complete;
 }
 
 static bool pushes_equal(const struct satchel_message_push *a, const struct satchel_message_push *b)
@@ -383,7 +392,8 @@ static bool entries_equal(const struct satchel_entry *a, uint32_t a_count,
                 memcmp(x->secret, y->secret, SATCHEL_SECRET_BYTES) == 0 &&
                 satchel_span_equal(x->body, y->body) && satchel_span_equal(x->notes, y->notes) &&
                 satchel_span_equal(x->positions, y->positions) &&
-                satchel_id_equal(&x->receipt, &y->receipt) && x->previous == y->previous;
+                satchel_id_equal(&x->receipt, &y->receipt) && x->previous == y->previous &&
+                x->is_cut == y->is_cut;
     }
     return equal;
 }
@@ -498,7 +508,13 @@ bool messages_equal(const struct satchel_message *a, const struct satchel_messag
                satchel_span_equal(a->rows.notes, b->rows.notes);
     case SATCHEL_MESSAGE_ACK: return a->ack.number == b->ack.number;
     case SATCHEL_MESSAGE_HEAD:
-        return a->head.cursor == b->head.cursor && vectors_equal(&a->head.vector, &b->head.vector);
+        return a->head.cursor == b->head.cursor &&
+               vectors_equal(&a->head.vector, &b->head.vector) &&
+               satchel_id_equal(&a->head.receipt, &b->head.receipt);
+    case SATCHEL_MESSAGE_SCOPE:
+        return satchel_span_equal(a->scope.notes, b->scope.notes) &&
+               entries_equal(a->scope.entries, a->scope.entry_count, b->scope.entries,
+                             b->scope.entry_count);
     case SATCHEL_MESSAGE_DIGESTS: return digests_equal(&a->digests, &b->digests);
     case SATCHEL_MESSAGE_ADMIN_RESULT: return results_equal(&a->admin_result, &b->admin_result);
     case SATCHEL_MESSAGE_ERROR:

@@ -67,8 +67,8 @@ static void test_digest__of_a_table_knows_no_order_and_is_the_sum_of_its_rows(vo
     sql_run(other, "INSERT INTO t VALUES('z', '', NULL), ('y', NULL, 0.1)");
     struct satchel_table_digest a, b;
     struct satchel_error error = {0};
-    assert_ok(satchel_table_digest_compute(one, table, &a, &error));
-    assert_ok(satchel_table_digest_compute(other, table, &b, &error));
+    assert_ok(satchel_table_digest_compute(one, table, NULL, &a, &error));
+    assert_ok(satchel_table_digest_compute(other, table, NULL, &b, &error));
     assert_int_equal(a.table, table->number);
     assert_int_equal(a.row_count, 3);
     assert_int_equal(b.row_count, 2);
@@ -82,11 +82,11 @@ static void test_digest__of_a_table_knows_no_order_and_is_the_sum_of_its_rows(vo
     assert_true(satchel_id_equal(&a.digest, &b.digest));
 
     sql_run(one, "DELETE FROM t");
-    assert_ok(satchel_table_digest_compute(one, table, &a, &error));
+    assert_ok(satchel_table_digest_compute(one, table, NULL, &a, &error));
     assert_int_equal(a.row_count, 0);
     assert_true(satchel_id_is_zero(&a.digest));
     sql_run(one, "DROP TABLE t");
-    assert_int_equal(satchel_table_digest_compute(one, table, &a, &error), SATCHEL_SQL);
+    assert_int_equal(satchel_table_digest_compute(one, table, NULL, &a, &error), SATCHEL_SQL);
     sql_close(one);
     sql_close(other);
     satchel_schema_free(schema);

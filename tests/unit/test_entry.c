@@ -237,7 +237,8 @@ static struct satchel_entry sample_entry(void)
                                   satchel_span_of(NULL, 0),
                                   satchel_span_text("positions"),
                                   sample_id(7),
-                                  UINT64_MAX - 1};
+                                  UINT64_MAX - 1,
+                                  true};
 }
 
 static void test_entry__comes_back_and_every_truncation_is_corrupt(void **state)

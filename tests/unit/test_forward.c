@@ -302,6 +302,7 @@ static void test_rows__are_as_the_node_has_them_or_refused(void **state)
     message.rows_request.rows = requests;
     message.rows_request.row_count = 2;
     struct satchel_job *job = satchel_job_new(SATCHEL_JOB_ROWS);
+    job->device = ann.id;
     assert_ok(satchel_job_take_request(job, &message));
     assert_ok(run(&fixture, job));
     const struct satchel_message_rows *answer = &job->answers[0].rows;
@@ -316,6 +317,7 @@ static void test_rows__are_as_the_node_has_them_or_refused(void **state)
 
     requests[1].name = satchel_span_text("no name");
     job = satchel_job_new(SATCHEL_JOB_ROWS);
+    job->device = ann.id;
     assert_ok(satchel_job_take_request(job, &message));
     assert_int_equal(run(&fixture, job), SATCHEL_INVALID);
     satchel_job_free(job);

@@ -307,8 +307,9 @@ static void answer_entries(struct device *device, uint64_t first, uint32_t count
     static const uint8_t secret[SATCHEL_SECRET_BYTES] = {2};
     struct satchel_job *job = expect_job(SATCHEL_JOB_ENTRIES);
 
-    job->head = first + count - 1;
+    job->head = job->reached = first + count - 1;
     job->reached_end = is_end;
+    job->scope.complete = is_end ? job->reached : 0;
     if (count > 0) {
         struct satchel_entry *entries =
             SATCHEL_ARENA_ARRAY(&job->arena, struct satchel_entry, count);
@@ -326,6 +327,12 @@ static void answer_entries(struct device *device, uint64_t first, uint32_t count
         job->answers[0].kind = SATCHEL_MESSAGE_ENTRIES;
         job->answers[0].entries.entries = entries;
         job->answers[0].entries.entry_count = count;
+    }
+    if (is_end && job->wants_head) {
+        struct satchel_message *head = &job->answers[job->answer_count++];
+        head->kind = SATCHEL_MESSAGE_HEAD;
+        head->head.cursor = job->reached;
+        job->has_head = true;
     }
     complete(device->stage);
     exchange(device);

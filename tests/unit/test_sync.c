@@ -36,6 +36,7 @@ struct server {
     uint64_t push_frames, entry_frames;
     uint32_t copy_count; /* COPY heard */
     struct satchel_id copy;
+    bool has_said_end; /* HEAD, in this session */
 };
 
 static struct satchel_now at(int64_t ms)
@@ -78,6 +79,7 @@ static void server_welcome(struct server *server, const struct satchel_message_h
     server_send(server, &message);
     server->sent_cursor = hello->cursor;
     server->held_number = server->device_number;
+    server->has_said_end = false;
     if (hello->schema < server->migration_count) {
         struct satchel_migration migrations[8];
         message = (struct satchel_message){.kind = SATCHEL_MESSAGE_SCHEMA};
@@ -160,6 +162,14 @@ static void server_stream(struct server *server, const struct satchel_id *device
         message.entries.entry_count = 1;
         server->entry_frames++;
         server_send(server, &message);
+    }
+    if (satchel_session_is_attached(server->session) && !server->has_said_end) {
+        const struct satchel_position position = {server->node, server->log_count};
+        struct satchel_message message = {.kind = SATCHEL_MESSAGE_HEAD};
+        message.head.cursor = server->sent_cursor;
+        message.head.vector = (struct satchel_vector){&position, server->log_count ? 1 : 0};
+        server_send(server, &message);
+        server->has_said_end = true;
     }
 }
 

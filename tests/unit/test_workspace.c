@@ -270,6 +270,7 @@ static void test_workspace__digests_are_of_the_head(void **state)
     open_joined(&fixture, &ann, &bob);
     assert_ok(push(&fixture, &ann, 1, "i1", 0));
     struct satchel_job *job = satchel_job_new(SATCHEL_JOB_DIGESTS);
+    job->device = ann.id;
     assert_ok(run(&fixture, job));
     const struct satchel_message_digests *digests = &job->answers[0].digests;
     assert_int_equal(digests->cursor, 2);

@@ -128,6 +128,8 @@ enum satchel_status satchel_version_encode(const struct satchel_version *version
 /* The cursor of the last entry whose change set or effects touched the row: the end of its
  * timeline's chain. The caller's, kept in the version; 0 at first. */
 uint64_t satchel_version_timeline(const struct satchel_version *version);
+/* The same of what satchel_version_encode wrote; 0 if it is no version. */
+uint64_t satchel_version_timeline_read(struct satchel_span bytes);
 void satchel_version_set_timeline(struct satchel_version *version, uint64_t cursor);
 /* Gives what a decoded version keeps of the writes of one change set other positions (borrowed by
  * the version): one more has become known. False: it keeps none of them. No value changes. */

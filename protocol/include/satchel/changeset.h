@@ -83,6 +83,17 @@ enum satchel_status satchel_changeset_read_part(struct satchel_cursor *cursor,
                                                 struct satchel_arena *arena,
                                                 struct satchel_part *out) SATCHEL_MUST_USE;
 
+/* ---- withholding ---- */
+
+/* The body without the parts that `keep` (one per part) leaves out: in the place of each stands an
+ * update of table 0, which no schema has, so that the others keep their index. Appended. CORRUPT. */
+enum satchel_status satchel_changeset_cut(struct satchel_span body, const bool *keep,
+                                          struct satchel_buffer *out) SATCHEL_MUST_USE;
+static inline bool satchel_part_is_withheld(const struct satchel_part *part)
+{
+    return part->table == 0;
+}
+
 /* ---- identity ---- */
 
 /* The raw readings of a device's clocks at a commit. */

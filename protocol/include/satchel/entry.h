@@ -116,6 +116,10 @@ struct satchel_entry {
     /* satchel_entry_mark of the change set that its author committed before this one: the device's,
      * or of one that the device is a copy of. 0: there is none. Made when the entry is sent. */
     uint64_t previous;
+    /* Parts are withheld from the receiver (satchel_changeset_cut): `secret` and `receipt` are
+     * satchel_entry_cut_secret, satchel_entry_cut_receipt of the whole entry's. It cannot be given
+     * back. */
+    bool is_cut;
 };
 
 enum { SATCHEL_WORKSPACE_KEY_BYTES = 32 };
@@ -132,6 +136,20 @@ struct satchel_id satchel_entry_receipt(const uint8_t workspace_key[SATCHEL_WORK
                                         struct satchel_span quarantined);
 /* The first bytes of a change set's hash: enough to know it among those with its number. Not 0. */
 uint64_t satchel_entry_mark(const uint8_t hash[SATCHEL_HASH_BYTES]);
+/* Of an entry that is cut: they name it as the whole entry's do, and nothing follows from them: nobody
+ * can try out with them what was withheld, or prove that he had all of it. */
+void satchel_entry_cut_secret(const uint8_t secret[SATCHEL_SECRET_BYTES],
+                              uint8_t out[SATCHEL_SECRET_BYTES]);
+struct satchel_id satchel_entry_cut_receipt(const struct satchel_id *receipt);
+/* The cut secret, of an entry that is cut or whole. */
+static inline void satchel_entry_cut_mark(const struct satchel_entry *entry,
+                                          uint8_t out[SATCHEL_SECRET_BYTES])
+{
+    if (entry->is_cut)
+        memcpy(out, entry->secret, SATCHEL_SECRET_BYTES);
+    else
+        satchel_entry_cut_secret(entry->secret, out);
+}
 /* Proves the same of an enrolment: the device, its token's hash, its user, and what it is a copy of
  * up to which number (zero: nothing). */
 struct satchel_id satchel_enrolment_receipt(

@@ -12,7 +12,7 @@
 #include <satchel/cursor.h>
 #include <satchel/entry.h>
 
-#define SATCHEL_PROTOCOL_VERSION 3
+#define SATCHEL_PROTOCOL_VERSION 4
 
 /* Of a frame before and after decompression: an entry with a change set of the largest size fits,
  * and notes of SATCHEL_NOTES_BYTES_MAX, behind a batch of others. */
@@ -56,6 +56,7 @@ enum satchel_message_kind {
     SATCHEL_MESSAGE_COPIED = 42,
     SATCHEL_MESSAGE_ROWS = 43,
     SATCHEL_MESSAGE_FORWARDED = 44,
+    SATCHEL_MESSAGE_SCOPE = 45,
     /* either */
     SATCHEL_MESSAGE_ERROR = 64
 };
@@ -110,6 +111,9 @@ struct satchel_message_hello {
     uint64_t parent_number;    /* the last that both share */
     /* {receipt: cursor} of entries of its log: the last, and earlier ones ever further apart. */
     struct satchel_vector receipts;
+    /* The cursor at which the replica held exactly what its user could see (docs/scopes.md); 0: never
+     * yet, or nobody knows. */
+    uint64_t complete;
 };
 /* ... and the node's. */
 struct satchel_message_welcome {
@@ -158,11 +162,14 @@ struct satchel_message_entries {
     struct satchel_entry *entries;
     uint32_t entry_count;
 };
-/* The device has been sent everything up to this cursor, which was the end; `vector` belongs to it.
- * Sent when a session first reaches the end, and as a heartbeat. */
+/* The device has been sent everything up to this cursor, which was the end, and holds exactly the
+ * rows that its user may see; `vector` belongs to it. Sent when a session first reaches the end, and
+ * as a heartbeat. `receipt`: satchel_entry_cut_receipt of the entry there, which the device may not
+ * have been sent; zero if there is none. */
 struct satchel_message_head {
     uint64_t cursor;
     struct satchel_vector vector;
+    struct satchel_id receipt;
 };
 
 /* Entries that the device has and a restored node lost, as that node's earlier incarnation `node`
@@ -209,6 +216,15 @@ struct satchel_message_rows {
     uint64_t cursor;
     uint64_t row_count;
     struct satchel_span notes;
+};
+
+/* Rows that leave the device's scope or come into it (docs/scopes.md): notes with an effect for each,
+ * EVICT or what the node has, and all conflicts of those that come; `entries`, ascending, is what
+ * the log has about these. */
+struct satchel_message_scope {
+    struct satchel_span notes;
+    struct satchel_entry *entries;
+    uint32_t entry_count;
 };
 
 struct satchel_table_digest {
@@ -265,6 +281,7 @@ struct satchel_message {
         struct satchel_message_copied copied;
         struct satchel_message_rows_request rows_request;
         struct satchel_message_rows rows;
+        struct satchel_message_scope scope;
         struct satchel_message_admin admin;
         struct satchel_message_admin_result admin_result;
         struct satchel_message_error error;

@@ -14,9 +14,18 @@ void satchel_digest_add(struct satchel_id *sum, const struct satchel_id *row);
 void satchel_digest_subtract(struct satchel_id *sum, const struct satchel_id *row);
 enum satchel_status satchel_row_digest(const struct satchel_value *values, uint32_t column_count,
                                        struct satchel_id *out) SATCHEL_MUST_USE;
-/* Reads the whole table in the caller's transaction. */
+/* Which rows of a table count. */
+struct satchel_row_filter {
+    void *context;
+    /* values: table->column_count. */
+    enum satchel_status (*holds)(void *context, const struct satchel_table *table,
+                                 const struct satchel_value *values, bool *holds,
+                                 struct satchel_error *error);
+};
+/* Reads the whole table in the caller's transaction. `filter` NULL: every row counts. */
 enum satchel_status satchel_table_digest_compute(struct sqlite3 *db,
                                                  const struct satchel_table *table,
+                                                 const struct satchel_row_filter *filter,
                                                  struct satchel_table_digest *out,
                                                  struct satchel_error *error) SATCHEL_MUST_USE;
 
