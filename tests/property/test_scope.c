@@ -71,38 +71,43 @@ enum { ROWS = TABLES * KEYS };
 
 /* What hangs on what, who owns what, in SQL alone; `names` knows the row of every name. */
 #define SQL_NAMES "CREATE TEMP TABLE names(name BLOB PRIMARY KEY, row TEXT UNIQUE, number INTEGER)"
-#define EXISTS(table) "SELECT '" table ":'||id FROM " table
-#define SQL_MODEL                                                                                                                                                                                                                                                                                                                                                                                                                                                                                        \
-    "CREATE TEMP VIEW standing(row) AS " EXISTS(                                                                                                                                                                                                                                                                                                                                                                                                                                                         \
-        "person") " UNION ALL " EXISTS("member") " UNION ALL " EXISTS("account") " UNION "                                                                                                                                                                                                                                                                                                                                                                                                               \
-                                                                                 "ALL " EXISTS("c"                                                                                                                                                                                                                                                                                                                                                                                                       \
-                                                                                               "o"                                                                                                                                                                                                                                                                                                                                                                                                       \
-                                                                                               "n"                                                                                                                                                                                                                                                                                                                                                                                                       \
-                                                                                               "t"                                                                                                                                                                                                                                                                                                                                                                                                       \
-                                                                                               "a"                                                                                                                                                                                                                                                                                                                                                                                                       \
-                                                                                               "c"                                                                                                                                                                                                                                                                                                                                                                                                       \
-                                                                                               "t") " UNION ALL " EXISTS("note") " UNION ALL " EXISTS("task") " UNION ALL " EXISTS("node") " UNION ALL " EXISTS("secret") " UNION ALL " EXISTS("pin") " UNION ALL " EXISTS("tag") " UNION ALL " EXISTS("firm") " UNION ALL " EXISTS("office") " UNION ALL " EXISTS("badge") " UNION ALL " EXISTS("paper") ";"                                                                                            \
-                                                                                                                                                                                                                                                                                                                                                                                                          "CREATE TEMP VIEW points(child, parent) AS"                                                    \
-                                                                                                                                                                                                                                                                                                                                                                                                          " SELECT 'contact:'||id, 'account:'||account_id FROM contact"                                  \
-                                                                                                                                                                                                                                                                                                                                                                                                          " UNION ALL SELECT 'note:'||id, lower(kind)||':'||on_id FROM note"                             \
-                                                                                                                                                                                                                                                                                                                                                                                                          " UNION ALL SELECT 'task:'||id, 'account:'||account_id FROM task"                              \
-                                                                                                                                                                                                                                                                                                                                                                                                          " UNION ALL SELECT 'node:'||id, 'node:'||parent_id FROM node"                                  \
-                                                                                                                                                                                                                                                                                                                                                                                                          " UNION ALL SELECT 'pin:'||id, 'secret:'||secret_id FROM pin"                                  \
-                                                                                                                                                                                                                                                                                                                                                                                                          " UNION ALL SELECT 'tag:'||id, 'person:'||person_id FROM tag"                                  \
-                                                                                                                                                                                                                                                                                                                                                                                                          " UNION ALL SELECT 'office:'||id, 'firm:'||firm_id FROM office"                                \
-                                                                                                                                                                                                                                                                                                                                                                                                          " UNION ALL SELECT 'badge:'||id, 'firm:'||id FROM badge"                                       \
-                                                                                                                                                                                                                                                                                                                                                                                                          " UNION ALL SELECT 'paper:'||id, lower(kind)||':'||on_id FROM paper"                           \
-                                                                                                                                                                                                                                                                                                                                                                                                          " UNION ALL SELECT 'paper:'||id, 'firm:'||firm_id FROM paper;"                                 \
-                                                                                                                                                                                                                                                                                                                                                                                                          "CREATE TEMP VIEW stands(row, survivor) AS SELECT a.row, b.row FROM satchel_alias x"           \
-                                                                                                                                                                                                                                                                                                                                                                                                          " JOIN names a ON a.name=x.name JOIN names b ON b.name=x.survivor;"                            \
-                                                                                                                                                                                                                                                                                                                                                                                                          "CREATE TEMP VIEW hangs(child, parent) AS"                                                     \
-                                                                                                                                                                                                                                                                                                                                                                                                          " SELECT child, coalesce((SELECT survivor FROM stands WHERE stands.row=parent), parent)"       \
-                                                                                                                                                                                                                                                                                                                                                                                                          " FROM points;"                                                                                \
-                                                                                                                                                                                                                                                                                                                                                                                                          "CREATE TEMP VIEW own(row, value) AS"                                                          \
-                                                                                                                                                                                                                                                                                                                                                                                                          " SELECT 'account:'||id, owner FROM account UNION ALL SELECT 'account:'||id, region"           \
-                                                                                                                                                                                                                                                                                                                                                                                                          " FROM account UNION ALL SELECT 'task:'||id, owner FROM task"                                  \
-                                                                                                                                                                                                                                                                                                                                                                                                          " UNION ALL SELECT 'node:'||id, owner FROM node UNION ALL SELECT 'firm:'||id, owner FROM firm" \
-                                                                                                                                                                                                                                                                                                                                                                                                          " UNION ALL SELECT 'badge:'||id, x FROM badge;"
+static const char model_sql[] =
+    "CREATE TEMP VIEW standing(row) AS"
+    " SELECT 'person:'||id FROM person"
+    " UNION ALL SELECT 'member:'||id FROM member"
+    " UNION ALL SELECT 'account:'||id FROM account"
+    " UNION ALL SELECT 'contact:'||id FROM contact"
+    " UNION ALL SELECT 'note:'||id FROM note"
+    " UNION ALL SELECT 'task:'||id FROM task"
+    " UNION ALL SELECT 'node:'||id FROM node"
+    " UNION ALL SELECT 'secret:'||id FROM secret"
+    " UNION ALL SELECT 'pin:'||id FROM pin"
+    " UNION ALL SELECT 'tag:'||id FROM tag"
+    " UNION ALL SELECT 'firm:'||id FROM firm"
+    " UNION ALL SELECT 'office:'||id FROM office"
+    " UNION ALL SELECT 'badge:'||id FROM badge"
+    " UNION ALL SELECT 'paper:'||id FROM paper;"
+    "CREATE TEMP VIEW points(child, parent) AS"
+    " SELECT 'contact:'||id, 'account:'||account_id FROM contact"
+    " UNION ALL SELECT 'note:'||id, lower(kind)||':'||on_id FROM note"
+    " UNION ALL SELECT 'task:'||id, 'account:'||account_id FROM task"
+    " UNION ALL SELECT 'node:'||id, 'node:'||parent_id FROM node"
+    " UNION ALL SELECT 'pin:'||id, 'secret:'||secret_id FROM pin"
+    " UNION ALL SELECT 'tag:'||id, 'person:'||person_id FROM tag"
+    " UNION ALL SELECT 'office:'||id, 'firm:'||firm_id FROM office"
+    " UNION ALL SELECT 'badge:'||id, 'firm:'||id FROM badge"
+    " UNION ALL SELECT 'paper:'||id, lower(kind)||':'||on_id FROM paper"
+    " UNION ALL SELECT 'paper:'||id, 'firm:'||firm_id FROM paper;"
+    "CREATE TEMP VIEW stands(row, survivor) AS SELECT a.row, b.row FROM satchel_alias x"
+    " JOIN names a ON a.name=x.name JOIN names b ON b.name=x.survivor;"
+    "CREATE TEMP VIEW hangs(child, parent) AS"
+    " SELECT child, coalesce((SELECT survivor FROM stands WHERE stands.row=parent), parent)"
+    " FROM points;"
+    "CREATE TEMP VIEW own(row, value) AS"
+    " SELECT 'account:'||id, owner FROM account UNION ALL SELECT 'account:'||id, region"
+    " FROM account UNION ALL SELECT 'task:'||id, owner FROM task"
+    " UNION ALL SELECT 'node:'||id, owner FROM node UNION ALL SELECT 'firm:'||id, owner FROM firm"
+    " UNION ALL SELECT 'badge:'||id, x FROM badge;";
 #define PLAIN(value)                                                     \
     "quote(CASE WHEN typeof(" value ")='real' AND " value "=CAST(" value \
     " AS INTEGER) THEN CAST(" value " AS INTEGER) ELSE " value " END)"
@@ -396,7 +401,7 @@ static struct satchel_value random_value(struct world *world)
     switch (pick(12)) {
     case 0: return satchel_value_null();
     case 1: return satchel_value_integer(7);
-    case 2: return satchel_value_real(7.5);
+    case 2: return satchel_value_real(pick(2) ? 7.0 : 7.5);
     case 3: return satchel_value_blob(satchel_span_text("k1"));
     default: return text(keep(world, words[pick(sizeof words / sizeof *words)]));
     }
@@ -531,7 +536,7 @@ static void make_names(struct world *world)
         kit_run(&world->kit, insert);
         satchel_buffer_deinit(&name);
     }
-    kit_run(&world->kit, SQL_MODEL);
+    kit_run(&world->kit, model_sql);
 }
 
 static void open_reader(struct world *world)
