@@ -13,7 +13,8 @@
  *                       position known of each earlier incarnation (docs/recovery.md)
  *   satchel_position    positions that earlier incarnations gave to entries which devices gave back
  *   satchel_id          ids as small numbers, for versions (row.h)
- *   satchel_row         version of every row ever seen, by satchel_row_name; deleted rows included
+ *   satchel_row         version of every row ever seen, by satchel_row_name; deleted rows included;
+ *                       and its scope (scope.h, which has tables of its own)
  *   satchel_device      id, user, token hash, last number and its hash, cursor, clock error, ...;
  *                       of a copy the device it is a copy of, and up to which number
  *   satchel_hash        hash of every change set by device and number

@@ -2,9 +2,9 @@
  * The steps, in order: schema_run.c runs the statements in a private database and notes where
  * tables and columns come from; schema_tables.c asks SQLite what they are; schema_default.c
  * evaluates defaults; schema_rules.c gives each column its rule; schema_arguments.c says what the
- * rules' arguments mean, schema_references.c which rows point at which, schema_scopes.c who
- * gets a row, schema_frozen.c what freezes; schema_values.c, schema_check.c and schema_objects.c judge the whole; schema_built.c
- * refuses what does not work yet. Internal to sql/. */
+ * rules' arguments mean, schema_references.c which rows point at which, schema_scopes.c who gets a
+ * row, schema_frozen.c what freezes; schema_values.c, schema_check.c and schema_objects.c judge the
+ * whole; schema_built.c refuses what does not work yet. Internal to sql/. */
 #ifndef SATCHEL_SCHEMA_BUILD_H
 #define SATCHEL_SCHEMA_BUILD_H
 

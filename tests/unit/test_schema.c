@@ -321,6 +321,14 @@ static void test_schema__scopes_are_accepted_with_a_notice(void **state)
         schema->scope_notice,
         "scopes are accepted but not applied yet: every device gets all rows of t, u");
     assert_string_equal(schema->tables[0].scope, "row(id) via(p)");
+    assert_true(schema->has_scopes);
+    assert_true(schema->tables[0].is_scoped && !schema->tables[0].is_server);
+    assert_int_equal(schema->tables[0].scope_count, 2);
+    assert_int_equal(schema->tables[0].scopes[0].kind, SATCHEL_SCOPE_ROW);
+    assert_int_equal(schema->tables[0].scopes[0].columns[0], 0);
+    assert_int_equal(schema->tables[0].scopes[1].kind, SATCHEL_SCOPE_VIA);
+    assert_int_equal(schema->references[schema->tables[0].scopes[1].reference].table, 1);
+    assert_true(schema->tables[1].is_server && !schema->tables[1].is_scoped);
     satchel_schema_free(schema);
 }
 
