@@ -598,6 +598,10 @@ enum satchel_status satchel_apply_head(struct satchel_apply *apply,
 {
     const struct satchel_id *node = satchel_apply_node_at(apply, head->cursor);
     struct satchel_vector raised = apply->seen;
+    if (head->cursor > apply->complete)
+        apply->complete = head->cursor;
+    if (head->cursor < apply->cursor) /* another sync of this replica is ahead */
+        return SATCHEL_OK;
     satchel_arena_reset(&apply->arena);
     enum satchel_status status = hold(apply, head->cursor, satchel_vector_get(&head->vector, node));
     for (size_t i = 0; i < head->vector.count && status == SATCHEL_OK; i++)
@@ -607,7 +611,7 @@ enum satchel_status satchel_apply_head(struct satchel_apply *apply,
         return satchel_error_default(error, status, "the end of the stream cannot be kept: %s",
                                      satchel_status_text(status));
     take_seen(apply, &raised);
-    apply->cursor = apply->complete = head->cursor;
+    apply->cursor = head->cursor;
     apply->end = head->receipt;
     return SATCHEL_OK;
 }

@@ -296,8 +296,7 @@ static enum satchel_status take_head(struct satchel_sync *sync,
     enum satchel_status status = satchel_sync_begin(sync, true, error);
     if (status != SATCHEL_OK)
         return status;
-    if (head->cursor >= sync->apply->cursor) /* unless another sync of this replica is ahead */
-        status = satchel_apply_head(sync->apply, head, error);
+    status = satchel_apply_head(sync->apply, head, error);
     if (status == SATCHEL_OK)
         status = satchel_sync_commit(sync, error);
     else
@@ -373,9 +372,10 @@ static void tell_quarantined(struct satchel_sync *sync)
  * with watch, later writes do not undo that everything was equal. */
 static enum satchel_status judge_done(struct satchel_sync *sync, struct satchel_error *error)
 {
+
     const struct satchel_apply *apply = sync->apply;
     if (sync->is_done || !sync->is_welcome || apply->migration_count < sync->schema_target ||
-        apply->cursor < sync->head_target || apply->complete < sync->head_target ||
+        apply->cursor < sync->head_target || apply->complete < sync->complete_target ||
         apply->last_number < sync->number_target || !satchel_recover_is_done(sync))
         return SATCHEL_OK;
     sync->is_done = true;

@@ -49,8 +49,9 @@ struct satchel_sync {
 
     /* of the handshake */
     bool is_welcome;
-    uint64_t head_target;   /* the server's end when it began */
-    uint64_t number_target; /* the replica's last change set when it began */
+    uint64_t head_target;     /* the server's end when it began */
+    uint64_t complete_target; /* the same: what its scope was then is here when HEAD says so */
+    uint64_t number_target;   /* the replica's last change set when it began */
     uint64_t schema_target;
     uint64_t hello_cursor, hello_answered; /* as told in HELLO: cursor, own numbers answered */
     struct satchel_id hello_node;

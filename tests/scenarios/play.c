@@ -128,6 +128,8 @@ static bool sync_step(struct play *play, const struct scenario_step *step, unsig
     }
     sync_devices(play, devices, count);
     hang_up(play, devices, count);
+    sync_devices(play, devices, count); /* who was connected was told nothing of others' scopes */
+    hang_up(play, devices, count);
     uint64_t before = position(play, devices, count);
     sync_devices(play, devices, count);
     hang_up(play, devices, count);
