@@ -172,6 +172,7 @@ struct play *play_new(const struct scenario *scenario, const struct play_schema 
     satchel_buffer_init(&play->text, TEXT_BYTES_MAX, NULL);
     satchel_buffer_init(&play->other, TEXT_BYTES_MAX, NULL);
     satchel_buffer_init(&play->reason, TEXT_BYTES_MAX, NULL);
+    satchel_buffer_init(&play->name, TEXT_BYTES_MAX, NULL);
     play_world_open(play);
     if (!play_steps(play, true, 0, false))
         system_fail(&play->world, "%s", satchel_buffer_text(&play->reason));
@@ -188,6 +189,7 @@ void play_free(struct play *play)
     satchel_buffer_deinit(&play->text);
     satchel_buffer_deinit(&play->other);
     satchel_buffer_deinit(&play->reason);
+    satchel_buffer_deinit(&play->name);
     free(play);
 }
 

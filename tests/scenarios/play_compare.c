@@ -34,13 +34,46 @@ static void put(struct play *play, struct satchel_buffer *out, const char *text)
     system_ok(&play->world, satchel_buffer_append(out, text, strlen(text)), "print rows", NULL);
 }
 
-/* Appends the rows: ' | ' between columns, '\n' behind each. */
-static bool put_rows(struct play *play, struct satchel_buffer *out, sqlite3 *db, const char *sql)
+/* The server's row of the table as the user sees it, who is the viewer's; its key is in these
+ * columns. */
+static bool sees(struct play *play, const char *table_name, sqlite3_stmt *row, const int *columns)
 {
+    struct workspace_reader *reader = &play->world.server.readers[THREAD_STREAM];
+    const struct satchel_table *table = satchel_schema_find(reader->schema, table_name);
+    struct satchel_value key[SATCHEL_KEY_COLUMNS_MAX];
+    struct satchel_error error = {0};
+    bool out = false;
+    if (!table || table->is_local) /* a table of the server's own, which no device has */
+        return true;
+    for (uint32_t i = 0; i < table->key_count; i++)
+        key[i] = satchel_value_of_column(row, columns ? columns[i] : (int)table->key_columns[i]);
+    satchel_buffer_clear(&play->name);
+    system_ok(&play->world, satchel_row_name(&play->name, table->number, key, table->key_count),
+              "name a row", NULL);
+    system_ok(&play->world,
+              scope_sees(reader->viewer, table, satchel_buffer_span(&play->name), &out, &error),
+              "ask for a scope", &error);
+    play->hides = play->hides || !out;
+    return out;
+}
+
+/* Appends the rows: ' | ' between columns, '\n' behind each. Of `table`, if that is not NULL, those
+ * that the viewer's user sees. */
+static bool put_rows(struct play *play, struct satchel_buffer *out, sqlite3 *db, const char *table,
+                     const char *sql)
+{
+    static const int conflict_key[] = {2};
     sqlite3_stmt *statement = NULL;
     int code = sqlite3_prepare_v2(db, sql, -1, &statement, NULL);
     while (code == SQLITE_OK || code == SQLITE_ROW) {
         code = sqlite3_step(statement);
+        bool is_conflict = table && strcmp(table, "conflicts") == 0;
+        const char *name = is_conflict && code == SQLITE_ROW
+                               ? (const char *)sqlite3_column_text(statement, 1)
+                               : table;
+        if (table && code == SQLITE_ROW &&
+            !sees(play, name, statement, is_conflict ? conflict_key : NULL))
+            continue;
         for (int i = 0; code == SQLITE_ROW && i < sqlite3_column_count(statement); i++) {
             const char *value = (const char *)sqlite3_column_text(statement, i);
             put(play, out, i > 0 ? " | " : "");
@@ -96,7 +129,7 @@ static bool expect_of(struct play *play, const struct scenario_step *step, int i
     bool is_query = step->kind == SCENARIO_EXPECT;
     satchel_buffer_clear(&play->text);
     satchel_buffer_clear(&play->other);
-    if (!put_rows(play, &play->text, db, is_query ? step->text : SQL_OPEN_CONFLICTS))
+    if (!put_rows(play, &play->text, db, NULL, is_query ? step->text : SQL_OPEN_CONFLICTS))
         return play_wrong(play, step, "%s: %s", name_of(play, index), sqlite3_errmsg(db));
     if (is_query)
         put(play, &play->other, step->rows);
@@ -111,16 +144,17 @@ static bool expect_of(struct play *play, const struct scenario_step *step, int i
 
 bool play_expect(struct play *play, const struct scenario_step *step)
 {
-    bool is_right = expect_of(play, step, -1);
+    bool is_right = step->is_named || expect_of(play, step, -1);
     for (unsigned i = 0; is_right && i < play->world.device_count; i++)
-        if (play->is_here[i])
+        if (step->is_named ? step->takes_part[i] : play->is_here[i] && play->has_all[i])
             is_right = expect_of(play, step, (int)i);
     return is_right;
 }
 
 /* ---- the whole content ---- */
 
-static bool put_table(struct play *play, struct satchel_buffer *out, sqlite3 *db, const char *name)
+static bool put_table(struct play *play, struct satchel_buffer *out, sqlite3 *db, const char *name,
+                      bool is_cut)
 {
     char sql[2000];
     sqlite3_stmt *statement = NULL;
@@ -135,21 +169,22 @@ static bool put_table(struct play *play, struct satchel_buffer *out, sqlite3 *db
     }
     put(play, out, name);
     put(play, out, "\n");
-    return put_rows(play, out, db, sql);
+    return put_rows(play, out, db, is_cut ? name : NULL, sql);
 }
 
-/* All tables, views too if asked for, and the open conflicts. */
-static bool put_content(struct play *play, struct satchel_buffer *out, sqlite3 *db, bool has_views)
+/* All tables, views too if asked for, and the open conflicts; cut to what the viewer's user sees. */
+static bool put_content(struct play *play, struct satchel_buffer *out, sqlite3 *db, bool has_views,
+                        bool is_cut)
 {
     sqlite3_stmt *names = NULL;
     bool is_right =
         sqlite3_prepare_v2(db, SQL_NAMES, -1, &names, NULL) == SQLITE_OK &&
         sqlite3_bind_text(names, 1, has_views ? "view" : "", -1, SQLITE_STATIC) == SQLITE_OK;
     while (is_right && sqlite3_step(names) == SQLITE_ROW)
-        is_right = put_table(play, out, db, (const char *)sqlite3_column_text(names, 0));
+        is_right = put_table(play, out, db, (const char *)sqlite3_column_text(names, 0), is_cut);
     sqlite3_finalize(names);
     put(play, out, "conflicts\n");
-    return is_right && put_rows(play, out, db, SQL_CONFLICTS_WHOLE);
+    return is_right && put_rows(play, out, db, is_cut ? "conflicts" : NULL, SQL_CONFLICTS_WHOLE);
 }
 
 /* The first line that differs, of both. */
@@ -165,17 +200,33 @@ static bool differs(struct play *play, const struct scenario_step *step, const c
                       (int)strcspn(other + start, "\n"), other + start);
 }
 
+/* What the server holds for the device, into play->other. */
+static bool put_cut(struct play *play, unsigned index)
+{
+    struct workspace_reader *reader = &play->world.server.readers[THREAD_STREAM];
+    struct satchel_error error = {0};
+    bool is_right = sqlite3_exec(reader->db, "BEGIN", NULL, NULL, NULL) == SQLITE_OK;
+    satchel_buffer_clear(&play->other);
+    play->hides = false;
+    system_ok(&play->world,
+              scope_viewer_set(reader->viewer, reader->schema,
+                               satchel_span_text(play->scenario->devices[index].login), &error),
+              "read grants", &error);
+    is_right = is_right && put_content(play, &play->other, reader->db, false, true);
+    play->has_all[index] = !play->hides;
+    return sqlite3_exec(reader->db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK && is_right;
+}
+
 bool play_compare(struct play *play, const struct scenario_step *step)
 {
     size_t number = (size_t)(step - play->scenario->steps);
-    satchel_buffer_clear(&play->other);
-    if (!put_content(play, &play->other, database(play, -1), false))
-        return play_wrong(play, step, "the server's tables cannot be read");
     for (unsigned i = 0; i < play->world.device_count; i++) {
         if (!play->is_here[i])
             continue;
+        if (!put_cut(play, i))
+            return play_wrong(play, step, "the server's tables cannot be read");
         satchel_buffer_clear(&play->text);
-        if (!put_content(play, &play->text, database(play, (int)i), false))
+        if (!put_content(play, &play->text, database(play, (int)i), false, false))
             return play_wrong(play, step, "the tables of %s cannot be read",
                               play->scenario->devices[i].name);
         const char *has = satchel_buffer_text(&play->text);
@@ -184,7 +235,7 @@ bool play_compare(struct play *play, const struct scenario_step *step)
             return differs(play, step, play->scenario->devices[i].name, has, server);
     }
     satchel_buffer_clear(&play->text);
-    if (!put_content(play, &play->text, database(play, -1), true))
+    if (!put_content(play, &play->text, database(play, -1), true, false))
         return play_wrong(play, step, "the server's views cannot be read");
     const char *now = satchel_buffer_text(&play->text);
     if (!play->dumps[number]) {

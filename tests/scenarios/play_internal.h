@@ -20,8 +20,10 @@ struct play {
     struct play_file files[2 * (SCENARIO_DEVICES_MAX + 1)];
     unsigned file_count;
     unsigned order_count;
-    char *dumps[SCENARIO_STEPS_MAX]; /* after each sync, as the first order had it */
-    struct satchel_buffer text, other, reason;
+    char *dumps[SCENARIO_STEPS_MAX];    /* after each sync, as the first order had it */
+    bool has_all[SCENARIO_DEVICES_MAX]; /* then: its user sees every row */
+    bool hides;                         /* some row was kept from the viewer's user */
+    struct satchel_buffer text, other, reason, name;
 };
 
 /* ---- play_world.c ---- */
@@ -36,8 +38,8 @@ void play_join(struct play *play, unsigned index);
 /* ---- play_compare.c ---- */
 /* Each false with the reason in play->reason. */
 bool play_expect(struct play *play, const struct scenario_step *step);
-/* After a sync: everybody who took part holds what the server holds, and that is what the first
- * order led to. */
+/* After a sync: everybody who took part holds what the server holds and his user may see, and what
+ * the server holds is what the first order led to. */
 bool play_compare(struct play *play, const struct scenario_step *step);
 bool play_wrong(struct play *play, const struct scenario_step *step, const char *format, ...)
     SATCHEL_PRINTF(3, 4);

@@ -264,6 +264,28 @@ static enum satchel_status read_timed(struct reader *reader, char *words)
     return SATCHEL_OK;
 }
 
+/* "expect" or "conflicts", with the devices it is of if they are named. */
+static enum satchel_status read_expectation(struct reader *reader, enum scenario_step_kind kind,
+                                            char *names)
+{
+    enum satchel_status status = begin_block(reader, kind);
+    char *rest = NULL;
+    for (char *name = strtok_r(names, " ", &rest); name && status == SATCHEL_OK;
+         name = strtok_r(NULL, " ", &rest)) {
+        unsigned device;
+        status = find_device(reader, name, &device);
+        if (status == SATCHEL_OK)
+            reader->head.takes_part[device] = reader->head.is_named = true;
+    }
+    return status;
+}
+
+static bool begins(const char *line, const char *word)
+{
+    size_t size = strlen(word);
+    return strncmp(line, word, size) == 0 && strchr(" ", line[size]);
+}
+
 static enum satchel_status read_outer(struct reader *reader, char *line)
 {
     enum satchel_status status = end_block(reader);
@@ -272,10 +294,10 @@ static enum satchel_status read_outer(struct reader *reader, char *line)
         return status;
     if (size > 0 && line[size] == ' ')
         return read_timed(reader, line + size + 1);
-    if (strcmp(line, "expect") == 0)
-        return begin_block(reader, SCENARIO_EXPECT);
-    if (strcmp(line, "conflicts") == 0)
-        return begin_block(reader, SCENARIO_CONFLICTS);
+    if (begins(line, "expect"))
+        return read_expectation(reader, SCENARIO_EXPECT, line + strlen("expect"));
+    if (begins(line, "conflicts"))
+        return read_expectation(reader, SCENARIO_CONFLICTS, line + strlen("conflicts"));
     if (strncmp(line, "clock ", 6) == 0)
         return read_clock(reader, line + 6);
     if (strncmp(line, "from ", 5) == 0) {

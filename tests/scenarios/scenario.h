@@ -27,7 +27,8 @@ struct scenario_step {
     const char *text;                      /* WRITE, SET, EXPECT */
     const char *refusal;                   /* WRITE: what the refusal must say; NULL: it succeeds */
     const char *rows;                      /* EXPECT, CONFLICTS: one a line, each with its '\n' */
-    bool takes_part[SCENARIO_DEVICES_MAX]; /* SYNC */
+    bool takes_part[SCENARIO_DEVICES_MAX]; /* SYNC; EXPECT and CONFLICTS that name devices */
+    bool is_named;                         /* the latter: of these devices, and not of the server */
     bool is_all_but; /* while the file is read: takes_part are those who stay away */
     bool is_base;    /* of the file that the scenario starts from: played once */
 };
