@@ -247,7 +247,9 @@ static enum satchel_status check_columns(struct check *check, const struct satch
     sqlite3 *db = check->replica->db;
     sqlite3_stmt *columns = NULL;
     char *sql = sqlite3_mprintf("SELECT * FROM main.\"%w\"", table->name);
-    int code = sql ? sqlite3_prepare_v2(db, sql, -1, &columns, NULL) : SQLITE_NOMEM;
+    if (!sql)
+        return satchel_error_set(check->error, SATCHEL_NOMEM, "out of memory");
+    int code = sqlite3_prepare_v2(db, sql, -1, &columns, NULL);
     sqlite3_free(sql);
     if (code != SQLITE_OK)
         return satchel_sql_error(check->error, db, "cannot read the columns of %s", table->name);
