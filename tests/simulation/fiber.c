@@ -25,6 +25,8 @@ struct sim_fiber {
 };
 
 static struct sim_fiber *fibers, *current;
+static void **free_stacks; /* of fibers that are over: their pages are there already */
+static size_t free_stack_count, free_stack_capacity;
 static ucontext_t main_context;
 
 static void start(void)
@@ -50,7 +52,8 @@ static void resume(struct sim_fiber *fiber)
     if (process->is_dead)
         sim_process_restore_shm(process);
     if (fiber->is_over && fiber->stack) {
-        munmap(fiber->stack, STACK_BYTES);
+        SIM_GROW(free_stacks, free_stack_count, free_stack_capacity);
+        free_stacks[free_stack_count++] = fiber->stack;
         fiber->stack = NULL;
         if (--process->fiber_count == 0 && process->is_dead && process->on_end)
             process->on_end(process);
@@ -69,14 +72,22 @@ static void wake_in(struct sim_fiber *fiber, int64_t ms)
     sim_after(ms, on_timer, fiber, fiber->wakes);
 }
 
+static void *take_stack(void)
+{
+    if (free_stack_count > 0)
+        return free_stacks[--free_stack_count];
+    void *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    sim_check(stack != MAP_FAILED, "no stack");
+    return stack;
+}
+
 struct sim_fiber *sim_fiber_new(struct sim_process *process, void (*run)(void *context),
                                 void *context)
 {
     struct sim_fiber *fiber = sim_alloc(NULL, sizeof *fiber);
     memset(fiber, 0, sizeof *fiber);
-    fiber->stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    sim_check(fiber->stack != MAP_FAILED, "no stack");
+    fiber->stack = take_stack();
     fiber->process = process;
     fiber->run = run;
     fiber->argument = context;
