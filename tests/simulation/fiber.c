@@ -4,6 +4,7 @@
 #include "simulation.h"
 
 #include <pthread.h>
+#include <setjmp.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -13,7 +14,10 @@ enum { STACK_BYTES = 1 << 20 };
 
 struct sim_fiber {
     struct sim_fiber *next;
-    ucontext_t context;
+    ucontext_t context; /* of its beginning; from then on it is left and resumed by jumps, which ask
+                           nothing of the kernel */
+    jmp_buf place;
+    bool has_begun;
     void *stack;
     struct sim_process *process;
     void (*run)(void *context);
@@ -27,13 +31,23 @@ struct sim_fiber {
 static struct sim_fiber *fibers, *current;
 static void **free_stacks; /* of fibers that are over: their pages are there already */
 static size_t free_stack_count, free_stack_capacity;
-static ucontext_t main_context;
+static jmp_buf main_place;
 
 static void start(void)
 {
     current->run(current->argument);
     current->is_over = true;
-    swapcontext(&current->context, &main_context);
+    _longjmp(main_place, 1);
+}
+
+static void enter(struct sim_fiber *fiber)
+{
+    if (_setjmp(main_place))
+        return;
+    if (fiber->has_begun)
+        _longjmp(fiber->place, 1);
+    fiber->has_begun = true;
+    setcontext(&fiber->context);
 }
 
 static void resume(struct sim_fiber *fiber)
@@ -46,7 +60,7 @@ static void resume(struct sim_fiber *fiber)
     sim.process = process;
     if (process->is_dead)
         sim_process_keep_shm(process);
-    swapcontext(&main_context, &fiber->context);
+    enter(fiber);
     current = NULL;
     sim.process = before;
     if (process->is_dead)
@@ -126,8 +140,8 @@ bool sim_in_fiber(void)
 
 static void wait_for_resume(void)
 {
-    struct sim_fiber *fiber = current;
-    swapcontext(&fiber->context, &main_context);
+    if (!_setjmp(current->place))
+        _longjmp(main_place, 1);
 }
 
 void sim_sleep(int64_t ms)
