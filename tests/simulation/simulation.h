@@ -474,7 +474,7 @@ void sim_admin_end(void); /* learns what was deployed */
 
 /* ---- the checks ---- */
 
-/* Whether nothing is on its way any more. */
+/* Whether nothing is on its way any more. Without `why`, it stops at the first that is. */
 bool sim_is_quiet(struct satchel_buffer *why);
 void sim_check_all(void);
 void sim_check_ledger(void);
