@@ -21,13 +21,12 @@ static bool pack_segment(sqlite3 *db)
 
 void satchel_sync_pack(struct satchel_sync *sync)
 {
-    struct satchel_sync_report report = {0};
-    satchel_sync_get_report(sync, &report);
-    if (report.cursor < sync->pack_cursor)
+    uint64_t cursor = sync->apply->cursor;
+    if (cursor < sync->pack_cursor)
         return;
     int packed = 0;
     while (packed < SEGMENTS_MAX && pack_segment(sync->replica->db))
         packed++;
     if (packed < SEGMENTS_MAX)
-        sync->pack_cursor = report.cursor + SATCHEL_SEGMENT_ENTRIES_MAX;
+        sync->pack_cursor = cursor + SATCHEL_SEGMENT_ENTRIES_MAX;
 }

@@ -61,15 +61,32 @@ static enum satchel_status check_deployed(struct satchel_store *store,
     return status;
 }
 
+/* The store gets the schema of `count` migrations: `*last`, which it then owns, if it is that. */
 static enum satchel_status use_schema(struct satchel_store *store,
                                       const struct satchel_migration *migrations, uint32_t count,
-                                      struct satchel_error *error)
+                                      struct satchel_schema **last, struct satchel_error *error)
 {
     struct satchel_schema *schema = NULL;
-    enum satchel_status status = satchel_schema_new(&schema, migrations, count, error);
+    enum satchel_status status = SATCHEL_OK;
+    if (count == (*last)->migration_count) {
+        schema = *last;
+        *last = NULL;
+    } else {
+        status = satchel_schema_new(&schema, migrations, count, error);
+    }
     if (status == SATCHEL_OK)
         status = satchel_store_sqlite_take_schema(store, schema, error);
     return status;
+}
+
+static enum satchel_status copy_notice(const struct satchel_schema *schema,
+                                       struct satchel_arena *arena, const char **notice,
+                                       struct satchel_error *error)
+{
+    if (!schema->scope_notice)
+        return SATCHEL_OK;
+    *notice = (const char *)satchel_arena_copy(arena, satchel_span_text(schema->scope_notice)).data;
+    return *notice ? SATCHEL_OK : satchel_error_set(error, SATCHEL_NOMEM, "no memory for a notice");
 }
 
 enum satchel_status deploy_migrations(struct satchel_store *store,
@@ -88,21 +105,16 @@ enum satchel_status deploy_migrations(struct satchel_store *store,
     if (status == SATCHEL_OK)
         status = satchel_schema_new(&whole, migrations, migration_count, error);
     if (status == SATCHEL_OK)
+        status = copy_notice(whole, arena, notice, error);
+    if (status == SATCHEL_OK)
         status = deploy_check_rules(store, whole, arena, error);
     /* One after the other: first rows are written for the tables as they are at that migration. */
     for (uint32_t i = deployed_count; status == SATCHEL_OK && i < migration_count; i++) {
         status = satchel_schema_install(db, migrations, i + 1, error);
         if (status == SATCHEL_OK)
-            status = use_schema(store, migrations, i + 1, error);
+            status = use_schema(store, migrations, i + 1, &whole, error);
         if (status == SATCHEL_OK)
             status = first_rows_merge(store, &migrations[i], now_ms, error);
-    }
-    if (status == SATCHEL_OK && whole->scope_notice) {
-        struct satchel_span text =
-            satchel_arena_copy(arena, satchel_span_text(whole->scope_notice));
-        *notice = (const char *)text.data;
-        if (!text.data)
-            status = satchel_error_set(error, SATCHEL_NOMEM, "no memory for a notice");
     }
     satchel_schema_free(whole);
     return status;

@@ -34,6 +34,7 @@ struct collection {
     uint32_t part_count;
     struct collected *rows; /* of the statement that is running */
     uint32_t row_count;
+    bool is_collecting; /* the triggers are there */
     bool is_full;
     struct satchel_error *error;
 };
@@ -202,6 +203,12 @@ static enum satchel_status visit(void *context, struct satchel_span statement, i
     sqlite3_stmt *prepared = NULL;
     enum satchel_status status = SATCHEL_OK;
     all->row_count = 0;
+    if (!all->is_collecting) {
+        status = create_triggers(all);
+        if (status != SATCHEL_OK)
+            return status;
+        all->is_collecting = true;
+    }
     int code = sqlite3_prepare_v2(all->db, (const char *)statement.data, (int)statement.size,
                                   &prepared, NULL);
     if ((code & 0xff) == SQLITE_NOMEM)
@@ -237,9 +244,7 @@ static enum satchel_status run_inserts(struct collection *all)
     enum satchel_status status = satchel_db_exec(all->db, SQL_SAVE, all->error);
     if (status != SATCHEL_OK)
         return status;
-    status = create_triggers(all);
-    if (status == SATCHEL_OK)
-        status = satchel_migration_inserts(all->migration, visit, all, all->error);
+    status = satchel_migration_inserts(all->migration, visit, all, all->error);
     struct satchel_error back = {0};
     enum satchel_status undone = satchel_db_exec(all->db, SQL_BACK, &back);
     if (status == SATCHEL_OK && undone != SATCHEL_OK) {
@@ -293,9 +298,10 @@ enum satchel_status first_rows_merge(struct satchel_store *store,
                              .migration = migration,
                              .error = error};
     satchel_arena_init(&all.arena, ROWS_BYTES_MAX, NULL);
-    all.parts = SATCHEL_ARENA_ARRAY(&all.arena, struct satchel_part, SATCHEL_CHANGESET_PARTS_MAX);
-    all.lines = SATCHEL_ARENA_ARRAY(&all.arena, int, SATCHEL_CHANGESET_PARTS_MAX);
-    all.rows = SATCHEL_ARENA_ARRAY(&all.arena, struct collected, SATCHEL_CHANGESET_PARTS_MAX);
+    /* Room for the most there may be, and untouched: most migrations have few first rows. */
+    all.parts = satchel_arena_alloc(&all.arena, SATCHEL_CHANGESET_PARTS_MAX * sizeof *all.parts);
+    all.lines = satchel_arena_alloc(&all.arena, SATCHEL_CHANGESET_PARTS_MAX * sizeof *all.lines);
+    all.rows = satchel_arena_alloc(&all.arena, SATCHEL_CHANGESET_PARTS_MAX * sizeof *all.rows);
     enum satchel_status status = SATCHEL_NOMEM;
     if (!all.parts || !all.lines || !all.rows)
         goto cleanup;

@@ -50,6 +50,9 @@ static enum satchel_status open_private(struct satchel_build *build, sqlite3 **o
         return *out ? satchel_build_sql_failed(build, *out) : satchel_build_no_memory(build);
     sqlite3_limit(*out, SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX);
     sqlite3_limit(*out, SQLITE_LIMIT_ATTACHED, 0);
+    /* One transaction for all, never committed. */
+    if (sqlite3_exec(*out, "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
+        return satchel_build_sql_failed(build, *out);
     return SATCHEL_OK;
 }
 
@@ -87,6 +90,9 @@ static enum satchel_status build_schema(struct satchel_build *build,
         status = open_private(build, &build->scratch);
     if (status == SATCHEL_OK)
         status = run_migrations(build, migrations, count);
+    /* Before the tables: SQLite lists them faster when it has compiled the views. */
+    if (status == SATCHEL_OK)
+        status = satchel_build_check_views(build);
     if (status == SATCHEL_OK)
         status = satchel_build_tables(build);
     if (status == SATCHEL_OK)

@@ -54,8 +54,7 @@ struct satchel_build_table {
     uint32_t references_count;                  /* foreign keys of the table */
 };
 
-/* A default already evaluated: few differ, and letting SQLite evaluate one takes it three tables.
- */
+/* A default already evaluated: few differ, and to evaluate one may cost SQLite three tables. */
 struct satchel_build_value {
     const char *type, *expression;
     struct satchel_value value;

@@ -287,7 +287,5 @@ enum satchel_status satchel_build_check(struct satchel_build *build)
         status = satchel_build_frozen(build);
     if (status == SATCHEL_OK)
         status = satchel_build_check_checks(build);
-    if (status == SATCHEL_OK)
-        status = satchel_build_check_views(build);
     return status == SATCHEL_OK ? satchel_build_check_triggers(build) : status;
 }

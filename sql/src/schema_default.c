@@ -2,6 +2,8 @@
  * SQLite do just that in a scratch database, and whether it gets the same every time. */
 #include "schema_build.h"
 
+#include "scanner.h"
+
 #include <satchel/row_io.h>
 #include <satchel/sqlite.h>
 #include <stdio.h>
@@ -37,6 +39,10 @@ static int run(sqlite3 *db, const char *format, const char *type, const char *ex
 #define SQL_DROP "DROP TABLE IF EXISTS scratch"
 #define SQL_INSERT "INSERT INTO scratch(a) VALUES (1)"
 #define SQL_SELECT "SELECT b FROM scratch"
+#define SQL_CREATE_LITERAL                                                                      \
+    "CREATE TABLE IF NOT EXISTS literal(INTEGER INTEGER, TEXT TEXT, REAL REAL, NUMERIC NUMERIC" \
+    ", BLOB BLOB)"
+#define SQL_SELECT_LITERAL "SELECT coalesce(INTEGER, TEXT, REAL, NUMERIC, BLOB) FROM literal"
 
 static int create_scratch(sqlite3 *db, const char *format, const char *type, const char *expression)
 {
@@ -49,10 +55,11 @@ static int fill_scratch(sqlite3 *db)
     return sqlite3_exec(db, SQL_INSERT, NULL, NULL, NULL);
 }
 
-static enum satchel_status read_scratch(struct satchel_build *build, struct satchel_value *out)
+static enum satchel_status read_scratch(struct satchel_build *build, const char *sql,
+                                        struct satchel_value *out)
 {
     sqlite3_stmt *query = NULL;
-    if (sqlite3_prepare_v2(build->scratch, SQL_SELECT, -1, &query, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(build->scratch, sql, -1, &query, NULL) != SQLITE_OK)
         return satchel_build_sql_failed(build, build->scratch);
     enum satchel_status status = SATCHEL_OK;
     if (sqlite3_step(query) == SQLITE_ROW) {
@@ -67,12 +74,37 @@ static enum satchel_status read_scratch(struct satchel_build *build, struct satc
     return status;
 }
 
+/* A text, or a number with or without a sign. */
+static bool is_literal(const char *expression)
+{
+    struct satchel_scanner scanner = satchel_scanner_of(satchel_span_text(expression), 1);
+    struct satchel_token token = satchel_scanner_next_code(&scanner);
+    bool is_signed = satchel_token_is_sign(&token, '-') || satchel_token_is_sign(&token, '+');
+    if (is_signed)
+        token = satchel_scanner_next_code(&scanner);
+    bool is_one =
+        token.kind == SATCHEL_TOKEN_NUMBER || (token.kind == SATCHEL_TOKEN_STRING && !is_signed);
+    token = satchel_scanner_next_code(&scanner);
+    return is_one && token.kind == SATCHEL_TOKEN_END;
+}
+
+/* Most defaults are literals. One table with a column of each affinity serves them all. */
+static int store_literal(sqlite3 *db, const char *type, const char *expression)
+{
+    int code = sqlite3_exec(db, SQL_CREATE_LITERAL, NULL, NULL, NULL);
+    return code == SQLITE_OK
+               ? run(db, "REPLACE INTO literal(rowid, %s) VALUES (1, %s)", type, expression)
+               : code;
+}
+
 /* `expression` as SQLite gives it: without the parentheses it was written in. */
 static enum satchel_status evaluate(struct satchel_build *build, const char *type,
                                     const char *expression, struct satchel_place place,
                                     struct satchel_value *out, bool *varies)
 {
     sqlite3 *db = build->scratch;
+    if (is_literal(expression) && store_literal(db, type, expression) == SQLITE_OK)
+        return read_scratch(build, SQL_SELECT_LITERAL, out);
     /* What cannot stand in parentheses is a bare name, which SQLite takes for text: a constant. */
     int code = create_scratch(db, "CREATE TABLE scratch(a, b %s DEFAULT (%s))", type, expression);
     bool is_expression = code == SQLITE_OK;
@@ -88,7 +120,7 @@ static enum satchel_status evaluate(struct satchel_build *build, const char *typ
             expression, sqlite3_errmsg(db));
     if (code != SQLITE_OK)
         return satchel_build_no_memory(build);
-    enum satchel_status status = read_scratch(build, out);
+    enum satchel_status status = read_scratch(build, SQL_SELECT, out);
     if (status != SATCHEL_OK || !is_expression)
         return status;
     /* A generated column must be deterministic; SQLite knows of each function whether it is. */

@@ -28,10 +28,11 @@ struct satchel_trigger_offence {
 #define SATCHEL_TRIGGER_ROLLS_BACK                                                             \
     "RAISE(ROLLBACK), which would also end the transaction in which sync applies what others " \
     "wrote; use RAISE(ABORT)"
-/* See satchel_triggers_check. NOMEM, SQL. */
+/* See satchel_triggers_check. To find what is broken, it looks into every trigger; else only into
+ * those that fire when sync applies something. NOMEM, SQL. */
 enum satchel_status satchel_triggers_find_offence(struct sqlite3 *db,
                                                   const struct satchel_schema *schema,
-                                                  struct satchel_arena *arena,
+                                                  bool finds_broken, struct satchel_arena *arena,
                                                   struct satchel_trigger_offence *out,
                                                   struct satchel_error *error) SATCHEL_MUST_USE;
 

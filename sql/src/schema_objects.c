@@ -90,7 +90,7 @@ enum satchel_status satchel_build_check_triggers(struct satchel_build *build)
 {
     struct satchel_trigger_offence offence;
     enum satchel_status status = satchel_triggers_find_offence(
-        build->db, build->schema, &build->arena, &offence, build->error);
+        build->db, build->schema, true, &build->arena, &offence, build->error);
     if (status != SATCHEL_OK)
         return status;
     if (offence.broken)

@@ -4,10 +4,9 @@
 
 #include <satchel/sqlite.h>
 
-#define SQL_TABLE                                                                           \
-    "SELECT name, wr, strict, EXISTS(SELECT 1 FROM main.sqlite_schema AS s WHERE s.type = " \
-    "'trigger' AND s.tbl_name = l.name COLLATE NOCASE) FROM pragma_table_list(?1) AS l"     \
-    " WHERE l.schema = 'main'"
+#define SQL_TABLES                                                                             \
+    "SELECT name, wr, strict, name COLLATE NOCASE IN (SELECT tbl_name FROM main.sqlite_schema" \
+    " WHERE type = 'trigger') FROM pragma_table_list WHERE schema = 'main'"
 #define SQL_COLUMNS                                                                                \
     "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1) ORDER BY " \
     "cid"
@@ -26,13 +25,20 @@
 
 /* The statements of the introspection, prepared once. */
 struct queries {
-    sqlite3_stmt *table, *columns, *references, *unique;
+    sqlite3_stmt *columns, *references, *unique;
 };
 
 static const char *keep_text(struct satchel_build *build, sqlite3_stmt *row, int index)
 {
     const char *text = (const char *)sqlite3_column_text(row, index);
     return (const char *)satchel_arena_copy(build->keep, satchel_span_text(text)).data;
+}
+
+static enum satchel_status prepare(struct satchel_build *build, const char *sql, sqlite3_stmt **out)
+{
+    return sqlite3_prepare_v2(build->db, sql, -1, out, NULL) == SQLITE_OK
+               ? SATCHEL_OK
+               : satchel_build_sql_failed(build, build->db);
 }
 
 static enum satchel_status start(struct satchel_build *build, sqlite3_stmt *query, const char *name)
@@ -48,27 +54,17 @@ static enum satchel_status finish(struct satchel_build *build, int code)
     return code == SQLITE_DONE ? SATCHEL_OK : satchel_build_sql_failed(build, build->db);
 }
 
-/* ---- the table ---- */
+/* ---- the tables themselves ---- */
 
-static enum satchel_status read_table(struct satchel_build *build, sqlite3_stmt *query,
-                                      const struct satchel_build_table *from,
-                                      struct satchel_table *table, bool *is_strict)
+static enum satchel_status keep_table(struct satchel_build *build, sqlite3_stmt *query,
+                                      const struct satchel_build_table *from)
 {
-    enum satchel_status status = start(build, query, from->name);
-    if (status != SATCHEL_OK)
-        return status;
-    int code = sqlite3_step(query);
-    if (code == SQLITE_DONE)
-        return satchel_refuse(build->error, from->place,
-                              "SQLite does not know the table %s; write its name plainly",
-                              from->name);
-    if (code != SQLITE_ROW)
-        return satchel_build_sql_failed(build, build->db);
+    struct satchel_table *table = satchel_build_table_made(build, from);
     const struct satchel_table_annotation *annotation = from->annotation;
     table->name = keep_text(build, query, 0);
     table->without_rowid = sqlite3_column_int(query, 1) != 0;
-    *is_strict = table->is_strict = sqlite3_column_int(query, 2) != 0;
-    table->may_refuse = *is_strict || sqlite3_column_int(query, 3) != 0;
+    table->is_strict = sqlite3_column_int(query, 2) != 0;
+    table->may_refuse = table->is_strict || sqlite3_column_int(query, 3) != 0;
     for (uint32_t i = 0; i < from->clause_count; i++)
         table->may_refuse = table->may_refuse || from->clauses[i].kind == SATCHEL_CLAUSE_CHECK;
     table->is_local = annotation->is_local;
@@ -82,8 +78,26 @@ static enum satchel_status read_table(struct satchel_build *build, sqlite3_stmt 
         if (!table->scope)
             return satchel_build_no_memory(build);
     }
-    sqlite3_reset(query);
     return table->name ? SATCHEL_OK : satchel_build_no_memory(build);
+}
+
+/* All in one go: to list one, SQLite looks at every table and view. */
+static enum satchel_status read_tables(struct satchel_build *build)
+{
+    sqlite3_stmt *query = NULL;
+    enum satchel_status status = prepare(build, SQL_TABLES, &query);
+    int code = SQLITE_DONE;
+    while (status == SATCHEL_OK && (code = sqlite3_step(query)) == SQLITE_ROW) {
+        const char *name = (const char *)sqlite3_column_text(query, 0);
+        const struct satchel_build_table *from =
+            name ? satchel_build_find_table(build, name) : NULL;
+        if (from)
+            status = keep_table(build, query, from);
+        else if (!name)
+            status = satchel_build_no_memory(build);
+    }
+    sqlite3_finalize(query);
+    return status == SATCHEL_OK ? finish(build, code) : status;
 }
 
 /* ---- columns ---- */
@@ -191,7 +205,7 @@ static enum satchel_status check_added(struct satchel_build *build,
 static enum satchel_status keep_columns(struct satchel_build *build,
                                         const struct satchel_build_table *from,
                                         const struct column_row *rows, uint32_t count,
-                                        bool is_strict, struct satchel_table *table)
+                                        struct satchel_table *table)
 {
     struct satchel_column_rules *rules =
         SATCHEL_ARENA_ARRAY(build->keep, struct satchel_column_rules, count);
@@ -212,7 +226,7 @@ static enum satchel_status keep_columns(struct satchel_build *build,
         if (from->is_virtual || rows[i].is_hidden)
             continue;
         enum satchel_status status = satchel_build_default(
-            build, rows[i].column.declared_type, is_strict, rows[i].default_expression,
+            build, rows[i].column.declared_type, table->is_strict, rows[i].default_expression,
             satchel_build_place(from, rows[i].column.name), &rules[i].default_value,
             &rules[i].default_varies);
         if (status == SATCHEL_OK)
@@ -321,27 +335,21 @@ static enum satchel_status read_one(struct satchel_build *build, const struct qu
     struct satchel_table *table = &build->schema->tables[index];
     struct column_row *rows = NULL;
     uint32_t count = 0;
-    bool is_strict = false;
     table->number = index + 1;
-    enum satchel_status status = read_table(build, queries->table, from, table, &is_strict);
-    if (status == SATCHEL_OK)
-        status = read_columns(build, queries->columns, from, &rows, &count);
+    if (!table->name)
+        return satchel_refuse(build->error, from->place,
+                              "SQLite does not know the table %s; write its name plainly",
+                              from->name);
+    enum satchel_status status = read_columns(build, queries->columns, from, &rows, &count);
     if (status == SATCHEL_OK && !table->is_local)
         status = refuse_columns(build, from, rows, count);
     if (status == SATCHEL_OK)
-        status = keep_columns(build, from, rows, count, is_strict, table);
+        status = keep_columns(build, from, rows, count, table);
     if (status == SATCHEL_OK)
         status = read_references(build, queries->references, from, table);
     if (status == SATCHEL_OK && !table->is_local)
         status = refuse_unique(build, queries->unique, from);
     return status;
-}
-
-static enum satchel_status prepare(struct satchel_build *build, const char *sql, sqlite3_stmt **out)
-{
-    return sqlite3_prepare_v2(build->db, sql, -1, out, NULL) == SQLITE_OK
-               ? SATCHEL_OK
-               : satchel_build_sql_failed(build, build->db);
 }
 
 enum satchel_status satchel_build_tables(struct satchel_build *build)
@@ -352,7 +360,7 @@ enum satchel_status satchel_build_tables(struct satchel_build *build)
     if (!build->schema->tables)
         return satchel_build_no_memory(build);
     build->schema->table_count = build->table_count;
-    enum satchel_status status = prepare(build, SQL_TABLE, &queries.table);
+    enum satchel_status status = read_tables(build);
     if (status == SATCHEL_OK)
         status = prepare(build, SQL_COLUMNS, &queries.columns);
     if (status == SATCHEL_OK)
@@ -361,7 +369,6 @@ enum satchel_status satchel_build_tables(struct satchel_build *build)
         status = prepare(build, SQL_UNIQUE, &queries.unique);
     for (uint32_t i = 0; status == SATCHEL_OK && i < build->table_count; i++)
         status = read_one(build, &queries, i);
-    sqlite3_finalize(queries.table);
     sqlite3_finalize(queries.columns);
     sqlite3_finalize(queries.references);
     sqlite3_finalize(queries.unique);

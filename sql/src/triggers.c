@@ -18,6 +18,7 @@ enum { TRIGGERS_MAX = 10000, FIRING_BYTES_MAX = 1 << 20, GUARD_DEPTH_MAX = 50 };
 struct trigger {
     const char *name, *table;
     bool is_temporary, is_guarded, is_reached;
+    bool is_known; /* what it writes has been looked for */
     bool is_after;
     bool ignores, rolls_back; /* RAISE(IGNORE), RAISE(ROLLBACK, ...) stands in its body */
     enum { FIRED_BY_NONE, FIRED_BY_INSERT, FIRED_BY_UPDATE, FIRED_BY_DELETE } fired_by;
@@ -382,40 +383,56 @@ static bool reach_nested(struct search *search, const struct trigger *trigger)
     return changed;
 }
 
-static void reach_all(struct search *search)
+static enum satchel_status look_once(struct search *search, struct trigger *trigger,
+                                     struct satchel_trigger_offence *out)
+{
+    const char *broken = NULL;
+    if (trigger->is_known)
+        return SATCHEL_OK;
+    trigger->is_known = true;
+    enum satchel_status status = look_into(search, trigger, &broken);
+    if (broken && !out->broken) {
+        out->broken = trigger->name;
+        out->reason = broken;
+    }
+    return status;
+}
+
+static enum satchel_status reach_all(struct search *search, struct satchel_trigger_offence *out)
 {
     for (uint32_t i = 0; i < search->count; i++)
         search->triggers[i].is_reached =
             !search->triggers[i].is_guarded && synced_name(search, search->triggers[i].table);
+    enum satchel_status status = SATCHEL_OK;
     bool changed = true;
     while (changed) {
         changed = false;
-        for (uint32_t i = 0; i < search->count; i++)
-            if (search->triggers[i].is_reached)
-                changed = reach_nested(search, &search->triggers[i]) || changed;
+        for (uint32_t i = 0; status == SATCHEL_OK && i < search->count; i++) {
+            struct trigger *trigger = &search->triggers[i];
+            if (!trigger->is_reached)
+                continue;
+            status = look_once(search, trigger, out);
+            changed = reach_nested(search, trigger) || changed;
+        }
     }
+    return status;
 }
 
 enum satchel_status satchel_triggers_find_offence(struct sqlite3 *db,
                                                   const struct satchel_schema *schema,
-                                                  struct satchel_arena *arena,
+                                                  bool finds_broken, struct satchel_arena *arena,
                                                   struct satchel_trigger_offence *out,
                                                   struct satchel_error *error)
 {
     struct search search = {.db = db, .schema = schema, .arena = arena, .error = error};
     memset(out, 0, sizeof *out);
     enum satchel_status status = load(&search);
-    for (uint32_t i = 0; status == SATCHEL_OK && i < search.count; i++) {
-        const char *broken = NULL;
-        status = look_into(&search, &search.triggers[i], &broken);
-        if (broken && !out->broken) {
-            out->broken = search.triggers[i].name;
-            out->reason = broken;
-        }
-    }
+    for (uint32_t i = 0; finds_broken && status == SATCHEL_OK && i < search.count; i++)
+        status = look_once(&search, &search.triggers[i], out);
+    if (status == SATCHEL_OK)
+        status = reach_all(&search, out);
     if (status != SATCHEL_OK)
         return status;
-    reach_all(&search);
     for (uint32_t i = 0; i < search.count && !out->trigger; i++) {
         const struct trigger *trigger = &search.triggers[i];
         const char *synced = synced_name(&search, trigger->table);
@@ -438,7 +455,8 @@ enum satchel_status satchel_triggers_check(struct sqlite3 *db, const struct satc
     struct satchel_trigger_offence offence;
     struct satchel_arena arena;
     satchel_arena_init(&arena, (size_t)64 << 20, NULL);
-    enum satchel_status status = satchel_triggers_find_offence(db, schema, &arena, &offence, error);
+    enum satchel_status status =
+        satchel_triggers_find_offence(db, schema, false, &arena, &offence, error);
     if (status == SATCHEL_OK && offence.raise)
         status = satchel_error_set(error, SATCHEL_SCHEMA, "the trigger %s on %s calls %s",
                                    offence.trigger, offence.on, offence.raise);

@@ -49,19 +49,24 @@ struct rest {
 static bool is_device_quiet(const struct sim_device *device, const struct rest *rest,
                             struct satchel_buffer *why)
 {
+    bool is_acting = false;
+    for (unsigned i = 0; i < device->app_count; i++)
+        is_acting = is_acting || device->apps[i].is_acting;
+    if (!why && (is_acting || device->machine.is_off))
+        return false;
     sqlite3 *db = sim_observe(device->path);
     int64_t pending = integer(db, "SELECT count(*) FROM satchel_change");
     int64_t cursor = integer(db, "SELECT cursor FROM satchel_replica");
     bool is_migrated = integer(db, COUNT_MIGRATIONS) == rest->migrations;
     /* Before it hears that the server was restored, its cursor may be the same by chance. */
     struct satchel_id node = node_of(db, "SELECT node FROM satchel_replica");
-    bool is_renewed = satchel_id_equal(&node, &rest->node), is_acting = false;
+    bool is_renewed = satchel_id_equal(&node, &rest->node);
     sim_unobserve(db);
-    for (unsigned i = 0; i < device->app_count; i++)
-        is_acting = is_acting || device->apps[i].is_acting;
     if (pending == 0 && cursor == rest->head && is_migrated && is_renewed && !is_acting &&
         !device->machine.is_off)
         return true;
+    if (!why)
+        return false;
     enum satchel_status status =
         satchel_buffer_format(why, " %s has %lld pending, its cursor is %lld of %lld%s%s%s;",
                               device->machine.name, (long long)pending, (long long)cursor,
@@ -82,7 +87,7 @@ bool sim_is_quiet(struct satchel_buffer *why)
                         .migrations = integer(db, COUNT_MIGRATIONS),
                         .node = node_of(db, "SELECT node FROM satchel_workspace")};
     sim_unobserve(db);
-    for (unsigned i = 0; i < sim.device_count; i++)
+    for (unsigned i = 0; i < sim.device_count && (is_quiet || why); i++)
         is_quiet = is_device_quiet(&sim.devices[i], &rest, why) && is_quiet;
     return is_quiet;
 }

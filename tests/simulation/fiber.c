@@ -4,6 +4,7 @@
 #include "simulation.h"
 
 #include <pthread.h>
+#include <setjmp.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -13,7 +14,10 @@ enum { STACK_BYTES = 1 << 20 };
 
 struct sim_fiber {
     struct sim_fiber *next;
-    ucontext_t context;
+    ucontext_t context; /* of its beginning; from then on it is left and resumed by jumps, which ask
+                           nothing of the kernel */
+    jmp_buf place;
+    bool has_begun;
     void *stack;
     struct sim_process *process;
     void (*run)(void *context);
@@ -25,13 +29,25 @@ struct sim_fiber {
 };
 
 static struct sim_fiber *fibers, *current;
-static ucontext_t main_context;
+static void **free_stacks; /* of fibers that are over: their pages are there already */
+static size_t free_stack_count, free_stack_capacity;
+static jmp_buf main_place;
 
 static void start(void)
 {
     current->run(current->argument);
     current->is_over = true;
-    swapcontext(&current->context, &main_context);
+    _longjmp(main_place, 1);
+}
+
+static void enter(struct sim_fiber *fiber)
+{
+    if (_setjmp(main_place))
+        return;
+    if (fiber->has_begun)
+        _longjmp(fiber->place, 1);
+    fiber->has_begun = true;
+    setcontext(&fiber->context);
 }
 
 static void resume(struct sim_fiber *fiber)
@@ -44,13 +60,14 @@ static void resume(struct sim_fiber *fiber)
     sim.process = process;
     if (process->is_dead)
         sim_process_keep_shm(process);
-    swapcontext(&main_context, &fiber->context);
+    enter(fiber);
     current = NULL;
     sim.process = before;
     if (process->is_dead)
         sim_process_restore_shm(process);
     if (fiber->is_over && fiber->stack) {
-        munmap(fiber->stack, STACK_BYTES);
+        SIM_GROW(free_stacks, free_stack_count, free_stack_capacity);
+        free_stacks[free_stack_count++] = fiber->stack;
         fiber->stack = NULL;
         if (--process->fiber_count == 0 && process->is_dead && process->on_end)
             process->on_end(process);
@@ -69,14 +86,22 @@ static void wake_in(struct sim_fiber *fiber, int64_t ms)
     sim_after(ms, on_timer, fiber, fiber->wakes);
 }
 
+static void *take_stack(void)
+{
+    if (free_stack_count > 0)
+        return free_stacks[--free_stack_count];
+    void *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    sim_check(stack != MAP_FAILED, "no stack");
+    return stack;
+}
+
 struct sim_fiber *sim_fiber_new(struct sim_process *process, void (*run)(void *context),
                                 void *context)
 {
     struct sim_fiber *fiber = sim_alloc(NULL, sizeof *fiber);
     memset(fiber, 0, sizeof *fiber);
-    fiber->stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    sim_check(fiber->stack != MAP_FAILED, "no stack");
+    fiber->stack = take_stack();
     fiber->process = process;
     fiber->run = run;
     fiber->argument = context;
@@ -115,8 +140,8 @@ bool sim_in_fiber(void)
 
 static void wait_for_resume(void)
 {
-    struct sim_fiber *fiber = current;
-    swapcontext(&fiber->context, &main_context);
+    if (!_setjmp(current->place))
+        _longjmp(main_place, 1);
 }
 
 void sim_sleep(int64_t ms)

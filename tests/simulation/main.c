@@ -20,6 +20,7 @@ enum { JOBS_MAX = 64, TEXT_BYTES = 1 << 20, SECONDS_MAX = 120, RUNS_TO_MEET_ALL 
 
 enum satchel_mutation satchel_mutation;
 void sim_init(void);
+void sim_pool_begin(void);
 
 struct slot {
     pid_t pid; /* 0: free */
@@ -74,6 +75,7 @@ static void start(struct campaign *campaign, struct slot *slot, uint64_t seed, b
         return;
     const struct rlimit limit = {SECONDS_MAX, SECONDS_MAX};
     (void)setrlimit(RLIMIT_CPU, &limit);
+    sim_pool_begin();
     if (is_second)
         disturb_memory();
     sim_run(seed, campaign->is_tracing, slot->result, slot->text, TEXT_BYTES);

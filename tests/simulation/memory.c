@@ -2,18 +2,18 @@
  * SQLite's, of the process that runs. */
 #include "simulation.h"
 
+#include <malloc.h>
 #include <stdlib.h>
+#include <string.h>
 
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *memory, size_t size);
+void __wrap_free(void *memory);
 
 void *sim_alloc(void *memory, size_t size)
 {
-    void *resized = __real_realloc(memory, size ? size : 1);
+    void *resized = sim_pool_realloc(memory, size ? size : 1);
     if (!resized)
         abort();
     return resized;
@@ -39,29 +39,44 @@ static bool fails(void)
 
 void *__wrap_malloc(size_t size)
 {
-    return fails() ? NULL : __real_malloc(size);
+    return fails() ? NULL : sim_pool_alloc(size);
 }
 
 void *__wrap_calloc(size_t count, size_t size)
 {
-    return fails() ? NULL : __real_calloc(count, size);
+    if (fails() || (size > 0 && count > SIZE_MAX / size))
+        return NULL;
+    void *memory = sim_pool_alloc(count * size);
+    if (memory)
+        memset(memory, 0, count * size);
+    return memory;
 }
 
 void *__wrap_realloc(void *memory, size_t size)
 {
-    return fails() ? NULL : __real_realloc(memory, size);
+    return fails() ? NULL : sim_pool_realloc(memory, size);
+}
+
+void __wrap_free(void *memory)
+{
+    sim_pool_free(memory);
 }
 
 static sqlite3_mem_methods system_methods;
 
 static void *allocate(int size)
 {
-    return fails() ? NULL : system_methods.xMalloc(size);
+    return fails() ? NULL : sim_pool_alloc((size_t)size);
 }
 
 static void *reallocate(void *memory, int size)
 {
-    return fails() ? NULL : system_methods.xRealloc(memory, size);
+    return fails() ? NULL : sim_pool_realloc(memory, (size_t)size);
+}
+
+static int size_of(void *memory)
+{
+    return (int)(sim_pool_has(memory) ? sim_pool_size(memory) : malloc_usable_size(memory));
 }
 
 void sim_memory_init(void)
@@ -75,6 +90,8 @@ void sim_memory_init(void)
     sqlite3_mem_methods methods = system_methods;
     methods.xMalloc = allocate;
     methods.xRealloc = reallocate;
+    methods.xFree = sim_pool_free;
+    methods.xSize = size_of;
     if (sqlite3_config(SQLITE_CONFIG_MALLOC, &methods) != SQLITE_OK)
         abort();
 }

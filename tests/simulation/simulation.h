@@ -474,7 +474,7 @@ void sim_admin_end(void); /* learns what was deployed */
 
 /* ---- the checks ---- */
 
-/* Whether nothing is on its way any more. */
+/* Whether nothing is on its way any more. Without `why`, it stops at the first that is. */
 bool sim_is_quiet(struct satchel_buffer *why);
 void sim_check_all(void);
 void sim_check_ledger(void);
@@ -553,6 +553,14 @@ void sim_run(uint64_t seed, bool is_tracing, struct sim_result *result, char *te
 
 /* Memory that no fault meets. */
 void *sim_alloc(void *memory, size_t size);
+/* The heap, until a run has begun. */
+void sim_pool_begin(void);
+void *sim_pool_alloc(size_t size);
+void *sim_pool_realloc(void *memory, size_t size);
+void sim_pool_free(void *memory);
+/* Of what the pool has. */
+size_t sim_pool_size(void *memory);
+bool sim_pool_has(const void *memory);
 #define SIM_GROW(items, count, capacity)                                \
     do {                                                                \
         if ((count) == (capacity)) {                                    \
