@@ -70,14 +70,15 @@ bool scope_viewer_sees_all(const struct scope_viewer *viewer);
 enum satchel_status scope_sees(struct scope_viewer *viewer, const struct satchel_table *table,
                                struct satchel_span name, bool *sees,
                                struct satchel_error *error) SATCHEL_MUST_USE;
-/* The same as of an earlier head. */
-enum satchel_status scope_saw(struct scope_viewer *viewer, const struct satchel_table *table,
-                              struct satchel_span name, uint64_t head, bool *saw,
-                              struct satchel_error *error) SATCHEL_MUST_USE;
+/* Whether the user could see it at `head`, or at any later head up to now. */
+enum satchel_status scope_saw_since(struct scope_viewer *viewer, const struct satchel_table *table,
+                                    struct satchel_span name, uint64_t head, bool *saw,
+                                    struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* Names of rows, ascending behind `after` (empty: from the first), at most `limit`, in `arena`.
  *
- * scope_left: those that the user could see at `head` and cannot see now.
+ * scope_left: those that the user could see at `head` or at any later one, and cannot see now. One
+ * that came into a set after the user had lost the grant for it is not among them.
  * scope_came: those that the user may see now and may not have seen at some moment since `head`,
  * because their sets or the user's grants changed. Rows that came into being since then and were
  * never anybody else's are not among them. */

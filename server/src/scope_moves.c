@@ -29,7 +29,7 @@ static enum satchel_status is_concerned(struct scope_viewer *viewer, bool is_lef
     enum satchel_status status = scope_look_sees(viewer, &viewer->present, set, &sees, error);
     if (status == SATCHEL_OK)
         status =
-            scope_look_sees(viewer, is_left ? &viewer->past : &viewer->steady, set, &saw, error);
+            scope_look_sees(viewer, is_left ? &viewer->ever : &viewer->steady, set, &saw, error);
     *out = is_left ? saw && !sees : sees && !saw;
     return status;
 }
@@ -80,20 +80,93 @@ static enum satchel_status find_candidates(struct scope_viewer *viewer, bool is_
     return status;
 }
 
-/* ---- which of them are ---- */
+/* ---- what was seen ---- */
+
+/* Whether the user held the value at one of these heads, which are not before the viewer's. */
+static bool was_held(const struct scope_viewer *viewer, struct satchel_span packed, uint64_t first,
+                     uint64_t last)
+{
+    const struct scope_turns *turns = satchel_map_get(&viewer->turns, packed);
+    uint64_t since = viewer->head;
+    for (const struct scope_turn *turn = turns ? turns->first : NULL; turn; turn = turn->next) {
+        if (!turn->is_gained && since <= last && turn->cursor > first)
+            return true;
+        since = turn->cursor;
+    }
+    return since <= last && satchel_map_get(&viewer->present.grants, packed);
+}
+
+/* Whether the user could see the set at one of these heads. */
+static enum satchel_status was_open(struct scope_viewer *viewer, uint64_t set, uint64_t first,
+                                    uint64_t last, bool *out, struct satchel_error *error)
+{
+    struct satchel_query query;
+    struct satchel_span packed;
+    bool has_row = false, is_whole = first == viewer->head && last == UINT64_MAX;
+    enum satchel_status status = scope_look_sees(viewer, &viewer->ever, set, out, error);
+    if (status != SATCHEL_OK || !*out || is_whole || set == SCOPE_EVERYONE)
+        return status;
+    *out = false;
+    satchel_query_begin(&query, viewer->db, viewer->statements[VIEWER_SET]);
+    satchel_query_integer(&query, (int64_t)set);
+    status = satchel_query_step(&query, &has_row, error);
+    if (status == SATCHEL_OK && has_row) {
+        struct scope_set_reader reader = scope_set_read(satchel_column_span(query.statement, 0));
+        while (!*out && scope_set_next(&reader, &packed))
+            *out = was_held(viewer, packed, first, last);
+    }
+    satchel_query_end(&query);
+    return status;
+}
+
+/* Each of its sets from the viewer's head on, against the grants held while it had it. */
+static enum satchel_status saw_since(struct scope_viewer *viewer, struct satchel_span name,
+                                     bool *out, struct satchel_error *error)
+{
+    struct satchel_query query;
+    uint64_t first = viewer->head, set = 0;
+    bool has_row = false;
+    *out = false;
+    enum satchel_status status;
+    satchel_query_begin(&query, viewer->db, viewer->statements[VIEWER_MOVES_OF_ROW]);
+    satchel_query_blob(&query, name);
+    satchel_query_integer(&query, (int64_t)viewer->head);
+    do {
+        status = satchel_query_step(&query, &has_row, error);
+        if (status != SATCHEL_OK || !has_row)
+            break;
+        uint64_t before = (uint64_t)sqlite3_column_int64(query.statement, 0);
+        uint64_t cursor = (uint64_t)sqlite3_column_int64(query.statement, 1);
+        status = was_open(viewer, before, first, cursor - 1, out, error);
+        first = cursor;
+    } while (status == SATCHEL_OK && !*out);
+    satchel_query_end(&query);
+    if (status == SATCHEL_OK && !*out)
+        status = scope_viewer_set_of(viewer, name, &set, error);
+    return status == SATCHEL_OK && !*out ? was_open(viewer, set, first, UINT64_MAX, out, error)
+                                         : status;
+}
+
+enum satchel_status scope_saw_since(struct scope_viewer *viewer, const struct satchel_table *table,
+                                    struct satchel_span name, uint64_t head, bool *saw,
+                                    struct satchel_error *error)
+{
+    if (scope_is_decided(viewer, table, saw))
+        return SATCHEL_OK;
+    *saw = false;
+    enum satchel_status status = scope_viewer_look_back(viewer, head, error);
+    return status == SATCHEL_OK ? saw_since(viewer, name, saw, error) : status;
+}
+
+/* ---- which rows are concerned ---- */
 
 static enum satchel_status has_left(struct scope_viewer *viewer, struct satchel_span name,
                                     uint64_t set, bool *out, struct satchel_error *error)
 {
     bool sees = false;
-    uint64_t before = 0;
     *out = false;
     enum satchel_status status = scope_look_sees(viewer, &viewer->present, set, &sees, error);
-    if (status == SATCHEL_OK && !sees)
-        status = scope_viewer_past_set_of(viewer, name, &before, error);
-    return status == SATCHEL_OK && !sees
-               ? scope_look_sees(viewer, &viewer->past, before, out, error)
-               : status;
+    return status == SATCHEL_OK && !sees ? saw_since(viewer, name, out, error) : status;
 }
 
 /* Whether one of the sets that it has had since is not one that the user could see all the time. */

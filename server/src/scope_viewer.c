@@ -1,15 +1,14 @@
-/* Owns one user's view: the grants now and at an earlier head, and which sets they open. */
+/* Owns one user's view: the grants now and since an earlier head, and which sets they open. */
 #include "scope_viewer_internal.h"
 
 static const char *const statement_sql[VIEWER_STATEMENT_COUNT] = {
     [VIEWER_GRANTS] = "SELECT value FROM satchel_held_grant WHERE user=?1",
-    [VIEWER_GRANT_MOVES] = "SELECT value, is_gained FROM satchel_grant_move"
+    [VIEWER_GRANT_MOVES] = "SELECT value, is_gained, cursor FROM satchel_grant_move"
                            " WHERE user=?1 AND cursor>?2 ORDER BY cursor",
     [VIEWER_SET] = "SELECT grants FROM satchel_scope WHERE id=?1",
     [VIEWER_SCOPE] = "SELECT scope FROM satchel_row WHERE name=?1",
-    [VIEWER_FIRST_MOVE] = "SELECT before FROM satchel_move WHERE name=?1 AND cursor>?2"
-                          " ORDER BY cursor LIMIT 1",
-    [VIEWER_MOVES_OF_ROW] = "SELECT before FROM satchel_move WHERE name=?1 AND cursor>?2",
+    [VIEWER_MOVES_OF_ROW] = "SELECT before, cursor FROM satchel_move WHERE name=?1 AND cursor>?2"
+                            " ORDER BY cursor",
     [VIEWER_MOVED] = "SELECT name FROM satchel_move INDEXED BY satchel_move_cursor"
                      " WHERE cursor>?1 AND before<>0",
     [VIEWER_SETS_OF_VALUE] = "SELECT scope FROM satchel_scope_grant WHERE value=?1",
@@ -126,9 +125,9 @@ enum satchel_status scope_viewer_new(struct scope_viewer **out, sqlite3 *db,
     satchel_arena_init(&viewer->left.arena, SIZE_MAX / 2, NULL);
     satchel_arena_init(&viewer->came.arena, SIZE_MAX / 2, NULL);
     satchel_buffer_init(&viewer->scratch, SCOPE_BYTES_MAX, NULL);
-    satchel_map_init(&viewer->is_changed, SCOPE_ROWS_MAX, NULL);
+    satchel_map_init(&viewer->turns, SCOPE_ROWS_MAX, NULL);
     look_init(&viewer->present);
-    look_init(&viewer->past);
+    look_init(&viewer->ever);
     look_init(&viewer->steady);
     enum satchel_status status = SATCHEL_OK;
     for (int i = 0; status == SATCHEL_OK && i < VIEWER_STATEMENT_COUNT; i++)
@@ -147,9 +146,9 @@ void scope_viewer_free(struct scope_viewer *viewer)
     for (int i = 0; i < VIEWER_STATEMENT_COUNT; i++)
         sqlite3_finalize(viewer->statements[i]);
     look_deinit(&viewer->present);
-    look_deinit(&viewer->past);
+    look_deinit(&viewer->ever);
     look_deinit(&viewer->steady);
-    satchel_map_deinit(&viewer->is_changed);
+    satchel_map_deinit(&viewer->turns);
     satchel_buffer_deinit(&viewer->scratch);
     satchel_arena_deinit(&viewer->came.arena);
     satchel_arena_deinit(&viewer->left.arena);
@@ -226,9 +225,8 @@ enum satchel_status scope_viewer_set_of(struct scope_viewer *viewer, struct satc
     return read_number(&query, &has_row, set, error);
 }
 
-/* Whether the table alone says who sees its rows. */
-static bool is_decided(const struct scope_viewer *viewer, const struct satchel_table *table,
-                       bool *sees)
+bool scope_is_decided(const struct scope_viewer *viewer, const struct satchel_table *table,
+                      bool *sees)
 {
     *sees = viewer->sees_all || !table->is_server;
     return viewer->sees_all || !table->is_scoped;
@@ -238,7 +236,7 @@ enum satchel_status scope_sees(struct scope_viewer *viewer, const struct satchel
                                struct satchel_span name, bool *sees, struct satchel_error *error)
 {
     uint64_t set = 0;
-    if (is_decided(viewer, table, sees))
+    if (scope_is_decided(viewer, table, sees))
         return SATCHEL_OK;
     *sees = false;
     enum satchel_status status = scope_viewer_set_of(viewer, name, &set, error);
@@ -246,25 +244,41 @@ enum satchel_status scope_sees(struct scope_viewer *viewer, const struct satchel
                                 : status;
 }
 
-/* ---- at an earlier head ---- */
+/* ---- since an earlier head ---- */
 
-/* The first move of a value behind the head says whether it was held there. */
-static enum satchel_status take_back(struct scope_viewer *viewer, struct satchel_span packed,
-                                     bool is_gained)
+static enum satchel_status turns_of(struct scope_viewer *viewer, struct satchel_span packed,
+                                    struct scope_turns **out)
 {
-    if (satchel_map_get(&viewer->is_changed, packed))
+    struct scope_turns *turns = satchel_map_get(&viewer->turns, packed);
+    *out = turns;
+    if (turns)
         return SATCHEL_OK;
     struct satchel_span kept = satchel_arena_copy(&viewer->arena, packed);
-    enum satchel_status status =
-        kept.data ? scope_values_add(&viewer->changed, kept) : SATCHEL_NOMEM;
-    if (status == SATCHEL_OK)
-        status = satchel_map_put(&viewer->is_changed, packed, viewer);
+    turns = SATCHEL_ARENA_ARRAY(&viewer->arena, struct scope_turns, 1);
+    if (!kept.data || !turns)
+        return SATCHEL_NOMEM;
+    turns->last = &turns->first;
+    *out = turns;
+    enum satchel_status status = scope_values_add(&viewer->changed, kept);
+    return status == SATCHEL_OK ? satchel_map_put(&viewer->turns, packed, turns) : status;
+}
+
+/* A value that was lost had been held at some head since. */
+static enum satchel_status take_turn(struct scope_viewer *viewer, struct satchel_span packed,
+                                     uint64_t cursor, bool is_gained)
+{
+    struct scope_turns *turns = NULL;
+    struct scope_turn *turn = SATCHEL_ARENA_ARRAY(&viewer->arena, struct scope_turn, 1);
+    enum satchel_status status = turn ? turns_of(viewer, packed, &turns) : SATCHEL_NOMEM;
+    if (status != SATCHEL_OK)
+        return status;
+    turn->cursor = cursor;
+    turn->is_gained = is_gained;
+    turn->next = NULL;
+    *turns->last = turn;
+    turns->last = &turn->next;
     (void)satchel_map_remove(&viewer->steady.grants, packed);
-    if (is_gained)
-        (void)satchel_map_remove(&viewer->past.grants, packed);
-    else if (status == SATCHEL_OK)
-        status = look_add(&viewer->past, packed);
-    return status;
+    return is_gained ? SATCHEL_OK : look_add(&viewer->ever, packed);
 }
 
 enum satchel_status scope_viewer_look_back(struct scope_viewer *viewer, uint64_t head,
@@ -275,9 +289,9 @@ enum satchel_status scope_viewer_look_back(struct scope_viewer *viewer, uint64_t
     if (viewer->has_head && viewer->head == head)
         return SATCHEL_OK;
     viewer->has_head = viewer->left.is_known = viewer->came.is_known = false;
-    satchel_map_clear(&viewer->is_changed);
+    satchel_map_clear(&viewer->turns);
     viewer->changed = (struct scope_values){.arena = &viewer->arena};
-    enum satchel_status status = look_copy(&viewer->past, &viewer->present);
+    enum satchel_status status = look_copy(&viewer->ever, &viewer->present);
     if (status == SATCHEL_OK)
         status = look_copy(&viewer->steady, &viewer->present);
     satchel_query_begin(&query, viewer->db, viewer->statements[VIEWER_GRANT_MOVES]);
@@ -289,7 +303,8 @@ enum satchel_status scope_viewer_look_back(struct scope_viewer *viewer, uint64_t
             break;
         status = pack_column(viewer, query.statement);
         if (status == SATCHEL_OK)
-            status = take_back(viewer, satchel_buffer_span(&viewer->scratch),
+            status = take_turn(viewer, satchel_buffer_span(&viewer->scratch),
+                               (uint64_t)sqlite3_column_int64(query.statement, 2),
                                sqlite3_column_int(query.statement, 1) != 0);
     }
     satchel_query_end(&query);
@@ -298,31 +313,4 @@ enum satchel_status scope_viewer_look_back(struct scope_viewer *viewer, uint64_t
     return status == SATCHEL_OK
                ? status
                : satchel_error_default(error, status, "the grants of a user cannot be read");
-}
-
-enum satchel_status scope_viewer_past_set_of(struct scope_viewer *viewer, struct satchel_span name,
-                                             uint64_t *set, struct satchel_error *error)
-{
-    struct satchel_query query;
-    bool has_row = false;
-    satchel_query_begin(&query, viewer->db, viewer->statements[VIEWER_FIRST_MOVE]);
-    satchel_query_blob(&query, name);
-    satchel_query_integer(&query, (int64_t)viewer->head);
-    enum satchel_status status = read_number(&query, &has_row, set, error);
-    return status == SATCHEL_OK && !has_row ? scope_viewer_set_of(viewer, name, set, error)
-                                            : status;
-}
-
-enum satchel_status scope_saw(struct scope_viewer *viewer, const struct satchel_table *table,
-                              struct satchel_span name, uint64_t head, bool *saw,
-                              struct satchel_error *error)
-{
-    uint64_t set = 0;
-    if (is_decided(viewer, table, saw))
-        return SATCHEL_OK;
-    *saw = false;
-    enum satchel_status status = scope_viewer_look_back(viewer, head, error);
-    if (status == SATCHEL_OK)
-        status = scope_viewer_past_set_of(viewer, name, &set, error);
-    return status == SATCHEL_OK ? scope_look_sees(viewer, &viewer->past, set, saw, error) : status;
 }

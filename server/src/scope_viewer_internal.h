@@ -9,7 +9,6 @@ enum viewer_statement {
     VIEWER_GRANT_MOVES,
     VIEWER_SET,
     VIEWER_SCOPE,
-    VIEWER_FIRST_MOVE,
     VIEWER_MOVES_OF_ROW,
     VIEWER_MOVED,
     VIEWER_SETS_OF_VALUE,
@@ -23,6 +22,18 @@ struct scope_look {
     uint32_t *verdicts;        /* by set: 2 * turn, 1 more if it is seen; less: not known */
     size_t verdict_capacity;
     uint32_t turn;
+};
+
+/* A change of a grant. */
+struct scope_turn {
+    uint64_t cursor;
+    bool is_gained;
+    struct scope_turn *next;
+};
+
+/* How the grant of a value changed behind the viewer's head. */
+struct scope_turns {
+    struct scope_turn *first, **last;
 };
 
 /* Rows that scope_left or scope_came may name, ascending. */
@@ -43,10 +54,10 @@ struct scope_viewer {
 
     bool has_head;
     uint64_t head;
-    struct scope_look past;        /* the grants at `head` */
-    struct scope_look steady;      /* those held all the time since then */
-    struct satchel_map is_changed; /* values whose grant was gained or lost since then, packed */
-    struct scope_values changed;
+    struct scope_look ever;      /* the grants held at `head` or at any later one */
+    struct scope_look steady;    /* those held all the time */
+    struct satchel_map turns;    /* packed value -> struct scope_turns; no others changed */
+    struct scope_values changed; /* these values */
     struct scope_candidates left, came;
 };
 
@@ -58,10 +69,9 @@ enum satchel_status scope_look_sees(struct scope_viewer *viewer, struct scope_lo
 enum satchel_status scope_viewer_set_of(struct scope_viewer *viewer, struct satchel_span name,
                                         uint64_t *set,
                                         struct satchel_error *error) SATCHEL_MUST_USE;
-/* The set that it had at the viewer's head. */
-enum satchel_status scope_viewer_past_set_of(struct scope_viewer *viewer, struct satchel_span name,
-                                             uint64_t *set,
-                                             struct satchel_error *error) SATCHEL_MUST_USE;
+/* Whether the table alone says who sees its rows. */
+bool scope_is_decided(const struct scope_viewer *viewer, const struct satchel_table *table,
+                      bool *sees);
 /* Makes `head` the viewer's. */
 enum satchel_status scope_viewer_look_back(struct scope_viewer *viewer, uint64_t head,
                                            struct satchel_error *error) SATCHEL_MUST_USE;

@@ -306,6 +306,15 @@ static void take_all(struct world *world, bool is_left, uint64_t head, bool name
     satchel_arena_deinit(&arena);
 }
 
+/* Whether the user saw the row at `then` or at any moment since. */
+static bool saw_ever(const struct world *world, uint32_t then, int user, uint32_t row)
+{
+    for (uint32_t i = then; i < world->count; i++)
+        if (world->moments[i].sees[user][row])
+            return true;
+    return false;
+}
+
 /* Whether the user saw the row at every moment since `then`, or since it came into being. */
 static bool saw_always(const struct world *world, uint32_t then, int user, uint32_t row)
 {
@@ -342,11 +351,11 @@ static void check_since(struct world *world, int user, uint32_t then)
         const struct satchel_table *table =
             satchel_schema_find(world->kit.store->schema, table_names[row / KEYS]);
         bool saw, sees = now->sees[user][row];
-        bool expected = past->sees[user][row];
-        assert_ok(scope_saw(world->viewer, table, world->names[row], past->head, &saw,
-                            &world->kit.error));
+        bool expected = saw_ever(world, then, user, row);
+        assert_ok(scope_saw_since(world->viewer, table, world->names[row], past->head, &saw,
+                                  &world->kit.error));
         if (is_scoped(row) && saw != expected)
-            fail_msg("user%d %s %s:k%d at %llu", user + 1, saw ? "saw" : "did not see",
+            fail_msg("user%d %s %s:k%d since %llu", user + 1, saw ? "saw" : "did not see",
                      table_names[row / KEYS], row % KEYS, (unsigned long long)past->head);
         if (!is_scoped(row))
             assert_int_equal(saw, row / KEYS != SECRET);
