@@ -129,7 +129,7 @@ enum satchel_status scope_node_query_rows(struct scope_keeper *keeper,
                                           const struct satchel_table *table,
                                           struct satchel_query *query,
                                           struct satchel_error *error) SATCHEL_MUST_USE;
-/* Notes the rows that hang on it. */
+/* Notes the rows that hang on it, and those that were merged into it. */
 enum satchel_status scope_node_note_children(struct scope_keeper *keeper,
                                              const struct scope_node *node,
                                              struct satchel_error *error) SATCHEL_MUST_USE;

@@ -273,7 +273,8 @@ static enum satchel_status work_off(struct scope_keeper *keeper, uint64_t cursor
          node = node->next_noted) {
         bool is_another = false;
         status = scope_solve(keeper, node, error);
-        if (status == SATCHEL_OK && node->exists && node->table->is_scoped)
+        /* One that is gone keeps its set; one that was merged into another has that one's. */
+        if (status == SATCHEL_OK && node->set && node->table->is_scoped)
             status = keep(keeper, node, cursor, first, &is_another, error);
         if (status == SATCHEL_OK && (is_another || node->has_come_or_gone))
             status = scope_node_note_children(keeper, node, error);

@@ -250,7 +250,7 @@ enum satchel_status scope_node_read(struct scope_keeper *keeper, struct scope_no
     return status == SATCHEL_OK && !node->exists ? follow_alias(keeper, node, error) : status;
 }
 
-/* ---- rows that hang on it ---- */
+/* ---- rows that hang on it, or were merged into it ---- */
 
 static enum satchel_status prepare_find(struct scope_keeper *keeper, struct scope_link *link,
                                         struct satchel_error *error)
@@ -324,19 +324,22 @@ enum satchel_status scope_node_note_children(struct scope_keeper *keeper,
 {
     struct satchel_span *aliases = NULL;
     uint32_t alias_count = 0;
-    if (!node->table || node->table->key_count != 1 || keeper->link_count == 0)
-        return SATCHEL_OK;
-    enum satchel_status status = note_children_of(keeper, node->table, node->key, error);
-    if (status == SATCHEL_OK)
+    bool is_pointed_at = node->table && node->table->key_count == 1;
+    enum satchel_status status = SATCHEL_OK;
+    if (is_pointed_at)
+        status = note_children_of(keeper, node->table, node->key, error);
+    if (status == SATCHEL_OK && node->table && node->table->rules.has_keys)
         status = ask_for_aliases(keeper, error);
-    if (status == SATCHEL_OK && keeper->has_aliases && node->table->rules.has_keys)
+    if (status == SATCHEL_OK && keeper->has_aliases && node->table && node->table->rules.has_keys)
         status = satchel_alias_list(keeper->aliases, node->name, &keeper->arena, &aliases,
                                     &alias_count, error);
     for (uint32_t i = 0; status == SATCHEL_OK && i < alias_count; i++) {
         const struct satchel_value *key;
         uint32_t table, key_count;
-        status = satchel_row_name_read(aliases[i], &keeper->arena, &table, &key, &key_count);
+        status = scope_note(keeper, aliases[i], false);
         if (status == SATCHEL_OK)
+            status = satchel_row_name_read(aliases[i], &keeper->arena, &table, &key, &key_count);
+        if (status == SATCHEL_OK && is_pointed_at)
             status = note_children_of(keeper, node->table, key, error);
     }
     return status;

@@ -41,7 +41,7 @@ static enum satchel_status gather(const struct scope_node *node, struct scope_va
 }
 
 /* The circle whose first node found is `root`, off the stack; each of its rows gets the set. A row
- * that is not there has none, unless it was merged into another. */
+ * that is not there has none, unless it was merged into another that is. */
 static enum satchel_status close_circle(struct scope_keeper *keeper, struct scope_node **stack,
                                         struct scope_node *root)
 {
@@ -51,7 +51,7 @@ static enum satchel_status close_circle(struct scope_keeper *keeper, struct scop
     bool is_everyone = false;
     enum satchel_status status = SATCHEL_OK;
     *stack = end;
-    if (!root->exists && root->parent_count == 0) {
+    if (!root->exists && !(root->parent_count > 0 && root->parents[0]->set)) {
         root->is_on_stack = false;
         return SATCHEL_OK;
     }

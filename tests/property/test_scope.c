@@ -113,9 +113,10 @@ static const char model_sql[] =
     " AS INTEGER) THEN CAST(" value " AS INTEGER) ELSE " value " END)"
 /* number of the row, what it is seen by: '*' everyone, else values; '' nobody */
 #define SQL_SETS                                                                               \
-    "WITH RECURSIVE live(row) AS MATERIALIZED (SELECT row FROM standing),"                     \
+    "WITH RECURSIVE live(row) AS MATERIALIZED (SELECT row FROM standing UNION"                 \
+    "  SELECT row FROM stands WHERE survivor IN (SELECT row FROM standing)),"                  \
     " edge(child, parent) AS MATERIALIZED (SELECT child, parent FROM hangs"                    \
-    "  WHERE parent IN live),"                                                                 \
+    "  WHERE parent IN live UNION SELECT row, survivor FROM stands),"                          \
     " reach(row, at) AS (SELECT row, row FROM live UNION"                                      \
     "  SELECT reach.row, edge.parent FROM reach JOIN edge ON edge.child=reach.at)"             \
     " SELECT names.number, (SELECT CASE WHEN max(at LIKE 'person:%' OR at LIKE 'member:%')"    \
@@ -598,13 +599,14 @@ static void play(uint64_t seed)
         }
     }
     forget_scopes(&world);
-    for (uint32_t row = 0; row < ROWS; row++) { /* rows that are gone had none to keep */
-        char count[120];
-        snprintf(count, sizeof count, "SELECT count(*) FROM %s WHERE id='k%u'",
-                 table_names[row / KEYS], row % KEYS);
-        if (strcmp(kit_rows(&world.kit, count), "0") == 0)
+    bool is_there[ROWS] = {false};
+    sqlite3_stmt *statement = query(&world, SQL_SETS);
+    while (sqlite3_step(statement) == SQLITE_ROW)
+        is_there[sqlite3_column_int(statement, 0)] = true;
+    sqlite3_finalize(statement);
+    for (uint32_t row = 0; row < ROWS; row++) /* rows that are gone had none to keep */
+        if (!is_there[row])
             world.moments[world.count - 1].sets[row] = NULL;
-    }
     check_kept(&world, &world.moments[world.count - 1]);
     printf("seed %llu: %llu rows left, %llu came (%llu had to)\n", (unsigned long long)seed,
            (unsigned long long)world.left_total, (unsigned long long)world.came_total,
