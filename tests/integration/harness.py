@@ -251,7 +251,22 @@ class SatchelTest(unittest.TestCase):
             self.assertEqual(self.open_conflicts(replica), conflicts, replica)
             verdicts = json.loads(self.satchel("verify", replica, "--json"))
             self.assertTrue(verdicts and all(v["state"] == "equal" for v in verdicts), verdicts)
-        for path in (self.central_store(), *replicas):
+        self.assert_sound(self.central_store(), *replicas)
+
+    def assert_each_in_its_scope(self, *replicas):
+        """Each replica has some rows of the central store, with the conflicts of these, and the server
+        says that they are those of its scope; files sound."""
+        expected, conflicts = self.tables(self.central_store()), self.open_conflicts(self.central_store())
+        for replica in replicas:
+            for name, rows in self.tables(replica).items():
+                self.assertLessEqual(set(rows), set(expected[name]), f"{name} of {replica}")
+            self.assertLessEqual(set(self.open_conflicts(replica)), set(conflicts), replica)
+            verdicts = json.loads(self.satchel("verify", replica, "--json"))
+            self.assertTrue(verdicts and all(v["state"] == "equal" for v in verdicts), verdicts)
+        self.assert_sound(self.central_store(), *replicas)
+
+    def assert_sound(self, *paths):
+        for path in paths:
             db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
             self.assertEqual(db.execute("PRAGMA integrity_check").fetchall(), [("ok",)], path)
             db.close()

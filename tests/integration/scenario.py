@@ -15,7 +15,7 @@ class Step:
     def __init__(self, kind, where, at, **rest):
         self.kind, self.where, self.at = kind, where, at
         self.device = self.refusal = None
-        self.named, self.is_all_but = [], False  # sync
+        self.named, self.is_all_but = [], False  # sync; expect and conflicts of these devices
         self.text, self.rows = "", []
         self.__dict__.update(rest)
 
@@ -61,8 +61,9 @@ class Scenario:
         return step
 
     def _outer(self, line, where):
-        if line in ("expect", "conflicts"):
-            return self._add(Step(line, where, self._at))
+        kind, *names = line.split()
+        if kind in ("expect", "conflicts"):
+            return self._add(Step(kind, where, self._at, named=[self._device(name) for name in names]))
         if line.startswith("from "):
             self._read(line[5:] + ".scenario")
             return None
@@ -92,7 +93,7 @@ class Scenario:
         is_row = step.kind == "conflicts" or line.startswith("= ") or line == "none"
         if step.kind in ("write", "set") or not is_row:
             if step.rows:  # the next query of an expect block
-                step = self._add(Step("expect", where, self._at))
+                step = self._add(Step("expect", where, self._at, named=step.named))
             step.text += line + "\n"
         elif line != "none":
             step.rows.append(line.removeprefix("= "))
