@@ -20,6 +20,7 @@ static const char INSERT_LOST[] =
     "INSERT OR IGNORE INTO satchel_lost(node, cursor, seq, device, number, stamp, user, secret,"
     " body, notes, id, positions, receipt, previous, is_own) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,"
     " ?9, ?10, ?11, positions, receipt, previous, ?4 = (SELECT device FROM satchel_replica)"
+    " OR EXISTS(SELECT 1 FROM satchel_elsewhere WHERE number = ?5 AND device = ?4)"
     " FROM satchel_receipt WHERE cursor = ?2";
 static const char SELECT_FIRST[] = "SELECT coalesce(min(id), 0) FROM satchel_lost";
 static const char INSERT_DOUBT[] = "INSERT OR IGNORE INTO satchel_doubt(name) VALUES(?1)";

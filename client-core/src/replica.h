@@ -18,6 +18,7 @@
  *                     once it has everything again
  *   satchel_view      rows in doubt that entries have touched since: what is in fact shown of them
  *   satchel_ancestor  the devices that this one is a copy of, and up to which number it was them
+ *   satchel_elsewhere own change sets that are in the log as another device's
  *
  * ## Pending writes, base, view
  *
@@ -71,7 +72,7 @@
 #include <satchel/sql_error.h>
 #include <satchel/sqlite.h>
 
-#define SATCHEL_REPLICA_FORMAT 4
+#define SATCHEL_REPLICA_FORMAT 5
 
 /* state: 'joining' until the server has confirmed the enrolment, then 'joined'.
  * seen: satchel_pack_vector. seen_stamp: the greatest stamp applied: what a new stamp must exceed.
@@ -133,7 +134,9 @@
     "CREATE TABLE IF NOT EXISTS satchel_view(name BLOB PRIMARY KEY, views BLOB NOT NULL) WITHOUT " \
     "ROWID;"                                                                                       \
     "CREATE TABLE IF NOT EXISTS satchel_ancestor(device BLOB PRIMARY KEY, last_number INTEGER "    \
-    "NOT NULL) WITHOUT ROWID"
+    "NOT NULL) WITHOUT ROWID;"                                                                     \
+    "CREATE TABLE IF NOT EXISTS satchel_elsewhere(number INTEGER PRIMARY KEY, device BLOB NOT "    \
+    "NULL)"
 
 /* What every SQLite can read of the replica: one row, as `satchel status` prints it. */
 #define SATCHEL_STATUS_DDL                                                                         \

@@ -230,6 +230,47 @@ static void test_copy__whose_pending_change_set_another_file_has_too_is_there_on
     }
 }
 
+/* Ann's phone becomes a copy and hears nothing as such before the server forgets it, with what it had
+ * parted from: what she had sent is then the first device's again. Bit 0: she knows the new name of
+ * what she had sent by the restore. */
+static void test_copy__that_the_server_forgets_goes_on_from_what_it_had_sent(void **state)
+{
+    (void)state;
+    for (int order = 0; order < 12; order++) {
+        static const int ORDERS[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                         {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+        struct story story;
+        open_story(&story);
+        struct phone *all[3] = {story.ann, story.twin, story.bob};
+        add(story.ann, 1);
+        add(story.ann, 10);
+        phone_sync(story.ann);
+        phone_sync(story.bob);
+        town_restore(&story.town, "backup", false);
+        add(story.twin, 100);
+        phone_sync(story.twin);
+        for (unsigned frames = 1; strcmp(phone_read(story.ann, COPY_OF), "null") == 0; frames++) {
+            assert_true(frames < 20);
+            story.ann->up_frames = frames;
+            if (phone_connect(story.ann) == SATCHEL_OK)
+                (void)phone_talk(story.ann);
+        }
+        story.ann->up_frames = 0;
+        if (order % 2)
+            phone_hear(story.ann);
+        assert_string_equal(phone_read(story.ann, LOST), order % 2 ? "0" : "2");
+        add(story.ann, 1000);
+        town_restore(&story.town, "backup", false);
+        for (int i = 0; i < 3; i++)
+            phone_sync(all[ORDERS[order / 2][i]]);
+        add(story.ann, 10000);
+        add(story.twin, 100000);
+        settle(&story.town);
+        assert_string_equal(phone_read(story.bob, HITS), "111111");
+        town_close(&story.town);
+    }
+}
+
 /* ---- while others are there ---- */
 
 /* What waits behind what was lost is not sent as the other's. */
@@ -398,6 +439,7 @@ int main(void)
         cmocka_unit_test(test_copy__that_was_lost_is_given_back_without_its_coming),
         cmocka_unit_test(test_copy__whose_change_set_another_file_has_sent_goes_on_behind_it),
         cmocka_unit_test(test_copy__whose_pending_change_set_another_file_has_too_is_there_once),
+        cmocka_unit_test(test_copy__that_the_server_forgets_goes_on_from_what_it_had_sent),
         cmocka_unit_test(test_attached__its_pending_writes_are_not_the_others),
         cmocka_unit_test(test_cut__anywhere_the_next_sync_goes_on),
         cmocka_unit_test(test_parted__at_random),
