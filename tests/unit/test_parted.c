@@ -144,6 +144,40 @@ static void test_lost__twice_and_given_back_in_any_order(void **state)
     }
 }
 
+/* Bob gives back what he has last first, which no device does by itself. The server, which knows of no
+ * copy any more, has some of it already, as the first device's. */
+static void test_lost__is_there_once_whatever_the_order(void **state)
+{
+    (void)state;
+    struct story story;
+    open_story(&story);
+    add(story.ann, 1);
+    add(story.ann, 10);
+    phone_sync(story.ann);
+    phone_sync(story.bob);
+    town_restore(&story.town, "backup", false);
+    add(story.twin, 100);
+    phone_sync(story.twin);
+    phone_sync(story.bob);
+    town_restore(&story.town, "backup", false);
+    phone_sync(story.ann);
+    for (unsigned frames = 1; strcmp(phone_read(story.bob, LOST), "0") == 0; frames++) {
+        assert_true(frames < 20);
+        story.bob->up_frames = frames;
+        if (phone_connect(story.bob) == SATCHEL_OK)
+            (void)phone_talk(story.bob);
+    }
+    story.bob->up_frames = 0;
+    assert_string_equal(phone_read(story.bob, LOST), "4");
+    assert_int_equal(
+        sqlite3_exec(story.bob->app->db, "UPDATE satchel_lost SET id = 1 - id", NULL, NULL, NULL),
+        SQLITE_OK);
+    phone_sync(story.bob);
+    settle(&story.town);
+    assert_string_equal(phone_read(story.bob, HITS), "111");
+    town_close(&story.town);
+}
+
 /* ---- a copy that the server has lost ---- */
 
 static void test_copy__that_was_lost_is_given_back_without_its_coming(void **state)
@@ -436,6 +470,7 @@ int main(void)
         cmocka_unit_test(test_lost__comes_back_as_a_copys_and_its_author_becomes_the_copy),
         cmocka_unit_test(test_lost__comes_back_without_its_author),
         cmocka_unit_test(test_lost__twice_and_given_back_in_any_order),
+        cmocka_unit_test(test_lost__is_there_once_whatever_the_order),
         cmocka_unit_test(test_copy__that_was_lost_is_given_back_without_its_coming),
         cmocka_unit_test(test_copy__whose_change_set_another_file_has_sent_goes_on_behind_it),
         cmocka_unit_test(test_copy__whose_pending_change_set_another_file_has_too_is_there_once),
