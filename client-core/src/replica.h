@@ -127,8 +127,7 @@
     "cursor INTEGER NOT NULL, seq INTEGER NOT NULL, device BLOB NOT NULL,"                         \
     "number INTEGER NOT NULL, stamp INTEGER NOT NULL, user TEXT, secret BLOB, body BLOB NOT NULL," \
     "notes BLOB NOT NULL, positions BLOB, receipt BLOB NOT NULL, previous INTEGER NOT NULL,"       \
-    "is_own INTEGER NOT NULL, given BLOB, UNIQUE(node, cursor));"                                  \
-    "CREATE INDEX IF NOT EXISTS satchel_lost_secret ON satchel_lost(secret);"                      \
+    "is_own INTEGER NOT NULL, given BLOB, UNIQUE(secret, node, cursor));"                          \
     "CREATE INDEX IF NOT EXISTS satchel_lost_own ON satchel_lost(number) WHERE is_own;"            \
     "CREATE TABLE IF NOT EXISTS satchel_doubt(name BLOB PRIMARY KEY) WITHOUT ROWID;"               \
     "CREATE TABLE IF NOT EXISTS satchel_view(name BLOB PRIMARY KEY, views BLOB NOT NULL) WITHOUT " \

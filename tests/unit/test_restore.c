@@ -186,6 +186,27 @@ static void test_restore__again_before_what_was_lost_first_is_back(void **state)
     town_close(&town);
 }
 
+/* Put back by hand, the server gives a position a second time; Bob has both and gives back neither
+ * before he loses the second, too. */
+static void test_restore__again_with_two_changes_of_one_position(void **state)
+{
+    (void)state;
+    struct town town;
+    open_with_item(&town);
+    struct phone *ann = &town.phones[0], *bob = &town.phones[1], *dora = &town.phones[3];
+    town_back_up(&town, "backup");
+    add(ann, 1);
+    phone_sync(bob);
+    town_restore(&town, "backup", true);
+    add(dora, 10);
+    phone_hear(bob);
+    town_restore(&town, "backup", false);
+    phone_sync(bob);
+    assert_string_equal(sql(&town.server, "SELECT hits FROM item"), "11");
+    town_settle(&town);
+    town_close(&town);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +215,7 @@ int main(void)
         cmocka_unit_test(test_restore__by_hand_and_written_to_before_it_is_noticed),
         cmocka_unit_test(test_restore__by_hand_to_before_a_restore),
         cmocka_unit_test(test_restore__again_before_what_was_lost_first_is_back),
+        cmocka_unit_test(test_restore__again_with_two_changes_of_one_position),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
