@@ -353,9 +353,8 @@ static enum satchel_status keep_receipt(struct satchel_apply *apply,
     return satchel_apply_run(apply, APPLY_WRITE_RECEIPT, "write satchel_receipt", error);
 }
 
-/* An own change set may have become another device's here, on the way or while it was lost. The
- * node does not know then that this device goes on from it, until it is sent once more (sync_push.c).
- */
+/* An own change set may be another device's here by now. The node does not know then that this
+ * device goes on from it, until it is sent once more (sync_push.c). */
 static enum satchel_status note_lost_own(struct satchel_apply *apply,
                                          const struct satchel_entry *entry,
                                          struct satchel_error *error)

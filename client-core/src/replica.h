@@ -117,7 +117,9 @@
 /* last_cursor: of the log, the incarnation's last. positions: a vector (satchel_pack_vector). node:
  * the incarnation that sent the entry; notes: satchel_notes_quarantined of them; body: stored form;
  * previous: of the entry. is_own: this replica's device was its author; the replica may be another
- * one since. given: the incarnation that has taken it back last. */
+ * one since. given: the incarnation that has taken it back last. Lost entries are given back in the
+ * order of their ids (recover.c); a node that was put back by hand may have given one cursor to two
+ * of them. satchel_elsewhere.device: as whose the change set is in the log. */
 #define SATCHEL_RECOVERY_DDL                                                                       \
     "CREATE TABLE IF NOT EXISTS satchel_lineage(node BLOB PRIMARY KEY, last_cursor INTEGER NOT "   \
     "NULL) WITHOUT ROWID;"                                                                         \

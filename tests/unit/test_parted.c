@@ -144,8 +144,8 @@ static void test_lost__twice_and_given_back_in_any_order(void **state)
     }
 }
 
-/* Bob gives back what he has last first, which no device does by itself. The server, which knows of no
- * copy any more, has some of it already, as the first device's. */
+/* Bob gives back what he has last first, which no device does by itself. The server, which knows of
+ * no copy any more, has some of it already, as the first device's. */
 static void test_lost__is_there_once_whatever_the_order(void **state)
 {
     (void)state;
@@ -264,9 +264,9 @@ static void test_copy__whose_pending_change_set_another_file_has_too_is_there_on
     }
 }
 
-/* Ann's phone becomes a copy and hears nothing as such before the server forgets it, with what it had
- * parted from: what she had sent is then the first device's again. Bit 0: she knows the new name of
- * what she had sent by the restore. */
+/* Ann's phone becomes a copy and hears nothing as such before the server forgets it, with what it
+ * had parted from: what she had sent is then the first device's again. Bit 0: she has heard it as
+ * her own before the restore; the rest: who comes first after it. */
 static void test_copy__that_the_server_forgets_goes_on_from_what_it_had_sent(void **state)
 {
     (void)state;
