@@ -39,6 +39,10 @@ static const char *const SQL[APPLY_STATEMENT_COUNT] = {
     [APPLY_ANY_LOST] = "SELECT 1 FROM satchel_lost LIMIT 1",
     [APPLY_DROP_LOST] = "DELETE FROM satchel_lost WHERE mark = ?1 AND node = ?2 AND seq = ?3",
     [APPLY_LOST_OWN] = "SELECT body, secret FROM satchel_lost WHERE is_own AND number = ?1",
+    [APPLY_NOTE_LOST_OWN] = "INSERT OR REPLACE INTO satchel_elsewhere(number, device)"
+                            " SELECT number, ?2 FROM satchel_lost WHERE secret = ?1 AND is_own",
+    [APPLY_NOTE_OWN] = "INSERT OR REPLACE INTO satchel_elsewhere(number, device) VALUES(?1, ?2)",
+    [APPLY_FORGET_OWN] = "DELETE FROM satchel_elsewhere WHERE number = ?1",
     [APPLY_ROW_CONFLICTS] = "SELECT id FROM satchel_conflict WHERE tbl = ?1 AND key = ?2",
     [APPLY_DROP_CONFLICT] = "DELETE FROM satchel_conflict WHERE id = ?1",
     [APPLY_IN_DOUBT] = "SELECT 1 FROM satchel_doubt WHERE name = ?1"

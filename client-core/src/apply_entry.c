@@ -356,6 +356,35 @@ static enum satchel_status keep_receipt(struct satchel_apply *apply,
     return satchel_apply_run(apply, APPLY_WRITE_RECEIPT, "write satchel_receipt", error);
 }
 
+/* An own change set may be another device's here by now. The node does not know then that this
+ * device goes on from it, until it is sent once more (sync_push.c). */
+static enum satchel_status note_lost_own(struct satchel_apply *apply,
+                                         const struct satchel_entry *entry,
+                                         struct satchel_error *error)
+{
+    bool is_own = satchel_id_equal(&entry->device, &apply->replica->device);
+    enum satchel_apply_statement which = is_own ? APPLY_FORGET_OWN : APPLY_NOTE_LOST_OWN;
+    sqlite3_stmt *note = apply->statements[which];
+    if (is_own) {
+        sqlite3_bind_int64(note, 1, (sqlite3_int64)entry->number);
+    } else {
+        sqlite3_bind_blob(note, 1, entry->secret, SATCHEL_SECRET_BYTES, SQLITE_STATIC);
+        sqlite3_bind_blob(note, 2, entry->device.bytes, sizeof entry->device.bytes, SQLITE_STATIC);
+    }
+    return satchel_apply_run(apply, which, "write satchel_elsewhere", error);
+}
+
+static enum satchel_status note_own(struct satchel_apply *apply, const struct satchel_entry *entry,
+                                    struct satchel_error *error)
+{
+    sqlite3_stmt *note = apply->statements[APPLY_NOTE_OWN];
+    if (satchel_id_equal(&entry->device, &apply->replica->device))
+        return SATCHEL_OK;
+    sqlite3_bind_int64(note, 1, (sqlite3_int64)entry->number);
+    sqlite3_bind_blob(note, 2, entry->device.bytes, sizeof entry->device.bytes, SQLITE_STATIC);
+    return satchel_apply_run(apply, APPLY_NOTE_OWN, "write satchel_elsewhere", error);
+}
+
 /* The entry may be one that the node had lost, and have its position again: then the node needs
  * nothing more of this device. It may have become another device's, a copy's, on the way; no other
  * change set has its secret. */
@@ -378,6 +407,8 @@ static enum satchel_status drop_lost(struct satchel_apply *apply, const struct s
 {
     struct satchel_vector positions;
     enum satchel_status status = satchel_vector_unpack(entry->positions, &apply->arena, &positions);
+    if (status == SATCHEL_OK)
+        status = note_lost_own(apply, entry, error);
     if (status == SATCHEL_OK) /* it may not have been lost after all */
         status = drop_lost_at(apply, entry, satchel_apply_node_at(apply, entry->cursor), entry->seq,
                               error);
@@ -435,6 +466,8 @@ static enum satchel_status finish_own(struct satchel_apply *apply,
     sqlite3_bind_int64(drop, 1, (sqlite3_int64)entry->number);
     enum satchel_status status =
         satchel_apply_run(apply, APPLY_DROP_CHANGE, "write satchel_change", error);
+    if (status == SATCHEL_OK)
+        status = note_own(apply, entry, error);
     if (status != SATCHEL_OK)
         return status;
     apply->quarantined_count += notes->quarantined_count;

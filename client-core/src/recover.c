@@ -18,22 +18,24 @@ enum {
 
 static const char INSERT_LOST[] =
     "INSERT OR IGNORE INTO satchel_lost(node, cursor, seq, device, number, stamp, user, secret,"
-    " body, notes, positions, receipt, previous, is_cut, mark, is_own) SELECT ?1, ?2, ?3, ?4, ?5,"
-    " ?6, ?7, ?8, ?9, ?10, positions, receipt, previous, is_cut, iif(is_cut, ?8, ?11),"
+    " body, notes, id, positions, receipt, previous, is_cut, mark, is_own) SELECT ?1, ?2, ?3, ?4,"
+    " ?5, ?6, ?7, ?8, ?9, ?10, ?11, positions, receipt, previous, is_cut, iif(is_cut, ?8, ?12),"
     " ?4 = (SELECT device FROM satchel_replica)"
+    " OR EXISTS(SELECT 1 FROM satchel_elsewhere WHERE number = ?5 AND device = ?4)"
     " FROM satchel_receipt WHERE cursor = ?2";
+static const char SELECT_FIRST[] = "SELECT coalesce(min(id), 0) FROM satchel_lost";
 static const char INSERT_DOUBT[] = "INSERT OR IGNORE INTO satchel_doubt(name) VALUES(?1)";
 static const char SELECT_POSITIONS[] =
     "SELECT positions FROM satchel_receipt WHERE cursor > ?1 AND positions NOTNULL";
 static const char DELETE_RECEIPTS[] = "DELETE FROM satchel_receipt WHERE cursor > ?1";
 static const char SELECT_STATE[] =
-    "SELECT coalesce(max(id), 0), EXISTS(SELECT 1 FROM satchel_doubt) FROM satchel_lost"
-    " WHERE given IS NOT ?1 AND NOT is_cut";
+    "SELECT coalesce(min(id), 0), coalesce(max(id), -1), EXISTS(SELECT 1 FROM satchel_doubt)"
+    " FROM satchel_lost WHERE given IS NOT ?1 AND NOT is_cut";
 static const char SELECT_LOST[] =
     "SELECT id, node, cursor, seq, device, number, stamp, user, secret, body, notes, positions,"
     " receipt, previous FROM satchel_lost WHERE id > ?1 AND given IS NOT ?2 AND NOT is_cut"
     " ORDER BY id";
-static const char WRITE_GIVEN[] = "UPDATE satchel_lost SET given = ?1 WHERE id <= ?2";
+static const char WRITE_GIVEN[] = "UPDATE satchel_lost SET given = ?1 WHERE id BETWEEN ?2 AND ?3";
 static const char SELECT_DOUBT[] = "SELECT name FROM satchel_doubt ORDER BY name LIMIT ?1";
 static const char DELETE_DOUBT[] = "DELETE FROM satchel_doubt WHERE name = ?1";
 static const char DELETE_VIEW[] = "DELETE FROM satchel_view WHERE name = ?1";
@@ -71,10 +73,16 @@ static struct satchel_id column_id(sqlite3_stmt *row, int column)
     return id;
 }
 
-/* ---- the end of the log is taken back ---- */
+/* ---- the end of the log is taken back ----
+ *
+ * What is lost now goes before what was lost earlier and has not come back. Whatever an entry has
+ * seen came before it in the log of its time, and is still in the log or among what is lost before
+ * it: so the log and behind it satchel_lost, in the order of its ids, stay an order in which
+ * everything comes after what it has seen, however often a node is restored. */
 
 struct rewinding {
     struct satchel_sync *sync;
+    int64_t next_id;
     sqlite3_stmt *insert_lost, *insert_doubt;
     struct satchel_arena arena;
     struct satchel_buffer name, body;
@@ -156,8 +164,9 @@ static enum satchel_status keep_lost(struct rewinding *rewinding, const struct s
     bind_span(insert, 8, satchel_span_of(entry->secret, entry->secret ? SATCHEL_SECRET_BYTES : 0));
     bind_span(insert, 9, entry->body);
     bind_span(insert, 10, satchel_notes_quarantined(entry->notes));
+    sqlite3_bind_int64(insert, 11, rewinding->next_id++);
     satchel_entry_cut_secret(entry->secret ? entry->secret : nothing, mark);
-    bind_span(insert, 11, satchel_span_of(mark, sizeof mark));
+    bind_span(insert, 12, satchel_span_of(mark, sizeof mark));
     if (SATCHEL_MUTATED(own_only) &&
         !satchel_id_equal(&entry->device, &rewinding->sync->replica->device))
         return doubt_entry(rewinding, entry);
@@ -167,12 +176,28 @@ static enum satchel_status keep_lost(struct rewinding *rewinding, const struct s
     return status == SATCHEL_OK ? doubt_entry(rewinding, entry) : status;
 }
 
+/* Below all ids that there are, with room for all entries beyond `cursor`. */
+static enum satchel_status find_next_id(struct rewinding *rewinding, uint64_t cursor)
+{
+    sqlite3_stmt *select = NULL;
+    enum satchel_status status = prepare(rewinding->sync, SELECT_FIRST, &select, rewinding->error);
+    if (status == SATCHEL_OK && sqlite3_step(select) == SQLITE_ROW)
+        rewinding->next_id =
+            sqlite3_column_int64(select, 0) - (int64_t)(rewinding->sync->apply->cursor - cursor);
+    else if (status == SATCHEL_OK)
+        status = sql_error(rewinding->sync, rewinding->error);
+    sqlite3_finalize(select);
+    return status;
+}
+
 static enum satchel_status keep_all(struct rewinding *rewinding, uint64_t cursor)
 {
     struct satchel_log_reader *reader = NULL;
     struct satchel_log_entry read;
     bool found = true;
-    enum satchel_status status = satchel_log_reader_new(&reader, rewinding->sync->replica->db);
+    enum satchel_status status = find_next_id(rewinding, cursor);
+    if (status == SATCHEL_OK)
+        status = satchel_log_reader_new(&reader, rewinding->sync->replica->db);
     if (status == SATCHEL_OK)
         status = satchel_log_read_from(reader, cursor, NULL, 0, rewinding->error);
     while (status == SATCHEL_OK && found) {
@@ -261,6 +286,11 @@ enum satchel_status satchel_recover_rewind(struct satchel_sync *sync, uint64_t c
 
 /* ---- what was lost is given back ---- */
 
+static bool has_sent(const struct sync_recovery *recovery)
+{
+    return recovery->sent_id >= recovery->lost_id_max;
+}
+
 enum satchel_status satchel_recover_begin(struct satchel_sync *sync, struct satchel_error *error)
 {
     struct sync_recovery *recovery = &sync->recovery;
@@ -268,15 +298,18 @@ enum satchel_status satchel_recover_begin(struct satchel_sync *sync, struct satc
     enum satchel_status status = prepare(sync, SELECT_STATE, &select, error);
     if (status != SATCHEL_OK)
         return status;
-    bind_id(select, 1, &sync->apply->node);
+    recovery->node = sync->apply->node; /* another sync may meet another one meanwhile */
+    bind_id(select, 1, &recovery->node);
     if (sqlite3_step(select) == SQLITE_ROW) {
-        recovery->lost_id_max = sqlite3_column_int64(select, 0);
-        recovery->has_doubt = sqlite3_column_int(select, 1) != 0;
+        recovery->lost_id_min = sqlite3_column_int64(select, 0);
+        recovery->lost_id_max = sqlite3_column_int64(select, 1);
+        recovery->has_doubt = sqlite3_column_int(select, 2) != 0;
     } else {
         status = sql_error(sync, error);
     }
     sqlite3_finalize(select);
-    recovery->is_over = recovery->lost_id_max == 0;
+    recovery->sent_id = recovery->lost_id_min - 1;
+    recovery->is_over = has_sent(recovery);
     recovery->refused_before = UINT64_MAX;
     return status;
 }
@@ -358,7 +391,7 @@ static enum satchel_status forward_batch(struct satchel_sync *sync, struct satch
     if (status != SATCHEL_OK)
         return status;
     sqlite3_bind_int64(select, 1, recovery->sent_id);
-    bind_id(select, 2, &sync->apply->node);
+    bind_id(select, 2, &recovery->node);
     status = collect_lost(sync, select, forward, &last_id, error);
     sqlite3_finalize(select);
     if (status == SATCHEL_OK && forward->entry_count > 0)
@@ -369,11 +402,6 @@ static enum satchel_status forward_batch(struct satchel_sync *sync, struct satch
     recovery->sent_count += forward->entry_count;
     satchel_sync_push_forwarded(sync, forward);
     return SATCHEL_OK;
-}
-
-static bool has_sent(const struct sync_recovery *recovery)
-{
-    return recovery->sent_id >= recovery->lost_id_max;
 }
 
 bool satchel_recover_is_given(const struct satchel_sync *sync)
@@ -392,8 +420,9 @@ static enum satchel_status write_given(struct satchel_sync *sync, struct satchel
     enum satchel_status status = prepare(sync, WRITE_GIVEN, &update, error);
     if (status != SATCHEL_OK)
         return status;
-    bind_id(update, 1, &sync->apply->node);
-    sqlite3_bind_int64(update, 2, sync->recovery.lost_id_max);
+    bind_id(update, 1, &sync->recovery.node);
+    sqlite3_bind_int64(update, 2, sync->recovery.lost_id_min);
+    sqlite3_bind_int64(update, 3, sync->recovery.lost_id_max);
     int code = sqlite3_step(update);
     if (code != SQLITE_DONE && (code & 0xff) != SQLITE_BUSY) /* then they are given once more */
         status = sql_error(sync, error);
@@ -401,7 +430,7 @@ static enum satchel_status write_given(struct satchel_sync *sync, struct satchel
     return status;
 }
 
-/* What was lost to several incarnations may stand in another order than it was made: as long as a
+/* What the node could not take may have its place behind what others give meanwhile: as long as a
  * round brings the node more, there is another. */
 enum satchel_status satchel_recover_take_forwarded(
     struct satchel_sync *sync, const struct satchel_message_forwarded *forwarded,
@@ -415,7 +444,7 @@ enum satchel_status satchel_recover_take_forwarded(
         return SATCHEL_OK;
     if (recovery->refused_count > 0 && recovery->refused_count < recovery->refused_before) {
         recovery->refused_before = recovery->refused_count;
-        recovery->sent_id = 0;
+        recovery->sent_id = recovery->lost_id_min - 1;
         recovery->sent_count = recovery->confirmed_count = recovery->refused_count = 0;
         return SATCHEL_OK;
     }

@@ -18,6 +18,7 @@
  *                     once it has everything again
  *   satchel_view      rows in doubt that entries have touched since: what is in fact shown of them
  *   satchel_ancestor  the devices that this one is a copy of, and up to which number it was them
+ *   satchel_elsewhere own change sets that are in the log as another device's
  *
  * ## Pending writes, base, view
  *
@@ -119,7 +120,10 @@
 /* last_cursor: of the log, the incarnation's last. positions: a vector (satchel_pack_vector). node:
  * the incarnation that sent the entry; notes: satchel_notes_quarantined of them; body: stored form;
  * previous, is_cut: of the entry. mark: its cut secret. is_own: this replica's device was its author;
- * the replica may be another one since. given: the incarnation that has taken it back last. */
+ * the replica may be another one since. given: the incarnation that has taken it back last. Lost
+ * entries are given back in the order of their ids (recover.c); a node that was put back by hand may
+ * have given one cursor to two of them. satchel_elsewhere.device: as whose the change set is in the
+ * log. */
 #define SATCHEL_RECOVERY_DDL                                                                       \
     "CREATE TABLE IF NOT EXISTS satchel_lineage(node BLOB PRIMARY KEY, last_cursor INTEGER NOT "   \
     "NULL) WITHOUT ROWID;"                                                                         \
@@ -130,14 +134,16 @@
     "number INTEGER NOT NULL, stamp INTEGER NOT NULL, user TEXT, secret BLOB, body BLOB NOT NULL," \
     "notes BLOB NOT NULL, positions BLOB, receipt BLOB NOT NULL, previous INTEGER NOT NULL,"       \
     "is_cut INTEGER NOT NULL, mark BLOB NOT NULL, is_own INTEGER NOT NULL, given BLOB,"            \
-    "UNIQUE(node, cursor));"                                                                       \
+    "UNIQUE(secret, node, cursor));"                                                               \
     "CREATE INDEX IF NOT EXISTS satchel_lost_mark ON satchel_lost(mark);"                          \
     "CREATE INDEX IF NOT EXISTS satchel_lost_own ON satchel_lost(number) WHERE is_own;"            \
     "CREATE TABLE IF NOT EXISTS satchel_doubt(name BLOB PRIMARY KEY) WITHOUT ROWID;"               \
     "CREATE TABLE IF NOT EXISTS satchel_view(name BLOB PRIMARY KEY, views BLOB NOT NULL) WITHOUT " \
     "ROWID;"                                                                                       \
     "CREATE TABLE IF NOT EXISTS satchel_ancestor(device BLOB PRIMARY KEY, last_number INTEGER "    \
-    "NOT NULL) WITHOUT ROWID"
+    "NOT NULL) WITHOUT ROWID;"                                                                     \
+    "CREATE TABLE IF NOT EXISTS satchel_elsewhere(number INTEGER PRIMARY KEY, device BLOB NOT "    \
+    "NULL)"
 
 /* What every SQLite can read of the replica: one row, as `satchel status` prints it. */
 #define SATCHEL_STATUS_DDL                                                                         \

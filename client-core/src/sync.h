@@ -23,7 +23,8 @@ struct sync_batch {
 
 /* Giving back what the node has lost, and asking for the rows in doubt (recover.h). */
 struct sync_recovery {
-    int64_t lost_id_max; /* in satchel_lost when it began */
+    struct satchel_id node;           /* that it is given back to */
+    int64_t lost_id_min, lost_id_max; /* in satchel_lost when it began */
     int64_t sent_id;
     uint64_t sent_count, confirmed_count, refused_count; /* entries, of this round */
     uint64_t refused_before;                             /* in the round before */

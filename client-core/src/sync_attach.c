@@ -13,17 +13,19 @@ static const char SELECT_PARENT[] =
 static const char SELECT_RECEIPT[] =
     "SELECT receipt, cursor FROM satchel_receipt WHERE cursor <= ?1 ORDER BY cursor DESC LIMIT 1";
 static const char SELECT_ANSWERED_STAMP[] =
-    "SELECT stamp FROM satchel_entry WHERE device = ?1 AND number = ?2"
+    "SELECT stamp FROM satchel_entry WHERE number = ?2 AND device IN (?1, (SELECT device FROM"
+    " satchel_elsewhere WHERE number = ?2))"
     " UNION ALL SELECT stamp FROM satchel_lost WHERE is_own AND number = ?2";
 static const char WRITE_WELCOME[] =
     "UPDATE satchel_replica SET node = ?1, user = ?2, role = ?3,"
     " acked_number = ?4, reference_server_ms = ?5, reference_utc_ms = ?6,"
     " reference_monotonic_ms = ?7, reference_boot = ?8";
 
-/* Some may have been held as another device's, of which a file of the same line was. */
+/* Some may have been held as another device's, of which a file of the same line was, or are. */
 static const char COUNT_LOST[] =
-    "SELECT count(DISTINCT number) FROM satchel_lost WHERE number > ?1 AND (is_own OR user ="
-    " (SELECT user FROM satchel_replica))";
+    "SELECT count(*) FROM (SELECT number FROM satchel_lost WHERE number > ?1 AND (is_own OR user ="
+    " (SELECT user FROM satchel_replica)) UNION SELECT number FROM satchel_elsewhere WHERE number"
+    " > ?1)";
 static const char INSERT_LINEAGE[] =
     "INSERT INTO satchel_lineage(node, last_cursor) VALUES(?1, ?2)";
 

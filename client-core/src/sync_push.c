@@ -22,6 +22,7 @@ static const char SELECT_UNSENT[] =
     " AND (SELECT device FROM satchel_replica) = ?2 ORDER BY number";
 static const char SELECT_LOST[] =
     "SELECT min(number) FROM satchel_lost WHERE is_own AND number >= ?1";
+static const char SELECT_ELSEWHERE[] = "SELECT device FROM satchel_elsewhere WHERE number = ?1";
 static const char WRITE_ACK[] = "UPDATE satchel_replica SET acked_number = max(acked_number, ?1),"
                                 " last_stamp = max(last_stamp, ?2)";
 
@@ -149,7 +150,8 @@ static enum satchel_status make_durable(struct satchel_sync *sync, struct satche
 }
 
 /* Where another sync has heard of a restore since this one began, what this one took for the
- * node's is not: a new session says how it stands. */
+ * node's is not: a new session says how it stands. BUSY: what was given back in an earlier session
+ * is still to be heard. */
 static enum satchel_status is_missing(struct satchel_sync *sync, uint64_t number, bool is_in_log,
                                       struct satchel_error *error)
 {
@@ -157,7 +159,8 @@ static enum satchel_status is_missing(struct satchel_sync *sync, uint64_t number
     enum satchel_status status = is_in_log ? SATCHEL_OK : find_lost(sync, number, &lost, error);
     if (status != SATCHEL_OK)
         return status;
-    /* What is answered may be another device's, of which a file of the same line was (copy.c). */
+    if (lost == number && sync->apply->cursor < sync->head_target)
+        return SATCHEL_BUSY;
     return is_in_log || lost == number || number <= sync->apply->last_number
                ? satchel_error_set(error, SATCHEL_AGAIN,
                                    "another sync of this replica has given back what the server "
@@ -168,9 +171,49 @@ static enum satchel_status is_missing(struct satchel_sync *sync, uint64_t number
                                    number);
 }
 
-/* A change set that another sync of this replica (or of another file with its id) sent, and had
- * answered, since this one began: the node holds it, but this session's numbers must follow each
- * other. It is in the log. */
+/* The device as whose the own change set is in the log; zero: no other one's. */
+static enum satchel_status find_elsewhere(struct satchel_sync *sync, uint64_t number,
+                                          struct satchel_id *device, struct satchel_error *error)
+{
+    sqlite3_stmt *select = NULL;
+    int code = SQLITE_ERROR;
+    memset(device, 0, sizeof *device);
+    if (sqlite3_prepare_v2(sync->replica->db, SELECT_ELSEWHERE, -1, &select, NULL) == SQLITE_OK) {
+        sqlite3_bind_int64(select, 1, (sqlite3_int64)number);
+        code = sqlite3_step(select);
+    }
+    if (code == SQLITE_ROW && sqlite3_column_bytes(select, 0) == sizeof device->bytes)
+        memcpy(device->bytes, sqlite3_column_blob(select, 0), sizeof device->bytes);
+    enum satchel_status status =
+        code == SQLITE_ROW || code == SQLITE_DONE
+            ? SATCHEL_OK
+            : satchel_apply_sql_error(sync->apply, "read satchel_elsewhere", error);
+    sqlite3_finalize(select);
+    return status;
+}
+
+/* In the log as this device's since the session began, or as another one's. */
+static enum satchel_status read_answered(struct satchel_sync *sync,
+                                         struct satchel_log_reader *reader, uint64_t number,
+                                         struct satchel_log_entry *entry, bool *is_in_log,
+                                         bool *found, struct satchel_error *error)
+{
+    struct satchel_id other;
+    enum satchel_status status =
+        satchel_log_read_change(reader, &sync->replica->device, number, is_in_log, entry, error);
+    *found = *is_in_log && entry->entry.cursor > sync->hello_cursor;
+    if (status != SATCHEL_OK || *is_in_log)
+        return status;
+    status = find_elsewhere(sync, number, &other, error);
+    if (status == SATCHEL_OK && !satchel_id_is_zero(&other))
+        status = satchel_log_read_change(reader, &other, number, found, entry, error);
+    return status;
+}
+
+/* A change set that was answered although the node does not count it: it was sent by another sync
+ * of this replica (or of another file with its id) since this one began, or it is another device's
+ * here, and the node goes by it to see where this one goes on. The session's numbers must follow
+ * each other. */
 static enum satchel_status make_answered(struct satchel_sync *sync, uint64_t number,
                                          struct satchel_push_item *item,
                                          struct satchel_error *error)
@@ -178,19 +221,18 @@ static enum satchel_status make_answered(struct satchel_sync *sync, uint64_t num
     struct satchel_log_reader *reader;
     struct satchel_log_entry entry;
     uint8_t *secret = NULL;
-    bool found;
+    bool is_in_log = false, found = false;
     enum satchel_status status = satchel_log_reader_new(&reader, sync->replica->db);
     if (status != SATCHEL_OK)
         return satchel_error_set(error, status, "no memory to read the log");
-    status = satchel_log_read_change(reader, &sync->replica->device, number, &found, &entry, error);
-    if (status == SATCHEL_OK && found && entry.entry.secret &&
-        entry.entry.cursor > sync->hello_cursor) {
+    status = read_answered(sync, reader, number, &entry, &is_in_log, &found, error);
+    if (status == SATCHEL_OK && found && entry.entry.secret) {
         item->stamp = entry.entry.stamp;
         status = make_item(sync, number, entry.entry.body, item, &secret, error);
         if (status == SATCHEL_OK)
             memcpy(secret, entry.entry.secret, SATCHEL_SECRET_BYTES);
     } else if (status == SATCHEL_OK) {
-        status = is_missing(sync, number, found, error);
+        status = is_missing(sync, number, is_in_log, error);
     }
     satchel_log_reader_free(reader);
     return status;
@@ -249,6 +291,8 @@ static enum satchel_status collect(struct satchel_sync *sync, struct satchel_mes
             next++;
         }
     }
+    if (status == SATCHEL_BUSY) /* goes on from there in a later step */
+        status = SATCHEL_OK;
     if (status == SATCHEL_OK && code != SQLITE_ROW && code != SQLITE_DONE)
         status = satchel_apply_sql_error(sync->apply, "read satchel_change", error);
     sqlite3_reset(select);

@@ -129,8 +129,8 @@ static enum satchel_status take_all(struct forwarding *forwarding)
     forwarding->indexes = SATCHEL_ARENA_ARRAY(&job->arena, uint32_t, count);
     if (!forwarding->incoming || !forwarding->outcomes || !forwarding->indexes)
         return SATCHEL_NOMEM;
-    enum satchel_status status =
-        lines_init(&forwarding->lines, forwarding->workspace, &job->arena, &job->error);
+    enum satchel_status status = SATCHEL_OK;
+    lines_init(&forwarding->lines, forwarding->workspace, &job->arena, &job->error);
     for (uint32_t i = 0; i < count && status == SATCHEL_OK; i++)
         status = take(forwarding, i);
     lines_deinit(&forwarding->lines);

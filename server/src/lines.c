@@ -5,7 +5,6 @@
 #define SQL_HASH                                                               \
     "SELECT h.hash FROM satchel_id i JOIN satchel_hash h ON h.device=i.number" \
     " AND h.number=?2 WHERE i.id=?1"
-#define SQL_ANY_COPY "SELECT EXISTS(SELECT 1 FROM satchel_device WHERE parent NOTNULL)"
 #define SQL_DEVICE                                                                            \
     "SELECT user, token NOTNULL, last_number, coalesce(parent_number, 0) FROM satchel_device" \
     " WHERE id=?1"
@@ -85,21 +84,12 @@ static sqlite3 *db_of(const struct lines *lines)
     return satchel_store_sqlite_db(lines->workspace->store);
 }
 
-enum satchel_status lines_init(struct lines *lines, struct satchel_workspace *workspace,
-                               struct satchel_arena *arena, struct satchel_error *error)
+void lines_init(struct lines *lines, struct satchel_workspace *workspace,
+                struct satchel_arena *arena, struct satchel_error *error)
 {
-    struct satchel_query query;
-    bool has_row = false;
     *lines = (struct lines){.workspace = workspace, .arena = arena, .error = error};
     satchel_map_init(&lines->devices, LINE_DEVICES_MAX, NULL);
     satchel_map_init(&lines->placed, LINE_DEVICES_MAX, NULL);
-    enum satchel_status status = satchel_query_open(&query, db_of(lines), SQL_ANY_COPY, error);
-    if (status != SATCHEL_OK)
-        return status;
-    status = satchel_query_step(&query, &has_row, error);
-    lines->has_copies = has_row && sqlite3_column_int(query.statement, 0) != 0;
-    satchel_query_close(&query);
-    return status;
 }
 
 void lines_deinit(struct lines *lines)
@@ -193,7 +183,6 @@ static enum satchel_status go_on_from(struct lines *lines, struct line_device *d
         device->user = parent->user;
     device->is_known = true;
     device->last_number = device->parent_number = number;
-    lines->has_copies = true;
     return status;
 }
 
@@ -292,7 +281,8 @@ struct newcomer {
     struct line_device *device; /* that it was the change set of */
 };
 
-/* It is held: by that device, or by another one whose line is the same up to there. */
+/* It is held: by that device, or by another one whose line is the same up to there; also where this
+ * store knows of no copy, and has lost that the two were ever one. */
 static enum satchel_status find_held(struct lines *lines, const struct newcomer *newcomer,
                                      struct satchel_id *out, bool *found)
 {
@@ -300,7 +290,7 @@ static enum satchel_status find_held(struct lines *lines, const struct newcomer 
     struct line_device *device = newcomer->device, *holder;
     bool may_follow = false;
     enum satchel_status status = line_holds(lines, device, number, newcomer->mark, out, found);
-    if (status != SATCHEL_OK || *found || !lines->has_copies)
+    if (status != SATCHEL_OK || *found)
         return status;
     status = find_holder(lines, newcomer->user, number, newcomer->mark, out, found);
     if (status == SATCHEL_OK && *found && device->is_known)

@@ -25,12 +25,10 @@ struct lines {
     struct satchel_error *error;
     struct satchel_map devices; /* id -> struct line_device */
     struct satchel_map placed;  /* number and mark -> struct satchel_id: not in the store yet */
-    bool has_copies;
 };
 
-enum satchel_status lines_init(struct lines *lines, struct satchel_workspace *workspace,
-                               struct satchel_arena *arena,
-                               struct satchel_error *error) SATCHEL_MUST_USE;
+void lines_init(struct lines *lines, struct satchel_workspace *workspace,
+                struct satchel_arena *arena, struct satchel_error *error);
 void lines_deinit(struct lines *lines);
 /* The device whose change set this one is here, enrolled if need be; `entry` is proved by its
  * receipt, `hash` its change set's. `*is_placed` false: what came before it is not here. */

@@ -63,6 +63,7 @@
     " WITHOUT ROWID;"                                                                       \
     "CREATE INDEX IF NOT EXISTS satchel_device_copy ON satchel_device(parent)"              \
     " WHERE parent NOTNULL;"                                                                \
+    "CREATE INDEX IF NOT EXISTS satchel_device_user ON satchel_device(user);"               \
     "CREATE INDEX IF NOT EXISTS satchel_key_name ON satchel_key(name);"                     \
     "CREATE TABLE IF NOT EXISTS satchel_gone(parent BLOB NOT NULL, name BLOB NOT NULL,"     \
     " PRIMARY KEY(parent, name)) WITHOUT ROWID;"                                            \

@@ -25,8 +25,9 @@ static enum satchel_status meet_lines(struct push_group *group, struct satchel_i
     struct lines lines;
     uint8_t hash[SATCHEL_HASH_BYTES];
     bool is_elsewhere = true;
-    enum satchel_status status = lines_init(&lines, group->workspace, &group->arena, &group->error);
-    for (size_t i = 0; status == SATCHEL_OK && is_elsewhere && lines.has_copies && i < count; i++) {
+    enum satchel_status status = SATCHEL_OK;
+    lines_init(&lines, group->workspace, &group->arena, &group->error);
+    for (size_t i = 0; status == SATCHEL_OK && is_elsewhere && i < count; i++) {
         if (satchel_changeset_hash(incoming[i].body, incoming[i].secret, hash) != SATCHEL_OK)
             break; /* the merge says what is wrong with it */
         status = lines_meet(&lines, incoming[i].number, hash, &incoming[i].device, &is_elsewhere,

@@ -481,9 +481,6 @@ class World:
             return False
         return row["lost"] == 0 and row["node"] == theirs[0]["node"]
 
-    def all_have_given_back(self):
-        return all(self.has_given_back(replica) for replica in self.replicas)
-
     def pending(self, replica):
         done = self.test.run_command("status", replica, "--json")
         return harness.json.loads(done.stdout)["pending"] if done.returncode == 0 else -1

@@ -206,10 +206,7 @@ def clone_replica(world, chance):
 
 
 def restore_server(world, chance):
-    """To the moment of a backup made just now or long ago, perhaps before an earlier restore, whose losses everybody
-    has given back (docs/recovery.md, Limits)."""
-    if not world.wait(world.all_have_given_back, 15):
-        return False
+    """To the moment of a backup made just now or long ago, perhaps before an earlier restore."""
     path = world.folder / f"backup{len(world.backups)}"
     if world.admin_runs("backup", "w", path, "--force"):
         world.backups.append(path)
@@ -225,8 +222,6 @@ def restore_server(world, chance):
 def put_back_server_by_hand(world, chance):
     """The first to come again is one that knows more than the copy: it is who proves it."""
     store, copy = world.server.data / "w.db", world.folder / "w.copy"
-    if not world.wait(world.all_have_given_back, 15):
-        return False
     with world.restoring:
         stop_server(world)
         shutil.copyfile(store, copy)

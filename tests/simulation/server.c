@@ -216,19 +216,9 @@ void sim_server_back_up(void)
     sim.counts.server_backups++;
 }
 
-/* Where files are copied, too, once: after two restores a copy of a copy may wait for ever
- * (docs/recovery.md, Limits). */
-static bool may_be_restored(void)
-{
-    const unsigned *weights = sim.options.fault_weights;
-    return !sim.server.was_restored ||
-           (weights[SIM_FAULT_old_copy] == 0 && weights[SIM_FAULT_second_phone] == 0);
-}
-
 void sim_server_restore(void)
 {
-    if (!sim.server.is_up || sim.server.process.is_dead || sim.server.is_stopping ||
-        !may_be_restored())
+    if (!sim.server.is_up || sim.server.process.is_dead || sim.server.is_stopping)
         return;
     sim.server.is_to_be_restored = true;
     sim_process_kill(&sim.server.process);

@@ -144,6 +144,40 @@ static void test_lost__twice_and_given_back_in_any_order(void **state)
     }
 }
 
+/* Bob gives back what he has last first, which no device does by itself. The server, which knows of
+ * no copy any more, has some of it already, as the first device's. */
+static void test_lost__is_there_once_whatever_the_order(void **state)
+{
+    (void)state;
+    struct story story;
+    open_story(&story);
+    add(story.ann, 1);
+    add(story.ann, 10);
+    phone_sync(story.ann);
+    phone_sync(story.bob);
+    town_restore(&story.town, "backup", false);
+    add(story.twin, 100);
+    phone_sync(story.twin);
+    phone_sync(story.bob);
+    town_restore(&story.town, "backup", false);
+    phone_sync(story.ann);
+    for (unsigned frames = 1; strcmp(phone_read(story.bob, LOST), "0") == 0; frames++) {
+        assert_true(frames < 20);
+        story.bob->up_frames = frames;
+        if (phone_connect(story.bob) == SATCHEL_OK)
+            (void)phone_talk(story.bob);
+    }
+    story.bob->up_frames = 0;
+    assert_string_equal(phone_read(story.bob, LOST), "4");
+    assert_int_equal(
+        sqlite3_exec(story.bob->app->db, "UPDATE satchel_lost SET id = 1 - id", NULL, NULL, NULL),
+        SQLITE_OK);
+    phone_sync(story.bob);
+    settle(&story.town);
+    assert_string_equal(phone_read(story.bob, HITS), "111");
+    town_close(&story.town);
+}
+
 /* ---- a copy that the server has lost ---- */
 
 static void test_copy__that_was_lost_is_given_back_without_its_coming(void **state)
@@ -226,6 +260,47 @@ static void test_copy__whose_pending_change_set_another_file_has_too_is_there_on
         phone_sync(story.bob);
         settle(&story.town);
         assert_string_equal(phone_read(story.bob, HITS), "11111");
+        town_close(&story.town);
+    }
+}
+
+/* Ann's phone becomes a copy and hears nothing as such before the server forgets it, with what it
+ * had parted from: what she had sent is then the first device's again. Bit 0: she has heard it as
+ * her own before the restore; the rest: who comes first after it. */
+static void test_copy__that_the_server_forgets_goes_on_from_what_it_had_sent(void **state)
+{
+    (void)state;
+    for (int order = 0; order < 12; order++) {
+        static const int ORDERS[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                         {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+        struct story story;
+        open_story(&story);
+        struct phone *all[3] = {story.ann, story.twin, story.bob};
+        add(story.ann, 1);
+        add(story.ann, 10);
+        phone_sync(story.ann);
+        phone_sync(story.bob);
+        town_restore(&story.town, "backup", false);
+        add(story.twin, 100);
+        phone_sync(story.twin);
+        for (unsigned frames = 1; strcmp(phone_read(story.ann, COPY_OF), "null") == 0; frames++) {
+            assert_true(frames < 20);
+            story.ann->up_frames = frames;
+            if (phone_connect(story.ann) == SATCHEL_OK)
+                (void)phone_talk(story.ann);
+        }
+        story.ann->up_frames = 0;
+        if (order % 2)
+            phone_hear(story.ann);
+        assert_string_equal(phone_read(story.ann, LOST), order % 2 ? "0" : "2");
+        add(story.ann, 1000);
+        town_restore(&story.town, "backup", false);
+        for (int i = 0; i < 3; i++)
+            phone_sync(all[ORDERS[order / 2][i]]);
+        add(story.ann, 10000);
+        add(story.twin, 100000);
+        settle(&story.town);
+        assert_string_equal(phone_read(story.bob, HITS), "111111");
         town_close(&story.town);
     }
 }
@@ -395,9 +470,11 @@ int main(void)
         cmocka_unit_test(test_lost__comes_back_as_a_copys_and_its_author_becomes_the_copy),
         cmocka_unit_test(test_lost__comes_back_without_its_author),
         cmocka_unit_test(test_lost__twice_and_given_back_in_any_order),
+        cmocka_unit_test(test_lost__is_there_once_whatever_the_order),
         cmocka_unit_test(test_copy__that_was_lost_is_given_back_without_its_coming),
         cmocka_unit_test(test_copy__whose_change_set_another_file_has_sent_goes_on_behind_it),
         cmocka_unit_test(test_copy__whose_pending_change_set_another_file_has_too_is_there_once),
+        cmocka_unit_test(test_copy__that_the_server_forgets_goes_on_from_what_it_had_sent),
         cmocka_unit_test(test_attached__its_pending_writes_are_not_the_others),
         cmocka_unit_test(test_cut__anywhere_the_next_sync_goes_on),
         cmocka_unit_test(test_parted__at_random),

@@ -154,6 +154,59 @@ static void test_restore__by_hand_to_before_a_restore(void **state)
     }
 }
 
+/* Bob has lost a change of the first incarnation and has not given it back; the insert that it came
+ * after and a later change he has heard from the second, which he loses, too. Without the others he
+ * gives back what was lost last first: it is what came before. */
+static void test_restore__again_before_what_was_lost_first_is_back(void **state)
+{
+    (void)state;
+    struct town town;
+    open_with_item(&town);
+    struct phone *ann = &town.phones[0], *bob = &town.phones[1], *cleo = &town.phones[2],
+                 *dora = &town.phones[3];
+    town_back_up(&town, "backup");
+    phone_write(ann, "INSERT INTO item(id, title, hits) VALUES('b', 'new', 1)");
+    phone_sync(ann);
+    phone_sync(cleo);
+    phone_sync(dora);
+    phone_write(cleo, "UPDATE item SET hits = hits + 10 WHERE id = 'b'");
+    phone_sync(cleo);
+    phone_sync(bob);
+    town_restore(&town, "backup", false);
+    phone_sync(dora);
+    phone_write(dora, "UPDATE item SET hits = hits + 100 WHERE id = 'b'");
+    phone_sync(dora);
+    phone_hear(bob);
+    assert_string_equal(phone_read(bob, "SELECT to_give_back FROM satchel_status"), "1");
+    town_restore(&town, "backup", false);
+    phone_sync(bob);
+    assert_string_equal(sql(&town.server, "SELECT count(*) FROM satchel_quarantine"), "0");
+    assert_string_equal(sql(&town.server, "SELECT hits FROM item WHERE id = 'b'"), "111");
+    town_settle(&town);
+    town_close(&town);
+}
+
+/* Put back by hand, the server gives a position a second time; Bob has both and gives back neither
+ * before he loses the second, too. */
+static void test_restore__again_with_two_changes_of_one_position(void **state)
+{
+    (void)state;
+    struct town town;
+    open_with_item(&town);
+    struct phone *ann = &town.phones[0], *bob = &town.phones[1], *dora = &town.phones[3];
+    town_back_up(&town, "backup");
+    add(ann, 1);
+    phone_sync(bob);
+    town_restore(&town, "backup", true);
+    add(dora, 10);
+    phone_hear(bob);
+    town_restore(&town, "backup", false);
+    phone_sync(bob);
+    assert_string_equal(sql(&town.server, "SELECT hits FROM item"), "11");
+    town_settle(&town);
+    town_close(&town);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -161,6 +214,8 @@ int main(void)
         cmocka_unit_test(test_restore__a_copy_comes_back_as_one),
         cmocka_unit_test(test_restore__by_hand_and_written_to_before_it_is_noticed),
         cmocka_unit_test(test_restore__by_hand_to_before_a_restore),
+        cmocka_unit_test(test_restore__again_before_what_was_lost_first_is_back),
+        cmocka_unit_test(test_restore__again_with_two_changes_of_one_position),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
