@@ -47,13 +47,16 @@ enum satchel_status satchel_build_scope_notice(struct satchel_build *build)
 {
     enum { NAMES_SHOWN = 5 };
     struct satchel_buffer text;
-    satchel_buffer_init(&text, 4096, NULL);
     uint32_t count = 0;
+    if (build->schema->defines_grants)
+        return SATCHEL_OK;
+    satchel_buffer_init(&text, 4096, NULL);
     enum satchel_status status = satchel_buffer_format(
-        &text, "scopes are accepted but not applied yet: every device gets all rows of ");
+        &text, "no view satchel_grants: a user gets rows by the login and by what satchel user add"
+               " --grant gave, of ");
     for (uint32_t t = 0; status == SATCHEL_OK && t < build->table_count; t++) {
         const struct satchel_table *table = &build->schema->tables[t];
-        if (table->is_local || strcmp(table->scope, "all") == 0)
+        if (!table->is_scoped)
             continue;
         if (++count <= NAMES_SHOWN)
             status = satchel_buffer_format(&text, "%s%.128s", count > 1 ? ", " : "", table->name);

@@ -306,7 +306,7 @@ static void test_schema__a_default_that_is_no_constant_varies(void **state)
     satchel_schema_free(schema);
 }
 
-static void test_schema__scopes_are_accepted_with_a_notice(void **state)
+static void test_schema__scopes_without_grants_are_noticed(void **state)
 {
     (void)state;
     struct satchel_schema *schema = make(TABLE("a"), NULL, false);
@@ -319,7 +319,8 @@ static void test_schema__scopes_are_accepted_with_a_notice(void **state)
                   NULL, false);
     assert_string_equal(
         schema->scope_notice,
-        "scopes are accepted but not applied yet: every device gets all rows of t, u");
+        "no view satchel_grants: a user gets rows by the login and by what satchel user add --grant "
+        "gave, of t");
     assert_string_equal(schema->tables[0].scope, "row(id) via(p)");
     assert_true(schema->has_scopes);
     assert_true(schema->tables[0].is_scoped && !schema->tables[0].is_server);
@@ -1315,7 +1316,7 @@ static void test_schema__the_crm_workspace_passes_every_check(void **state)
                      column_of(schema, "opportunity", "stage")->number);
     assert_true(table_rules_of(schema, "account")->has_keys);
     assert_false(table_rules_of(schema, "contact")->has_keys);
-    assert_contains(schema->scope_notice, "every device gets all rows of account, contact");
+    assert_null(schema->scope_notice);
     assert_string_equal(column_of(schema, "lead", "owner_id")->rule_argument,
                         "hq>branch_manager>rep>server");
     assert_string_equal(column_of(schema, "payment", "bank_account")->mask, "finance,hq");
@@ -1446,7 +1447,7 @@ int main(void)
         cmocka_unit_test(test_schema__case_11_frozen_without_a_state),
         cmocka_unit_test(test_schema__defaults_are_what_a_row_that_leaves_the_column_out_gets),
         cmocka_unit_test(test_schema__a_default_that_is_no_constant_varies),
-        cmocka_unit_test(test_schema__scopes_are_accepted_with_a_notice),
+        cmocka_unit_test(test_schema__scopes_without_grants_are_noticed),
         cmocka_unit_test(test_schema__an_empty_list_of_migrations_is_a_schema_without_tables),
         cmocka_unit_test(test_schema__statements_that_are_no_migration_are_refused),
         cmocka_unit_test(test_schema__what_sqlite_refuses_is_refused_with_its_words_and_line),

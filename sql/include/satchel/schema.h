@@ -93,7 +93,7 @@ struct satchel_schema {
     bool defines_grants;
     bool defines_states;      /* satchel_states */
     bool defines_numbers;     /* satchel_numbers */
-    const char *scope_notice; /* NULL, or one line: scopes are accepted but not applied yet */
+    const char *scope_notice; /* NULL, or one line: by what a user gets rows without satchel_grants */
 };
 
 /* Reads and checks migrations (numbers 1, 2, ... without a gap, one schema together). On refusal
