@@ -69,9 +69,14 @@ static bool keep_scope(struct hub_session *session, const struct satchel_job *jo
            keep_name(&session->scope.came_after, job->scope.came_after);
 }
 
-static bool is_paging(const struct hub_session *session)
+/* Rows are still to be told of that have left or come, up to where the session has been sent
+ * entries. */
+static bool has_moves(const struct hub_session *session)
 {
-    return session->scope.next_cut > 0 || session->scope.next_complete > 0;
+    const struct satchel_scope_state *scope = &session->scope;
+
+    return scope->next_cut > 0 || scope->next_complete > 0 || scope->cut < session->cursor ||
+           scope->complete < session->cursor;
 }
 
 static void ask_entries(struct hub_session *session)
@@ -114,7 +119,7 @@ void hub_stream_step(struct hub_session *session)
         ask_schema(session);
     else if (workspace->deploys_in_flight > 0)
         return; /* entries of the next schema must not overtake it */
-    else if (!session->is_live || session->cursor < workspace->head || is_paging(session))
+    else if (!session->is_live || session->cursor < workspace->head || has_moves(session))
         ask_entries(session);
     else if (session->needs_head && session->cursor == workspace->end_cursor &&
              session->cursor == session->scope.complete)

@@ -333,8 +333,8 @@ class History(harness.SatchelTest):
         self.assertNotRegex(self.satchel("status", self.ana), "to_give_back|in_doubt")
         db = sqlite3.connect(self.ana, isolation_level=None)
         db.execute("INSERT INTO satchel_lost(node, cursor, seq, device, number, stamp, body, notes, receipt, previous,"
-                   " is_own, given)"
-                   " SELECT x'01', value, 1, x'', 1, 1, x'', x'', x'', 0, 0, CASE value WHEN 3 THEN node END"
+                   " is_cut, mark, is_own, given)"
+                   " SELECT x'01', value, 1, x'', 1, 1, x'', x'', x'', 0, 0, x'', 0, CASE value WHEN 3 THEN node END"
                    " FROM satchel_replica, (SELECT 1 AS value UNION SELECT 2 UNION SELECT 3)")
         db.execute("INSERT INTO satchel_doubt VALUES(x'01')")
         self.assertEqual(self.satchel("status", self.ana).splitlines()[-2:], [

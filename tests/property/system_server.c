@@ -419,7 +419,7 @@ void system_peer_step(struct system_world *world, struct system_peer *peer)
         return;
     if (peer->needs_schema)
         say_schema(world, peer);
-    else if (!peer->is_live || peer->cursor < world->head || peer->scope.next_complete > 0 ||
-             peer->scope.next_cut > 0)
+    else if (!peer->is_live || peer->cursor < world->head || peer->scope.complete < peer->cursor ||
+             peer->scope.cut < peer->cursor)
         say_entries(world, peer);
 }
