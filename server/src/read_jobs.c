@@ -1,6 +1,5 @@
 /* Owns the reader threads' work for sessions: migrations, entries, digests; each in one read
  * transaction, so that everything in an answer is of the same moment. */
-#include "cut.h"
 #include "incarnation.h"
 #include "lines.h"
 
@@ -42,6 +41,7 @@ enum satchel_status reader_open(struct workspace_reader *reader, const char *pat
     struct satchel_identity identity = {reader, not_applying, now, nobody, nobody, nobody};
     reader->identity = identity;
     satchel_buffer_init(&reader->scratch, 2 * (size_t)SATCHEL_CHANGESET_BYTES_MAX, NULL);
+    satchel_buffer_init(&reader->name, SATCHEL_CHANGESET_BYTES_MAX, NULL);
     satchel_arena_init(&reader->cut_arena, WORKSPACE_JOB_BYTES_MAX, NULL);
     enum satchel_status status =
         satchel_store_sqlite_reader(&reader->db, path, &reader->identity, error);
@@ -71,6 +71,7 @@ void reader_close(struct workspace_reader *reader)
     sqlite3_close_v2(reader->db);
     satchel_schema_free(reader->schema);
     satchel_buffer_deinit(&reader->scratch);
+    satchel_buffer_deinit(&reader->name);
     satchel_arena_deinit(&reader->cut_arena);
 }
 
@@ -194,6 +195,25 @@ static enum satchel_status prove_entry(struct workspace_reader *reader, struct s
     return status;
 }
 
+static enum satchel_status look(void *context, uint32_t number, const struct satchel_value *key,
+                                uint32_t key_count, enum satchel_seen *seen,
+                                struct satchel_error *error)
+{
+    struct workspace_reader *reader = context;
+    const struct satchel_table *table = satchel_schema_table(reader->schema, number);
+    bool sees = false;
+    *seen = SATCHEL_NO_ROW;
+    if (!table || table->is_local || table->key_count != key_count)
+        return SATCHEL_OK;
+    satchel_buffer_clear(&reader->name);
+    enum satchel_status status = satchel_row_name(&reader->name, number, key, key_count);
+    if (status == SATCHEL_OK)
+        status =
+            scope_sees(reader->viewer, table, satchel_buffer_span(&reader->name), &sees, error);
+    *seen = sees ? SATCHEL_SEEN : SATCHEL_HIDDEN;
+    return status;
+}
+
 /* The body, or nothing for an author who has it; by what the device may see. `*is_empty`: nothing. */
 static enum satchel_status read_body(struct workspace_reader *reader, struct satchel_job *job,
                                      struct satchel_span stored, struct satchel_entry *entry,
@@ -210,9 +230,9 @@ static enum satchel_status read_body(struct workspace_reader *reader, struct sat
         return satchel_error_set(&job->error, status, "entry %llu of the log is damaged",
                                  (unsigned long long)entry->cursor);
     if (!sees_all)
-        status = cut_entry(reader->viewer, reader->schema,
-                           satchel_span_equal(entry->user, reader->login), &reader->cut_arena,
-                           &job->arena, entry, is_empty, &job->error);
+        status = satchel_entry_cut(&(struct satchel_sight){reader, look},
+                                   satchel_span_equal(entry->user, reader->login),
+                                   &reader->cut_arena, &job->arena, entry, is_empty, &job->error);
     if (status != SATCHEL_OK || *is_empty || entry->is_cut)
         return status;
     if (has_body)

@@ -9,6 +9,7 @@
 #include "workspace_files.h"
 
 #include <pthread.h>
+#include <satchel/cut.h>
 #include <satchel/log_reader.h>
 #include <satchel/map.h>
 
@@ -48,7 +49,7 @@ struct workspace_reader {
     uint32_t migration_count;
     sqlite3_stmt *count, *hash, *user;
     struct satchel_log_reader *log;
-    struct satchel_buffer scratch;
+    struct satchel_buffer scratch, name;
     /* who is answered: the user of the job's device */
     struct scope_viewer *viewer;
     struct satchel_span login; /* in the job's arena */

@@ -1,36 +1,35 @@
-/* Owns what is withheld of an entry. Who may see a row is scope.h's. */
-#include "cut.h"
+/* Owns what is withheld of an entry. Who may see which row is the caller's. */
+#include <satchel/cut.h>
 
-#include <satchel/row_io.h>
+#include <satchel/message.h>
 
 struct cut {
-    struct scope_viewer *viewer;
-    const struct satchel_schema *schema;
+    const struct satchel_sight *sight;
     struct satchel_arena *arena; /* scratch */
     struct satchel_arena *out;
     struct satchel_error *error;
-    struct satchel_buffer name;
     bool is_author;
     struct satchel_changeset content;
-    bool *keeps;       /* by part */
+    enum satchel_seen *seen; /* by part */
+    bool *keeps;
     uint32_t withheld; /* parts */
     struct satchel_notes before, after;
     struct satchel_effect *effects;
 };
 
-/* False also of a row that the schema does not have. */
-static enum satchel_status sees(struct cut *cut, uint32_t number, const struct satchel_value *key,
+static enum satchel_status look(struct cut *cut, uint32_t table, const struct satchel_value *key,
+                                uint32_t key_count, enum satchel_seen *seen)
+{
+    return cut->sight->look(cut->sight->context, table, key, key_count, seen, cut->error);
+}
+
+static enum satchel_status sees(struct cut *cut, uint32_t table, const struct satchel_value *key,
                                 uint32_t key_count, bool *out)
 {
-    const struct satchel_table *table = satchel_schema_table(cut->schema, number);
-    *out = false;
-    if (!table || table->is_local || table->key_count != key_count)
-        return SATCHEL_OK;
-    satchel_buffer_clear(&cut->name);
-    enum satchel_status status = satchel_row_name(&cut->name, number, key, key_count);
-    return status == SATCHEL_OK
-               ? scope_sees(cut->viewer, table, satchel_buffer_span(&cut->name), out, cut->error)
-               : status;
+    enum satchel_seen seen = SATCHEL_NO_ROW;
+    enum satchel_status status = look(cut, table, key, key_count, &seen);
+    *out = seen == SATCHEL_SEEN;
+    return status;
 }
 
 static enum satchel_status judge_parts(struct cut *cut)
@@ -38,21 +37,16 @@ static enum satchel_status judge_parts(struct cut *cut)
     uint32_t count = cut->content.header.part_count;
     enum satchel_status status = SATCHEL_OK;
     cut->keeps = SATCHEL_ARENA_ARRAY(cut->arena, bool, count + 1);
-    if (!cut->keeps)
+    cut->seen = SATCHEL_ARENA_ARRAY(cut->arena, enum satchel_seen, count + 1);
+    if (!cut->keeps || !cut->seen)
         return SATCHEL_NOMEM;
     for (uint32_t i = 0; i < count && status == SATCHEL_OK; i++) {
         const struct satchel_part *part = &cut->content.parts[i];
-        status = sees(cut, part->table, part->key, part->key_count, &cut->keeps[i]);
+        status = look(cut, part->table, part->key, part->key_count, &cut->seen[i]);
+        cut->keeps[i] = cut->seen[i] == SATCHEL_SEEN;
         cut->withheld += !cut->keeps[i];
     }
     return status;
-}
-
-/* The author's replica has a row that is not its user's to see: it must go. */
-static bool is_to_evict(const struct cut *cut, const struct satchel_part *part)
-{
-    const struct satchel_table *table = satchel_schema_table(cut->schema, part->table);
-    return cut->is_author && table && !table->is_local && table->key_count == part->key_count;
 }
 
 /* The effects on rows that are seen; behind them those that evict. */
@@ -79,7 +73,7 @@ static enum satchel_status cut_effects(struct cut *cut)
     }
     for (uint32_t i = 0; i < cut->content.header.part_count && status == SATCHEL_OK; i++) {
         const struct satchel_part *part = &cut->content.parts[i];
-        if (!cut->keeps[i] && is_to_evict(cut, part))
+        if (cut->is_author && cut->seen[i] == SATCHEL_HIDDEN) /* its replica has the row */
             cut->effects[count++] = (struct satchel_effect){.kind = SATCHEL_EFFECT_EVICT,
                                                             .table = part->table,
                                                             .key = part->key,
@@ -174,9 +168,10 @@ static enum satchel_status withhold(struct cut *cut, struct satchel_entry *entry
         status = entry->body.data ? SATCHEL_OK : SATCHEL_NOMEM;
     }
     satchel_buffer_deinit(&body);
-    satchel_entry_cut_secret(entry->secret, secret);
+    satchel_entry_cut_mark(entry, secret);
     entry->secret = secret;
-    entry->receipt = satchel_entry_cut_receipt(&entry->receipt);
+    if (!entry->is_cut)
+        entry->receipt = satchel_entry_cut_receipt(&entry->receipt);
     entry->is_cut = true;
     return status;
 }
@@ -217,22 +212,16 @@ static enum satchel_status run(struct cut *cut, struct satchel_entry *entry, boo
                                                                         : status;
 }
 
-enum satchel_status cut_entry(struct scope_viewer *viewer, const struct satchel_schema *schema,
-                              bool is_author, struct satchel_arena *scratch,
-                              struct satchel_arena *arena, struct satchel_entry *entry,
-                              bool *is_empty, struct satchel_error *error)
+enum satchel_status satchel_entry_cut(const struct satchel_sight *sight, bool is_author,
+                                      struct satchel_arena *scratch, struct satchel_arena *arena,
+                                      struct satchel_entry *entry, bool *is_empty,
+                                      struct satchel_error *error)
 {
-    struct cut cut = {.viewer = viewer,
-                      .schema = schema,
-                      .arena = scratch,
-                      .out = arena,
-                      .error = error,
-                      .is_author = is_author};
+    struct cut cut = {
+        .sight = sight, .arena = scratch, .out = arena, .error = error, .is_author = is_author};
     *is_empty = false;
     satchel_arena_reset(scratch);
-    satchel_buffer_init(&cut.name, SATCHEL_CHANGESET_BYTES_MAX, NULL);
     enum satchel_status status = run(&cut, entry, is_empty);
-    satchel_buffer_deinit(&cut.name);
     return status == SATCHEL_OK
                ? SATCHEL_OK
                : satchel_error_default(error, status, "entry %llu cannot be cut to a scope: %s",
