@@ -495,6 +495,7 @@ static void write_batch(struct world *world)
             parts[p] = random_part(world);
         incoming[i] = kit_changeset(kit, device, ++world->numbers[device], ++world->ms,
                                     pick(4) ? seen : seen / 2, parts, part_count);
+        incoming[i].is_forwarded = true; /* anybody writes anything here: not to be judged */
     }
     if (pick(6) == 0) { /* a batch that is rolled back leaves nothing */
         assert_ok(kit->store->ops->begin(kit->store, &kit->error));
