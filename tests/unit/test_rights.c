@@ -288,25 +288,35 @@ static void test_rights__who_made_a_row_for_others_goes_on_until_he_hears_of_it(
 static void test_rights__rows_that_come_in_one_batch_are_their_authors(void **state)
 {
     (void)state;
-    struct satchel_incoming incoming[6];
-    struct satchel_incoming_outcome outcomes[6];
+    struct satchel_incoming incoming[9];
+    struct satchel_incoming_outcome outcomes[9];
     open_kit();
-    struct satchel_part parts[] = {account("a", "user1", "Acme"),      named("account", "a", "x"),
-                                   account("a", "user2", "mine"),      contact("c", "a"),
-                                   account("a", "user1", "Acme Corp"), contact("d", "a")};
-    const uint8_t devices[] = {1, 2, 2, 2, 3, 3};
-    for (int i = 0; i < 6; i++)
+    struct satchel_part parts[] = {account("a", "user1", "Acme"),
+                                   named("account", "a", "x"),
+                                   account("a", "user2", "x"),
+                                   contact("c", "a"),
+                                   contact("d", "a"),
+                                   contact("d", "nowhere"),
+                                   account("a", "user1", "Acme Corp"),
+                                   contact("e", "a"),
+                                   contact("d", "a")};
+    const uint8_t devices[] = {1, 2, 2, 2, 1, 2, 3, 3, 3};
+    for (int i = 0; i < 9; i++)
         incoming[i] = of(devices[i], 0, &parts[i], 1);
-    kit_merge(&kit, incoming, 6, outcomes);
+    kit_merge(&kit, incoming, 9, outcomes);
     assert_string_equal(reason_of(&outcomes[0]), "");
     assert_string_equal(reason_of(&outcomes[1]), foreign_account);
     assert_string_equal(reason_of(&outcomes[2]), foreign_account);
     assert_string_equal(reason_of(&outcomes[3]),
                         "contact.account_id points outside the scope of user2");
     assert_string_equal(reason_of(&outcomes[4]), "");
-    assert_string_equal(reason_of(&outcomes[5]), "");
+    assert_string_equal(reason_of(&outcomes[5]),
+                        "this row of contact is not in the scope of user2");
+    for (int i = 6; i < 9; i++)
+        assert_string_equal(reason_of(&outcomes[i]), "");
     assert_string_equal(kit_rows(&kit, "SELECT owner FROM account"), "user1");
-    assert_string_equal(kit_rows(&kit, "SELECT id FROM contact"), "d");
+    assert_string_equal(kit_rows(&kit, "SELECT id, account_id FROM contact ORDER BY id"),
+                        "d|a\ne|a");
     kit_close(&kit);
 }
 
