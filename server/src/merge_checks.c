@@ -22,7 +22,7 @@ struct satchel_span merge_reason(struct satchel_arena *arena, const char *text)
 enum satchel_status merge_because(struct merge_batch *batch, struct merge_part *part,
                                   const char *format, ...)
 {
-    char text[MERGE_REASON_BYTES_MAX];
+    char text[2 * MERGE_REASON_BYTES_MAX]; /* merge_reason cuts it where a character ends */
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);

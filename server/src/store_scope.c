@@ -161,26 +161,59 @@ static enum satchel_status was_made(struct satchel_store_sqlite *store, struct s
 
 /* ---- what the merge asks ---- */
 
+/* A row that was merged into another before it had a scope is what that one is. */
+static enum satchel_status look_at_survivor(struct satchel_store_sqlite *store,
+                                            const struct satchel_table *table,
+                                            struct satchel_span *name, struct satchel_arena *arena,
+                                            enum satchel_sight *sight, struct satchel_error *error)
+{
+    struct satchel_span survivor = {NULL, 0};
+    if (!table->rules.has_keys)
+        return SATCHEL_OK;
+    enum satchel_status status =
+        satchel_alias_survivor(store->aliases, *name, arena, &survivor, error);
+    if (status != SATCHEL_OK || survivor.size == 0)
+        return status;
+    *name = survivor;
+    return scope_sight(store->viewer, table, survivor, sight, error);
+}
+
+/* What somebody else has: whether it was the author's when he wrote. */
+static enum satchel_status look_back(struct satchel_store_sqlite *store,
+                                     const struct satchel_store_author *author,
+                                     const struct satchel_table *table, struct satchel_span name,
+                                     struct satchel_span seen_as, bool *is_his,
+                                     struct satchel_error *error)
+{
+    uint64_t head = 0;
+    enum satchel_status status = shown_head(store, author, &head, error);
+    if (status == SATCHEL_OK)
+        status = scope_saw_since(store->viewer, table, seen_as, head, is_his, error);
+    return status == SATCHEL_OK && !*is_his
+               ? was_made(store, author->user, name, head, is_his, error)
+               : status;
+}
+
 enum satchel_status store_look(struct satchel_store *base,
                                const struct satchel_store_author *author,
                                const struct satchel_table *table, struct satchel_span name,
                                enum satchel_sight *sight, struct satchel_error *error)
 {
     struct satchel_store_sqlite *store = store_of(base);
-    uint64_t head = 0;
+    struct satchel_arena arena;
+    struct satchel_span seen_as = name;
     bool is_his = false;
+    satchel_arena_init(&arena, SIZE_MAX / 2, NULL);
     enum satchel_status status = look_as(store, author->user, error);
     if (status == SATCHEL_OK)
         status = scope_sight(store->viewer, table, name, sight, error);
-    if (status != SATCHEL_OK || *sight != SATCHEL_SIGHT_FOREIGN || table->is_server)
-        return status;
-    status = shown_head(store, author, &head, error);
-    if (status == SATCHEL_OK)
-        status = scope_saw_since(store->viewer, table, name, head, &is_his, error);
-    if (status == SATCHEL_OK && !is_his)
-        status = was_made(store, author->user, name, head, &is_his, error);
+    if (status == SATCHEL_OK && *sight == SATCHEL_SIGHT_NEW)
+        status = look_at_survivor(store, table, &seen_as, &arena, sight, error);
+    if (status == SATCHEL_OK && *sight == SATCHEL_SIGHT_FOREIGN && !table->is_server)
+        status = look_back(store, author, table, name, seen_as, &is_his, error);
     if (is_his)
         *sight = SATCHEL_SIGHT_SEEN;
+    satchel_arena_deinit(&arena);
     return status;
 }
 
