@@ -1,5 +1,5 @@
-/* Owns the right to write a row by its scope (docs/scopes.md): what follows for a part from what its
- * row is to its author. Rows that come with the batch are in no scope of the store yet. */
+/* Owns the right to write a row by its scope (docs/scopes.md): what follows for a part from what
+ * its row is to its author. Rows that come with the batch are in no scope of the store yet. */
 #include "merge_internal.h"
 
 enum { NEWCOMER_DEPTH_MAX = 8 }; /* of rows of the batch that hang on each other */

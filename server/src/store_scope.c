@@ -1,5 +1,5 @@
-/* Owns what a row is to the author of a write: seen, new, or somebody else's. What is kept of scopes
- * is scope.h's; what follows from it for the write is the merge's. */
+/* Owns what a row is to the author of a write: seen, new, or somebody else's. What is kept of
+ * scopes is scope.h's; what follows from it for the write is the merge's. */
 #include "incarnation.h"
 #include "store_internal.h"
 

@@ -1,7 +1,7 @@
 /* Scopes against plain SQL: random writes over a schema with every kind of scope; after every batch
  * the set of each row, what each user holds and who sees what are compared with recursive queries
- * over the application's tables alone, what users gained and lost since earlier heads with what they
- * saw there, and what they may write with that, too. */
+ * over the application's tables alone, what users gained and lost since earlier heads with what
+ * they saw there, and what they may write with that, too. */
 #include "../unit/merge_kit.h"
 #include "scope.h"
 
