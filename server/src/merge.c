@@ -322,6 +322,7 @@ enum satchel_status merge_batch_run(struct satchel_store *store,
         .store = store, .now_ms = now_ms, .unnumbered = unnumbered, .error = error};
     satchel_arena_init(&batch.arena, MERGE_ARENA_BYTES_MAX, NULL);
     satchel_map_init(&batch.known_devices, MERGE_ROWS_MAX, NULL);
+    satchel_map_init(&batch.newcomers, MERGE_ROWS_MAX, NULL);
     memset(outcomes, 0, count * sizeof *outcomes);
     enum satchel_status status = store->ops->load_head(store, &batch.head, error);
     if (status != SATCHEL_OK)
@@ -346,6 +347,7 @@ enum satchel_status merge_batch_run(struct satchel_store *store,
     if (status == SATCHEL_OK && batch.changeset_count > 0)
         status = store->ops->write_head(store, &batch.head, error);
 cleanup:
+    satchel_map_deinit(&batch.newcomers);
     satchel_map_deinit(&batch.known_devices);
     satchel_arena_deinit(&batch.arena);
     if (status != SATCHEL_OK)

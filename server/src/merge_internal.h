@@ -107,6 +107,7 @@ struct merge_batch {
     struct satchel_store_device *devices; /* of the batch */
     size_t device_count;
     struct satchel_map known_devices; /* those and all met since -> struct satchel_store_device */
+    struct satchel_map newcomers;     /* merge_scope.c: row name -> struct merge_newcomer */
     bool *freezes_others; /* by table number - 1: rows below it have frozen(parent) columns */
     bool *feeds_machines; /* by table number - 1 */
     bool has_keys;        /* some table's rows may be merged */
@@ -276,6 +277,16 @@ enum satchel_status merge_run_stretch(struct merge_batch *batch, size_t first,
 enum satchel_status merge_check_parts(struct merge_batch *batch,
                                       struct merge_changeset *changeset) SATCHEL_MUST_USE;
 struct satchel_span merge_reason(struct satchel_arena *arena, const char *text);
+/* Gives the part a reason. */
+enum satchel_status merge_because(struct merge_batch *batch, struct merge_part *part,
+                                  const char *format, ...) SATCHEL_PRINTF(3, 4) SATCHEL_MUST_USE;
+
+/* ---- merge_scope.c ---- */
+/* Gives the part, which has a table, a reason if its author may not write that row. */
+enum satchel_status merge_check_scope(struct merge_batch *batch,
+                                      const struct satchel_store_author *author,
+                                      const struct satchel_part *part,
+                                      struct merge_part *out) SATCHEL_MUST_USE;
 
 /* ---- merge_numbers.c ---- */
 /* Remembers the row if it lacks a number that the server gives. */

@@ -230,7 +230,7 @@ static enum satchel_status read_body(struct workspace_reader *reader, struct sat
         return satchel_error_set(&job->error, status, "entry %llu of the log is damaged",
                                  (unsigned long long)entry->cursor);
     if (!sees_all)
-        status = satchel_entry_cut(&(struct satchel_sight){reader, look},
+        status = satchel_entry_cut(&(struct satchel_audience){reader, look},
                                    satchel_span_equal(entry->user, reader->login),
                                    &reader->cut_arena, &job->arena, entry, is_empty, &job->error);
     if (status != SATCHEL_OK || *is_empty || entry->is_cut)

@@ -70,6 +70,14 @@ bool scope_viewer_sees_all(const struct scope_viewer *viewer);
 enum satchel_status scope_sees(struct scope_viewer *viewer, const struct satchel_table *table,
                                struct satchel_span name, bool *sees,
                                struct satchel_error *error) SATCHEL_MUST_USE;
+/* The same, and whether the store has ever had the row. */
+enum satchel_status scope_sight(struct scope_viewer *viewer, const struct satchel_table *table,
+                                struct satchel_span name, enum satchel_sight *sight,
+                                struct satchel_error *error) SATCHEL_MUST_USE;
+/* Whether the value is one of the user's grants. */
+enum satchel_status scope_is_granted(struct scope_viewer *viewer, const struct satchel_value *value,
+                                     bool *is_granted,
+                                     struct satchel_error *error) SATCHEL_MUST_USE;
 /* Whether the user could see it at `head`, or at any later head up to now. */
 enum satchel_status scope_saw_since(struct scope_viewer *viewer, const struct satchel_table *table,
                                     struct satchel_span name, uint64_t head, bool *saw,

@@ -244,6 +244,40 @@ enum satchel_status scope_sees(struct scope_viewer *viewer, const struct satchel
                                 : status;
 }
 
+enum satchel_status scope_sight(struct scope_viewer *viewer, const struct satchel_table *table,
+                                struct satchel_span name, enum satchel_sight *sight,
+                                struct satchel_error *error)
+{
+    struct satchel_query query;
+    uint64_t set = 0;
+    bool sees = false, has_row = false;
+    *sight = SATCHEL_SIGHT_SEEN;
+    if (scope_is_decided(viewer, table, &sees) && sees)
+        return SATCHEL_OK;
+    satchel_query_begin(&query, viewer->db, viewer->statements[VIEWER_SCOPE]);
+    satchel_query_blob(&query, name);
+    enum satchel_status status = read_number(&query, &has_row, &set, error);
+    if (status == SATCHEL_OK)
+        status = scope_look_sees(viewer, &viewer->present, set, &sees, error);
+    if (!has_row || (table->is_scoped && set == 0))
+        *sight = SATCHEL_SIGHT_NEW;
+    else if (!sees)
+        *sight = SATCHEL_SIGHT_FOREIGN;
+    return status;
+}
+
+enum satchel_status scope_is_granted(struct scope_viewer *viewer, const struct satchel_value *value,
+                                     bool *is_granted, struct satchel_error *error)
+{
+    satchel_buffer_clear(&viewer->scratch);
+    enum satchel_status status = scope_value_pack(&viewer->scratch, value);
+    *is_granted =
+        status == SATCHEL_OK && value->type != SATCHEL_NULL &&
+        satchel_map_get(&viewer->present.grants, satchel_buffer_span(&viewer->scratch)) != NULL;
+    return status == SATCHEL_OK ? status
+                                : satchel_error_set(error, status, "a value cannot be looked up");
+}
+
 /* ---- since an earlier head ---- */
 
 static enum satchel_status turns_of(struct scope_viewer *viewer, struct satchel_span packed,

@@ -105,6 +105,20 @@ struct satchel_store_numbering {
     struct satchel_span branch; /* the node's short name */
 };
 
+/* Who wrote, and what he had been shown when he did. */
+struct satchel_store_author {
+    struct satchel_span user;
+    const struct satchel_vector *seen;
+    const struct incarnations *known;
+};
+
+/* What a row is to an author, by its scope (scope.h). */
+enum satchel_sight {
+    SATCHEL_SIGHT_NEW, /* the store has never had the row */
+    SATCHEL_SIGHT_SEEN,
+    SATCHEL_SIGHT_FOREIGN
+};
+
 /* Every call but the reads is made inside begin .. commit by the one writer. `error` gets SQL, IO,
  * NOMEM. write_rows writes all rows or none: REFUSED when constraints or triggers of the schema
  * refuse some; then `refusals` (one per row, zeroed by the caller) has the reason of each of those,
@@ -219,6 +233,14 @@ struct satchel_store_ops {
     /* Which tables they are read from, by number - 1. */
     enum satchel_status (*machine_tables)(struct satchel_store *, bool *is_read,
                                           struct satchel_error *);
+    /* ---- rights, as the last commit left them ---- */
+    /* SEEN: the user sees the row, or did at some head since what he had been shown; or he made it
+     * since then. One that is gone counts by the scope that it had last. */
+    enum satchel_status (*look)(struct satchel_store *, const struct satchel_store_author *,
+                                const struct satchel_table *, struct satchel_span name,
+                                enum satchel_sight *, struct satchel_error *);
+    enum satchel_status (*is_granted)(struct satchel_store *, const struct satchel_store_author *,
+                                      const struct satchel_value *, bool *, struct satchel_error *);
     /* A mark inside the transaction; what was written since is kept, or taken back. */
     enum satchel_status (*mark)(struct satchel_store *, struct satchel_error *);
     enum satchel_status (*release_mark)(struct satchel_store *, bool keep, struct satchel_error *);

@@ -68,6 +68,12 @@ struct satchel_store_sqlite {
     struct scope_keeper *scopes;
     bool is_unscoped; /* being opened: it kept no scopes so far */
 
+    /* store_scope.c */
+    struct scope_viewer *viewer;      /* NULL until somebody's right is asked for */
+    struct satchel_buffer looked_as;  /* the viewer's user, while `is_looking` */
+    bool is_looking;                  /* in this transaction */
+    uint64_t shown_seq, shown_cursor; /* the cursor of that seq, found last */
+
     /* the machines of the schema as last read, and those before, which a run may still look at */
     struct satchel_arena machine_arenas[2];
     struct satchel_machine *machines;
@@ -181,6 +187,16 @@ enum satchel_status store_list_rows(struct satchel_store *base, uint32_t table,
 /* Indexes for what the merge looks up by reference; idempotent. */
 enum satchel_status store_index_references(struct satchel_store_sqlite *store,
                                            struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* ---- store_scope.c ---- */
+enum satchel_status store_look(struct satchel_store *base,
+                               const struct satchel_store_author *author,
+                               const struct satchel_table *table, struct satchel_span name,
+                               enum satchel_sight *sight, struct satchel_error *error);
+enum satchel_status store_is_granted(struct satchel_store *base,
+                                     const struct satchel_store_author *author,
+                                     const struct satchel_value *value, bool *is_granted,
+                                     struct satchel_error *error);
 
 /* ---- store_machines.c ---- */
 enum satchel_status store_load_machines(struct satchel_store *base, bool again,

@@ -147,6 +147,7 @@ static enum satchel_status store_begin(struct satchel_store *base, struct satche
 {
     if (!sqlite3_get_autocommit(store_of(base)->db))
         store_rollback(base);
+    store_of(base)->is_looking = false;
     return run(store_of(base), STORE_BEGIN, error);
 }
 
@@ -252,6 +253,8 @@ static void store_close(struct satchel_store *base)
     satchel_row_io_free(store->rows);
     satchel_log_free(store->log);
     satchel_log_reader_free(store->log_reader);
+    scope_viewer_free(store->viewer);
+    satchel_buffer_deinit(&store->looked_as);
     scope_keeper_free(store->scopes);
     satchel_aliases_free(store->aliases);
     for (int i = 0; i < STORE_STATEMENT_COUNT; i++)
@@ -295,6 +298,8 @@ static const struct satchel_store_ops sqlite_ops = {
     .list_rows = store_list_rows,
     .load_machines = store_load_machines,
     .machine_tables = store_machine_tables,
+    .look = store_look,
+    .is_granted = store_is_granted,
     .mark = store_mark,
     .release_mark = store_release_mark,
     .add_device = store_add_device,
@@ -409,6 +414,7 @@ static struct satchel_store_sqlite *store_new(void)
     store->identity.device = writer_device;
     store->identity.user = no_name;
     store->identity.role = no_name;
+    satchel_buffer_init(&store->looked_as, SIZE_MAX / 2, NULL);
     satchel_map_init(&store->id_numbers, SATCHEL_STORE_IDS_MAX, NULL);
     return store;
 }
@@ -572,6 +578,7 @@ enum satchel_status satchel_store_sqlite_take_schema(struct satchel_store *base,
     satchel_schema_free(store->schema);
     store->schema = schema;
     base->schema = schema;
+    store->is_looking = false;
     store_machines_forget(store, true);
     if (!schema || status != SATCHEL_OK)
         return status;

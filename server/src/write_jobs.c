@@ -3,6 +3,7 @@
  * whole, told to the jobs concerned, and the next job starts clean. */
 #include "incarnation.h"
 #include "lines.h"
+#include "own_changes.h"
 
 #include <satchel/mutation.h>
 
@@ -134,6 +135,24 @@ static struct satchel_job *drop_refused(struct satchel_workspace *workspace,
 
 /* ---- a group ---- */
 
+static void log_quarantined(struct satchel_workspace *workspace,
+                            const struct satchel_incoming_outcome *outcome, const char *device,
+                            uint64_t number)
+{
+    struct satchel_error error = {0};
+    struct satchel_arena arena;
+    struct satchel_span reason;
+    uint32_t part;
+    satchel_arena_init(&arena, SIZE_MAX / 2, NULL);
+    if (satchel_quarantine_reason(workspace->store, outcome->cursor, &arena, &part, &reason,
+                                  &error) != SATCHEL_OK)
+        reason = satchel_span_text(error.message);
+    workspace_log(workspace, "quarantined %u parts of change set %llu of device %s: %.*s",
+                  outcome->quarantined_count, (unsigned long long)number, device, (int)reason.size,
+                  (const char *)reason.data);
+    satchel_arena_deinit(&arena);
+}
+
 /* What a committed group says to one job, whose change sets are those from `first` on. A copy that
  * hears, in what is sent to it, that it is one is told nothing else. */
 static enum satchel_status settle(const struct push_group *group, struct satchel_job *job,
@@ -157,9 +176,7 @@ static enum satchel_status settle(const struct push_group *group, struct satchel
                           "have not come back",
                           (unsigned long long)job->request.push.items[i].number, device);
         if (outcomes[i].quarantined_count > 0)
-            workspace_log(workspace, "quarantined %u parts of change set %llu of device %s",
-                          outcomes[i].quarantined_count,
-                          (unsigned long long)job->request.push.items[i].number, device);
+            log_quarantined(workspace, &outcomes[i], device, job->request.push.items[i].number);
         job->acked_number = job->request.push.items[i].number;
     }
     return SATCHEL_OK;

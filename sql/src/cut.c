@@ -4,7 +4,7 @@
 #include <satchel/message.h>
 
 struct cut {
-    const struct satchel_sight *sight;
+    const struct satchel_audience *audience;
     struct satchel_arena *arena; /* scratch */
     struct satchel_arena *out;
     struct satchel_error *error;
@@ -20,7 +20,7 @@ struct cut {
 static enum satchel_status look(struct cut *cut, uint32_t table, const struct satchel_value *key,
                                 uint32_t key_count, enum satchel_seen *seen)
 {
-    return cut->sight->look(cut->sight->context, table, key, key_count, seen, cut->error);
+    return cut->audience->look(cut->audience->context, table, key, key_count, seen, cut->error);
 }
 
 static enum satchel_status sees(struct cut *cut, uint32_t table, const struct satchel_value *key,
@@ -212,13 +212,13 @@ static enum satchel_status run(struct cut *cut, struct satchel_entry *entry, boo
                                                                         : status;
 }
 
-enum satchel_status satchel_entry_cut(const struct satchel_sight *sight, bool is_author,
+enum satchel_status satchel_entry_cut(const struct satchel_audience *audience, bool is_author,
                                       struct satchel_arena *scratch, struct satchel_arena *arena,
                                       struct satchel_entry *entry, bool *is_empty,
                                       struct satchel_error *error)
 {
     struct cut cut = {
-        .sight = sight, .arena = scratch, .out = arena, .error = error, .is_author = is_author};
+        .audience = audience, .arena = scratch, .out = arena, .error = error, .is_author = is_author};
     *is_empty = false;
     satchel_arena_reset(scratch);
     enum satchel_status status = run(&cut, entry, is_empty);

@@ -1,14 +1,14 @@
 /* Scopes against plain SQL: random writes over a schema with every kind of scope; after every batch
  * the set of each row, what each user holds and who sees what are compared with recursive queries
- * over the application's tables alone, and what users gained and lost since earlier heads with what
- * they saw there. */
+ * over the application's tables alone, what users gained and lost since earlier heads with what
+ * they saw there, and what they may write with that, too. */
 #include "../unit/merge_kit.h"
 #include "scope.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { KEYS = 6, BATCHES = 24, USERS = 4, DEVICES = 3 };
+enum { KEYS = 6, BATCHES = 24, USERS = 4, DEVICES = 3, RIGHTS = 6 };
 
 static const char schema_sql[] =
     "-- @table scope=all delete=edit_wins\n"
@@ -165,11 +165,14 @@ struct world {
     sqlite3 *reader;
     struct satchel_identity identity;
     struct satchel_span names[ROWS];
-    struct moment moments[BATCHES + 1];
+    struct moment moments[BATCHES * (1 + RIGHTS) + 1];
     uint32_t count;
     uint64_t numbers[DEVICES + 1];
     int64_t ms;
-    uint64_t left_total, came_total, exact_total;
+    int maker[ROWS];        /* the user who made the row, from 1; 0: it has never been */
+    uint64_t made_at[ROWS]; /* the cursor of that */
+    int survivor[ROWS];     /* the row that stands for it now; -1: itself */
+    uint64_t left_total, came_total, exact_total, written_total, refused_total;
 };
 
 static bool is_scoped(uint32_t row)
@@ -481,21 +484,41 @@ static struct satchel_part random_part(struct world *world)
     }
 }
 
+static uint32_t row_of(uint32_t table, const struct satchel_value *key)
+{
+    return table * KEYS + (uint32_t)(key->bytes.data[1] - '0');
+}
+
+static void note_makers(struct world *world, int user, uint64_t cursor,
+                        const struct satchel_part *parts, uint32_t count)
+{
+    for (uint32_t p = 0; p < count; p++) {
+        uint32_t row = row_of(parts[p].table - 1, parts[p].key);
+        if (parts[p].kind == SATCHEL_OP_INSERT && !world->maker[row]) {
+            world->maker[row] = user;
+            world->made_at[row] = cursor;
+        }
+    }
+}
+
 static void write_batch(struct world *world)
 {
     struct satchel_incoming incoming[8];
     struct satchel_incoming_outcome outcomes[8];
-    struct satchel_part parts[4];
+    struct satchel_part parts[8][4];
+    uint32_t part_counts[8];
+    uint8_t devices[8];
     struct kit *kit = &world->kit;
     uint64_t seen = world->moments[world->count - 1].head;
     size_t count = 1 + pick(8);
     for (size_t i = 0; i < count; i++) {
-        uint32_t part_count = 1 + pick(4);
-        uint8_t device = (uint8_t)(1 + pick(DEVICES));
-        for (uint32_t p = 0; p < part_count; p++)
-            parts[p] = random_part(world);
-        incoming[i] = kit_changeset(kit, device, ++world->numbers[device], ++world->ms,
-                                    pick(4) ? seen : seen / 2, parts, part_count);
+        part_counts[i] = 1 + pick(4);
+        devices[i] = (uint8_t)(1 + pick(DEVICES));
+        for (uint32_t p = 0; p < part_counts[i]; p++)
+            parts[i][p] = random_part(world);
+        incoming[i] = kit_changeset(kit, devices[i], ++world->numbers[devices[i]], ++world->ms,
+                                    pick(4) ? seen : seen / 2, parts[i], part_counts[i]);
+        incoming[i].is_forwarded = true; /* anybody writes anything here: not to be judged */
     }
     if (pick(6) == 0) { /* a batch that is rolled back leaves nothing */
         assert_ok(kit->store->ops->begin(kit->store, &kit->error));
@@ -507,6 +530,120 @@ static void write_batch(struct world *world)
     for (size_t i = 0; i < count; i++)
         if (outcomes[i].result != SATCHEL_INCOMING_MERGED)
             fail_msg("not merged: %s", outcomes[i].error.message);
+    for (size_t i = 0; i < count; i++)
+        note_makers(world, devices[i], outcomes[i].cursor, parts[i], part_counts[i]);
+}
+
+/* ---- rights ---- */
+
+enum sight { NEW, SEEN, FOREIGN };
+
+static void read_survivors(struct world *world)
+{
+    for (uint32_t row = 0; row < ROWS; row++)
+        world->survivor[row] = -1;
+    sqlite3_stmt *statement = query(world, "SELECT a.number, b.number FROM stands"
+                                           " JOIN names a ON a.row=stands.row"
+                                           " JOIN names b ON b.row=stands.survivor");
+    while (sqlite3_step(statement) == SQLITE_ROW)
+        world->survivor[sqlite3_column_int(statement, 0)] = sqlite3_column_int(statement, 1);
+    sqlite3_finalize(statement);
+}
+
+static enum sight sight_of(const struct world *world, uint32_t then, int user, uint32_t row)
+{
+    uint32_t table = row / KEYS;
+    if (table == PERSON || table == MEMBER)
+        return SEEN;
+    if (!world->maker[row])
+        return NEW;
+    bool is_made = world->maker[row] == user && world->made_at[row] > world->moments[then].head;
+    if (table != SECRET && !world->moments[world->count - 1].sets[row]) {
+        if (world->survivor[row] < 0)
+            return NEW; /* it came and went at once */
+        row = (uint32_t)world->survivor[row];
+    }
+    return table != SECRET && (is_made || saw_ever(world, then, user - 1, row)) ? SEEN : FOREIGN;
+}
+
+static const struct satchel_value *field(const struct satchel_part *part, uint32_t column)
+{
+    for (uint32_t i = 0; i < part->field_count; i++)
+        if (part->fields[i].column == column && part->fields[i].value.type == SATCHEL_TEXT)
+            return &part->fields[i].value;
+    return NULL;
+}
+
+static int table_named(const struct satchel_value *kind)
+{
+    for (int t = 0; kind && t < TABLES; t++)
+        if (kind->bytes.size == strlen(table_names[t]) &&
+            sqlite3_strnicmp((const char *)kind->bytes.data, table_names[t],
+                             (int)kind->bytes.size) == 0)
+            return t;
+    return -1;
+}
+
+static bool may_write(const struct world *world, uint32_t then, int user,
+                      const struct satchel_part *part)
+{
+    uint32_t table = part->table - 1;
+    int targets[2] = {-1, -1};
+    const struct satchel_value *keys[2] = {field(part, 1), NULL};
+    bool is_foreign = false, is_good = false;
+    if (table == SECRET)
+        return false;
+    enum sight sight = sight_of(world, then, user, row_of(table, part->key));
+    if (sight != NEW)
+        return sight == SEEN;
+    switch (table) {
+    case CONTACT: targets[0] = ACCOUNT; break;
+    case PIN: targets[0] = SECRET; break;
+    case TAG: targets[0] = PERSON; break;
+    case OFFICE: targets[0] = FIRM; break;
+    case PAPER: targets[1] = FIRM; keys[1] = field(part, 3); /* fall through */
+    case NOTE:
+        targets[0] = table_named(field(part, 1));
+        keys[0] = field(part, 2);
+        break;
+    default: return true; /* by its own row */
+    }
+    for (int i = 0; i < 2; i++) {
+        if (targets[i] < 0 || !keys[i])
+            continue;
+        sight = sight_of(world, then, user, row_of((uint32_t)targets[i], keys[i]));
+        is_foreign = is_foreign || sight == FOREIGN;
+        is_good = is_good || sight != FOREIGN;
+    }
+    return is_good || !is_foreign;
+}
+
+/* One write after the other, as devices push them. */
+static void check_rights(struct world *world)
+{
+    struct kit *kit = &world->kit;
+    for (int i = 0; i < RIGHTS; i++) {
+        struct satchel_incoming_outcome outcome;
+        uint32_t then = pick(3) ? world->count - 1 : pick(world->count);
+        uint8_t device = (uint8_t)(1 + pick(DEVICES));
+        struct satchel_part part = random_part(world);
+        uint32_t row = row_of(part.table - 1, part.key);
+        read_survivors(world);
+        bool expected = may_write(world, then, device, &part);
+        struct satchel_incoming incoming =
+            kit_changeset(kit, device, ++world->numbers[device], ++world->ms,
+                          world->moments[then].head, &part, 1);
+        kit_merge(kit, &incoming, 1, &outcome);
+        if ((outcome.quarantined_count == 0) != expected)
+            fail_msg("user%d, who had seen %llu, %s %s:k%d", device,
+                     (unsigned long long)world->moments[then].head,
+                     expected ? "may not write" : "may write", table_names[row / KEYS], row % KEYS);
+        if (expected)
+            note_makers(world, device, outcome.cursor, &part, 1);
+        world->written_total += expected;
+        world->refused_total += !expected;
+        look(world);
+    }
 }
 
 /* ---- a world ---- */
@@ -591,6 +728,7 @@ static void play(uint64_t seed)
         const struct moment *now = look(&world);
         check_kept(&world, now);
         check_seen(&world, now);
+        check_rights(&world);
         if (pick(12) == 0) {
             close_reader(&world);
             kit_reopen(&world.kit);
@@ -608,9 +746,11 @@ static void play(uint64_t seed)
         if (!is_there[row])
             world.moments[world.count - 1].sets[row] = NULL;
     check_kept(&world, &world.moments[world.count - 1]);
-    printf("seed %llu: %llu rows left, %llu came (%llu had to)\n", (unsigned long long)seed,
-           (unsigned long long)world.left_total, (unsigned long long)world.came_total,
-           (unsigned long long)world.exact_total);
+    printf("seed %llu: %llu rows left, %llu came (%llu had to), %llu writes may be made,"
+           " %llu may not\n",
+           (unsigned long long)seed, (unsigned long long)world.left_total,
+           (unsigned long long)world.came_total, (unsigned long long)world.exact_total,
+           (unsigned long long)world.written_total, (unsigned long long)world.refused_total);
     close_reader(&world);
     kit_close(&world.kit);
 }
