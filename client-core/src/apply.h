@@ -189,6 +189,26 @@ enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
 enum satchel_status satchel_apply_head(struct satchel_apply *apply,
                                        const struct satchel_message_head *head,
                                        struct satchel_error *error) SATCHEL_MUST_USE;
+/* The incarnation of the node that put the entry there. */
+const struct satchel_id *satchel_apply_node_at(const struct satchel_apply *apply, uint64_t cursor);
+
+/* For who applies rows without an entry: the parts and effects that change rows (`entry`:
+ * where), the entry into the log, the conflicts, and the end of what was planned. */
+enum satchel_status satchel_apply_write_effects(struct satchel_apply *apply,
+                                                const struct satchel_entry *entry,
+                                                const struct satchel_changeset *changeset,
+                                                const struct satchel_notes *notes,
+                                                struct satchel_error *error) SATCHEL_MUST_USE;
+enum satchel_status satchel_apply_append(struct satchel_apply *apply,
+                                         const struct satchel_entry *entry,
+                                         struct satchel_error *error) SATCHEL_MUST_USE;
+enum satchel_status satchel_apply_record_conflicts(struct satchel_apply *apply,
+                                                   const struct satchel_notes *notes,
+                                                   struct satchel_error *error) SATCHEL_MUST_USE;
+void satchel_apply_forget_plans(struct satchel_apply *apply);
+
+/* ---- apply_rows.c ---- */
+
 /* Rows that leave the replica or come into it, and what the log has about these; inside the open
  * transaction. */
 enum satchel_status satchel_apply_scope(struct satchel_apply *apply,
@@ -199,9 +219,6 @@ enum satchel_status satchel_apply_scope(struct satchel_apply *apply,
  * become that, with what is pending on them. Inside the open transaction. */
 enum satchel_status satchel_apply_rows(struct satchel_apply *apply, struct satchel_span notes,
                                        struct satchel_error *error) SATCHEL_MUST_USE;
-/* The incarnation of the node that put the entry there. */
-const struct satchel_id *satchel_apply_node_at(const struct satchel_apply *apply, uint64_t cursor);
-
 /* ---- copy.c ---- */
 
 /* Whether the entry of this device answers its own change set of that number, which is pending.

@@ -3,8 +3,6 @@
  * change set it answers. Knows nothing of transactions or of sessions. */
 #include "apply.h"
 
-#include <satchel/log_pack.h>
-
 #include <inttypes.h>
 
 /* The table of a part or effect, after a look at everything the rest relies on. */
@@ -263,7 +261,7 @@ static enum satchel_status take_own_parts(struct satchel_apply *apply, struct sa
     return status;
 }
 
-static void forget_plans(struct satchel_apply *apply)
+void satchel_apply_forget_plans(struct satchel_apply *apply)
 {
     if (apply->first_plan)
         satchel_map_clear(&apply->plans);
@@ -275,7 +273,7 @@ static enum satchel_status take_all(struct satchel_apply *apply,
                                     const struct satchel_changeset *changeset,
                                     const struct satchel_notes *notes, struct satchel_error *error)
 {
-    forget_plans(apply);
+    satchel_apply_forget_plans(apply);
     enum satchel_status status = SATCHEL_OK;
     if (apply->own)
         status = mark_unlike(apply->own, notes, error);
@@ -292,11 +290,11 @@ static enum satchel_status take_all(struct satchel_apply *apply,
 }
 
 /* Effects are absolute values, so what a first attempt has written does no harm to the second. */
-static enum satchel_status write_effects(struct satchel_apply *apply,
-                                         const struct satchel_entry *entry,
-                                         const struct satchel_changeset *changeset,
-                                         const struct satchel_notes *notes,
-                                         struct satchel_error *error)
+enum satchel_status satchel_apply_write_effects(struct satchel_apply *apply,
+                                                const struct satchel_entry *entry,
+                                                const struct satchel_changeset *changeset,
+                                                const struct satchel_notes *notes,
+                                                struct satchel_error *error)
 {
     struct satchel_error refused = {0};
     apply->all_planned = false;
@@ -418,8 +416,9 @@ static enum satchel_status drop_lost(struct satchel_apply *apply, const struct s
     return status;
 }
 
-static enum satchel_status append(struct satchel_apply *apply, const struct satchel_entry *entry,
-                                  struct satchel_error *error)
+enum satchel_status satchel_apply_append(struct satchel_apply *apply,
+                                         const struct satchel_entry *entry,
+                                         struct satchel_error *error)
 {
     satchel_buffer_clear(&apply->stored);
     enum satchel_status status = SATCHEL_OK;
@@ -435,9 +434,9 @@ static enum satchel_status append(struct satchel_apply *apply, const struct satc
     return status == SATCHEL_OK ? keep_receipt(apply, entry, error) : status;
 }
 
-static enum satchel_status record_conflicts(struct satchel_apply *apply,
-                                            const struct satchel_notes *notes,
-                                            struct satchel_error *error)
+enum satchel_status satchel_apply_record_conflicts(struct satchel_apply *apply,
+                                                   const struct satchel_notes *notes,
+                                                   struct satchel_error *error)
 {
     sqlite3_stmt *find = apply->statements[APPLY_FIND_CONFLICT];
     enum satchel_status status = SATCHEL_OK;
@@ -588,7 +587,7 @@ enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
     struct satchel_changeset changeset = {0};
     struct satchel_notes notes = {0};
     apply->own = NULL;
-    forget_plans(apply);
+    satchel_apply_forget_plans(apply);
     enum satchel_status status = satchel_notes_read(entry->notes, &apply->arena, &notes);
     if (status == SATCHEL_OK)
         status = hold(apply, entry->cursor, entry->seq);
@@ -603,11 +602,11 @@ enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
                                      "entry %" PRIu64 " of the server cannot be read: %s",
                                      entry->cursor, satchel_status_text(status));
     bool is_own = apply->own || satchel_id_equal(&entry->device, &apply->replica->device);
-    status = write_effects(apply, entry, &changeset, &notes, error);
+    status = satchel_apply_write_effects(apply, entry, &changeset, &notes, error);
     if (status != SATCHEL_OK)
         return status;
-    if ((status = append(apply, entry, error)) == SATCHEL_OK &&
-        (status = record_conflicts(apply, &notes, error)) == SATCHEL_OK && apply->own)
+    if ((status = satchel_apply_append(apply, entry, error)) == SATCHEL_OK &&
+        (status = satchel_apply_record_conflicts(apply, &notes, error)) == SATCHEL_OK && apply->own)
         status = finish_own(apply, entry, &notes, error);
     if (status == SATCHEL_OK && apply->has_lost)
         status = drop_lost(apply, entry, error);
@@ -618,7 +617,7 @@ enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
                                      "entry %" PRIu64 " of the server cannot be stored: "
                                      "%s",
                                      entry->cursor, satchel_status_text(status));
-    forget_plans(apply);
+    satchel_apply_forget_plans(apply);
     apply->entry_count++;
     return SATCHEL_OK;
 }
@@ -647,116 +646,4 @@ enum satchel_status satchel_apply_head(struct satchel_apply *apply,
     apply->cursor = head->cursor;
     apply->end = head->receipt;
     return SATCHEL_OK;
-}
-
-/* ---- rows as the node has them ---- */
-
-/* What was only ever closed there is written anew. */
-static bool is_opened(const struct satchel_notes *notes, struct satchel_span id)
-{
-    for (uint32_t i = 0; i < notes->conflict_count; i++)
-        if (notes->conflicts[i].is_open &&
-            satchel_span_equal(id, satchel_span_of(notes->conflicts[i].id.bytes,
-                                                   sizeof notes->conflicts[i].id.bytes)))
-            return true;
-    return false;
-}
-
-static enum satchel_status drop_conflict(struct satchel_apply *apply, struct satchel_span id,
-                                         struct satchel_error *error)
-{
-    sqlite3_bind_blob64(apply->statements[APPLY_DROP_CONFLICT], 1, id.data, id.size, SQLITE_STATIC);
-    return satchel_apply_run(apply, APPLY_DROP_CONFLICT, "write satchel_conflict", error);
-}
-
-/* Conflicts of the row that the node does not know of, or not so: it has come another way. */
-static enum satchel_status drop_unknown_conflicts(struct satchel_apply *apply,
-                                                  const struct satchel_effect *effect,
-                                                  const struct satchel_notes *notes,
-                                                  struct satchel_error *error)
-{
-    sqlite3_stmt *select = apply->statements[APPLY_ROW_CONFLICTS];
-    const struct satchel_table *table = satchel_schema_table(apply->schema, effect->table);
-    int code = SQLITE_DONE;
-    satchel_buffer_clear(&apply->name);
-    enum satchel_status status = satchel_key_text(&apply->name, effect->key, effect->key_count);
-    if (status != SATCHEL_OK)
-        return status;
-    sqlite3_bind_text(select, 1, table->name, -1, SQLITE_STATIC);
-    sqlite3_bind_text64(select, 2, (const char *)apply->name.data, apply->name.size, SQLITE_STATIC,
-                        SQLITE_UTF8);
-    while (status == SATCHEL_OK && (code = sqlite3_step(select)) == SQLITE_ROW) {
-        struct satchel_span id = satchel_column_span(select, 0);
-        id = satchel_arena_copy(&apply->arena, id);
-        if (!id.data)
-            status = SATCHEL_NOMEM;
-        else if (!is_opened(notes, id))
-            status = drop_conflict(apply, id, error);
-    }
-    if (status == SATCHEL_OK && code != SQLITE_DONE)
-        status = satchel_apply_sql_error(apply, "read satchel_conflict", error);
-    sqlite3_reset(select);
-    sqlite3_clear_bindings(select);
-    return status;
-}
-
-enum satchel_status satchel_apply_rows(struct satchel_apply *apply, struct satchel_span bytes,
-                                       struct satchel_error *error)
-{
-    const struct satchel_entry here = {.cursor = apply->cursor};
-    const struct satchel_changeset nothing = {0};
-    struct satchel_notes notes = {0};
-    satchel_arena_reset(&apply->arena);
-    apply->own = NULL;
-    apply->held_next = apply->held;
-    forget_plans(apply);
-    enum satchel_status status = satchel_notes_read(bytes, &apply->arena, &notes);
-    if (status == SATCHEL_OK)
-        status = satchel_apply_aliases(apply, &notes, error);
-    if (status == SATCHEL_OK)
-        status = write_effects(apply, &here, &nothing, &notes, error);
-    for (uint32_t i = 0; i < notes.effect_count && status == SATCHEL_OK; i++)
-        status = drop_unknown_conflicts(apply, &notes.effects[i], &notes, error);
-    if (status == SATCHEL_OK)
-        status = record_conflicts(apply, &notes, error);
-    forget_plans(apply);
-    return status == SATCHEL_OK
-               ? SATCHEL_OK
-               : satchel_error_default(error, status, "rows of the server cannot be applied: %s",
-                                       satchel_status_text(status));
-}
-
-/* ---- rows that leave and come ---- */
-
-/* What the log has of it already is part of this, unless it is the replica's own: that is whole. */
-static enum satchel_status take_past(struct satchel_apply *apply, const struct satchel_entry *entry,
-                                     struct satchel_error *error)
-{
-    apply->own = NULL;
-    satchel_arena_reset(&apply->arena);
-    if (satchel_id_equal(&entry->device, &apply->replica->device))
-        return SATCHEL_OK;
-    enum satchel_status status = satchel_log_take(apply->replica->db, entry->cursor, error);
-    if (status == SATCHEL_OK)
-        status = append(apply, entry, error);
-    if (status == SATCHEL_OK && entry->cursor > apply->cursor) {
-        apply->cursor = entry->cursor;
-        memset(&apply->end, 0, sizeof apply->end);
-    }
-    return status;
-}
-
-enum satchel_status satchel_apply_scope(struct satchel_apply *apply,
-                                        const struct satchel_message_scope *scope,
-                                        struct satchel_error *error)
-{
-    if (!apply->schema)
-        return satchel_error_set(error, SATCHEL_STATE, "the server sent rows before any schema");
-    enum satchel_status status = satchel_apply_rows(apply, scope->notes, error);
-    for (uint32_t i = 0; i < scope->entry_count && status == SATCHEL_OK; i++)
-        status = take_past(apply, &scope->entries[i], error);
-    return status == SATCHEL_OK
-               ? SATCHEL_OK
-               : satchel_error_default(error, status, "rows of the server cannot be applied: %s",
-                                       satchel_status_text(status));
 }

@@ -74,19 +74,19 @@
 
 #define SATCHEL_REPLICA_FORMAT 5
 
-/* state: 'joining' until the server has confirmed the enrolment, then 'joined'.
- * seen: satchel_pack_vector. seen_stamp: the greatest stamp applied: what a new stamp must exceed.
- * last_number: the greatest number that has left satchel_change (numbers go on from the greater of
- * this and the greatest in satchel_change). acked_number: acknowledged durable by the node.
- * last_stamp: of the greatest own number that was sent or answered, as corrected or fixed: what the
- * next one sent must exceed.
- * reference_*: the clock sample of the last handshake (server_ms at utc_ms/monotonic_ms in boot).
- * held: NULL, or `seen` without what the node has lost and the log has not again.
- * complete: the cursor at which the replica held exactly what its user could see (docs/scopes.md), 0
- * if nobody knows. end: the receipt of HEAD, of the entry at `cursor`, which may not be in the log.
- * refused: how many own rows nodes have set aside (quarantined), counted when their entries are
- * applied. file: what the triggers know the replica by: the device it was made for, which it is no
- * more if it is a copy. receipt: of the enrolment, for a server that has lost it. */
+/* state: 'joining' until the server has confirmed the enrolment, then 'joined'. seen:
+ * satchel_pack_vector. seen_stamp: the greatest stamp applied: what a new stamp must exceed.
+ * last_number: the greatest number that has left satchel_change (numbers go on from the greater
+ * of this and the greatest in satchel_change). acked_number: acknowledged durable by the node.
+ * last_stamp: of the greatest own number that was sent or answered, as corrected or fixed: what
+ * the next one sent must exceed. reference_*: the clock sample of the last handshake (server_ms
+ * at utc_ms/monotonic_ms in boot). held: NULL, or `seen` without what the node has lost and the
+ * log has not again. complete: the cursor at which the replica held exactly what its user could
+ * see (docs/scopes.md), 0 if nobody knows. end: the receipt of HEAD, of the entry at `cursor`,
+ * which may not be in the log. refused: how many own rows nodes have set aside (quarantined),
+ * counted when their entries are applied. file: what the triggers know the replica by: the
+ * device it was made for, which it is no more if it is a copy. receipt: of the enrolment, for a
+ * server that has lost it. */
 #define SATCHEL_REPLICA_DDL                                                                   \
     "CREATE TABLE IF NOT EXISTS satchel_replica("                                             \
     "one INTEGER PRIMARY KEY CHECK(one=1), format INTEGER NOT NULL, state TEXT NOT NULL,"     \
@@ -117,13 +117,13 @@
     "CREATE TABLE IF NOT EXISTS satchel_base(name BLOB PRIMARY KEY, base BLOB NOT NULL) WITHOUT " \
     "ROWID"
 
-/* last_cursor: of the log, the incarnation's last. positions: a vector (satchel_pack_vector). node:
- * the incarnation that sent the entry; notes: satchel_notes_quarantined of them; body: stored form;
- * previous, is_cut: of the entry. mark: its cut secret. is_own: this replica's device was its author;
- * the replica may be another one since. given: the incarnation that has taken it back last. Lost
- * entries are given back in the order of their ids (recover.c); a node that was put back by hand may
- * have given one cursor to two of them. satchel_elsewhere.device: as whose the change set is in the
- * log. */
+/* last_cursor: of the log, the incarnation's last. positions: a vector (satchel_pack_vector).
+ * node: the incarnation that sent the entry; notes: satchel_notes_quarantined of them; body:
+ * stored form; previous, is_cut: of the entry. mark: its cut secret. is_own: this replica's
+ * device was its author; the replica may be another one since. given: the incarnation that has
+ * taken it back last. Lost entries are given back in the order of their ids (recover.c); a node
+ * that was put back by hand may have given one cursor to two of them. satchel_elsewhere.device:
+ * as whose the change set is in the log. */
 #define SATCHEL_RECOVERY_DDL                                                                       \
     "CREATE TABLE IF NOT EXISTS satchel_lineage(node BLOB PRIMARY KEY, last_cursor INTEGER NOT "   \
     "NULL) WITHOUT ROWID;"                                                                         \

@@ -297,8 +297,8 @@ static bool is_outlived(const struct incarnations *known, const struct satchel_m
            satchel_vector_get(&hello->lineage, &known->node) > 0;
 }
 
-/* The head at which the device held what its user could see, 0 if nobody knows. One that has nothing
- * yet is sent exactly that from the first entry on. */
+/* The head at which the device held what its user could see, 0 if nobody knows. One that has
+ * nothing yet is sent exactly that from the first entry on. */
 static uint64_t complete_of(const struct satchel_message_hello *hello, uint64_t fork, uint64_t head)
 {
     if (hello->cursor == 0 && satchel_id_is_zero(&hello->node))

@@ -214,7 +214,8 @@ static enum satchel_status look(void *context, uint32_t number, const struct sat
     return status;
 }
 
-/* The body, or nothing for an author who has it; by what the device may see. `*is_empty`: nothing. */
+/* The body, or nothing for an author who has it; by what the device may see. `*is_empty`:
+ * nothing. */
 static enum satchel_status read_body(struct workspace_reader *reader, struct satchel_job *job,
                                      struct satchel_span stored, struct satchel_entry *entry,
                                      bool *is_empty)

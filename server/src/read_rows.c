@@ -1,5 +1,5 @@
-/* Owns rows as the node has them at one moment, with all their conflicts, as notes; and the answer to
- * ROWS_REQUEST, which is made of them. */
+/* Owns rows as the node has them at one moment, with all their conflicts, as notes; and the
+ * answer to ROWS_REQUEST, which is made of them. */
 #include "read_rows.h"
 
 #include "incarnation.h"
@@ -48,7 +48,8 @@ static enum satchel_status add_fields(struct rows_answer *answer, const struct s
     return SATCHEL_OK;
 }
 
-/* A row that was merged into one which the receiver may not see is gone for it, and no more said. */
+/* A row that was merged into one which the receiver may not see is gone for it, and no more
+ * said. */
 static enum satchel_status add_alias(struct rows_answer *answer, const struct satchel_table *table,
                                      struct satchel_span survivor, struct satchel_effect *effect)
 {

@@ -1,5 +1,5 @@
-/* Rows as the node has them, put together as notes: an effect for each and all its conflicts. Of a row
- * that the reader's viewer may not see: evict. In the reader's transaction. */
+/* Rows as the node has them, put together as notes: an effect for each and all its conflicts. Of
+ * a row that the reader's viewer may not see: evict. In the reader's transaction. */
 #ifndef SATCHEL_SERVER_READ_ROWS_H
 #define SATCHEL_SERVER_READ_ROWS_H
 

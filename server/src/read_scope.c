@@ -1,5 +1,5 @@
-/* Owns what a device is told when rows leave its user's scope or come into it (docs/scopes.md), and the
- * digests of what the user may see. Which rows these are is scope.h's. */
+/* Owns what a device is told when rows leave its user's scope or come into it (docs/scopes.md),
+ * and the digests of what the user may see. Which rows these are is scope.h's. */
 #include "incarnation.h"
 #include "read_rows.h"
 

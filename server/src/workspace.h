@@ -29,8 +29,8 @@ enum satchel_job_kind {
     SATCHEL_JOB_QUERY /* reading verbs of admin */
 };
 
-/* What a session knows of its device's scope (docs/scopes.md): told with each ENTRIES job, and brought
- * up to date by it. Rows that left and came are told page by page. */
+/* What a session knows of its device's scope (docs/scopes.md): told with each ENTRIES job, and
+ * brought up to date by it. Rows that left and came are told page by page. */
 struct satchel_scope_state {
     uint64_t cut;      /* the head for which the last answer was cut */
     uint64_t complete; /* the head at which the device was complete */

@@ -217,8 +217,11 @@ enum satchel_status satchel_entry_cut(const struct satchel_audience *audience, b
                                       struct satchel_entry *entry, bool *is_empty,
                                       struct satchel_error *error)
 {
-    struct cut cut = {
-        .audience = audience, .arena = scratch, .out = arena, .error = error, .is_author = is_author};
+    struct cut cut = {.audience = audience,
+                      .arena = scratch,
+                      .out = arena,
+                      .error = error,
+                      .is_author = is_author};
     *is_empty = false;
     satchel_arena_reset(scratch);
     enum satchel_status status = run(&cut, entry, is_empty);

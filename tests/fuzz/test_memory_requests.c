@@ -213,8 +213,8 @@ static enum satchel_status read_rows(struct satchel_workspace *workspace, struct
         .schema = (struct satchel_schema *)(uintptr_t)workspace->store->schema};
     enum satchel_status status = scope_viewer_new(&reader.viewer, reader.db, &job->error);
     if (status == SATCHEL_OK)
-        status = scope_viewer_set(reader.viewer, reader.schema, satchel_span_text("ada"),
-                                  &job->error);
+        status =
+            scope_viewer_set(reader.viewer, reader.schema, satchel_span_text("ada"), &job->error);
     if (status == SATCHEL_OK)
         status = rows_read(&reader, job);
     scope_viewer_free(reader.viewer);

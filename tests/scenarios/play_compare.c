@@ -172,7 +172,8 @@ static bool put_table(struct play *play, struct satchel_buffer *out, sqlite3 *db
     return put_rows(play, out, db, is_cut ? name : NULL, sql);
 }
 
-/* All tables, views too if asked for, and the open conflicts; cut to what the viewer's user sees. */
+/* All tables, views too if asked for, and the open conflicts; if asked for, what the viewer's user
+ * sees of them. */
 static bool put_content(struct play *play, struct satchel_buffer *out, sqlite3 *db, bool has_views,
                         bool is_cut)
 {

@@ -317,10 +317,9 @@ static void test_schema__scopes_without_grants_are_noticed(void **state)
                   "CREATE TABLE t (id TEXT PRIMARY KEY, p TEXT REFERENCES u(id));\n"
                   "-- @table scope=server delete=forbid\nCREATE TABLE u (id TEXT PRIMARY KEY);\n",
                   NULL, false);
-    assert_string_equal(
-        schema->scope_notice,
-        "no view satchel_grants: a user gets rows by the login and by what satchel user add --grant "
-        "gave, of t");
+    assert_string_equal(schema->scope_notice, "no view satchel_grants: a user gets rows by the "
+                                              "login and by what satchel user add --grant "
+                                              "gave, of t");
     assert_string_equal(schema->tables[0].scope, "row(id) via(p)");
     assert_true(schema->has_scopes);
     assert_true(schema->tables[0].is_scoped && !schema->tables[0].is_server);

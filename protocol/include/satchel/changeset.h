@@ -85,8 +85,9 @@ enum satchel_status satchel_changeset_read_part(struct satchel_cursor *cursor,
 
 /* ---- withholding ---- */
 
-/* The body without the parts that `keep` (one per part) leaves out: in the place of each stands an
- * update of table 0, which no schema has, so that the others keep their index. Appended. CORRUPT. */
+/* The body without the parts that `keep` (one per part) leaves out: in the place of each stands
+ * an update of table 0, which no schema has, so that the others keep their index. Appended.
+ * CORRUPT. */
 enum satchel_status satchel_changeset_cut(struct satchel_span body, const bool *keep,
                                           struct satchel_buffer *out) SATCHEL_MUST_USE;
 static inline bool satchel_part_is_withheld(const struct satchel_part *part)

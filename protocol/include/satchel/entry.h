@@ -136,8 +136,8 @@ struct satchel_id satchel_entry_receipt(const uint8_t workspace_key[SATCHEL_WORK
                                         struct satchel_span quarantined);
 /* The first bytes of a change set's hash: enough to know it among those with its number. Not 0. */
 uint64_t satchel_entry_mark(const uint8_t hash[SATCHEL_HASH_BYTES]);
-/* Of an entry that is cut: they name it as the whole entry's do, and nothing follows from them: nobody
- * can try out with them what was withheld, or prove that he had all of it. */
+/* Of an entry that is cut: they name it as the whole entry's do, and nothing follows from them:
+ * nobody can try out with them what was withheld, or prove that he had all of it. */
 void satchel_entry_cut_secret(const uint8_t secret[SATCHEL_SECRET_BYTES],
                               uint8_t out[SATCHEL_SECRET_BYTES]);
 struct satchel_id satchel_entry_cut_receipt(const struct satchel_id *receipt);

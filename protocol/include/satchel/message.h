@@ -111,8 +111,8 @@ struct satchel_message_hello {
     uint64_t parent_number;    /* the last that both share */
     /* {receipt: cursor} of entries of its log: the last, and earlier ones ever further apart. */
     struct satchel_vector receipts;
-    /* The cursor at which the replica held exactly what its user could see (docs/scopes.md); 0: never
-     * yet, or nobody knows. */
+    /* The cursor at which the replica held exactly what its user could see (docs/scopes.md); 0:
+     * never yet, or nobody knows. */
     uint64_t complete;
 };
 /* ... and the node's. */
@@ -162,10 +162,10 @@ struct satchel_message_entries {
     struct satchel_entry *entries;
     uint32_t entry_count;
 };
-/* The device has been sent everything up to this cursor, which was the end, and holds exactly the
- * rows that its user may see; `vector` belongs to it. Sent when a session first reaches the end, and
- * as a heartbeat. `receipt`: satchel_entry_cut_receipt of the entry there, which the device may not
- * have been sent; zero if there is none. */
+/* The device has been sent everything up to this cursor, which was the end, and holds exactly
+ * the rows that its user may see; `vector` belongs to it. Sent when a session first reaches the
+ * end, and as a heartbeat. `receipt`: satchel_entry_cut_receipt of the entry there, which the
+ * device may not have been sent; zero if there is none. */
 struct satchel_message_head {
     uint64_t cursor;
     struct satchel_vector vector;
@@ -218,9 +218,9 @@ struct satchel_message_rows {
     struct satchel_span notes;
 };
 
-/* Rows that leave the device's scope or come into it (docs/scopes.md): notes with an effect for each,
- * EVICT or what the node has, and all conflicts of those that come; `entries`, ascending, is what
- * the log has about these. */
+/* Rows that leave the device's scope or come into it (docs/scopes.md): notes with an effect for
+ * each, EVICT or what the node has, and all conflicts of those that come; `entries`, ascending,
+ * is what the log has about these. */
 struct satchel_message_scope {
     struct satchel_span notes;
     struct satchel_entry *entries;

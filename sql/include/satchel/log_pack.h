@@ -35,9 +35,9 @@ enum satchel_status satchel_log_pack(struct sqlite3 *db, uint32_t keep, uint32_t
 enum satchel_status satchel_log_cut(struct sqlite3 *db, uint64_t cursor,
                                     struct satchel_error *error) SATCHEL_MUST_USE;
 
-/* Takes the entry at the cursor out of the log, if it is there, so that another can be put in its
- * place; a segment around that place is single entries again. In the caller's transaction. BUSY, SQL,
- * CORRUPT, NOMEM. */
+/* Takes the entry at the cursor out of the log, if it is there, so that another can be put in
+ * its place; a segment around that place is single entries again. In the caller's transaction.
+ * BUSY, SQL, CORRUPT, NOMEM. */
 enum satchel_status satchel_log_take(struct sqlite3 *db, uint64_t cursor,
                                      struct satchel_error *error) SATCHEL_MUST_USE;
 

@@ -91,9 +91,10 @@ struct satchel_schema {
     bool has_scopes;    /* some table is_scoped or is_server */
     bool defines_users; /* there is a view satchel_users */
     bool defines_grants;
-    bool defines_states;      /* satchel_states */
-    bool defines_numbers;     /* satchel_numbers */
-    const char *scope_notice; /* NULL, or one line: by what a user gets rows without satchel_grants */
+    bool defines_states;  /* satchel_states */
+    bool defines_numbers; /* satchel_numbers */
+    const char
+        *scope_notice; /* NULL, or one line: by what a user gets rows without satchel_grants */
 };
 
 /* Reads and checks migrations (numbers 1, 2, ... without a gap, one schema together). On refusal
