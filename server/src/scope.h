@@ -77,7 +77,8 @@ enum satchel_status scope_saw(struct scope_viewer *viewer, const struct satchel_
 
 /* Names of rows, ascending behind `after` (empty: from the first), at most `limit`, in `arena`.
  *
- * scope_left: those that the user could see at `head` and cannot see now.
+ * scope_left: those that the user could see at `head` or some moment since and cannot see now: his
+ * device may have been sent one that came meanwhile, and nobody heard that it was.
  * scope_came: those that the user may see now and may not have seen at some moment since `head`,
  * because their sets or the user's grants changed. Rows that came into being since then and were
  * never anybody else's are not among them. */

@@ -27,10 +27,9 @@ static enum satchel_status is_concerned(struct scope_viewer *viewer, bool is_lef
 {
     bool sees = false, saw = false;
     enum satchel_status status = scope_look_sees(viewer, &viewer->present, set, &sees, error);
-    if (status == SATCHEL_OK)
-        status =
-            scope_look_sees(viewer, is_left ? &viewer->past : &viewer->steady, set, &saw, error);
-    *out = is_left ? saw && !sees : sees && !saw;
+    if (status == SATCHEL_OK && !is_left)
+        status = scope_look_sees(viewer, &viewer->steady, set, &saw, error);
+    *out = is_left ? !sees : sees && !saw;
     return status;
 }
 
@@ -82,18 +81,33 @@ static enum satchel_status find_candidates(struct scope_viewer *viewer, bool is_
 
 /* ---- which of them are ---- */
 
+/* Whether one of the sets that it has had since was open at some moment of its time. */
 static enum satchel_status has_left(struct scope_viewer *viewer, struct satchel_span name,
                                     uint64_t set, bool *out, struct satchel_error *error)
 {
-    bool sees = false;
-    uint64_t before = 0;
+    struct satchel_query query;
+    bool sees = false, has_row = true;
+    uint64_t first = viewer->head;
     *out = false;
     enum satchel_status status = scope_look_sees(viewer, &viewer->present, set, &sees, error);
-    if (status == SATCHEL_OK && !sees)
-        status = scope_viewer_past_set_of(viewer, name, &before, error);
-    return status == SATCHEL_OK && !sees
-               ? scope_look_sees(viewer, &viewer->past, before, out, error)
-               : status;
+    if (status != SATCHEL_OK || sees)
+        return status;
+    satchel_query_begin(&query, viewer->db, viewer->statements[VIEWER_MOVES_OF_ROW]);
+    satchel_query_blob(&query, name);
+    satchel_query_integer(&query, (int64_t)viewer->head);
+    while (status == SATCHEL_OK && has_row && !*out) {
+        uint64_t had = set, last = UINT64_MAX;
+        status = satchel_query_step(&query, &has_row, error);
+        if (status == SATCHEL_OK && has_row) {
+            had = (uint64_t)sqlite3_column_int64(query.statement, 0);
+            last = (uint64_t)sqlite3_column_int64(query.statement, 1) - 1;
+        }
+        if (status == SATCHEL_OK && had > 0)
+            status = scope_viewer_saw_between(viewer, had, first, last, out, error);
+        first = last + 1;
+    }
+    satchel_query_end(&query);
+    return status;
 }
 
 /* Whether one of the sets that it has had since is not one that the user could see all the time. */

@@ -3,13 +3,14 @@
 
 static const char *const statement_sql[VIEWER_STATEMENT_COUNT] = {
     [VIEWER_GRANTS] = "SELECT value FROM satchel_held_grant WHERE user=?1",
-    [VIEWER_GRANT_MOVES] = "SELECT value, is_gained FROM satchel_grant_move"
+    [VIEWER_GRANT_MOVES] = "SELECT value, is_gained, cursor FROM satchel_grant_move"
                            " WHERE user=?1 AND cursor>?2 ORDER BY cursor",
     [VIEWER_SET] = "SELECT grants FROM satchel_scope WHERE id=?1",
     [VIEWER_SCOPE] = "SELECT scope FROM satchel_row WHERE name=?1",
     [VIEWER_FIRST_MOVE] = "SELECT before FROM satchel_move WHERE name=?1 AND cursor>?2"
                           " ORDER BY cursor LIMIT 1",
-    [VIEWER_MOVES_OF_ROW] = "SELECT before FROM satchel_move WHERE name=?1 AND cursor>?2",
+    [VIEWER_MOVES_OF_ROW] = "SELECT before, cursor FROM satchel_move WHERE name=?1 AND cursor>?2"
+                            " ORDER BY cursor",
     [VIEWER_MOVED] = "SELECT name FROM satchel_move INDEXED BY satchel_move_cursor"
                      " WHERE cursor>?1 AND before<>0",
     [VIEWER_SETS_OF_VALUE] = "SELECT scope FROM satchel_scope_grant WHERE value=?1",
@@ -267,6 +268,25 @@ static enum satchel_status take_back(struct scope_viewer *viewer, struct satchel
     return status;
 }
 
+static enum satchel_status keep_move(struct scope_viewer *viewer, struct satchel_span packed,
+                                     uint64_t cursor, bool is_gained)
+{
+    if (viewer->move_count == viewer->move_capacity) {
+        size_t capacity = viewer->move_capacity ? 2 * viewer->move_capacity : 16;
+        struct scope_grant_move *grown =
+            SATCHEL_ARENA_ARRAY(&viewer->arena, struct scope_grant_move, capacity);
+        if (!grown)
+            return SATCHEL_NOMEM;
+        if (viewer->move_count > 0)
+            memcpy(grown, viewer->moves, viewer->move_count * sizeof *grown);
+        viewer->moves = grown;
+        viewer->move_capacity = capacity;
+    }
+    struct satchel_span kept = satchel_arena_copy(&viewer->arena, packed);
+    viewer->moves[viewer->move_count++] = (struct scope_grant_move){kept, cursor, is_gained};
+    return kept.data ? SATCHEL_OK : SATCHEL_NOMEM;
+}
+
 enum satchel_status scope_viewer_look_back(struct scope_viewer *viewer, uint64_t head,
                                            struct satchel_error *error)
 {
@@ -277,6 +297,8 @@ enum satchel_status scope_viewer_look_back(struct scope_viewer *viewer, uint64_t
     viewer->has_head = viewer->left.is_known = viewer->came.is_known = false;
     satchel_map_clear(&viewer->is_changed);
     viewer->changed = (struct scope_values){.arena = &viewer->arena};
+    viewer->moves = NULL;
+    viewer->move_count = viewer->move_capacity = 0;
     enum satchel_status status = look_copy(&viewer->past, &viewer->present);
     if (status == SATCHEL_OK)
         status = look_copy(&viewer->steady, &viewer->present);
@@ -287,10 +309,13 @@ enum satchel_status scope_viewer_look_back(struct scope_viewer *viewer, uint64_t
         status = satchel_query_step(&query, &has_row, error);
         if (status != SATCHEL_OK || !has_row)
             break;
+        bool is_gained = sqlite3_column_int(query.statement, 1) != 0;
         status = pack_column(viewer, query.statement);
         if (status == SATCHEL_OK)
-            status = take_back(viewer, satchel_buffer_span(&viewer->scratch),
-                               sqlite3_column_int(query.statement, 1) != 0);
+            status = keep_move(viewer, satchel_buffer_span(&viewer->scratch),
+                               (uint64_t)sqlite3_column_int64(query.statement, 2), is_gained);
+        if (status == SATCHEL_OK)
+            status = take_back(viewer, satchel_buffer_span(&viewer->scratch), is_gained);
     }
     satchel_query_end(&query);
     viewer->has_head = status == SATCHEL_OK;
@@ -298,6 +323,45 @@ enum satchel_status scope_viewer_look_back(struct scope_viewer *viewer, uint64_t
     return status == SATCHEL_OK
                ? status
                : satchel_error_default(error, status, "the grants of a user cannot be read");
+}
+
+/* Until each of its moves a value was held if that took it; behind the last, if it is now. */
+static bool held_between(const struct scope_viewer *viewer, struct satchel_span packed,
+                         uint64_t first, uint64_t last)
+{
+    uint64_t since = viewer->head;
+    for (size_t i = 0; i < viewer->move_count && since <= last; i++) {
+        const struct scope_grant_move *move = &viewer->moves[i];
+        if (!satchel_span_equal(move->packed, packed))
+            continue;
+        if (!move->is_gained && move->cursor > first)
+            return true;
+        since = move->cursor;
+    }
+    return since <= last && satchel_map_get(&viewer->present.grants, packed) != NULL;
+}
+
+enum satchel_status scope_viewer_saw_between(struct scope_viewer *viewer, uint64_t set,
+                                             uint64_t first, uint64_t last, bool *saw,
+                                             struct satchel_error *error)
+{
+    struct satchel_query query;
+    struct satchel_span packed;
+    bool has_row = false;
+    enum satchel_status status = scope_look_sees(viewer, &viewer->steady, set, saw, error);
+    if (status != SATCHEL_OK || *saw || set <= SCOPE_NOBODY || viewer->move_count == 0)
+        return status;
+    satchel_query_begin(&query, viewer->db, viewer->statements[VIEWER_SET]);
+    satchel_query_integer(&query, (int64_t)set);
+    status = satchel_query_step(&query, &has_row, error);
+    if (status == SATCHEL_OK && has_row) {
+        struct scope_set_reader reader = scope_set_read(satchel_column_span(query.statement, 0));
+        while (!*saw && scope_set_next(&reader, &packed))
+            *saw = satchel_map_get(&viewer->is_changed, packed) &&
+                   held_between(viewer, packed, first, last);
+    }
+    satchel_query_end(&query);
+    return status;
 }
 
 enum satchel_status scope_viewer_past_set_of(struct scope_viewer *viewer, struct satchel_span name,

@@ -25,6 +25,13 @@ struct scope_look {
     uint32_t turn;
 };
 
+/* A value was granted or taken behind the viewer's head. */
+struct scope_grant_move {
+    struct satchel_span packed;
+    uint64_t cursor;
+    bool is_gained;
+};
+
 /* Rows that scope_left or scope_came may name, ascending. */
 struct scope_candidates {
     struct satchel_arena arena;
@@ -47,6 +54,8 @@ struct scope_viewer {
     struct scope_look steady;      /* those held all the time since then */
     struct satchel_map is_changed; /* values whose grant was gained or lost since then, packed */
     struct scope_values changed;
+    struct scope_grant_move *moves; /* of all of them, ascending */
+    size_t move_count, move_capacity;
     struct scope_candidates left, came;
 };
 
@@ -65,5 +74,10 @@ enum satchel_status scope_viewer_past_set_of(struct scope_viewer *viewer, struct
 /* Makes `head` the viewer's. */
 enum satchel_status scope_viewer_look_back(struct scope_viewer *viewer, uint64_t head,
                                            struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* Whether the grants of some head from `first` to `last`, not before the viewer's, opened the set. */
+enum satchel_status scope_viewer_saw_between(struct scope_viewer *viewer, uint64_t set,
+                                             uint64_t first, uint64_t last, bool *saw,
+                                             struct satchel_error *error) SATCHEL_MUST_USE;
 
 #endif

@@ -399,6 +399,16 @@ enum sim_sight sim_sight_of(unsigned user, const struct satchel_table *table,
     return SIM_HIDDEN;
 }
 
+uint64_t sim_sight_begun(uint32_t table, const struct satchel_value *key, uint32_t key_count)
+{
+    satchel_buffer_clear(&sight.scratch);
+    sim_ok(satchel_row_name(&sight.scratch, table, key, key_count), "name a row", NULL);
+    const struct history *history =
+        satchel_map_get(&sight.rows, satchel_buffer_span(&sight.scratch));
+    size_t first = history ? history->changes[0].moment : 0;
+    return first > 0 ? sight.moments[first - 1] : 0;
+}
+
 enum sim_sight sim_sight_of_key(unsigned user, uint32_t table, const struct satchel_value *key,
                                 uint32_t key_count, size_t from, size_t to)
 {

@@ -522,6 +522,8 @@ enum sim_sight sim_sight_of(unsigned user, const struct satchel_table *table,
                             struct satchel_span name, size_t from, size_t to);
 enum sim_sight sim_sight_of_key(unsigned user, uint32_t table, const struct satchel_value *key,
                                 uint32_t key_count, size_t from, size_t to);
+/* The cursor behind which a moment has shown the row first. */
+uint64_t sim_sight_begun(uint32_t table, const struct satchel_value *key, uint32_t key_count);
 struct satchel_span sim_row_name(const struct satchel_table *table, sqlite3_stmt *row);
 /* A frame goes down, or up. */
 void sim_check_frame(struct satchel_connection *connection, struct satchel_span frame);
