@@ -231,6 +231,7 @@ static enum satchel_status apply_run(struct satchel_sync *sync,
     bool is_full = false;
     while (status == SATCHEL_OK && !is_full && *index < end) {
         status = satchel_apply_entry(sync->apply, &entries->entries[*index], error);
+        sync->stream_cursor = entries->entries[*index].cursor;
         (*index)++;
         is_full = ++count >= RUN_ENTRIES_MAX ||
                   clock->monotonic_ms(clock->context) - began_ms >= RUN_MS_MAX ||
@@ -290,6 +291,7 @@ static enum satchel_status take_head(struct satchel_sync *sync,
                                      const struct satchel_message_head *head,
                                      struct satchel_error *error)
 {
+    sync->stream_cursor = head->cursor;
     if (sync->is_copy ||
         (sync->apply->cursor == head->cursor && sync->apply->complete == head->cursor))
         return SATCHEL_OK; /* nothing new, as a rule: the server lives */
@@ -304,6 +306,16 @@ static enum satchel_status take_head(struct satchel_sync *sync,
     return status == SATCHEL_OK ? go_on(sync, error) : status;
 }
 
+/* Another sync of this replica is ahead: it has rows as they were later than what this session was
+ * told of them. The next one begins where the replica is. */
+static enum satchel_status check_ahead(const struct satchel_sync *sync, struct satchel_error *error)
+{
+    return sync->apply->cursor > sync->stream_cursor
+               ? satchel_error_set(error, SATCHEL_AGAIN,
+                                   "another sync of this replica is ahead of this one")
+               : SATCHEL_OK;
+}
+
 static enum satchel_status take_scope(struct satchel_sync *sync,
                                       const struct satchel_message_scope *scope,
                                       struct satchel_error *error)
@@ -314,11 +326,15 @@ static enum satchel_status take_scope(struct satchel_sync *sync,
     enum satchel_status status = satchel_sync_begin(sync, true, error);
     if (status != SATCHEL_OK)
         return status;
-    status = satchel_apply_scope(sync->apply, scope, error);
+    status = check_ahead(sync, error);
     if (status == SATCHEL_OK)
-        return satchel_sync_commit(sync, error);
-    satchel_apply_rollback(sync->apply);
-    return status;
+        status = satchel_apply_scope(sync->apply, scope, error);
+    if (status != SATCHEL_OK) {
+        satchel_apply_rollback(sync->apply);
+        return status;
+    }
+    sync->stream_cursor = sync->apply->cursor;
+    return satchel_sync_commit(sync, error);
 }
 
 static enum satchel_status take(struct satchel_sync *sync, const struct satchel_message *message,
