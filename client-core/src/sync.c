@@ -7,6 +7,8 @@
 #include "recover.h"
 #include "sync.h"
 
+#include <satchel/mutation.h>
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
@@ -310,7 +312,7 @@ static enum satchel_status take_head(struct satchel_sync *sync,
  * told of them. The next one begins where the replica is. */
 static enum satchel_status check_ahead(const struct satchel_sync *sync, struct satchel_error *error)
 {
-    return sync->apply->cursor > sync->stream_cursor
+    return sync->apply->cursor > sync->stream_cursor && !SATCHEL_MUTATED(stale_rows)
                ? satchel_error_set(error, SATCHEL_AGAIN,
                                    "another sync of this replica is ahead of this one")
                : SATCHEL_OK;

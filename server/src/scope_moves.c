@@ -3,6 +3,8 @@
  * is asked one by one. */
 #include "scope_viewer_internal.h"
 
+#include <satchel/mutation.h>
+
 /* ---- rows that may be concerned ---- */
 
 static enum satchel_status add_names(struct satchel_query *query, struct scope_values *names,
@@ -105,6 +107,8 @@ static enum satchel_status has_left(struct scope_viewer *viewer, struct satchel_
         if (status == SATCHEL_OK && had > 0)
             status = scope_viewer_saw_between(viewer, had, first, last, out, error);
         first = last + 1;
+        if (SATCHEL_MUTATED(left_at_head))
+            break;
     }
     satchel_query_end(&query);
     return status;

@@ -58,7 +58,7 @@ static void check_row(struct frame *frame, uint32_t table, const struct satchel_
     size_t from = is_named_only ? frame->complete_at : frame->read_at;
     enum sim_sight sight = sim_sight_of_key(frame->user, table, key, key_count, from, frame->now);
     sim.counts.rows_named++;
-    if (sight != SIM_HIDDEN && !sim.is_tracing)
+    if (sight == SIM_SEEN && !sim.is_tracing)
         return;
     char text[100] = "";
     if (key_count > 0 && key[0].type == SATCHEL_TEXT)
@@ -69,7 +69,7 @@ static void check_row(struct frame *frame, uint32_t table, const struct satchel_
     if (sim.is_tracing)
         printf("          %s <- %s: %s of row %s of %s\n", frame->connection->device_machine->name,
                frame->kind, what, text, found ? found->name : "?");
-    if (sight != SIM_HIDDEN)
+    if (sight == SIM_SEEN)
         return;
     sim_fail("%s is sent %s of row %s of %s in %s, which its user may not see",
              frame->connection->device_machine->name, what, text, found ? found->name : "?",
@@ -166,7 +166,7 @@ static void check_marks(struct frame *frame, struct satchel_span message)
         struct satchel_value key = satchel_value_text(satchel_span_text(id));
         sim.counts.marks_read++;
         sim_check(author == (int)frame->user ||
-                      sim_sight_of_key(frame->user, number, &key, 1, 0, frame->now) != SIM_HIDDEN,
+                      sim_sight_of_key(frame->user, number, &key, 1, 0, frame->now) == SIM_SEEN,
                   "%s is sent the text %.30s of a row that its user never could see",
                   frame->connection->device_machine->name, text);
     }

@@ -1,6 +1,6 @@
-/* Owns the world of scopes (docs/scopes.md): a table of each kind of scope, a few users, and statements
- * that give rows away, hang them elsewhere, share them, move users from unit to unit, and write to
- * what was given away meanwhile. Each text bears the mark of the row that it is written to. */
+/* Owns the world of scopes (docs/scopes.md): a table of each kind of scope, a few users, and
+ * statements that give rows away, hang them elsewhere, share them, move users from unit to unit,
+ * and write to what was given away meanwhile. Each text bears the mark of its row. */
 #include "simulation.h"
 
 #include <string.h>

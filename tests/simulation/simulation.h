@@ -517,7 +517,7 @@ enum sim_sight {
     SIM_SEEN,
     SIM_UNKNOWN /* no moment has shown the row: it came and went between two */
 };
-/* Whether the user could see the row at any of these moments; one that is gone as who could last. */
+/* Whether the user could see the row at any of these moments; of one that is gone, as it was. */
 enum sim_sight sim_sight_of(unsigned user, const struct satchel_table *table,
                             struct satchel_span name, size_t from, size_t to);
 enum sim_sight sim_sight_of_key(unsigned user, uint32_t table, const struct satchel_value *key,
