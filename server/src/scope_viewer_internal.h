@@ -75,7 +75,8 @@ enum satchel_status scope_viewer_past_set_of(struct scope_viewer *viewer, struct
 enum satchel_status scope_viewer_look_back(struct scope_viewer *viewer, uint64_t head,
                                            struct satchel_error *error) SATCHEL_MUST_USE;
 
-/* Whether the grants of some head from `first` to `last` opened the set; not before the viewer's. */
+/* Whether the grants of some head from `first` to `last` opened the set. None is before the
+ * viewer's. */
 enum satchel_status scope_viewer_saw_between(struct scope_viewer *viewer, uint64_t set,
                                              uint64_t first, uint64_t last, bool *saw,
                                              struct satchel_error *error) SATCHEL_MUST_USE;

@@ -35,7 +35,8 @@ static struct {
     struct history users[SIM_DEVICES_MAX];
     uint64_t *moments; /* cursors */
     size_t moment_count, moment_capacity;
-    size_t first; /* after a restore the cursors begin anew */
+    unsigned migrations; /* of the last */
+    size_t first;        /* after a restore the cursors begin anew */
     struct satchel_buffer scratch;
     struct satchel_arena arena;
     bool is_made;
@@ -326,32 +327,45 @@ static uint64_t integer(sqlite3 *db, const char *sql)
     return value;
 }
 
+/* Every commit that changes a row or a grant has a cursor or a migration of its own. */
+static bool is_new(uint64_t cursor, unsigned migrations)
+{
+    return sight.moment_count == 0 || sight.moments[sight.moment_count - 1] != cursor ||
+           sight.migrations != migrations;
+}
+
+static void take(struct look *look, uint64_t cursor, unsigned migrations)
+{
+    if (sight.moment_count > 0 && cursor < sight.moments[sight.moment_count - 1])
+        sight.first = sight.moment_count; /* restored */
+    SIM_GROW(sight.moments, sight.moment_count, sight.moment_capacity);
+    sight.moments[sight.moment_count++] = cursor;
+    sight.migrations = migrations;
+    satchel_arena_reset(&sight.arena);
+    satchel_map_init(&look->by_name, NAMES_MAX, NULL);
+    satchel_map_init(&look->survivors, NAMES_MAX, NULL);
+    look->schema = sim_schema(migrations);
+    read_survivors(look);
+    read_rows(look);
+    flow_down(look);
+    keep_rows(look, sight.moment_count - 1);
+    keep_grants(look, sight.moment_count - 1);
+    free(look->rows);
+    satchel_map_deinit(&look->survivors);
+    satchel_map_deinit(&look->by_name);
+}
+
 size_t sim_sight_observe(void)
 {
     struct look look = {0};
     struct sim_process *running = sim_enter(NULL);
     make();
-    satchel_arena_reset(&sight.arena);
-    satchel_map_init(&look.by_name, NAMES_MAX, NULL);
-    satchel_map_init(&look.survivors, NAMES_MAX, NULL);
     look.db = sim_observe("/sim/server/test.db");
     sim_ok(satchel_db_exec(look.db, "BEGIN", NULL), "look", NULL);
-    look.schema = sim_schema((unsigned)integer(look.db, "SELECT count(*) FROM satchel_migration"));
     uint64_t cursor = integer(look.db, "SELECT cursor FROM satchel_workspace");
-    if (sight.moment_count > 0 && cursor < sight.moments[sight.moment_count - 1])
-        sight.first = sight.moment_count; /* restored */
-    if (sight.moment_count == 0 || cursor != sight.moments[sight.moment_count - 1]) {
-        SIM_GROW(sight.moments, sight.moment_count, sight.moment_capacity);
-        sight.moments[sight.moment_count++] = cursor;
-    }
-    read_survivors(&look);
-    read_rows(&look);
-    flow_down(&look);
-    keep_rows(&look, sight.moment_count - 1);
-    keep_grants(&look, sight.moment_count - 1);
-    free(look.rows);
-    satchel_map_deinit(&look.survivors);
-    satchel_map_deinit(&look.by_name);
+    unsigned migrations = (unsigned)integer(look.db, "SELECT count(*) FROM satchel_migration");
+    if (is_new(cursor, migrations))
+        take(&look, cursor, migrations);
     sim_ok(satchel_db_exec(look.db, "COMMIT", NULL), "look", NULL);
     sim_unobserve(look.db);
     sim_leave(running);

@@ -138,8 +138,7 @@ static void put_lines(struct sim_sql *sql)
 static void put_value(struct sim_sql *sql, const struct satchel_column *column)
 {
     static const char *const keys[] = {"'5551'", "' 5552'", "'５５５１'", "'(55)51-00'"};
-    static const char *const parents[] = {"'account'", "'opportunity'", "'quote'",
-                                          "'sales_order'"};
+    static const char *const parents[] = {"'account'", "'opportunity'", "'quote'", "'sales_order'"};
     static const char *const units[] = {"'north'", "'south'", "'south-two'", "'head-office'"};
     const char *target = column->references_table;
     if ((target || column->ref) && !sim_one_in(SIM_WORK, 4)) {
