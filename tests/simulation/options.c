@@ -105,7 +105,6 @@ static void draw_scoped(struct sim_options *options)
     if (options->fault_pause_ms > 0)
         options->fault_pause_ms = (unsigned)options->span_ms / ONE_OF(5, 10, 20, 40);
     options->fault_weights[SIM_FAULT_cut] = is_forbidden[SIM_FAULT_cut] ? 0 : 16;
-    options->fault_weights[SIM_FAULT_server_restore] = 0; /* it knows not what a device holds */
 }
 
 void sim_options_draw(struct sim_options *options)
@@ -146,6 +145,9 @@ void sim_options_draw(struct sim_options *options)
         draw_duel(options);
     if (sim.seed % SIM_DUEL_SEEDS == SIM_SCOPED_SEED)
         draw_scoped(options);
+    /* An entry that was cut cannot be given back. */
+    if (options->world == SIM_SCOPED || options->world == SIM_CRM)
+        options->fault_weights[SIM_FAULT_server_restore] = 0;
 }
 
 void sim_options_describe(const struct sim_options *options, struct satchel_buffer *out)

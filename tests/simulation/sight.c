@@ -253,6 +253,22 @@ static void read_rows(struct look *look)
                NULL);
 }
 
+/* Rows that were merged into another are seen by whoever sees that one, as long as it is there. */
+static void read_merged(struct look *look)
+{
+    struct satchel_span name;
+    size_t index = 0;
+    void *survivor;
+    while (satchel_map_next(&look->survivors, &index, &name, &survivor)) {
+        if (!satchel_map_get(&look->by_name, *(struct satchel_span *)survivor))
+            continue;
+        SIM_GROW(look->rows, look->count, look->capacity);
+        look->rows[look->count++] = (struct row){.name = satchel_arena_copy(&sight.arena, name),
+                                                 .parents = {*(struct satchel_span *)survivor},
+                                                 .parent_count = 1};
+    }
+}
+
 static void flow_down(struct look *look)
 {
     bool has_grown = true;
@@ -347,6 +363,7 @@ static void take(struct look *look, uint64_t cursor, unsigned migrations)
     look->schema = sim_schema(migrations);
     read_survivors(look);
     read_rows(look);
+    read_merged(look);
     flow_down(look);
     keep_rows(look, sight.moment_count - 1);
     keep_grants(look, sight.moment_count - 1);
