@@ -3,6 +3,7 @@
 #include "apply.h"
 
 #include <satchel/log_pack.h>
+#include <satchel/mutation.h>
 
 /* ---- rows as the node has them ---- */
 
@@ -107,6 +108,13 @@ enum satchel_status satchel_apply_scope(struct satchel_apply *apply,
 {
     if (!apply->schema)
         return satchel_error_set(error, SATCHEL_STATE, "the server sent rows before any schema");
+    /* Another sync of this replica has rows as they were later. The next session begins where the
+     * replica is. */
+    if ((scope->head < apply->cursor || scope->head < apply->moved_head) &&
+        !SATCHEL_MUTATED(stale_rows))
+        return satchel_error_set(error, SATCHEL_AGAIN,
+                                 "another sync of this replica is ahead of this one");
+    apply->moved_head = scope->head;
     enum satchel_status status = satchel_apply_rows(apply, scope->notes, error);
     for (uint32_t i = 0; i < scope->entry_count && status == SATCHEL_OK; i++)
         status = take_past(apply, &scope->entries[i], error);

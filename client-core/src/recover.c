@@ -271,7 +271,8 @@ enum satchel_status satchel_recover_rewind(struct satchel_sync *sync, uint64_t c
         status = forget_receipts(sync, cursor, error);
     if (status == SATCHEL_OK) {
         sync->apply->cursor = cursor;
-        sync->apply->complete = 0; /* rows came and left that the node knows nothing of */
+        /* Rows came and left that the node knows nothing of. */
+        sync->apply->complete = sync->apply->moved_head = 0;
         memset(&sync->apply->end, 0, sizeof sync->apply->end);
     }
     satchel_buffer_deinit(&rewinding.name);

@@ -74,19 +74,20 @@
 
 #define SATCHEL_REPLICA_FORMAT 5
 
-/* state: 'joining' until the server has confirmed the enrolment, then 'joined'. seen:
- * satchel_pack_vector. seen_stamp: the greatest stamp applied: what a new stamp must exceed.
- * last_number: the greatest number that has left satchel_change (numbers go on from the greater
- * of this and the greatest in satchel_change). acked_number: acknowledged durable by the node.
- * last_stamp: of the greatest own number that was sent or answered, as corrected or fixed: what
- * the next one sent must exceed. reference_*: the clock sample of the last handshake (server_ms
- * at utc_ms/monotonic_ms in boot). held: NULL, or `seen` without what the node has lost and the
- * log has not again. complete: the cursor at which the replica held exactly what its user could
- * see (docs/scopes.md), 0 if nobody knows. end: the receipt of HEAD, of the entry at `cursor`,
- * which may not be in the log. refused: how many own rows nodes have set aside (quarantined),
- * counted when their entries are applied. file: what the triggers know the replica by: the
- * device it was made for, which it is no more if it is a copy. receipt: of the enrolment, for a
- * server that has lost it. */
+/* state: 'joining' until the server has confirmed the enrolment, then 'joined'.
+ * seen: satchel_pack_vector. seen_stamp: the greatest stamp applied: what a new stamp must exceed.
+ * last_number: the greatest number that has left satchel_change (numbers go on from the greater of
+ * this and the greatest in satchel_change). acked_number: acknowledged durable by the node.
+ * last_stamp: of the greatest own number that was sent or answered, as corrected or fixed: what the
+ * next one sent must exceed.
+ * reference_*: the clock sample of the last handshake (server_ms at utc_ms/monotonic_ms in boot).
+ * held: NULL, or `seen` without what the node has lost and the log has not again.
+ * complete: the cursor at which the replica held exactly what its user could see (docs/scopes.md);
+ * 0 if nobody knows. moved: the head of the last SCOPE. end: the receipt of HEAD, of the entry at
+ * `cursor`, which may not be in the log.
+ * refused: how many own rows nodes have set aside (quarantined), counted when their entries are
+ * applied. file: what the triggers know the replica by: the device it was made for, which it is no
+ * more if it is a copy. receipt: of the enrolment, for a server that has lost it. */
 #define SATCHEL_REPLICA_DDL                                                                   \
     "CREATE TABLE IF NOT EXISTS satchel_replica("                                             \
     "one INTEGER PRIMARY KEY CHECK(one=1), format INTEGER NOT NULL, state TEXT NOT NULL,"     \
@@ -98,7 +99,7 @@
     "reference_server_ms INTEGER, reference_utc_ms INTEGER, reference_monotonic_ms INTEGER,"  \
     "reference_boot INTEGER, last_sync_ms INTEGER, refused INTEGER NOT NULL DEFAULT 0,"       \
     "last_stamp INTEGER NOT NULL DEFAULT 0, file BLOB NOT NULL, receipt BLOB, held BLOB,"     \
-    "complete INTEGER NOT NULL DEFAULT 0, end BLOB)"
+    "complete INTEGER NOT NULL DEFAULT 0, end BLOB, moved INTEGER NOT NULL DEFAULT 0)"
 
 /* stamp: as estimated at the commit; utc_ms, monotonic_ms, boot: raw clock readings there, from
  * which the stamp is corrected when it is sent; floor: seen_stamp at the commit, below which a

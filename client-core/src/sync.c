@@ -7,6 +7,8 @@
 #include "recover.h"
 #include "sync.h"
 
+#include <satchel/mutation.h>
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
@@ -315,10 +317,11 @@ static enum satchel_status take_scope(struct satchel_sync *sync,
     if (status != SATCHEL_OK)
         return status;
     status = satchel_apply_scope(sync->apply, scope, error);
-    if (status == SATCHEL_OK)
-        return satchel_sync_commit(sync, error);
-    satchel_apply_rollback(sync->apply);
-    return status;
+    if (status != SATCHEL_OK) {
+        satchel_apply_rollback(sync->apply);
+        return status;
+    }
+    return satchel_sync_commit(sync, error);
 }
 
 static enum satchel_status take(struct satchel_sync *sync, const struct satchel_message *message,

@@ -366,6 +366,8 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
     if (status == SATCHEL_OK) {
         satchel_sync_clock(sync->session, sync->replica, sync->now_ms, &sync->after);
         sync->head_target = sync->complete_target = welcome->head;
+        if (welcome->head < sync->apply->moved_head)
+            sync->apply->moved_head = 0;
         if (sync->hello_cursor == 0 && satchel_id_is_zero(&sync->hello_node))
             sync->apply->complete = welcome->head; /* what follows makes exactly what is in scope */
         sync->number_target = last_own_number(sync);

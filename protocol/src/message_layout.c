@@ -155,6 +155,7 @@ static const struct field rows_fields[] = {
     FIELD(FIELD_BINARY, satchel_message_rows, notes, SATCHEL_NOTES_BYTES_MAX),
 };
 static const struct field scope_fields[] = {
+    FIELD(FIELD_UNSIGNED, satchel_message_scope, head, SEQUENCE_MAX),
     FIELD(FIELD_BINARY, satchel_message_scope, notes, SATCHEL_NOTES_BYTES_MAX),
     LIST(FIELD_ENTRIES, satchel_message_scope, entries, entry_count, UINT32_MAX, NULL),
 };

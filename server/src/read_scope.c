@@ -4,6 +4,7 @@
 #include "read_rows.h"
 
 #include <satchel/digest.h>
+#include <satchel/mutation.h>
 
 #define SQL_VERSION "SELECT version FROM satchel_row WHERE name=?1"
 
@@ -18,6 +19,7 @@ static struct satchel_message_scope *add_answer(struct satchel_job *job)
     struct satchel_message *answer = &job->answers[job->answer_count++];
     memset(answer, 0, sizeof *answer);
     answer->kind = SATCHEL_MESSAGE_SCOPE;
+    answer->scope.head = job->head;
     return &answer->scope;
 }
 
@@ -51,7 +53,7 @@ enum satchel_status scope_read_left(struct workspace_reader *reader, struct satc
         scope->next_cut = head;
     enum satchel_status status = scope_left(reader->viewer, scope->cut, scope->left_after,
                                             LEFT_ROWS, &job->arena, &names, &count, &job->error);
-    if (status == SATCHEL_OK && count > 0)
+    if (status == SATCHEL_OK && count > 0 && !SATCHEL_MUTATED(no_evict))
         status = tell_left(reader, job, names, count);
     if (status != SATCHEL_OK)
         return status;
@@ -161,7 +163,7 @@ static enum satchel_status take_entry(struct past *past, const struct satchel_en
     void *items = past->entries;
     size_t capacity = past->entry_capacity;
     bool is_empty = false;
-    if (satchel_id_equal(&read->device, &past->job->device))
+    if (satchel_id_equal(&read->device, &past->job->device) || SATCHEL_MUTATED(no_past))
         return SATCHEL_OK;
     if (!make_room(&past->job->arena, &items, past->entry_count, &capacity, sizeof *past->entries))
         return SATCHEL_NOMEM;
@@ -297,7 +299,7 @@ enum satchel_status scope_read_came(struct workspace_reader *reader, struct satc
     enum satchel_status status = scope_came(reader->viewer, scope->complete, scope->came_after,
                                             CAME_ROWS, &job->arena, &names, &count, &job->error);
     size_t told = count;
-    if (status == SATCHEL_OK && count > 0)
+    if (status == SATCHEL_OK && count > 0 && !SATCHEL_MUTATED(no_came))
         status = tell_came(reader, job, known, names, &told);
     if (status != SATCHEL_OK)
         return status;

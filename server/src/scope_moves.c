@@ -3,6 +3,8 @@
  * is asked one by one. */
 #include "scope_viewer_internal.h"
 
+#include <satchel/mutation.h>
+
 /* ---- rows that may be concerned ---- */
 
 static enum satchel_status add_names(struct satchel_query *query, struct scope_values *names,
@@ -125,7 +127,7 @@ static enum satchel_status saw_since(struct scope_viewer *viewer, struct satchel
 {
     struct satchel_query query;
     uint64_t first = viewer->head, set = 0;
-    bool has_row = false;
+    bool has_row = false, is_over = false;
     *out = false;
     enum satchel_status status;
     satchel_query_begin(&query, viewer->db, viewer->statements[VIEWER_MOVES_OF_ROW]);
@@ -139,12 +141,13 @@ static enum satchel_status saw_since(struct scope_viewer *viewer, struct satchel
         uint64_t cursor = (uint64_t)sqlite3_column_int64(query.statement, 1);
         status = was_open(viewer, before, first, cursor - 1, out, error);
         first = cursor;
-    } while (status == SATCHEL_OK && !*out);
+        is_over = SATCHEL_MUTATED(left_at_head);
+    } while (status == SATCHEL_OK && !*out && !is_over);
     satchel_query_end(&query);
-    if (status == SATCHEL_OK && !*out)
-        status = scope_viewer_set_of(viewer, name, &set, error);
-    return status == SATCHEL_OK && !*out ? was_open(viewer, set, first, UINT64_MAX, out, error)
-                                         : status;
+    if (status != SATCHEL_OK || *out || is_over)
+        return status;
+    status = scope_viewer_set_of(viewer, name, &set, error);
+    return status == SATCHEL_OK ? was_open(viewer, set, first, UINT64_MAX, out, error) : status;
 }
 
 enum satchel_status scope_saw_since(struct scope_viewer *viewer, const struct satchel_table *table,

@@ -1,6 +1,8 @@
 /* Owns one user's view: the grants now and since an earlier head, and which sets they open. */
 #include "scope_viewer_internal.h"
 
+#include <satchel/mutation.h>
+
 static const char *const statement_sql[VIEWER_STATEMENT_COUNT] = {
     [VIEWER_GRANTS] = "SELECT value FROM satchel_held_grant WHERE user=?1",
     [VIEWER_GRANT_MOVES] = "SELECT value, is_gained, cursor FROM satchel_grant_move"
@@ -238,6 +240,8 @@ enum satchel_status scope_sees(struct scope_viewer *viewer, const struct satchel
     uint64_t set = 0;
     if (scope_is_decided(viewer, table, sees))
         return SATCHEL_OK;
+    if (SATCHEL_MUTATED(late_cut) && viewer->has_head)
+        return scope_saw_since(viewer, table, name, viewer->head, sees, error);
     *sees = false;
     enum satchel_status status = scope_viewer_set_of(viewer, name, &set, error);
     return status == SATCHEL_OK ? scope_look_sees(viewer, &viewer->present, set, sees, error)

@@ -149,7 +149,7 @@ static struct satchel_buffer hostile_message(int which, size_t size)
     case 10: PUT(&message, "\x92\x04\xdd\xff\xff\xff\xff"); return message; /* 4 G items */
     case 11: PUT(&message, "\x93\x01\x01\xdf\xff\xff\xff\xff"); return message;
     case 12: PUT(&message, "\x93\x01\x01\xc9\xff\xff\xff\xff\x01"); return message;
-    case 13: return FULL_LIST("\x93\x2d\xc4\x00", ENTRY, "", size); /* SCOPE */
+    case 13: return FULL_LIST("\x94\x2d\x01\xc4\x00", ENTRY, "", size); /* SCOPE */
     default: /* HELLO, whose `seen` has more nodes than there are */
         PUT(&message, "\xdc\x00\x13\x03\x04\xa1w" ID16 ID16
                       "\xc4\x20 32 bytes of them 32 bytes of th" ID16 "\x00");

@@ -135,7 +135,7 @@ static void pack(void)
 
 static void set(void)
 {
-    static const char *const tables[] = {"item", "account", "kept"}; /* by world */
+    static const char *const tables[] = {"item", "account", "kept", "folder"}; /* by world */
     struct satchel_span arguments[5] = {TEXT("workspace.set"), TEXT("test"),
                                         TEXT(tables[sim.options.world]), TEXT("k0")};
     arguments[4] = sim.options.world == SIM_CRM ? TEXT("name=office") : TEXT("a=office");

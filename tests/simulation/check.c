@@ -2,8 +2,8 @@
  * says is in check_ledger.c. */
 #include "simulation.h"
 
-#include <satchel/digest.h>
 #include <satchel/log_reader.h>
+#include <satchel/row_io.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,22 +57,23 @@ static bool is_device_quiet(const struct sim_device *device, const struct rest *
     sqlite3 *db = sim_observe(device->path);
     int64_t pending = integer(db, "SELECT count(*) FROM satchel_change");
     int64_t cursor = integer(db, "SELECT cursor FROM satchel_replica");
+    bool is_complete = integer(db, "SELECT complete FROM satchel_replica") == rest->head;
     bool is_migrated = integer(db, COUNT_MIGRATIONS) == rest->migrations;
     /* Before it hears that the server was restored, its cursor may be the same by chance. */
     struct satchel_id node = node_of(db, "SELECT node FROM satchel_replica");
     bool is_renewed = satchel_id_equal(&node, &rest->node);
     sim_unobserve(db);
-    if (pending == 0 && cursor == rest->head && is_migrated && is_renewed && !is_acting &&
-        !device->machine.is_off)
+    if (pending == 0 && cursor == rest->head && is_complete && is_migrated && is_renewed &&
+        !is_acting && !device->machine.is_off)
         return true;
     if (!why)
         return false;
-    enum satchel_status status =
-        satchel_buffer_format(why, " %s has %lld pending, its cursor is %lld of %lld%s%s%s;",
-                              device->machine.name, (long long)pending, (long long)cursor,
-                              (long long)rest->head, is_migrated ? "" : ", its schema is old",
-                              is_renewed ? "" : ", it knows an earlier incarnation",
-                              is_acting ? ", its application writes" : "");
+    enum satchel_status status = satchel_buffer_format(
+        why, " %s has %lld pending, its cursor is %lld of %lld%s%s%s%s;", device->machine.name,
+        (long long)pending, (long long)cursor, (long long)rest->head,
+        is_complete ? "" : ", it is not complete", is_migrated ? "" : ", its schema is old",
+        is_renewed ? "" : ", it knows an earlier incarnation",
+        is_acting ? ", its application writes" : "");
     (void)status;
     return false;
 }
@@ -133,12 +134,50 @@ static void fail_rows(const char *name, const char *sql, sqlite3_stmt *ours, boo
              satchel_buffer_text(&a), satchel_buffer_text(&b));
 }
 
-static void check_same(const char *name, sqlite3 *replica, sqlite3 *store, const char *sql)
+/* Whose rows are compared: those that the user may see; or no user's, all. */
+struct eyes {
+    unsigned user;
+    bool see_all;
+    const struct satchel_table *table; /* NULL: of the table satchel_conflict */
+    struct satchel_arena *arena;
+};
+
+static enum sim_sight look_at(const struct eyes *eyes, sqlite3_stmt *row)
+{
+    size_t now = sim_sight_now();
+    if (eyes->see_all)
+        return SIM_SEEN;
+    if (eyes->table)
+        return sim_sight_of(eyes->user, eyes->table, sim_row_name(eyes->table, row), now, now);
+    struct satchel_notes notes;
+    struct satchel_span note = satchel_span_of(NULL, 0);
+    for (int i = 0; i < sqlite3_column_count(row); i++)
+        if (strcmp(sqlite3_column_name(row, i), "note") == 0)
+            note = satchel_column_span(row, i);
+    sim_ok(satchel_notes_read(note, eyes->arena, &notes), "read a conflict", NULL);
+    const struct satchel_conflict_note *conflict = &notes.conflicts[0];
+    return sim_sight_of_key(eyes->user, conflict->table, conflict->key, conflict->key_count, now,
+                            now);
+}
+
+/* The next row: of the server's those that the user may see, of a replica's all, but for rows of
+ * which nobody can tell. */
+static bool next_row(const struct eyes *eyes, sqlite3_stmt *rows, bool is_servers)
+{
+    while (sqlite3_step(rows) == SQLITE_ROW) {
+        enum sim_sight sight = look_at(eyes, rows);
+        if (sight == SIM_SEEN || (sight == SIM_HIDDEN && !is_servers))
+            return true;
+    }
+    return false;
+}
+
+static void check_same(const char *name, sqlite3 *replica, sqlite3 *store, const struct eyes *eyes,
+                       const char *sql)
 {
     sqlite3_stmt *ours = prepare(replica, sql), *theirs = prepare(store, sql);
     for (;;) {
-        bool is_ours = sqlite3_step(ours) == SQLITE_ROW;
-        bool is_theirs = sqlite3_step(theirs) == SQLITE_ROW;
+        bool is_ours = next_row(eyes, ours, false), is_theirs = next_row(eyes, theirs, true);
         bool is_same = is_ours == is_theirs;
         if (!is_ours && !is_theirs)
             break;
@@ -146,12 +185,13 @@ static void check_same(const char *name, sqlite3 *replica, sqlite3 *store, const
             is_same = is_same_value(ours, theirs, i);
         if (!is_same)
             fail_rows(name, sql, ours, is_ours, theirs, is_theirs);
+        sim.counts.rows_compared++;
     }
     sqlite3_finalize(ours);
     sqlite3_finalize(theirs);
 }
 
-static void check_tables(const char *name, sqlite3 *replica, sqlite3 *store,
+static void check_tables(const char *name, sqlite3 *replica, sqlite3 *store, struct eyes eyes,
                          const struct satchel_schema *schema)
 {
     for (uint32_t i = 0; i < schema->table_count; i++) {
@@ -162,38 +202,117 @@ static void check_tables(const char *name, sqlite3 *replica, sqlite3 *store,
         sim_put(&sql, "SELECT * FROM \"%s\" ORDER BY ", table->name);
         for (uint32_t k = 0; k < table->key_count; k++)
             sim_put(&sql, "%s\"%s\"", k ? "," : "", table->columns[table->key_columns[k]].name);
-        check_same(name, replica, store, sql.text);
+        eyes.table = table;
+        check_same(name, replica, store, &eyes, sql.text);
         free(sql.text);
     }
 }
 
-/* The same entries, wherever they are kept. */
-static void check_logs(const char *name, sqlite3 *replica, sqlite3 *store)
+/* ---- logs ---- */
+
+struct logs {
+    const char *name;
+    const struct eyes *eyes;
+    char login[16];
+    struct satchel_buffer ours, theirs;
+    struct satchel_arena arena;
+};
+
+static bool is_same_entry(const struct satchel_entry *a, const struct satchel_entry *b)
+{
+    return a->seq == b->seq && a->number == b->number && a->stamp == b->stamp &&
+           satchel_id_equal(&a->device, &b->device) && satchel_span_equal(a->user, b->user);
+}
+
+static void read_parts(struct logs *logs, const struct satchel_entry *entry,
+                       struct satchel_buffer *scratch, struct satchel_changeset *out)
+{
+    struct satchel_span body;
+    struct satchel_error error = {0};
+    sim_ok(satchel_body_load(entry->body, scratch, &body), "read a body", NULL);
+    sim_ok(satchel_changeset_decode(body, &logs->arena, out, &error), "read a body", &error);
+}
+
+/* A replica has the parts of the rows that it holds, and of others only what its own user wrote. */
+static void check_parts(struct logs *logs, const struct satchel_entry *ours,
+                        const struct satchel_entry *theirs)
+{
+    struct satchel_changeset here = {0}, there;
+    size_t now = sim_sight_now();
+    satchel_arena_reset(&logs->arena);
+    read_parts(logs, theirs, &logs->theirs, &there);
+    if (ours)
+        read_parts(logs, ours, &logs->ours, &here);
+    for (uint32_t i = 0; i < there.header.part_count; i++) {
+        const struct satchel_part *part = &there.parts[i];
+        const struct satchel_part *held = ours ? &here.parts[i] : NULL;
+        bool is_held = held && !satchel_part_is_withheld(held);
+        sim_check(!ours || here.header.part_count == there.header.part_count,
+                  "%s has another number of parts in entry %llu", logs->name,
+                  (unsigned long long)theirs->cursor);
+        sim_check(!is_held || satchel_span_equal(held->bytes, part->bytes),
+                  "%s has another part %u of entry %llu", logs->name, i,
+                  (unsigned long long)theirs->cursor);
+        if (!satchel_schema_table(sim_schema(sim.deployed), part->table))
+            continue;
+        enum sim_sight sight =
+            sim_sight_of_key(logs->eyes->user, part->table, part->key, part->key_count, now, now);
+        /* A row that came and went in one commit was nobody's: it has no past for those who get it
+         * later. */
+        bool is_due = sight == SIM_SEEN &&
+                      (sim.server.was_restored ||
+                       theirs->cursor > sim_sight_begun(part->table, part->key, part->key_count));
+        sim_check(is_held || !is_due, "%s has not part %u of entry %llu", logs->name, i,
+                  (unsigned long long)theirs->cursor);
+        /* Of a row that was evicted, too, until its history goes as well. */
+        sim.counts.parts_kept += is_held && sight == SIM_HIDDEN &&
+                                 !satchel_span_equal(theirs->user, satchel_span_text(logs->login));
+    }
+}
+
+/* The same entries, wherever they are kept; and where there are scopes, those that its user may
+ * see. */
+static void check_logs(const char *name, sqlite3 *replica, sqlite3 *store, const struct eyes *eyes)
 {
     struct satchel_log_reader *ours, *theirs;
     struct satchel_log_entry a, b;
     struct satchel_error error = {0};
+    struct logs logs = {.name = name, .eyes = eyes};
     bool is_ours = true, is_theirs = true;
+    snprintf(logs.login, sizeof logs.login, "user%u", eyes->user);
+    satchel_buffer_init(&logs.ours, 256 << 20, NULL);
+    satchel_buffer_init(&logs.theirs, 256 << 20, NULL);
+    satchel_arena_init(&logs.arena, (size_t)1 << 30, NULL);
     sim_ok(satchel_log_reader_new(&ours, replica), "read a log", NULL);
     sim_ok(satchel_log_reader_new(&theirs, store), "read a log", NULL);
     sim_ok(satchel_log_read_from(ours, 0, NULL, 0, &error), "read a log", &error);
     sim_ok(satchel_log_read_from(theirs, 0, NULL, 0, &error), "read a log", &error);
-    while (is_ours || is_theirs) {
-        sim_ok(satchel_log_read_next(ours, &is_ours, &a, &error), "read a log", &error);
+    sim_ok(satchel_log_read_next(ours, &is_ours, &a, &error), "read a log", &error);
+    for (;;) {
         sim_ok(satchel_log_read_next(theirs, &is_theirs, &b, &error), "read a log", &error);
-        sim_check(is_ours == is_theirs, "%s has another number of entries than the server", name);
-        sim_check(!is_ours || (a.entry.cursor == b.entry.cursor && a.entry.seq == b.entry.seq &&
-                               a.entry.number == b.entry.number && a.entry.stamp == b.entry.stamp &&
-                               satchel_id_equal(&a.entry.device, &b.entry.device) &&
-                               satchel_span_equal(a.entry.user, b.entry.user) &&
-                               satchel_span_equal(a.entry.notes, b.entry.notes)),
-                  "%s has another entry %llu than the server", name,
+        if (!is_theirs)
+            break;
+        bool is_both = is_ours && a.entry.cursor == b.entry.cursor;
+        sim_check(is_both || !eyes->see_all, "%s has not entry %llu", name,
                   (unsigned long long)b.entry.cursor);
+        sim_check(
+            !is_both || (is_same_entry(&a.entry, &b.entry) &&
+                         (!eyes->see_all || satchel_span_equal(a.entry.notes, b.entry.notes))),
+            "%s has another entry %llu than the server", name, (unsigned long long)b.entry.cursor);
+        if (!eyes->see_all)
+            check_parts(&logs, is_both ? &a.entry : NULL, &b.entry);
+        if (is_both)
+            sim_ok(satchel_log_read_next(ours, &is_ours, &a, &error), "read a log", &error);
     }
+    sim_check(!is_ours, "%s has an entry %llu that the server has not", name,
+              (unsigned long long)a.entry.cursor);
     satchel_log_read_end(ours);
     satchel_log_read_end(theirs);
     satchel_log_reader_free(ours);
     satchel_log_reader_free(theirs);
+    satchel_buffer_deinit(&logs.ours);
+    satchel_buffer_deinit(&logs.theirs);
+    satchel_arena_deinit(&logs.arena);
 }
 
 static void check_sound(const char *name, sqlite3 *db)
@@ -216,10 +335,15 @@ static void check_replica(const struct sim_device *device, sqlite3 *store)
     sim_check(integer(db, "SELECT count(*) FROM satchel_change") == 0 &&
                   integer(db, "SELECT count(*) FROM satchel_base") == 0,
               "%s has something pending, or the base of a row", name);
-    check_tables(name, db, store, sim_schema(migrations));
-    check_same(name, db, store, "SELECT * FROM satchel_conflict ORDER BY id");
-    check_same(name, db, store, "SELECT * FROM satchel_alias ORDER BY 1,2,3");
-    check_logs(name, db, store);
+    struct satchel_arena arena;
+    struct eyes eyes = {device->user, !sim_has_scopes(), NULL, &arena};
+    satchel_arena_init(&arena, (size_t)1 << 30, NULL);
+    check_tables(name, db, store, eyes, sim_schema(migrations));
+    check_same(name, db, store, &eyes, "SELECT * FROM satchel_conflict ORDER BY id");
+    if (eyes.see_all)
+        check_same(name, db, store, &eyes, "SELECT * FROM satchel_alias ORDER BY 1,2,3");
+    check_logs(name, db, store, &eyes);
+    satchel_arena_deinit(&arena);
     sim_check(device->was_copied ||
                   (uint64_t)integer(db, "SELECT last_number FROM satchel_replica") ==
                       device->last_number,
@@ -256,6 +380,8 @@ static void count_conflicts(sqlite3 *store)
 void sim_check_all(void)
 {
     sqlite3 *store = sim_observe(STORE);
+    if (sim_has_scopes())
+        (void)sim_sight_observe();
     check_sound("the store", store);
     sim_check_ledger();
     for (unsigned i = 0; i < sim.device_count; i++)

@@ -83,7 +83,9 @@ static const struct moment *find_moment(uint64_t cursor, unsigned migrations)
 
 void sim_watch_server(void)
 {
-    if (!sim.options.checks_watch || sim.server.was_restored)
+    if (sim_has_scopes())
+        (void)sim_sight_observe();
+    if (!sim.options.checks_watch || sim.server.was_restored || sim_has_scopes())
         return;
     struct sim_process *running = sim_enter(NULL);
     sqlite3 *db = sim_observe("/sim/server/test.db");
@@ -102,7 +104,7 @@ void sim_watch_server(void)
 
 void sim_watch_device(const struct sim_device *device, sqlite3 *db)
 {
-    if (!sim.options.checks_watch || sim.server.was_restored)
+    if (!sim.options.checks_watch || sim.server.was_restored || sim_has_scopes())
         return;
     struct sim_process *running = sim_enter(NULL);
     const struct moment *moment =

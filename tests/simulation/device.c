@@ -137,6 +137,7 @@ void sim_device_init(struct sim_device *device, unsigned index)
     if (!sim.options.is_durable)
         device->machine.is_powersafe = true;
     device->id = sim.template->devices[index];
+    device->user = sim_user_of(sim.options.world, index);
     device->role = sim_role_of(index);
     device->clock = (struct satchel_clock){device, read_utc, read_monotonic, read_boot};
     snprintf(device->path, sizeof device->path, "/sim/d%u/replica.db", index);
@@ -226,6 +227,7 @@ void sim_device_clone(struct sim_device *device)
     sim_device_init(clone, sim.device_count);
     sim.device_count++;
     clone->id = device->id;
+    clone->user = device->user;
     clone->role = device->role;
     sim_trace("%s is a second phone with the file of %s", clone->machine.name,
               device->machine.name);

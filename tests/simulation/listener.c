@@ -58,11 +58,13 @@ static void write_some(struct satchel_connection *connection)
     if (sim_pipe_room(&connection->down) == 0)
         return; /* when there is room again */
     if (handlers().next_frame(connection->data, &frame)) {
+        sim_check_frame(connection, frame);
         (void)sim_send(connection, false, frame); /* into the void, if it is cut */
         satchel_connection_want_write(connection);
     } else if (connection->is_finishing) {
         sim_server_disconnect(connection);
     } else {
+        sim_frames_drained(connection);
         handlers().drained(connection->data);
     }
 }

@@ -89,6 +89,24 @@ static void draw_duel(struct sim_options *options)
     options->fault_weights[SIM_FAULT_second_phone] = 0;
 }
 
+/* Few rows that go to and fro between a few users, often enough that streams are cut in the middle
+ * of it. */
+static void draw_scoped(struct sim_options *options)
+{
+    options->world = SIM_SCOPED;
+    options->device_count = 2 + sim_below(SIM_OPTIONS, 4);
+    options->span_ms = (int64_t)ONE_OF(20, 60, 120) * 1000;
+    options->actions = ONE_OF(40, 80, 160);
+    options->key_count = ONE_OF(2, 3, 5);
+    options->bulk_one_in = 0;
+    options->sync_pause_ms = (unsigned)options->span_ms / ONE_OF(5, 10, 20);
+    if (options->admin_pause_ms > 0)
+        options->admin_pause_ms = (unsigned)options->span_ms / 5;
+    if (options->fault_pause_ms > 0)
+        options->fault_pause_ms = (unsigned)options->span_ms / ONE_OF(5, 10, 20, 40);
+    options->fault_weights[SIM_FAULT_cut] = is_forbidden[SIM_FAULT_cut] ? 0 : 16;
+}
+
 void sim_options_draw(struct sim_options *options)
 {
     memset(options, 0, sizeof *options);
@@ -125,11 +143,16 @@ void sim_options_draw(struct sim_options *options)
     draw_faults(options);
     if (sim.seed % SIM_DUEL_SEEDS == SIM_DUEL_SEED)
         draw_duel(options);
+    if (sim.seed % SIM_DUEL_SEEDS == SIM_SCOPED_SEED)
+        draw_scoped(options);
+    /* An entry that was cut cannot be given back. */
+    if (options->world == SIM_SCOPED || options->world == SIM_CRM)
+        options->fault_weights[SIM_FAULT_server_restore] = 0;
 }
 
 void sim_options_describe(const struct sim_options *options, struct satchel_buffer *out)
 {
-    static const char *const worlds[] = {"rules", "crm", "duel"};
+    static const char *const worlds[] = {"rules", "crm", "duel", "scoped"};
     sim_ok(satchel_buffer_format(
                out,
                "%s devices=%u apps=%u syncs=%u span=%llds actions=%u think=%ums keys=%u bulk=1/%u "

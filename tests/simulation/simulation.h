@@ -53,7 +53,8 @@ enum {
     SIM_COLUMNS_MAX = 48,
     SIM_MIGRATIONS_MAX = 5,
     SIM_DUEL_SEEDS = 6, /* of so many seeds the one with this remainder is a duel */
-    SIM_DUEL_SEED = 4
+    SIM_DUEL_SEED = 4,
+    SIM_SCOPED_SEED = 1 /* and with this one is of the world of scopes */
 };
 
 /* ---- what happened, over all runs (report.c) ---- */
@@ -75,7 +76,8 @@ enum {
     X(connects_refused) \
     X(checkpoints) X(frames) X(deploys) X(admin_resolves) X(retries) X(drops) X(packs) \
     X(device_packs) X(admin_sets) X(store_opens) X(recoveries) X(watch_checks) X(replays) \
-    X(reference_checks)
+    X(reference_checks) X(rows_compared) X(sights) X(frames_checked) X(rows_named) X(marks_read) \
+    X(evictions) X(parts_kept)
 #define SIM_OUTCOME_COUNTS(X) \
     X(quarantined_parts) X(conflicts_open) X(conflicts_closed) X(conflicts_review) \
     X(conflicts_info) \
@@ -260,6 +262,11 @@ struct satchel_connection {
     void *data;
     bool is_open, is_paused, is_finishing, is_write_scheduled;
     uint64_t server_faults; /* that its process had met when the connection came */
+
+    /* check_frames.c */
+    bool has_read;            /* what may not all be sent yet */
+    size_t read_at;           /* the moment of the first of it */
+    uint64_t complete_cursor; /* as the device said when it attached */
 };
 /* From a device's fiber. */
 struct satchel_connection *sim_connect(struct sim_process *process,
@@ -326,7 +333,7 @@ struct sim_device {
     struct sim_machine machine;
     unsigned index;
     char path[64];
-    char login[32];
+    unsigned user; /* its login is user0, user1, … */
     const char *role;
     struct satchel_id id;
     struct satchel_clock clock;
@@ -423,9 +430,15 @@ void sim_duel_statement(struct sim_sql *sql);
 unsigned sim_duel_pause_ms(const struct sim_device *device);
 void sim_duel_start(void);
 
+/* The world of scopes: its schema, its first rows, its statements (scoped.c). */
+extern const char sim_scoped_tables[], sim_scoped_rows[];
+void sim_scoped_statement(const struct satchel_schema *schema, struct sim_sql *sql);
+/* Who wrote the text with that mark; negative: nobody. */
+int sim_scoped_author(unsigned long long mark);
+
 /* ---- options, faults, administration ---- */
 
-enum sim_world { SIM_RULES, SIM_CRM, SIM_DUEL, SIM_WORLD_COUNT };
+enum sim_world { SIM_RULES, SIM_CRM, SIM_DUEL, SIM_SCOPED, SIM_WORLD_COUNT };
 /* clang-format off */
 #define SIM_FAULT_KINDS(X) \
     X(power_cut) X(kill) X(server_power_cut) X(server_kill) X(server_stop) X(disk_full) \
@@ -491,6 +504,33 @@ void sim_watch_device(const struct sim_device *device, sqlite3 *db);
 /* The server's log in words. */
 void sim_describe_log(struct satchel_buffer *out);
 
+/* ---- who may see what (sight.c), what was sent (check_frames.c) ---- */
+
+bool sim_has_scopes(void);
+/* Looks at what is committed now: a moment, by its number. */
+size_t sim_sight_observe(void);
+size_t sim_sight_now(void);
+/* The last moment with at most this cursor. */
+size_t sim_sight_at(uint64_t cursor);
+enum sim_sight {
+    SIM_HIDDEN,
+    SIM_SEEN,
+    SIM_UNKNOWN /* no moment has shown the row: it came and went between two */
+};
+/* Whether the user could see the row at any of these moments; of one that is gone, as it was. */
+enum sim_sight sim_sight_of(unsigned user, const struct satchel_table *table,
+                            struct satchel_span name, size_t from, size_t to);
+enum sim_sight sim_sight_of_key(unsigned user, uint32_t table, const struct satchel_value *key,
+                                uint32_t key_count, size_t from, size_t to);
+/* The cursor behind which a moment has shown the row first. */
+uint64_t sim_sight_begun(uint32_t table, const struct satchel_value *key, uint32_t key_count);
+struct satchel_span sim_row_name(const struct satchel_table *table, sqlite3_stmt *row);
+/* A frame goes down, or up. */
+void sim_check_frame(struct satchel_connection *connection, struct satchel_span frame);
+void sim_note_frame(struct satchel_connection *connection, struct satchel_span frame);
+/* All that was read for the connection has been sent. */
+void sim_frames_drained(struct satchel_connection *connection);
+
 /* ---- templates (template.c) ---- */
 
 struct sim_template {
@@ -504,6 +544,7 @@ extern struct sim_template sim_templates[SIM_WORLD_COUNT];
 void sim_templates_make(void);
 void sim_template_use(enum sim_world world);
 const char *sim_role_of(unsigned device);
+unsigned sim_user_of(enum sim_world world, unsigned device);
 /* The schema after so many migrations. */
 const struct satchel_schema *sim_schema(unsigned migration_count);
 

@@ -21,7 +21,15 @@ const char *sim_role_of(unsigned device)
                                                      "hq",  "finance",        "engineer"};
     if (sim.template == &sim_templates[SIM_CRM])
         return crm[device];
+    if (sim.template == &sim_templates[SIM_SCOPED])
+        return "rep";
     return device == 1 ? "hq" : "rep";
+}
+
+/* In the world of scopes one user has two devices. */
+unsigned sim_user_of(enum sim_world world, unsigned device)
+{
+    return world == SIM_SCOPED && device == 3 ? 0 : device;
 }
 
 const struct satchel_schema *sim_schema(unsigned migration_count)
@@ -91,13 +99,18 @@ static struct satchel_span read_text(const char *name)
     return satchel_span_of(text, size);
 }
 
-static const char TEAM[] = "INSERT INTO user(id,login,name,role,org_unit_id,created_at) VALUES"
-                           "('u0','user0','Ana','rep','head-office',1),"
-                           "('u1','user1','Ben','branch_manager','head-office',1),"
-                           "('u2','user2','Cai','rep','head-office',1),"
+/* One sees everything, two a branch, one of these a team of it, two what is theirs or shared. */
+static const char TEAM[] = "INSERT INTO org_unit(id,kind,code,name,parent_id,created_at) VALUES"
+                           "('north','branch','N','North','head-office',1),"
+                           "('south','branch','S','South','head-office',1),"
+                           "('south-two','team','S2','South two','south',1);\n"
+                           "INSERT INTO user(id,login,name,role,org_unit_id,created_at) VALUES"
+                           "('u0','user0','Ana','rep','north',1),"
+                           "('u1','user1','Ben','branch_manager','south',1),"
+                           "('u2','user2','Cai','rep','south-two',1),"
                            "('u3','user3','Dee','hq','head-office',1),"
-                           "('u4','user4','Eve','finance','head-office',1),"
-                           "('u5','user5','Fay','engineer','head-office',1);\n"
+                           "('u4','user4','Eve','finance',NULL,1),"
+                           "('u5','user5','Fay','engineer','north',1);\n"
                            "INSERT INTO product(id,code,name,price_minor,created_at) VALUES"
                            "('p0','P-0','Pump',1000,1),('p1','P-1','Valve',200,1);\n";
 static const char LATER[] = "ALTER TABLE account ADD COLUMN nickname TEXT; -- @lww\n"
@@ -132,6 +145,13 @@ static void read_migrations(void)
     add_migration(&sim_templates[SIM_DUEL], "001_duel.sql", satchel_buffer_span(&duel),
                   satchel_span_text(sim_duel_tables));
     sim_templates[SIM_DUEL].first_count = 1;
+    struct satchel_buffer scoped;
+    satchel_buffer_init(&scoped, 1 << 20, NULL);
+    sim_ok(satchel_buffer_format(&scoped, "%s%s", sim_scoped_tables, sim_scoped_rows), "read",
+           NULL);
+    add_migration(&sim_templates[SIM_SCOPED], "001_scoped.sql", satchel_buffer_span(&scoped),
+                  satchel_span_text(sim_scoped_tables));
+    sim_templates[SIM_SCOPED].first_count = 1;
 }
 
 /* ---- files ---- */
@@ -149,7 +169,7 @@ static void make_replica(struct sim_template *template, enum sim_world world, in
     char path[64], login[16];
     struct satchel_replica *replica = NULL;
     path_of(world, device, path);
-    snprintf(login, sizeof login, "user%d", device);
+    snprintf(login, sizeof login, "user%u", sim_user_of(world, (unsigned)device));
     sim_ok(fixture_replica_of(path, template->migrations, template->first_count, login,
                               sim_role_of((unsigned)device), NULL, &replica),
            "make a replica", NULL);
@@ -170,10 +190,10 @@ static void enrol(sqlite3 *db, enum sim_world world, int device)
     satchel_hex(satchel_span_of(bytes, sizeof bytes), hash);
     satchel_replica_close(replica);
     snprintf(sql, sizeof sql,
-             "INSERT INTO satchel_device(id, user, token, joined) VALUES(x'%s','user%d',x'%s',0)",
-             id, device, hash);
+             "INSERT INTO satchel_device(id, user, token, joined) VALUES(x'%s','user%u',x'%s',0)",
+             id, sim_user_of(world, (unsigned)device), hash);
     sim_ok(satchel_db_exec(db, sql, &error), "enrol a device", &error);
-    if (world == SIM_CRM)
+    if (world == SIM_CRM || world == SIM_SCOPED)
         return; /* its users are rows of the workspace */
     snprintf(sql, sizeof sql, "INSERT INTO satchel_user(login, role) VALUES('user%d','%s')", device,
              sim_role_of((unsigned)device));

@@ -117,6 +117,7 @@ static void send_some(struct transport *transport)
     struct satchel_span frame;
     while (transport->status == SATCHEL_OK && sim_pipe_room(&transport->connection->up) > 0 &&
            satchel_session_next_output(transport->options->session, &frame)) {
+        sim_note_frame(transport->connection, frame);
         (void)sim_send(transport->connection, true, frame); /* into the void, if it is cut */
         step(transport);
     }

@@ -138,8 +138,20 @@ static void put_lines(struct sim_sql *sql)
 static void put_value(struct sim_sql *sql, const struct satchel_column *column)
 {
     static const char *const keys[] = {"'5551'", "' 5552'", "'５５５１'", "'(55)51-00'"};
-    if (column->references_table && !sim_one_in(SIM_WORK, 4)) {
-        sim_put(sql, "'k%u'", sim_below(SIM_WORK, sim.options.key_count));
+    static const char *const parents[] = {"'account'", "'opportunity'", "'quote'", "'sales_order'"};
+    static const char *const units[] = {"'north'", "'south'", "'south-two'", "'head-office'"};
+    const char *target = column->references_table;
+    if ((target || column->ref) && !sim_one_in(SIM_WORK, 4)) {
+        if (target && strcmp(target, "user") == 0)
+            sim_put(sql, "'u%u'", sim_below(SIM_WORK, sim.options.device_count));
+        else if (target && strcmp(target, "org_unit") == 0)
+            sim_put(sql, "%s", SOME(units));
+        else
+            sim_put(sql, "'k%u'", sim_below(SIM_WORK, sim.options.key_count));
+        return;
+    }
+    if (strcmp(column->name, "parent_type") == 0 && !sim_one_in(SIM_WORK, 8)) {
+        sim_put(sql, "%s", SOME(parents));
         return;
     }
     if (column->rule != SATCHEL_RULE_STATE && sim_one_in(SIM_WORK, 25)) {
@@ -204,6 +216,16 @@ static void put_row(struct sim_sql *sql, const struct satchel_table *table, unsi
     sim_put(sql, ")");
 }
 
+/* Without them hardly anybody would ever see a row. */
+static bool is_of_scope(const struct satchel_table *table, uint32_t column)
+{
+    for (uint32_t s = 0; s < table->scope_count; s++)
+        for (uint32_t c = 0; c < table->scopes[s].column_count; c++)
+            if (table->scopes[s].columns[c] == column)
+                return true;
+    return false;
+}
+
 static void put_insert(struct sim_sql *sql, const struct satchel_table *table, const char *verb,
                        unsigned key)
 {
@@ -213,7 +235,8 @@ static void put_insert(struct sim_sql *sql, const struct satchel_table *table, c
     for (uint32_t i = 0; i < table->column_count; i++) {
         is_given[i] =
             table->rules.columns[i].in_key ||
-            (table->columns[i].rule != SATCHEL_RULE_SERVER && sim_one_in(SIM_WORK, chance));
+            (table->columns[i].rule != SATCHEL_RULE_SERVER && sim_one_in(SIM_WORK, chance)) ||
+            (is_of_scope(table, i) && !sim_one_in(SIM_WORK, 4));
         if (is_given[i])
             sim_put(sql, "%s%s", is_first ? "" : ",", table->columns[i].name);
         is_first = is_first && !is_given[i];
@@ -285,6 +308,10 @@ void sim_work_statement(const struct satchel_schema *schema, struct sim_sql *sql
                                         "INSERT"};
     if (sim.options.world == SIM_DUEL) {
         sim_duel_statement(sql);
+        return;
+    }
+    if (sim.options.world == SIM_SCOPED) {
+        sim_scoped_statement(schema, sql);
         return;
     }
     const struct satchel_table *table = sim_work_table(schema);

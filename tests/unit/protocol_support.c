@@ -309,7 +309,7 @@ static struct satchel_message sample_recovery(int index)
     case 22:
         m = sample_entries();
         m.kind = SATCHEL_MESSAGE_SCOPE;
-        m.scope = (struct satchel_message_scope){bytes_from(0, 33), m.entries.entries, 2};
+        m.scope = (struct satchel_message_scope){1003, bytes_from(0, 33), m.entries.entries, 2};
         break;
     default:
         m.kind = SATCHEL_MESSAGE_ROWS;
@@ -512,7 +512,8 @@ bool messages_equal(const struct satchel_message *a, const struct satchel_messag
                vectors_equal(&a->head.vector, &b->head.vector) &&
                satchel_id_equal(&a->head.receipt, &b->head.receipt);
     case SATCHEL_MESSAGE_SCOPE:
-        return satchel_span_equal(a->scope.notes, b->scope.notes) &&
+        return a->scope.head == b->scope.head &&
+               satchel_span_equal(a->scope.notes, b->scope.notes) &&
                entries_equal(a->scope.entries, a->scope.entry_count, b->scope.entries,
                              b->scope.entry_count);
     case SATCHEL_MESSAGE_DIGESTS: return digests_equal(&a->digests, &b->digests);

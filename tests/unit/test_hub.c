@@ -309,7 +309,7 @@ static void answer_entries(struct device *device, uint64_t first, uint32_t count
 
     job->head = job->reached = first + count - 1;
     job->reached_end = is_end;
-    job->scope.complete = is_end ? job->reached : 0;
+    job->scope.complete = job->scope.cut = is_end ? job->reached : 0;
     if (count > 0) {
         struct satchel_entry *entries =
             SATCHEL_ARENA_ARRAY(&job->arena, struct satchel_entry, count);

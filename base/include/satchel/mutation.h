@@ -22,7 +22,14 @@
     X(one_row, "writes to rows that became one count as seen before they did")    \
     X(no_positions, "what is given back has not the positions that it had")       \
     X(own_only, "a device gives back its own change sets alone")                  \
-    X(copy_as_same, "a copied replica takes the other's change sets for its own")
+    X(copy_as_same, "a copied replica takes the other's change sets for its own") \
+    X(no_cut, "an entry is sent whole")                                           \
+    X(late_cut, "what a user may see is what he saw when last asked")             \
+    X(no_evict, "rows that left a scope are not told")                            \
+    X(no_came, "rows that came into a scope are not sent")                        \
+    X(left_at_head, "a row that came and left between two heads stays")           \
+    X(no_past, "a row that comes brings nothing of its past")                     \
+    X(stale_rows, "rows are taken that another sync of the replica has gone past")
 
 #ifdef SATCHEL_MUTATIONS
 enum satchel_mutation {

@@ -222,6 +222,7 @@ struct satchel_message_rows {
  * each, EVICT or what the node has, and all conflicts of those that come; `entries`, ascending,
  * is what the log has about these. */
 struct satchel_message_scope {
+    uint64_t head; /* of the node, as of which this is */
     struct satchel_span notes;
     struct satchel_entry *entries;
     uint32_t entry_count;
