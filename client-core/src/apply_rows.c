@@ -1,5 +1,5 @@
-/* Owns rows that the node sends by themselves, as it has them: rows in doubt, and those that leave the
- * replica's scope or come into it, with what the log has about these. */
+/* Owns rows that the node sends by themselves, as it has them: rows in doubt, and those that
+ * leave the replica's scope or come into it, with what the log has about these. */
 #include "apply.h"
 
 #include <satchel/log_pack.h>

@@ -7,6 +7,7 @@
 #include <satchel/mutation.h>
 
 #define SQL_VERSION "SELECT version FROM satchel_row WHERE name=?1"
+#define SQL_QUARANTINED "SELECT cursor FROM satchel_quarantine WHERE name=?1"
 
 enum {
     LEFT_ROWS = 4096, /* of a page */
@@ -208,6 +209,24 @@ static enum satchel_status read_past(struct past *past)
     return status;
 }
 
+/* What was set aside of the row is not in its timeline. */
+static enum satchel_status add_quarantined(struct past *past, sqlite3_stmt *select,
+                                           struct satchel_span name)
+{
+    struct satchel_query query;
+    bool has_row = false;
+    enum satchel_status status;
+    satchel_query_begin(&query, past->reader->db, select);
+    satchel_query_blob(&query, name);
+    do {
+        status = satchel_query_step(&query, &has_row, &past->job->error);
+        if (status == SATCHEL_OK && has_row)
+            status = push_cursor(past, (uint64_t)sqlite3_column_int64(query.statement, 0));
+    } while (status == SATCHEL_OK && has_row);
+    satchel_query_end(&query);
+    return status;
+}
+
 static enum satchel_status add_row(struct past *past, sqlite3_stmt *select,
                                    struct satchel_span name)
 {
@@ -233,14 +252,20 @@ static enum satchel_status tell_past(struct workspace_reader *reader, struct sat
                                      struct satchel_message_scope *scope, bool *is_over)
 {
     struct past past = {.reader = reader, .job = job, .known = known};
-    struct satchel_query select;
+    struct satchel_query select, quarantined;
     enum satchel_status status = satchel_query_open(&select, reader->db, SQL_VERSION, &job->error);
     if (status != SATCHEL_OK)
         return status;
+    status = satchel_query_open(&quarantined, reader->db, SQL_QUARANTINED, &job->error);
+    if (status != SATCHEL_OK) {
+        satchel_query_close(&select);
+        return status;
+    }
     satchel_map_init(&past.rows, CAME_ROWS, NULL);
     satchel_buffer_init(&past.name, SATCHEL_CHANGESET_BYTES_MAX, NULL);
     for (size_t i = 0; i < count && status == SATCHEL_OK; i++)
-        status = add_row(&past, select.statement, names[i]);
+        if ((status = add_row(&past, select.statement, names[i])) == SATCHEL_OK)
+            status = add_quarantined(&past, quarantined.statement, names[i]);
     if (status == SATCHEL_OK)
         status = read_past(&past);
     for (uint32_t i = 0; i < past.entry_count / 2; i++) {
@@ -253,6 +278,7 @@ static enum satchel_status tell_past(struct workspace_reader *reader, struct sat
     *is_over = past.is_over;
     satchel_buffer_deinit(&past.name);
     satchel_map_deinit(&past.rows);
+    satchel_query_close(&quarantined);
     satchel_query_close(&select);
     return status;
 }

@@ -82,6 +82,7 @@ enum scope_statement {
     SCOPE_HEAD,
     SCOPE_OF_ROW,
     SCOPE_SET_ROW,
+    SCOPE_SET_NOBODYS,
     SCOPE_ADD_MOVE,
     SCOPE_FIND,
     SCOPE_ADD,

@@ -24,6 +24,7 @@
 static const char *const statement_sql[SCOPE_STATEMENT_COUNT] = {
     [SCOPE_HEAD] = "SELECT cursor FROM satchel_workspace",
     [SCOPE_OF_ROW] = "SELECT scope FROM satchel_row WHERE name=?1",
+    [SCOPE_SET_NOBODYS] = "UPDATE satchel_row SET scope=2 WHERE name=?1 AND scope IS NULL",
     [SCOPE_SET_ROW] = "UPDATE satchel_row SET scope=?2 WHERE name=?1",
     [SCOPE_ADD_MOVE] = "INSERT OR IGNORE INTO satchel_move(name,cursor,before) VALUES(?1,?2,?3)",
     [SCOPE_FIND] = "SELECT id FROM satchel_scope WHERE grants=?1",
@@ -264,6 +265,24 @@ static enum satchel_status keep(struct scope_keeper *keeper, const struct scope_
     return satchel_query_run(&query, error);
 }
 
+/* A row that came and went within the commit is nobody's, so that whoever gets it later gets
+ * what the log has about it. */
+static enum satchel_status keep_nobodys(struct scope_keeper *keeper, const struct scope_node *node,
+                                        uint64_t cursor, struct satchel_error *error)
+{
+    struct satchel_query query;
+    satchel_query_begin(&query, keeper->db, keeper->statements[SCOPE_SET_NOBODYS]);
+    satchel_query_blob(&query, node->name);
+    enum satchel_status status = satchel_query_run(&query, error);
+    if (status != SATCHEL_OK || sqlite3_changes(keeper->db) == 0)
+        return status;
+    satchel_query_begin(&query, keeper->db, keeper->statements[SCOPE_ADD_MOVE]);
+    satchel_query_blob(&query, node->name);
+    satchel_query_integer(&query, (int64_t)cursor);
+    satchel_query_integer(&query, 0);
+    return satchel_query_run(&query, error);
+}
+
 /* Every row that is noted, and those that it notes behind itself. */
 static enum satchel_status work_off(struct scope_keeper *keeper, uint64_t cursor, uint64_t first,
                                     struct satchel_error *error)
@@ -274,8 +293,9 @@ static enum satchel_status work_off(struct scope_keeper *keeper, uint64_t cursor
         bool is_another = false;
         status = scope_solve(keeper, node, error);
         /* One that is gone keeps its set; one that was merged into another has that one's. */
-        if (status == SATCHEL_OK && node->set && node->table->is_scoped)
-            status = keep(keeper, node, cursor, first, &is_another, error);
+        if (status == SATCHEL_OK && node->table && node->table->is_scoped)
+            status = node->set ? keep(keeper, node, cursor, first, &is_another, error)
+                               : keep_nobodys(keeper, node, cursor, error);
         if (status == SATCHEL_OK && (is_another || node->has_come_or_gone))
             status = scope_node_note_children(keeper, node, error);
     }

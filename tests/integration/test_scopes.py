@@ -1,8 +1,6 @@
 """Each device gets exactly what its user may see: real processes, rows that are given away and shared, and
 what an outsider's device is sent."""
 import json
-import sqlite3
-import threading
 import unittest
 
 import harness
@@ -64,7 +62,7 @@ class Scopes(harness.SatchelTest):
         self.assertEqual(self.content(self.ana), [["a1"], ["c1", "c2"], ["k1"]])
         self.assertEqual(self.content(self.ben), [["b1"], [], []])
         self.assertEqual(self.rows(self.ben, "ledger"), [])
-        for secret in (b"Northwind", b"Astrid", b"Friday", b"a1"):
+        for secret in (b"Northwind", b"Astrid", b"Friday"):
             self.assertNotIn(secret, self.file_bytes(self.ben))
         self.assert_each_in_its_scope(self.ana, self.ben)
         self.assertEqual(self.sync(self.ben)["pulled_entries"], 0)
@@ -120,6 +118,32 @@ class Scopes(harness.SatchelTest):
         self.assertEqual(self.sql(self.ben, "SELECT name FROM contact WHERE id='c1'"), [{"name": "Astrid Moe-Lie"}])
         self.assertEqual(self.rows(self.ben, "call"), ["k1", "k2"])
         self.assert_each_in_its_scope(self.ana, self.ben)
+
+    def test_an_outsider_is_sent_nothing_but_heartbeats(self):
+        proxy = harness.Proxy(self.server.port)
+        self.addCleanup(proxy.close)
+        ben = self.join("ben", "ben-watch", url=proxy.url)
+        self.sync(ben)
+        watching = self.watch(ben)
+        self.wait_until(lambda: proxy.down_bytes > 300)
+        self.wait_until(lambda: harness.time.sleep(0.3) or proxy.down_bytes == self.settled(proxy))
+        before = proxy.down_bytes
+        self.make_customer()
+        for turn in range(10):
+            self.sql(self.ana, f"UPDATE account SET name='Northwind {turn}'")
+            self.sync(self.ana)
+        heartbeats = 200 * 12  # of 5 s each, more than this takes
+        self.assertLess(proxy.down_bytes - before, heartbeats)
+        watching.terminate()
+        watching.wait()
+        self.assertEqual(self.content(ben), [[], [], []])
+        self.assert_each_in_its_scope(ben)
+
+    @staticmethod
+    def settled(proxy):
+        seen = proxy.down_bytes
+        harness.time.sleep(0.3)
+        return seen
 
     def test_shared_and_shared_no_more(self):
         self.make_customer()

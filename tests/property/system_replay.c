@@ -168,6 +168,23 @@ static void write_part(struct replay *replay, size_t entry, uint32_t index,
     system_ok(world, satchel_changeset_write_part(out, &part), "write a part", NULL);
 }
 
+/* Rights are judged once, by what the author could see then: as if the change set were given
+ * back. */
+static void keep_judgement(struct replay *replay, const struct system_entry *from,
+                           struct satchel_incoming *incoming)
+{
+    struct system_world *world = replay->world;
+    const struct satchel_notes notes = {.quarantined = from->notes.quarantined,
+                                        .quarantined_count = from->notes.quarantined_count};
+    struct satchel_buffer bytes;
+    satchel_buffer_init(&bytes, SATCHEL_NOTES_BYTES_MAX, NULL);
+    system_ok(world, satchel_notes_write(&bytes, &notes), "write notes", NULL);
+    incoming->quarantined =
+        satchel_notes_quarantined(satchel_arena_copy(&world->arena, satchel_buffer_span(&bytes)));
+    incoming->is_forwarded = true;
+    satchel_buffer_deinit(&bytes);
+}
+
 static struct satchel_incoming incoming_of(struct replay *replay, size_t entry,
                                            const struct satchel_id *node)
 {
@@ -192,6 +209,8 @@ static struct satchel_incoming incoming_of(struct replay *replay, size_t entry,
     memcpy(incoming.secret, from->secret, sizeof incoming.secret);
     incoming.body = satchel_arena_copy(&world->arena, satchel_buffer_span(&body));
     satchel_buffer_deinit(&body);
+    if (world->schemas[1]->has_scopes)
+        keep_judgement(replay, from, &incoming);
     return incoming;
 }
 

@@ -242,6 +242,16 @@ static struct moment *look(struct world *world)
         now->sets[row] = keep(world, *all ? all : text_of(statement, 2));
     }
     sqlite3_finalize(statement);
+    /* What came and went within one commit is nobody's. */
+    statement = query(world, "SELECT number FROM satchel_row JOIN names USING(name)");
+    while (sqlite3_step(statement) == SQLITE_ROW) {
+        int row = sqlite3_column_int(statement, 0);
+        if (!is_scoped((uint32_t)row) || now->sets[row])
+            continue;
+        now->created[row] = world->count;
+        now->sets[row] = keep(world, "");
+    }
+    sqlite3_finalize(statement);
     for (int user = 0; user < USERS; user++) {
         char grants[4096] = " ", login[16];
         snprintf(login, sizeof login, "user%d", user + 1);
