@@ -28,8 +28,8 @@ CREATE TABLE hot (
   best  INTEGER              -- @max
 );
 INSERT INTO hot(id) VALUES %s;
-INSERT INTO account(id, name) VALUES %s;
-""" % (", ".join(f"('{key}')" for key in HOT_ROWS), ", ".join(f"('{key}', '{key}')" for key in ACCOUNTS))
+INSERT INTO account(id, name, org_unit_id) VALUES %s;
+""" % (", ".join(f"('{key}')" for key in HOT_ROWS), ", ".join(f"('{key}', '{key}', 'head-office')" for key in ACCOUNTS))
 
 # What may be refused without harm: the disk, the descriptors, the lock.
 PASSING_ERRORS = ("database or disk is full", "disk I/O error", "unable to open database file",

@@ -34,8 +34,9 @@ class Chaos(harness.SatchelTest):
         office = self.folder / "office.db"
         self.satchel("join", office, "--server", self.server.url, "--workspace", "w", "--invite",
                      self.admin("invite", "--workspace", "w", "--user", "hq"))
-        people = ", ".join(f"('{name}', '{name}', 'rep')" for name in ("d0", "d1", "d2", "d3", "canary"))
-        self.sql(office, f"INSERT INTO user(id, login, role) VALUES {people}")
+        # All of head office: everybody sees everything, and every replica can be compared with the store.
+        people = ", ".join(f"('{name}', '{name}', 'rep', 'head-office')" for name in ("d0", "d1", "d2", "d3", "canary"))
+        self.sql(office, f"INSERT INTO user(id, login, role, org_unit_id) VALUES {people}")
         self.sync(office)
 
     def report(self, name, world, oracle, failures):
