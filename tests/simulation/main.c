@@ -129,7 +129,8 @@ static bool take_next(struct campaign *campaign, uint64_t *seed)
     if (campaign->next >= campaign->end)
         return false;
     uint64_t index = campaign->next++;
-    *seed = campaign->seed_count > 0 ? campaign->seeds[index] : campaign->base + index;
+    *seed = index < campaign->seed_count ? campaign->seeds[index]
+                                         : campaign->base + (index - campaign->seed_count);
     return true;
 }
 
@@ -249,7 +250,7 @@ static void usage(void)
            "  --seeds N        runs N seeds (200)\n"
            "  --from S         from this one on (else from the time)\n"
            "  --seed S         this one only\n"
-           "  --list FILE      those in the file, one a line\n"
+           "  --list FILE      those in the file, one a line; with --seeds behind it, N in all\n"
            "  --trace          tells everything that happens\n"
            "  --twice          runs each seed twice and compares the two\n"
            "  --go-on          does not end at the first failure\n"
