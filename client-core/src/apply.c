@@ -154,16 +154,6 @@ static enum satchel_status read_vector(struct satchel_apply *apply, struct satch
     return SATCHEL_OK;
 }
 
-/* Zero if it is none. */
-static struct satchel_id column_id(sqlite3_stmt *row, int column)
-{
-    struct satchel_id id = {{0}};
-    struct satchel_span bytes = satchel_column_span(row, column);
-    if (bytes.size == sizeof id.bytes)
-        memcpy(id.bytes, bytes.data, bytes.size);
-    return id;
-}
-
 static enum satchel_status read_state(struct satchel_apply *apply, uint32_t *migration_count,
                                       struct satchel_error *error)
 {
@@ -173,7 +163,7 @@ static enum satchel_status read_state(struct satchel_apply *apply, uint32_t *mig
     if (sqlite3_step(select) != SQLITE_ROW) {
         status = satchel_apply_sql_error(apply, "read satchel_replica", error);
     } else {
-        apply->node = column_id(select, 0);
+        satchel_column_id(select, 0, &apply->node);
         apply->cursor = (uint64_t)sqlite3_column_int64(select, 1);
         status =
             read_vector(apply, satchel_column_span(select, 2), apply->seen_items, &apply->seen);
@@ -185,7 +175,7 @@ static enum satchel_status read_state(struct satchel_apply *apply, uint32_t *mig
         apply->last_number = (uint64_t)sqlite3_column_int64(select, 4);
         apply->last_stamp = (satchel_stamp)sqlite3_column_int64(select, 5);
         apply->complete = (uint64_t)sqlite3_column_int64(select, 9);
-        apply->end = column_id(select, 10);
+        satchel_column_id(select, 10, &apply->end);
         apply->moved_head = (uint64_t)sqlite3_column_int64(select, 11);
         *migration_count = (uint32_t)sqlite3_column_int64(select, 6);
         if (status != SATCHEL_OK)
@@ -214,7 +204,8 @@ enum satchel_status satchel_apply_read_past(struct satchel_apply *apply,
     apply->past = (struct satchel_vector){NULL, 0};
     apply->past_node = apply->node;
     while (status == SATCHEL_OK && (code = sqlite3_step(select)) == SQLITE_ROW) {
-        struct satchel_id node = column_id(select, 0);
+        struct satchel_id node;
+        satchel_column_id(select, 0, &node);
         status = satchel_vector_raise(&apply->past_arena, &apply->past, &node,
                                       (uint64_t)sqlite3_column_int64(select, 1), &apply->past);
     }

@@ -64,15 +64,6 @@ static void bind_id(sqlite3_stmt *statement, int index, const struct satchel_id 
     sqlite3_bind_blob(statement, index, id->bytes, sizeof id->bytes, SQLITE_STATIC);
 }
 
-static struct satchel_id column_id(sqlite3_stmt *row, int column)
-{
-    struct satchel_id id = {{0}};
-    struct satchel_span bytes = satchel_column_span(row, column);
-    if (bytes.size == sizeof id.bytes)
-        memcpy(id.bytes, bytes.data, bytes.size);
-    return id;
-}
-
 /* ---- the end of the log is taken back ----
  *
  * What is lost now goes before what was lost earlier and has not come back. Whatever an entry has
@@ -323,7 +314,7 @@ static enum satchel_status read_lost(struct satchel_sync *sync, sqlite3_stmt *ro
     memset(entry, 0, sizeof *entry);
     entry->cursor = (uint64_t)sqlite3_column_int64(row, 2);
     entry->seq = (uint64_t)sqlite3_column_int64(row, 3);
-    entry->device = column_id(row, 4);
+    satchel_column_id(row, 4, &entry->device);
     entry->number = (uint64_t)sqlite3_column_int64(row, 5);
     entry->stamp = (satchel_stamp)sqlite3_column_int64(row, 6);
     entry->user = satchel_arena_copy(arena, satchel_column_span(row, 7));
@@ -335,7 +326,7 @@ static enum satchel_status read_lost(struct satchel_sync *sync, sqlite3_stmt *ro
     entry->body = satchel_arena_copy(arena, body);
     entry->notes = satchel_arena_copy(arena, satchel_column_span(row, 10));
     entry->positions = satchel_arena_copy(arena, satchel_column_span(row, 11));
-    entry->receipt = column_id(row, 12);
+    satchel_column_id(row, 12, &entry->receipt);
     entry->previous = (uint64_t)sqlite3_column_int64(row, 13);
     entry->secret = secret.data;
     if (!entry->user.data || !secret.data || !entry->body.data || !entry->notes.data ||
@@ -354,7 +345,8 @@ static enum satchel_status collect_lost(struct satchel_sync *sync, sqlite3_stmt 
     while (forward->entry_count < FORWARD_ITEMS_MAX && bytes < SATCHEL_BATCH_BYTES &&
            (code = sqlite3_step(select)) == SQLITE_ROW) {
         struct satchel_entry *entry = &forward->entries[forward->entry_count];
-        struct satchel_id node = column_id(select, 1);
+        struct satchel_id node;
+        satchel_column_id(select, 1, &node);
         size_t item_bytes = ITEM_BYTES + (size_t)sqlite3_column_bytes(select, 9);
         bool is_first = forward->entry_count == 0;
         if (!is_first && (!satchel_id_equal(&node, &forward->node) ||

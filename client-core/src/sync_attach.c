@@ -60,10 +60,8 @@ static enum satchel_status read_parent(struct satchel_sync *sync,
     int code = SQLITE_ERROR;
     if (sqlite3_prepare_v2(sync->replica->db, SELECT_PARENT, -1, &select, NULL) == SQLITE_OK)
         code = sqlite3_step(select);
-    if (code == SQLITE_ROW && sqlite3_column_bytes(select, 0) == sizeof hello->parent.bytes) {
-        memcpy(hello->parent.bytes, sqlite3_column_blob(select, 0), sizeof hello->parent.bytes);
+    if (code == SQLITE_ROW && satchel_column_id(select, 0, &hello->parent))
         hello->parent_number = (uint64_t)sqlite3_column_int64(select, 1);
-    }
     enum satchel_status status =
         code == SQLITE_ROW || code == SQLITE_DONE
             ? SATCHEL_OK

@@ -182,8 +182,8 @@ static enum satchel_status find_elsewhere(struct satchel_sync *sync, uint64_t nu
         sqlite3_bind_int64(select, 1, (sqlite3_int64)number);
         code = sqlite3_step(select);
     }
-    if (code == SQLITE_ROW && sqlite3_column_bytes(select, 0) == sizeof device->bytes)
-        memcpy(device->bytes, sqlite3_column_blob(select, 0), sizeof device->bytes);
+    if (code == SQLITE_ROW)
+        satchel_column_id(select, 0, device);
     enum satchel_status status =
         code == SQLITE_ROW || code == SQLITE_DONE
             ? SATCHEL_OK

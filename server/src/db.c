@@ -149,12 +149,3 @@ struct satchel_span satchel_column_copy(sqlite3_stmt *statement, int index,
 {
     return satchel_arena_copy(arena, satchel_column_span(statement, index));
 }
-
-bool satchel_column_id(sqlite3_stmt *statement, int index, struct satchel_id *out)
-{
-    struct satchel_span bytes = satchel_column_span(statement, index);
-    if (bytes.size != sizeof out->bytes)
-        return false;
-    memcpy(out->bytes, bytes.data, sizeof out->bytes);
-    return true;
-}

@@ -52,7 +52,5 @@ enum satchel_status satchel_query_run(struct satchel_query *query,
 /* Columns of the present row, as satchel_column_span. Copied: data NULL if there is no memory. */
 struct satchel_span satchel_column_copy(sqlite3_stmt *statement, int index,
                                         struct satchel_arena *arena);
-/* False if the column is no id. */
-bool satchel_column_id(sqlite3_stmt *statement, int index, struct satchel_id *out);
 
 #endif

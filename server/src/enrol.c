@@ -48,8 +48,8 @@ static enum satchel_status find_invite(sqlite3 *db, const uint8_t hash[INVITE_HA
         out->login = satchel_column_copy(query.statement, 0, arena);
         out->expires_ms = sqlite3_column_int64(query.statement, 1);
         out->is_used = sqlite3_column_type(query.statement, 2) != SQLITE_NULL;
-        if (out->is_used && !satchel_column_id(query.statement, 3, &out->device))
-            memset(&out->device, 0, sizeof out->device);
+        if (out->is_used)
+            satchel_column_id(query.statement, 3, &out->device);
         if (!out->login.data)
             status = satchel_error_set(error, SATCHEL_NOMEM, "no memory for an invite");
     }

@@ -34,12 +34,15 @@ enum satchel_status line_author(sqlite3 *db, struct satchel_id *device, uint64_t
         return status;
     for (int i = 0; status == SATCHEL_OK && is_parents && i < ANCESTORS_MAX; i++) {
         bool has_row = false;
+        struct satchel_id parent;
         satchel_query_begin(&query, db, query.statement);
         satchel_query_id(&query, device);
         status = satchel_query_step(&query, &has_row, error);
         is_parents = status == SATCHEL_OK && has_row && number > 0 &&
                      number <= (uint64_t)sqlite3_column_int64(query.statement, 1) &&
-                     satchel_column_id(query.statement, 0, device);
+                     satchel_column_id(query.statement, 0, &parent);
+        if (is_parents)
+            *device = parent;
         satchel_query_end(&query);
     }
     satchel_query_close(&query);

@@ -191,8 +191,7 @@ static enum satchel_status load_device(struct satchel_store_sqlite *store,
     device->last_number = (uint64_t)sqlite3_column_int64(query.statement, 1);
     device->last_stamp = (satchel_stamp)sqlite3_column_int64(query.statement, 2);
     device->ancestors = (struct satchel_vector){NULL, 0};
-    if (!satchel_column_id(query.statement, 3, &device->parent))
-        memset(&device->parent, 0, sizeof device->parent);
+    satchel_column_id(query.statement, 3, &device->parent);
     device->parent_number = (uint64_t)sqlite3_column_int64(query.statement, 4);
     if (!device->user.data)
         status = satchel_error_set(error, SATCHEL_NOMEM, "no memory for a device");

@@ -2,6 +2,7 @@
 #include <satchel/row_io.h>
 
 #include <satchel/sqlite.h>
+#include <string.h>
 
 int satchel_value_bind(struct sqlite3_stmt *statement, int index, const struct satchel_value *value)
 {
@@ -51,6 +52,16 @@ struct satchel_span satchel_column_span(struct sqlite3_stmt *statement, int inde
 {
     const void *data = sqlite3_column_blob(statement, index);
     return span_of(data, sqlite3_column_bytes(statement, index));
+}
+
+bool satchel_column_id(struct sqlite3_stmt *statement, int index, struct satchel_id *out)
+{
+    struct satchel_span bytes = satchel_column_span(statement, index);
+    bool is_id = bytes.size == sizeof out->bytes;
+    memset(out, 0, sizeof *out);
+    if (is_id)
+        memcpy(out->bytes, bytes.data, sizeof out->bytes);
+    return is_id;
 }
 
 struct satchel_value satchel_value_of_argument(struct sqlite3_value *argument)

@@ -9,17 +9,9 @@
 
 static const char STORE[] = "/sim/server/test.db";
 
-static sqlite3_stmt *prepare(sqlite3 *db, const char *sql)
-{
-    sqlite3_stmt *select = NULL;
-    if (sqlite3_prepare_v2(db, sql, -1, &select, NULL) != SQLITE_OK)
-        sim_fail("%s: %s", sql, sqlite3_errmsg(db));
-    return select;
-}
-
 static int64_t integer(sqlite3 *db, const char *sql)
 {
-    sqlite3_stmt *select = prepare(db, sql);
+    sqlite3_stmt *select = sim_prepare(db, sql);
     int64_t value = sqlite3_step(select) == SQLITE_ROW ? sqlite3_column_int64(select, 0) : -1;
     sqlite3_finalize(select);
     return value;
@@ -32,7 +24,7 @@ static const char COUNT_MIGRATIONS[] = "SELECT count(*) FROM satchel_migration";
 static struct satchel_id node_of(sqlite3 *db, const char *sql)
 {
     struct satchel_id node = {{0}};
-    sqlite3_stmt *select = prepare(db, sql);
+    sqlite3_stmt *select = sim_prepare(db, sql);
     if (sqlite3_step(select) == SQLITE_ROW &&
         sqlite3_column_bytes(select, 0) == (int)sizeof node.bytes)
         memcpy(node.bytes, sqlite3_column_blob(select, 0), sizeof node.bytes);
@@ -175,7 +167,7 @@ static bool next_row(const struct eyes *eyes, sqlite3_stmt *rows, bool is_server
 static void check_same(const char *name, sqlite3 *replica, sqlite3 *store, const struct eyes *eyes,
                        const char *sql)
 {
-    sqlite3_stmt *ours = prepare(replica, sql), *theirs = prepare(store, sql);
+    sqlite3_stmt *ours = sim_prepare(replica, sql), *theirs = sim_prepare(store, sql);
     for (;;) {
         bool is_ours = next_row(eyes, ours, false), is_theirs = next_row(eyes, theirs, true);
         bool is_same = is_ours == is_theirs;
@@ -317,7 +309,7 @@ static void check_logs(const char *name, sqlite3 *replica, sqlite3 *store, const
 
 static void check_sound(const char *name, sqlite3 *db)
 {
-    sqlite3_stmt *select = prepare(db, "PRAGMA integrity_check");
+    sqlite3_stmt *select = sim_prepare(db, "PRAGMA integrity_check");
     if (sqlite3_step(select) != SQLITE_ROW ||
         strcmp((const char *)sqlite3_column_text(select, 0), "ok") != 0)
         sim_fail("%s: integrity_check: %s", name, (const char *)sqlite3_column_text(select, 0));
@@ -356,7 +348,7 @@ static void check_replica(const struct sim_device *device, sqlite3 *store)
 static void count_conflicts(sqlite3 *store)
 {
     sqlite3_stmt *select =
-        prepare(store, "SELECT tbl, field, severity, resolved IS NULL FROM satchel_conflict");
+        sim_prepare(store, "SELECT tbl, field, severity, resolved IS NULL FROM satchel_conflict");
     const struct satchel_schema *schema = sim_schema(sim.deployed);
     while (sqlite3_step(select) == SQLITE_ROW) {
         const char *field = (const char *)sqlite3_column_text(select, 1);

@@ -24,23 +24,6 @@ static uint64_t mix(uint64_t hash, const void *bytes, size_t size)
     return (hash ^ size) * UINT64_C(0x9fb21c651e98df25);
 }
 
-static sqlite3_stmt *prepare(sqlite3 *db, const char *sql)
-{
-    sqlite3_stmt *select = NULL;
-    if (sqlite3_prepare_v2(db, sql, -1, &select, NULL) != SQLITE_OK)
-        sim_fail("%s: %s", sql, sqlite3_errmsg(db));
-    return select;
-}
-
-static uint64_t integer(sqlite3 *db, const char *sql)
-{
-    sqlite3_stmt *select = prepare(db, sql);
-    uint64_t value =
-        sqlite3_step(select) == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(select, 0) : 0;
-    sqlite3_finalize(select);
-    return value;
-}
-
 static uint64_t hash_table(sqlite3 *db, const struct satchel_table *table)
 {
     struct sim_sql sql = {0};
@@ -48,7 +31,7 @@ static uint64_t hash_table(sqlite3 *db, const struct satchel_table *table)
     sim_put(&sql, "SELECT * FROM \"%s\" ORDER BY ", table->name);
     for (uint32_t k = 0; k < table->key_count; k++)
         sim_put(&sql, "%s\"%s\"", k ? "," : "", table->columns[table->key_columns[k]].name);
-    sqlite3_stmt *select = prepare(db, sql.text);
+    sqlite3_stmt *select = sim_prepare(db, sql.text);
     int code;
     while ((code = sqlite3_step(select)) == SQLITE_ROW)
         for (int i = 0; i < sqlite3_column_count(select); i++) {
@@ -89,8 +72,8 @@ void sim_watch_server(void)
         return;
     struct sim_process *running = sim_enter(NULL);
     sqlite3 *db = sim_observe("/sim/server/test.db");
-    uint64_t cursor = integer(db, "SELECT cursor FROM satchel_workspace");
-    unsigned migrations = (unsigned)integer(db, "SELECT count(*) FROM satchel_migration");
+    uint64_t cursor = sim_integer(db, "SELECT cursor FROM satchel_workspace");
+    unsigned migrations = (unsigned)sim_integer(db, "SELECT count(*) FROM satchel_migration");
     if (moment_count == 0 || moments[moment_count - 1].cursor != cursor ||
         moments[moment_count - 1].migrations != migrations) {
         SIM_GROW(moments, moment_count, moment_capacity);
@@ -108,9 +91,9 @@ void sim_watch_device(const struct sim_device *device, sqlite3 *db)
         return;
     struct sim_process *running = sim_enter(NULL);
     const struct moment *moment =
-        find_moment(integer(db, "SELECT cursor FROM satchel_replica"),
-                    (unsigned)integer(db, "SELECT count(*) FROM satchel_migration"));
-    if (moment && integer(db, "SELECT count(*) FROM satchel_change") == 0) {
+        find_moment(sim_integer(db, "SELECT cursor FROM satchel_replica"),
+                    (unsigned)sim_integer(db, "SELECT count(*) FROM satchel_migration"));
+    if (moment && sim_integer(db, "SELECT count(*) FROM satchel_change") == 0) {
         uint64_t hashes[TABLES_MAX];
         hash_tables(db, moment->migrations, hashes);
         for (unsigned i = 0; i < TABLES_MAX; i++)

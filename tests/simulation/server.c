@@ -383,3 +383,20 @@ void sim_unobserve(sqlite3 *db)
 {
     sim_check(sqlite3_close(db) == SQLITE_OK, "an observer's statement is open");
 }
+
+sqlite3_stmt *sim_prepare(sqlite3 *db, const char *sql)
+{
+    sqlite3_stmt *select = NULL;
+    if (sqlite3_prepare_v2(db, sql, -1, &select, NULL) != SQLITE_OK)
+        sim_fail("%s: %s", sql, sqlite3_errmsg(db));
+    return select;
+}
+
+uint64_t sim_integer(sqlite3 *db, const char *sql)
+{
+    sqlite3_stmt *select = sim_prepare(db, sql);
+    uint64_t value =
+        sqlite3_step(select) == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(select, 0) : 0;
+    sqlite3_finalize(select);
+    return value;
+}

@@ -159,14 +159,6 @@ static void add_value(struct set *set, struct satchel_value value)
 
 /* ---- what stands in the store ---- */
 
-static sqlite3_stmt *prepare(sqlite3 *db, const char *sql)
-{
-    sqlite3_stmt *select = NULL;
-    if (sqlite3_prepare_v2(db, sql, -1, &select, NULL) != SQLITE_OK)
-        sim_fail("%s: %s", sql, sqlite3_errmsg(db));
-    return select;
-}
-
 struct satchel_span sim_row_name(const struct satchel_table *table, sqlite3_stmt *row)
 {
     struct satchel_value key[SATCHEL_KEY_COLUMNS_MAX];
@@ -225,7 +217,7 @@ static void read_row(struct look *look, const struct satchel_table *table, sqlit
 
 static void read_survivors(struct look *look)
 {
-    sqlite3_stmt *select = prepare(look->db, "SELECT name, survivor FROM satchel_alias");
+    sqlite3_stmt *select = sim_prepare(look->db, "SELECT name, survivor FROM satchel_alias");
     while (sqlite3_step(select) == SQLITE_ROW) {
         struct satchel_span *survivor = SATCHEL_ARENA_ARRAY(&sight.arena, struct satchel_span, 1);
         *survivor = satchel_arena_copy(&sight.arena, satchel_column_span(select, 1));
@@ -243,7 +235,7 @@ static void read_rows(struct look *look)
         if (table->is_local)
             continue;
         snprintf(sql, sizeof sql, "SELECT * FROM \"%s\"", table->name);
-        sqlite3_stmt *select = prepare(look->db, sql);
+        sqlite3_stmt *select = sim_prepare(look->db, sql);
         while (sqlite3_step(select) == SQLITE_ROW)
             read_row(look, table, select);
         sqlite3_finalize(select);
@@ -314,8 +306,8 @@ static void keep_rows(struct look *look, size_t moment)
 
 static void keep_grants(struct look *look, size_t moment)
 {
-    sqlite3_stmt *users = prepare(look->db, "SELECT id FROM satchel_users WHERE login=?1");
-    sqlite3_stmt *grants = prepare(look->db, "SELECT value FROM satchel_grants WHERE user=?1");
+    sqlite3_stmt *users = sim_prepare(look->db, "SELECT id FROM satchel_users WHERE login=?1");
+    sqlite3_stmt *grants = sim_prepare(look->db, "SELECT value FROM satchel_grants WHERE user=?1");
     for (unsigned user = 0; user < SIM_DEVICES_MAX; user++) {
         char login[16];
         struct set set = {0};
@@ -332,15 +324,6 @@ static void keep_grants(struct look *look, size_t moment)
     }
     sqlite3_finalize(grants);
     sqlite3_finalize(users);
-}
-
-static uint64_t integer(sqlite3 *db, const char *sql)
-{
-    sqlite3_stmt *select = prepare(db, sql);
-    uint64_t value =
-        sqlite3_step(select) == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(select, 0) : 0;
-    sqlite3_finalize(select);
-    return value;
 }
 
 /* Every commit that changes a row or a grant has a cursor or a migration of its own. */
@@ -379,8 +362,8 @@ size_t sim_sight_observe(void)
     make();
     look.db = sim_observe("/sim/server/test.db");
     sim_ok(satchel_db_exec(look.db, "BEGIN", NULL), "look", NULL);
-    uint64_t cursor = integer(look.db, "SELECT cursor FROM satchel_workspace");
-    unsigned migrations = (unsigned)integer(look.db, "SELECT count(*) FROM satchel_migration");
+    uint64_t cursor = sim_integer(look.db, "SELECT cursor FROM satchel_workspace");
+    unsigned migrations = (unsigned)sim_integer(look.db, "SELECT count(*) FROM satchel_migration");
     if (is_new(cursor, migrations))
         take(&look, cursor, migrations);
     sim_ok(satchel_db_exec(look.db, "COMMIT", NULL), "look", NULL);

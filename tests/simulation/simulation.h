@@ -311,6 +311,9 @@ void sim_server_restore(void);
 /* Read by a connection of the simulator's own, which no fault meets. */
 sqlite3 *sim_observe(const char *path);
 void sim_unobserve(sqlite3 *db);
+sqlite3_stmt *sim_prepare(sqlite3 *db, const char *sql);
+/* Of the first row; 0 if there is none. */
+uint64_t sim_integer(sqlite3 *db, const char *sql);
 
 /* ---- devices (device.c), applications (app.c), workloads ---- */
 

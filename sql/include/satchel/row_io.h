@@ -22,6 +22,8 @@ struct satchel_value satchel_value_of_column(struct sqlite3_stmt *statement, int
 struct satchel_value satchel_value_of_argument(struct sqlite3_value *argument);
 /* The bytes of a column that is text or a blob; none if it is NULL, or out of memory. */
 struct satchel_span satchel_column_span(struct sqlite3_stmt *statement, int index);
+/* False, and `*out` zero, if the column is no id. */
+bool satchel_column_id(struct sqlite3_stmt *statement, int index, struct satchel_id *out);
 
 /* `*exists` and, if so, all columns in `values` (table->column_count), bytes copied into `arena`.
  */
