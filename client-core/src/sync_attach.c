@@ -186,6 +186,21 @@ static enum satchel_status does_not_know(struct satchel_error *error)
                              "administrator");
 }
 
+/* Whether another sync of this replica has heard entries since HELLO: what the node said it does
+ * not hold may be among them. */
+static bool has_gone_on(const struct satchel_sync *sync)
+{
+    return sync->hello_cursor != sync->apply->cursor ||
+           !satchel_id_equal(&sync->hello_node, &sync->apply->node);
+}
+
+/* Whether HELLO was that of a replica that has nothing yet: its stream makes exactly what is in
+ * scope, from the first entry on. */
+static bool was_new(const struct satchel_sync *sync)
+{
+    return sync->hello_cursor == 0 && satchel_id_is_zero(&sync->hello_node);
+}
+
 static enum satchel_status check_welcome(const struct satchel_sync *sync,
                                          const struct satchel_message_welcome *welcome,
                                          struct satchel_error *error)
@@ -194,6 +209,11 @@ static enum satchel_status check_welcome(const struct satchel_sync *sync,
     if (!satchel_id_equal(&sync->hello_node, node) && !satchel_id_equal(&welcome->node, node))
         return satchel_error_set(error, SATCHEL_AGAIN,
                                  "another sync of this replica has met another server; sync again");
+    /* Of what another sync has applied meanwhile, as it was cut for that one, this stream would tell
+     * no more: not which rows have come since. */
+    if (was_new(sync) && has_gone_on(sync))
+        return satchel_error_set(error, SATCHEL_AGAIN,
+                                 "another sync has begun to fill this replica; sync again");
     if (welcome->cursor > sync->hello_cursor || welcome->cursor > welcome->head)
         return does_not_know(error);
     return SATCHEL_OK;
@@ -316,14 +336,6 @@ static bool is_behind(const struct satchel_sync *sync,
            satchel_id_equal(&sync->hello_node, &sync->apply->node);
 }
 
-/* Whether another sync of this replica has heard entries since HELLO: what the node said it does
- * not hold may be among them. */
-static bool has_gone_on(const struct satchel_sync *sync)
-{
-    return sync->hello_cursor != sync->apply->cursor ||
-           !satchel_id_equal(&sync->hello_node, &sync->apply->node);
-}
-
 /* The node was put back to an earlier moment: what this device has beyond it, it gives back. */
 static enum satchel_status rewind_log(struct satchel_sync *sync,
                                       const struct satchel_message_welcome *welcome,
@@ -366,8 +378,8 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
         sync->head_target = sync->complete_target = welcome->head;
         if (welcome->head < sync->apply->moved_head)
             sync->apply->moved_head = 0;
-        if (sync->hello_cursor == 0 && satchel_id_is_zero(&sync->hello_node))
-            sync->apply->complete = welcome->head; /* what follows makes exactly what is in scope */
+        if (was_new(sync))
+            sync->apply->complete = welcome->head;
         sync->number_target = last_own_number(sync);
         sync->schema_target = welcome->schema;
         status = write_welcome(sync, welcome, error);
