@@ -137,8 +137,9 @@ static void take_back(struct sim_file *file)
 }
 
 /* Some of the sectors of a write; where sectors are not safe, one of them is left as nothing that
- * was ever written. Once per machine: SQLite goes on in the middle of a sector when it has
- * recovered a WAL, and a second such sector would take what was committed before it. */
+ * was ever written. Once per machine, and not in a WAL from another machine, whose sectors may be
+ * smaller: SQLite goes on in the middle of a sector when it has recovered a WAL, and a second such
+ * sector would take what was committed before it. */
 static void write_torn(struct sim_file *file, const struct sim_undo *undo)
 {
     const uint8_t *bytes = file->log + undo->log_at + undo->old_bytes;
@@ -153,8 +154,8 @@ static void write_torn(struct sim_file *file, const struct sim_undo *undo)
             put(file, bytes + at, (is_prefix && end > kept ? kept : end) - at, undo->offset + at);
         at = end;
     }
-    if (!file->machine->is_powersafe && !file->machine->lost_power && undo->old_bytes > 0 &&
-        sim_one_in(SIM_DISK, 2)) {
+    if (!file->machine->is_powersafe && !file->machine->lost_power && !file->has_other_sectors &&
+        undo->old_bytes > 0 && sim_one_in(SIM_DISK, 2)) {
         size_t begin = undo->offset / sector * sector;
         for (size_t at = begin; at < begin + sector && at < file->size; at++)
             file->bytes[at] = (uint8_t)sim_random(SIM_DISK);
@@ -256,6 +257,8 @@ void sim_disk_copy(const char *from, const char *to)
     snprintf(to_wal, sizeof to_wal, "%s-wal", to);
     copy_one(from, to);
     copy_one(from_wal, to_wal);
+    struct sim_file *wal = sim_file_get(to_wal);
+    wal->has_other_sectors = wal->size > 0;
 }
 
 void sim_disk_remove(const char *path)

@@ -27,6 +27,7 @@ struct sim_file {
     char name[96];
     const struct sim_machine *machine;
     bool exists;
+    bool has_other_sectors; /* a WAL that was copied from a machine of another kind */
     uint8_t *bytes;
     size_t size, capacity;
 
