@@ -39,9 +39,10 @@ static const char *const SQL[APPLY_STATEMENT_COUNT] = {
                             " previous, is_cut) VALUES(?1, ?2, ?3, ?4, ?5)",
     [APPLY_ANY_LOST] = "SELECT 1 FROM satchel_lost LIMIT 1",
     [APPLY_DROP_LOST] = "DELETE FROM satchel_lost WHERE mark = ?1 AND node = ?2 AND seq = ?3",
-    [APPLY_LOST_OWN] = "SELECT body, secret FROM satchel_lost WHERE is_own AND number = ?1",
+    [APPLY_LOST_OWN] = "SELECT body, secret FROM satchel_lost WHERE is_own AND number = ?1"
+                       " AND NOT is_cut",
     [APPLY_NOTE_LOST_OWN] = "INSERT OR REPLACE INTO satchel_elsewhere(number, device)"
-                            " SELECT number, ?2 FROM satchel_lost WHERE secret = ?1 AND is_own",
+                            " SELECT number, ?2 FROM satchel_lost WHERE mark = ?1 AND is_own",
     [APPLY_NOTE_OWN] = "INSERT OR REPLACE INTO satchel_elsewhere(number, device) VALUES(?1, ?2)",
     [APPLY_FORGET_OWN] = "DELETE FROM satchel_elsewhere WHERE number = ?1",
     [APPLY_ROW_CONFLICTS] = "SELECT id FROM satchel_conflict WHERE tbl = ?1 AND key = ?2",
@@ -56,6 +57,9 @@ static const char *const SQL[APPLY_STATEMENT_COUNT] = {
     [APPLY_ANY_MISSING] = "SELECT 1 FROM satchel_lost WHERE (device, number)"
                           " NOT IN (SELECT device, number FROM satchel_entry) LIMIT 1",
     [APPLY_ANY_DOUBT] = "SELECT 1 FROM satchel_doubt LIMIT 1",
+    [APPLY_ANY_FORGOTTEN] = "SELECT 1 FROM satchel_forget LIMIT 1",
+    [APPLY_FORGET_ROW] = "INSERT OR IGNORE INTO satchel_forget(name) VALUES(?1)",
+    [APPLY_REMEMBER_ROW] = "DELETE FROM satchel_forget WHERE name = ?1",
 };
 
 enum satchel_status satchel_apply_sql_error(const struct satchel_apply *apply, const char *doing,
@@ -284,6 +288,8 @@ enum satchel_status satchel_apply_begin(struct satchel_apply *apply, bool is_wri
         status = satchel_apply_any(apply, APPLY_ANY_BASE, &apply->has_base, error);
     if (status == SATCHEL_OK)
         status = satchel_apply_any(apply, APPLY_ANY_LOST, &apply->has_lost, error);
+    if (status == SATCHEL_OK)
+        status = satchel_apply_any(apply, APPLY_ANY_FORGOTTEN, &apply->has_forgotten, error);
     if (status == SATCHEL_OK)
         apply->replica->is_applying = is_writing;
     else

@@ -50,6 +50,9 @@ enum satchel_apply_statement {
     APPLY_DROP_VIEWS,
     APPLY_ANY_MISSING,
     APPLY_ANY_DOUBT,
+    APPLY_ANY_FORGOTTEN,
+    APPLY_FORGET_ROW,
+    APPLY_REMEMBER_ROW,
     APPLY_STATEMENT_COUNT
 };
 
@@ -121,6 +124,8 @@ struct satchel_apply {
     bool has_diverged_lost; /* it is one that a node had answered and lost */
     bool has_base;          /* satchel_base is not empty */
     bool has_lost;          /* satchel_lost is not */
+    bool has_forgotten;     /* satchel_forget is not */
+    bool must_forget;       /* the log may say what it should not (forget.c) */
 
     /* of the entry in hand */
     struct satchel_arena arena;
@@ -236,6 +241,9 @@ enum satchel_status satchel_copy_compare_lost(struct satchel_apply *apply,
 /* The entry of another device has the number of the oldest change set that is pending here: whether
  * it is that very one, sent by another file while both were one device. AGAIN: it is, as this
  * replica's copy, which this one is too. */
+/* The secret of the own change set that is pending under the number. SQL. */
+enum satchel_status satchel_copy_secret(struct satchel_apply *apply, uint64_t number,
+                                        uint8_t secret[SATCHEL_SECRET_BYTES]) SATCHEL_MUST_USE;
 enum satchel_status satchel_copy_meet(struct satchel_apply *apply,
                                       const struct satchel_entry *entry, bool *is_own,
                                       struct satchel_error *error) SATCHEL_MUST_USE;

@@ -145,6 +145,27 @@ static enum satchel_status take(struct satchel_apply *apply, const struct satche
     return status;
 }
 
+/* What the log has of a row that leaves is to be forgotten, unless it comes again before that:
+ * sent whole, or made anew. */
+static enum satchel_status note_leaving(struct satchel_apply *apply,
+                                        const struct satchel_effect *effect,
+                                        struct satchel_error *error)
+{
+    bool is_leaving = effect->kind == SATCHEL_EFFECT_EVICT;
+    enum satchel_apply_statement which = is_leaving ? APPLY_FORGET_ROW : APPLY_REMEMBER_ROW;
+    if (!is_leaving && (effect->kind == SATCHEL_EFFECT_DELTA || !apply->has_forgotten))
+        return SATCHEL_OK;
+    satchel_buffer_clear(&apply->name);
+    enum satchel_status status =
+        satchel_row_name(&apply->name, effect->table, effect->key, effect->key_count);
+    if (status != SATCHEL_OK)
+        return status;
+    apply->has_forgotten = apply->must_forget = true;
+    sqlite3_bind_blob64(apply->statements[which], 1, apply->name.data, apply->name.size,
+                        SQLITE_STATIC);
+    return satchel_apply_run(apply, which, "write satchel_forget", error);
+}
+
 static enum satchel_status take_parts(struct satchel_apply *apply,
                                       const struct satchel_changeset *changeset,
                                       const struct satchel_notes *notes,
@@ -168,6 +189,8 @@ static enum satchel_status take_parts(struct satchel_apply *apply,
             status = satchel_apply_resolve(apply, table, &effect.key, &is_alias, error);
         if (status == SATCHEL_OK)
             status = take(apply, table, &effect, !is_unlike && !is_alias, error);
+        if (status == SATCHEL_OK && !is_unlike)
+            status = note_leaving(apply, &effect, error);
     }
     return status;
 }
@@ -184,6 +207,8 @@ static enum satchel_status take_effects(struct satchel_apply *apply,
                        &table, error);
         if (status == SATCHEL_OK)
             status = take(apply, table, effect, true, error);
+        if (status == SATCHEL_OK)
+            status = note_leaving(apply, effect, error);
     }
     return status;
 }
@@ -363,10 +388,12 @@ static enum satchel_status note_lost_own(struct satchel_apply *apply,
     bool is_own = satchel_id_equal(&entry->device, &apply->replica->device);
     enum satchel_apply_statement which = is_own ? APPLY_FORGET_OWN : APPLY_NOTE_LOST_OWN;
     sqlite3_stmt *note = apply->statements[which];
+    uint8_t mark[SATCHEL_SECRET_BYTES];
     if (is_own) {
         sqlite3_bind_int64(note, 1, (sqlite3_int64)entry->number);
     } else {
-        sqlite3_bind_blob(note, 1, entry->secret, SATCHEL_SECRET_BYTES, SQLITE_STATIC);
+        satchel_entry_cut_mark(entry, mark);
+        sqlite3_bind_blob(note, 1, mark, sizeof mark, SQLITE_STATIC);
         sqlite3_bind_blob(note, 2, entry->device.bytes, sizeof entry->device.bytes, SQLITE_STATIC);
     }
     return satchel_apply_run(apply, which, "write satchel_elsewhere", error);
@@ -429,9 +456,16 @@ enum satchel_status satchel_apply_append(struct satchel_apply *apply,
     if (status != SATCHEL_OK)
         return status;
     struct satchel_entry stored = *entry;
+    uint8_t secret[SATCHEL_SECRET_BYTES];
     stored.body = satchel_buffer_span(&apply->stored);
-    status = satchel_log_append(apply->log, &stored, satchel_span_of(NULL, 0), error);
-    return status == SATCHEL_OK ? keep_receipt(apply, entry, error) : status;
+    if (apply->own && entry->is_cut) { /* here it is whole, and so is the receipt */
+        status = satchel_copy_secret(apply, entry->number, secret);
+        stored.secret = secret;
+        stored.is_cut = false;
+    }
+    if (status == SATCHEL_OK)
+        status = satchel_log_append(apply->log, &stored, satchel_span_of(NULL, 0), error);
+    return status == SATCHEL_OK ? keep_receipt(apply, &stored, error) : status;
 }
 
 enum satchel_status satchel_apply_record_conflicts(struct satchel_apply *apply,

@@ -245,10 +245,12 @@ enum satchel_status satchel_capture_flush(struct satchel_capture *capture) SATCH
 enum satchel_status satchel_capture_write(struct satchel_capture *capture,
                                           const struct satchel_part *part,
                                           struct satchel_value *values) SATCHEL_MUST_USE;
-/* Whether rows may have views: capture looks for them. */
-static inline bool satchel_capture_has_views(const struct satchel_capture *capture)
+/* Whether the author may have been shown less of a row of the table than `seen` says: capture looks
+ * for it. */
+static inline bool satchel_capture_has_views(const struct satchel_capture *capture,
+                                             const struct satchel_table *table)
 {
-    return capture->state.has_base || capture->state.has_views;
+    return capture->state.has_base || capture->state.has_views || table->has_masks;
 }
 /* What the row's units were in fact shown, where that is less than `seen`: of satchel_base, and of
  * satchel_view where that has none. In capture->arena. */

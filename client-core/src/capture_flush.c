@@ -370,7 +370,7 @@ static enum satchel_status write_given(struct satchel_capture *capture,
     satchel_buffer_clear(&capture->local);
     satchel_arena_reset(&capture->arena);
     enum satchel_status status = SATCHEL_OK;
-    if (satchel_capture_has_views(capture))
+    if (satchel_capture_has_views(capture, row->table))
         status = satchel_capture_make_exceptions(capture, row, part);
     if (status == SATCHEL_OK)
         status = satchel_capture_put_part(capture, row, part);

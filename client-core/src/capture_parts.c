@@ -114,6 +114,40 @@ bool satchel_capture_is_excepted(const struct satchel_part *part, const struct s
            (may_freeze(part, table) && is_frozen_by_state(table, view->column));
 }
 
+static bool is_unit_masked(const struct satchel_capture *capture, const struct satchel_table *table,
+                           uint32_t unit)
+{
+    const struct satchel_capture_state *state = &capture->state;
+    return table->rules.columns[unit].unit == unit &&
+           !satchel_column_is_seen(table, unit, satchel_span_of(state->role, state->role_bytes));
+}
+
+/* Nothing was shown of what is masked from the author, whatever was pending on it. */
+static enum satchel_status except_masked(struct satchel_capture *capture,
+                                         const struct satchel_table *table,
+                                         struct satchel_part *part)
+{
+    struct satchel_exception *views = SATCHEL_ARENA_ARRAY(
+        &capture->arena, struct satchel_exception, part->exception_count + table->column_count);
+    uint32_t count = 0;
+    if (!views)
+        return satchel_error_set(&capture->error, SATCHEL_NOMEM, "no memory for a change");
+    for (uint32_t i = 0; i < part->exception_count; i++) {
+        uint32_t column = part->exceptions[i].column;
+        if (column == SATCHEL_COLUMN_ROW || !is_unit_masked(capture, table, column))
+            views[count++] = part->exceptions[i];
+    }
+    for (uint32_t unit = 0; unit < table->column_count; unit++) {
+        const struct satchel_exception nothing = {unit, {.kind = SATCHEL_VIEW_NONE}};
+        if (is_unit_masked(capture, table, unit) &&
+            satchel_capture_is_excepted(part, table, &nothing))
+            views[count++] = nothing;
+    }
+    part->exceptions = views;
+    part->exception_count = count;
+    return SATCHEL_OK;
+}
+
 /* What the author had in fact been shown of this row. */
 enum satchel_status satchel_capture_make_exceptions(struct satchel_capture *capture,
                                                     const struct satchel_capture_row *row,
@@ -130,7 +164,9 @@ enum satchel_status satchel_capture_make_exceptions(struct satchel_capture *capt
             views[count++] = views[i];
     part->exceptions = views;
     part->exception_count = count;
-    return SATCHEL_OK;
+    return row->table->has_masks && part->kind == SATCHEL_OP_UPDATE
+               ? except_masked(capture, row->table, part)
+               : SATCHEL_OK;
 }
 
 static void write_old(const struct satchel_capture *capture, const struct satchel_capture_row *row,
@@ -221,7 +257,7 @@ static enum satchel_status write_part(struct satchel_capture *capture, uint32_t 
         status = make_fields(capture, &row, &part);
     if (status != SATCHEL_OK || (part.kind == SATCHEL_OP_UPDATE && part.field_count == 0))
         return status;
-    if (satchel_capture_has_views(capture))
+    if (satchel_capture_has_views(capture, row.table))
         status = satchel_capture_make_exceptions(capture, &row, &part);
     if (status == SATCHEL_OK)
         status = satchel_capture_put_part(capture, &row, &part);

@@ -324,6 +324,8 @@ static enum satchel_status view_bytes(struct satchel_capture *capture,
     enum satchel_status status = satchel_capture_views(capture, table, key, &views, &count);
     for (uint32_t i = 0; status == SATCHEL_OK && i < count; i++)
         *bytes += VIEW_WIRE_BYTES + views[i].view.vector.count * POSITION_WIRE_BYTES;
+    if (table->has_masks)
+        *bytes += (uint64_t)table->column_count * VIEW_WIRE_BYTES;
     return status;
 }
 
@@ -352,7 +354,7 @@ static enum satchel_status append(struct satchel_capture *capture, const struct 
     uint64_t bytes = draft_wire_bytes(draft, is_first);
     if (is_first && capture->row_count >= SATCHEL_CHANGESET_PARTS_MAX)
         return over_limit(capture, "100000 rows");
-    if (is_first && satchel_capture_has_views(capture))
+    if (is_first && satchel_capture_has_views(capture, draft->table->table))
         status = view_bytes(capture, op, &bytes);
     if (status == SATCHEL_OK &&
         capture->state.header_bytes + capture->wire_bytes + bytes > SATCHEL_CHANGESET_BYTES_MAX)

@@ -43,22 +43,25 @@ static enum satchel_status read_own(struct satchel_apply *apply, uint64_t number
 }
 
 /* `*found` false: no node has lost it. */
-static enum satchel_status hash_lost(struct satchel_apply *apply, uint64_t number, bool *found,
+static enum satchel_status read_lost(struct satchel_apply *apply, uint64_t number, bool *found,
+                                     uint8_t secret[SATCHEL_SECRET_BYTES],
                                      uint8_t hash[SATCHEL_HASH_BYTES])
 {
     sqlite3_stmt *select = apply->statements[APPLY_LOST_OWN];
-    struct satchel_span body, secret;
+    struct satchel_span body, kept;
     enum satchel_status status = SATCHEL_OK;
     sqlite3_bind_int64(select, 1, (sqlite3_int64)number);
     int code = sqlite3_step(select);
     *found = code == SQLITE_ROW;
     if (*found) {
-        secret = satchel_column_span(select, 1);
-        status = secret.size == SATCHEL_SECRET_BYTES
+        kept = satchel_column_span(select, 1);
+        status = kept.size == SATCHEL_SECRET_BYTES
                      ? satchel_body_load(satchel_column_span(select, 0), &apply->scratch, &body)
                      : SATCHEL_CORRUPT;
-        if (status == SATCHEL_OK)
-            status = satchel_changeset_hash(body, secret.data, hash);
+        if (status == SATCHEL_OK) {
+            memcpy(secret, kept.data, SATCHEL_SECRET_BYTES);
+            status = satchel_changeset_hash(body, secret, hash);
+        }
     } else if (code != SQLITE_DONE) {
         status = SATCHEL_SQL;
     }
@@ -79,16 +82,21 @@ static enum satchel_status diverge(struct satchel_apply *apply, uint64_t number,
                              number);
 }
 
-/* `status`: of the own one's hash. */
+/* `status`: of the own one's secret and hash. What was cut has no hash here, but no other change
+ * set has its secret. */
 static enum satchel_status is_the_same(const struct satchel_entry *entry,
                                        enum satchel_status status,
+                                       const uint8_t secret[SATCHEL_SECRET_BYTES],
                                        const uint8_t own[SATCHEL_HASH_BYTES], bool *out,
                                        struct satchel_error *error)
 {
-    uint8_t held[SATCHEL_HASH_BYTES];
-    if (status == SATCHEL_OK)
+    uint8_t held[SATCHEL_HASH_BYTES], mark[SATCHEL_SECRET_BYTES];
+    if (status == SATCHEL_OK && !entry->is_cut)
         status = satchel_changeset_hash(entry->body, entry->secret, held);
-    *out = status == SATCHEL_OK && memcmp(own, held, sizeof held) == 0;
+    else if (status == SATCHEL_OK)
+        satchel_entry_cut_secret(secret, mark);
+    *out = status == SATCHEL_OK && (entry->is_cut ? memcmp(mark, entry->secret, sizeof mark) == 0
+                                                  : memcmp(own, held, sizeof held) == 0);
     return status == SATCHEL_OK ? SATCHEL_OK
                                 : satchel_error_set(error, status,
                                                     "change set %" PRIu64
@@ -98,11 +106,12 @@ static enum satchel_status is_the_same(const struct satchel_entry *entry,
 
 static enum satchel_status compare(struct satchel_apply *apply, const struct satchel_entry *entry,
                                    bool is_lost, enum satchel_status status,
+                                   const uint8_t secret[SATCHEL_SECRET_BYTES],
                                    const uint8_t own[SATCHEL_HASH_BYTES],
                                    struct satchel_error *error)
 {
     bool is_same = false;
-    status = is_the_same(entry, status, own, &is_same, error);
+    status = is_the_same(entry, status, secret, own, &is_same, error);
     return status != SATCHEL_OK || is_same || SATCHEL_MUTATED(copy_as_same)
                ? status
                : diverge(apply, entry->number, own, is_lost, error);
@@ -114,33 +123,36 @@ enum satchel_status satchel_copy_compare(struct satchel_apply *apply,
 {
     uint8_t secret[SATCHEL_SECRET_BYTES], own[SATCHEL_HASH_BYTES];
     enum satchel_status status = read_own(apply, entry->number, secret, own);
-    return compare(apply, entry, false, status, own, error);
+    return compare(apply, entry, false, status, secret, own, error);
 }
 
 enum satchel_status satchel_copy_compare_lost(struct satchel_apply *apply,
                                               const struct satchel_entry *entry,
                                               struct satchel_error *error)
 {
-    uint8_t own[SATCHEL_HASH_BYTES];
+    uint8_t secret[SATCHEL_SECRET_BYTES], own[SATCHEL_HASH_BYTES];
     bool found = false;
-    enum satchel_status status = hash_lost(apply, entry->number, &found, own);
+    enum satchel_status status = read_lost(apply, entry->number, &found, secret, own);
     if (status == SATCHEL_OK && !found)
         return SATCHEL_OK;
-    return compare(apply, entry, true, status, own, error);
+    return compare(apply, entry, true, status, secret, own, error);
 }
 
 enum satchel_status satchel_copy_meet(struct satchel_apply *apply,
                                       const struct satchel_entry *entry, bool *is_own,
                                       struct satchel_error *error)
 {
-    uint8_t secret[SATCHEL_SECRET_BYTES], own[SATCHEL_HASH_BYTES];
+    uint8_t secret[SATCHEL_SECRET_BYTES], mark[SATCHEL_SECRET_BYTES], own[SATCHEL_HASH_BYTES];
     *is_own = false;
     enum satchel_status status = read_own(apply, entry->number, secret, NULL);
-    if (status == SATCHEL_OK && memcmp(secret, entry->secret, sizeof secret) != 0)
+    if (status == SATCHEL_OK)
+        satchel_entry_cut_secret(secret, mark);
+    if (status == SATCHEL_OK &&
+        memcmp(entry->is_cut ? mark : secret, entry->secret, sizeof secret) != 0)
         return SATCHEL_OK;
     if (status == SATCHEL_OK)
         status = read_own(apply, entry->number, secret, own);
-    status = is_the_same(entry, status, own, is_own, error);
+    status = is_the_same(entry, status, secret, own, is_own, error);
     if (status != SATCHEL_OK || !*is_own)
         return status;
     struct satchel_id copy = satchel_copy_id(&apply->replica->device, entry->number - 1, own);
@@ -149,17 +161,23 @@ enum satchel_status satchel_copy_meet(struct satchel_apply *apply,
                : SATCHEL_OK;
 }
 
+enum satchel_status satchel_copy_secret(struct satchel_apply *apply, uint64_t number,
+                                        uint8_t secret[SATCHEL_SECRET_BYTES])
+{
+    return read_own(apply, number, secret, NULL);
+}
+
 /* ---- COPY ---- */
 
 /* All that the two files share is answered, or was: true of the replica as it is in the
  * transaction. */
 static bool is_at_divergence(struct satchel_apply *apply)
 {
-    uint8_t own[SATCHEL_HASH_BYTES];
+    uint8_t secret[SATCHEL_SECRET_BYTES], own[SATCHEL_HASH_BYTES];
     bool found = false;
     if (apply->has_diverged_lost)
-        return hash_lost(apply, apply->diverged_number, &found, own) == SATCHEL_OK && found &&
-               memcmp(own, apply->diverged_hash, sizeof own) == 0;
+        return read_lost(apply, apply->diverged_number, &found, secret, own) == SATCHEL_OK &&
+               found && memcmp(own, apply->diverged_hash, sizeof own) == 0;
     return apply->pending.first && apply->pending.first->number == apply->diverged_number &&
            apply->last_number == apply->diverged_number - 1;
 }

@@ -72,7 +72,7 @@
 #include <satchel/sql_error.h>
 #include <satchel/sqlite.h>
 
-#define SATCHEL_REPLICA_FORMAT 5
+#define SATCHEL_REPLICA_FORMAT 6
 
 /* state: 'joining' until the server has confirmed the enrolment, then 'joined'.
  * seen: satchel_pack_vector. seen_stamp: the greatest stamp applied: what a new stamp must exceed.
@@ -84,7 +84,8 @@
  * held: NULL, or `seen` without what the node has lost and the log has not again.
  * complete: the cursor at which the replica held exactly what its user could see (docs/scopes.md);
  * 0 if nobody knows. moved: the head of the last SCOPE. end: the receipt of HEAD, of the entry at
- * `cursor`, which may not be in the log.
+ * `cursor`, which may not be in the log. hidden: the masked columns that the log says nothing of
+ * (forget.c). role_head: the node's head when it named `role`.
  * refused: how many own rows nodes have set aside (quarantined), counted when their entries are
  * applied. file: what the triggers know the replica by: the device it was made for, which it is no
  * more if it is a copy. receipt: of the enrolment, for a server that has lost it. */
@@ -99,7 +100,8 @@
     "reference_server_ms INTEGER, reference_utc_ms INTEGER, reference_monotonic_ms INTEGER,"  \
     "reference_boot INTEGER, last_sync_ms INTEGER, refused INTEGER NOT NULL DEFAULT 0,"       \
     "last_stamp INTEGER NOT NULL DEFAULT 0, file BLOB NOT NULL, receipt BLOB, held BLOB,"     \
-    "complete INTEGER NOT NULL DEFAULT 0, end BLOB, moved INTEGER NOT NULL DEFAULT 0)"
+    "complete INTEGER NOT NULL DEFAULT 0, end BLOB, moved INTEGER NOT NULL DEFAULT 0,"        \
+    "hidden TEXT NOT NULL DEFAULT '', role_head INTEGER NOT NULL DEFAULT 0)"
 
 /* stamp: as estimated at the commit; utc_ms, monotonic_ms, boot: raw clock readings there, from
  * which the stamp is corrected when it is sent; floor: seen_stamp at the commit, below which a
@@ -124,7 +126,8 @@
  * device was its author; the replica may be another one since. given: the incarnation that has
  * taken it back last. Lost entries are given back in the order of their ids (recover.c); a node
  * that was put back by hand may have given one cursor to two of them. satchel_elsewhere.device:
- * as whose the change set is in the log. */
+ * as whose the change set is in the log. satchel_forget: rows that have left, of which the log may
+ * say something still (forget.c); mark: tells one leaving from another. */
 #define SATCHEL_RECOVERY_DDL                                                                       \
     "CREATE TABLE IF NOT EXISTS satchel_lineage(node BLOB PRIMARY KEY, last_cursor INTEGER NOT "   \
     "NULL) WITHOUT ROWID;"                                                                         \
@@ -144,7 +147,9 @@
     "CREATE TABLE IF NOT EXISTS satchel_ancestor(device BLOB PRIMARY KEY, last_number INTEGER "    \
     "NOT NULL) WITHOUT ROWID;"                                                                     \
     "CREATE TABLE IF NOT EXISTS satchel_elsewhere(number INTEGER PRIMARY KEY, device BLOB NOT "    \
-    "NULL)"
+    "NULL);"                                                                                       \
+    "CREATE TABLE IF NOT EXISTS satchel_forget(name BLOB PRIMARY KEY, mark INTEGER NOT NULL"       \
+    " DEFAULT (random())) WITHOUT ROWID"
 
 /* What every SQLite can read of the replica: one row, as `satchel status` prints it. */
 #define SATCHEL_STATUS_DDL                                                                         \

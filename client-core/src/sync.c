@@ -127,7 +127,7 @@ struct satchel_session *satchel_sync_session(satchel_sync *sync)
 
 /* ---- transactions ---- */
 
-static bool is_stopped(const struct satchel_sync *sync)
+bool satchel_sync_is_stopped(const struct satchel_sync *sync)
 {
     return sync->options.stop && sync->options.stop(sync->options.context);
 }
@@ -136,7 +136,8 @@ enum satchel_status satchel_sync_begin(struct satchel_sync *sync, bool is_writin
                                        struct satchel_error *error)
 {
     enum satchel_status status = SATCHEL_BUSY;
-    for (int i = 0; i < BUSY_TRIES && status == SATCHEL_BUSY && !(i > 0 && is_stopped(sync)); i++)
+    for (int i = 0;
+         i < BUSY_TRIES && status == SATCHEL_BUSY && !(i > 0 && satchel_sync_is_stopped(sync)); i++)
         status = satchel_apply_begin(sync->apply, is_writing, error);
     if (status == SATCHEL_BUSY)
         satchel_error_set(
@@ -193,6 +194,7 @@ static enum satchel_status take_schema(struct satchel_sync *sync,
         return status;
     }
     status = satchel_sync_commit(sync, error);
+    sync->apply->must_forget = true;
     if (status == SATCHEL_OK) /* so that rows are read by it, and counted in is_done */
         status = satchel_sync_begin(sync, false, error);
     if (status != SATCHEL_OK)
@@ -219,6 +221,22 @@ static void leave_lock(struct satchel_sync *sync)
     sync->held_ms = 0;
 }
 
+enum satchel_status satchel_sync_begin_run(struct satchel_sync *sync, struct satchel_error *error)
+{
+    const struct satchel_clock *clock = &satchel_clock_system;
+    leave_lock(sync);
+    enum satchel_status status = satchel_sync_begin(sync, true, error);
+    sync->began_run_ms = clock->monotonic_ms(clock->context);
+    return status;
+}
+
+void satchel_sync_end_run(struct satchel_sync *sync)
+{
+    const struct satchel_clock *clock = &satchel_clock_system;
+    sync->released_ms = clock->monotonic_ms(clock->context);
+    sync->held_ms += sync->released_ms - sync->began_run_ms;
+}
+
 /* A run of entries from `*index` on, before `end`, in one transaction: bounded in number and in
  * time, and ended where digests are to be compared. */
 static enum satchel_status apply_run(struct satchel_sync *sync,
@@ -226,16 +244,14 @@ static enum satchel_status apply_run(struct satchel_sync *sync,
                                      uint32_t end, struct satchel_error *error)
 {
     const struct satchel_clock *clock = &satchel_clock_system;
-    leave_lock(sync);
-    enum satchel_status status = satchel_sync_begin(sync, true, error);
-    int64_t began_ms = clock->monotonic_ms(clock->context);
+    enum satchel_status status = satchel_sync_begin_run(sync, error);
     uint32_t count = 0;
     bool is_full = false;
     while (status == SATCHEL_OK && !is_full && *index < end) {
         status = satchel_apply_entry(sync->apply, &entries->entries[*index], error);
         (*index)++;
         is_full = ++count >= RUN_ENTRIES_MAX ||
-                  clock->monotonic_ms(clock->context) - began_ms >= RUN_MS_MAX ||
+                  clock->monotonic_ms(clock->context) - sync->began_run_ms >= RUN_MS_MAX ||
                   (sync->has_digests && sync->apply->cursor == sync->digests_cursor) ||
                   (sync->recovery.has_rows && sync->apply->cursor == sync->recovery.rows_cursor);
     }
@@ -243,8 +259,7 @@ static enum satchel_status apply_run(struct satchel_sync *sync,
         status = satchel_sync_commit(sync, error);
     else
         satchel_apply_rollback(sync->apply);
-    sync->released_ms = clock->monotonic_ms(clock->context);
-    sync->held_ms += sync->released_ms - began_ms;
+    satchel_sync_end_run(sync);
     return status;
 }
 
@@ -412,6 +427,8 @@ enum satchel_status satchel_sync_step(satchel_sync *sync, struct satchel_now now
     if (status == SATCHEL_OK && sync->is_welcome && satchel_recover_is_given(sync))
         status =
             sync->is_copy ? satchel_sync_send_copy(sync, error) : satchel_sync_push(sync, error);
+    if (status == SATCHEL_OK && sync->is_welcome)
+        status = satchel_forget_step(sync, error);
     if (status == SATCHEL_OK)
         status = judge_done(sync, error);
     *is_done = sync->is_done;

@@ -72,7 +72,7 @@ struct satchel_sync {
 
     /* by the system's monotonic clock: how long the write lock was held without a pause in which a
      * waiting writer would have found it free, and when it was let go last */
-    int64_t held_ms, released_ms;
+    int64_t held_ms, released_ms, began_run_ms;
 
     struct sync_recovery recovery;
     /* This replica is a copy: nothing is pushed or applied any more in this session. */
@@ -119,6 +119,13 @@ enum satchel_status satchel_sync_connect(struct satchel_sync *sync,
 bool satchel_sync_is_to_begin_again(enum satchel_status status, bool was_done, uint32_t *count);
 /* Frees what verify has kept of an exchange of digests. */
 void satchel_sync_forget_digests(struct satchel_sync *sync);
+
+/* ---- forget.c ---- */
+
+/* Cuts out of the log what its user may see no more, if there is such and the replica is
+ * complete. */
+enum satchel_status satchel_forget_step(struct satchel_sync *sync,
+                                        struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* ---- pack.c ---- */
 
@@ -182,6 +189,13 @@ enum satchel_status satchel_sync_compute_digests(struct satchel_sync *sync,
 /* Commits, and tells the observers. */
 enum satchel_status satchel_sync_commit(struct satchel_sync *sync,
                                         struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* A transaction that writes, behind a pause in which other writers find the lock free if it was
+ * held for long; `_end_run` when it is committed or rolled back. */
+enum satchel_status satchel_sync_begin_run(struct satchel_sync *sync,
+                                           struct satchel_error *error) SATCHEL_MUST_USE;
+void satchel_sync_end_run(struct satchel_sync *sync);
+bool satchel_sync_is_stopped(const struct satchel_sync *sync);
 
 /* satchel_apply_begin, tried again while another connection holds the lock. */
 enum satchel_status satchel_sync_begin(struct satchel_sync *sync, bool is_writing,

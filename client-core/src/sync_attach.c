@@ -16,8 +16,11 @@ static const char SELECT_ANSWERED_STAMP[] =
     "SELECT stamp FROM satchel_entry WHERE number = ?2 AND device IN (?1, (SELECT device FROM"
     " satchel_elsewhere WHERE number = ?2))"
     " UNION ALL SELECT stamp FROM satchel_lost WHERE is_own AND number = ?2";
+/* Another sync may have heard of a later role. */
 static const char WRITE_WELCOME[] =
-    "UPDATE satchel_replica SET node = ?1, user = ?2, role = ?3,"
+    "UPDATE satchel_replica SET node = ?1, user = ?2,"
+    " role = iif(node IS ?1 AND ?9 < role_head, role, ?3),"
+    " role_head = iif(node IS ?1 AND ?9 < role_head, role_head, ?9),"
     " acked_number = ?4, reference_server_ms = ?5, reference_utc_ms = ?6,"
     " reference_monotonic_ms = ?7, reference_boot = ?8";
 
@@ -209,8 +212,8 @@ static enum satchel_status check_welcome(const struct satchel_sync *sync,
     if (!satchel_id_equal(&sync->hello_node, node) && !satchel_id_equal(&welcome->node, node))
         return satchel_error_set(error, SATCHEL_AGAIN,
                                  "another sync of this replica has met another server; sync again");
-    /* Of what another sync has applied meanwhile, as it was cut for that one, this stream would tell
-     * no more: not which rows have come since. */
+    /* Of what another sync has applied meanwhile, as it was cut for that one, this stream would
+     * tell no more: not which rows have come since. */
     if (was_new(sync) && has_gone_on(sync))
         return satchel_error_set(error, SATCHEL_AGAIN,
                                  "another sync has begun to fill this replica; sync again");
@@ -278,6 +281,7 @@ static enum satchel_status write_welcome(struct satchel_sync *sync,
         sqlite3_bind_int64(update, 7, after->monotonic_ms);
         sqlite3_bind_int64(update, 8, (sqlite3_int64)after->boot);
     }
+    sqlite3_bind_int64(update, 9, (sqlite3_int64)welcome->head);
     if (sqlite3_step(update) != SQLITE_DONE)
         status = satchel_apply_sql_error(sync->apply, "write satchel_replica", error);
     sqlite3_finalize(update);
@@ -392,6 +396,7 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
     if (status == SATCHEL_OK)
         status = satchel_replica_read_identity(sync->replica, error);
     sync->apply->node = welcome->node;
+    sync->apply->must_forget = true; /* in an earlier session it may not have come to it */
     if (status == SATCHEL_OK)
         status = satchel_recover_begin(sync, error);
     if (status == SATCHEL_OK)

@@ -172,21 +172,21 @@ enum satchel_status satchel_changeset_read_part(struct satchel_cursor *cursor,
     return status;
 }
 
-enum satchel_status satchel_changeset_cut(struct satchel_span body, const bool *keep,
+enum satchel_status satchel_changeset_cut(struct satchel_span body,
+                                          const struct satchel_part *const *parts, uint32_t count,
                                           struct satchel_buffer *out)
 {
     static const struct satchel_value nothing = {.type = SATCHEL_NULL};
     static const struct satchel_part withheld = {
         .kind = SATCHEL_OP_UPDATE, .key = &nothing, .key_count = 1};
     struct satchel_cursor cursor = satchel_cursor_of(body);
-    struct satchel_span item = satchel_cursor_item(&cursor); /* the header */
-    enum satchel_status status = satchel_buffer_append(out, item.data, item.size);
-    for (uint32_t i = 0; status == SATCHEL_OK && !satchel_cursor_at_end(&cursor); i++) {
-        item = satchel_cursor_item(&cursor);
-        if (cursor.failed)
-            return SATCHEL_CORRUPT;
-        status = keep[i] ? satchel_buffer_append(out, item.data, item.size)
-                         : satchel_changeset_write_part(out, &withheld);
+    struct satchel_span header = satchel_cursor_item(&cursor);
+    enum satchel_status status = satchel_buffer_append(out, header.data, header.size);
+    for (uint32_t i = 0; status == SATCHEL_OK && i < count; i++) {
+        const struct satchel_part *part = parts[i] ? parts[i] : &withheld;
+        status = part->bytes.size > 0
+                     ? satchel_buffer_append(out, part->bytes.data, part->bytes.size)
+                     : satchel_changeset_write_part(out, part);
     }
     return status;
 }

@@ -82,6 +82,8 @@ struct hub_session {
     struct hub_workspace *workspace; /* NULL: not attached */
     struct hub_session *next_attached, *previous_attached;
     struct satchel_id device;
+    uint8_t role[SATCHEL_ROLE_BYTES_MAX]; /* its user's, as WELCOME said */
+    size_t role_bytes;
     uint64_t
         held_number; /* of its change sets, when it attached; those above came in this session */
     uint64_t acked_number, acked_said;

@@ -370,6 +370,9 @@ static void attach(struct hub_session *session, struct hub_workspace *workspace,
     char peer[PEER_TEXT_BYTES];
 
     session->device = hello->device;
+    session->role_bytes = welcome->role.size;
+    if (welcome->role.size > 0)
+        memcpy(session->role, welcome->role.data, welcome->role.size);
     session->schema = hello->schema;
     session->needs_schema = hello->schema < welcome->schema;
     session->cursor = welcome->cursor;
@@ -450,9 +453,19 @@ static void complete_request(struct hub_session *session, struct hub_workspace *
     hub_session_answer(session, job);
 }
 
+/* The device writes by its user's role, and is told by it which columns it has. */
+static void check_role(const struct hub_session *session, struct satchel_job *job)
+{
+    if (job->status == SATCHEL_OK && job->role.data &&
+        !satchel_span_equal(job->role, satchel_span_of(session->role, session->role_bytes)))
+        job->status = satchel_error_set(&job->error, SATCHEL_AGAIN,
+                                        "the device's user has another role now: sync again");
+}
+
 void hub_session_complete(struct hub_session *session, struct hub_workspace *workspace,
                           struct satchel_job *job)
 {
+    check_role(session, job);
     if (job->kind == SATCHEL_JOB_ENTRIES || job->kind == SATCHEL_JOB_SCHEMA)
         hub_stream_complete(session, job);
     else

@@ -117,6 +117,13 @@ static enum satchel_status find_viewer(struct workspace_reader *reader, struct s
     satchel_query_end(&query);
     if (status == SATCHEL_OK)
         status = scope_viewer_set(reader->viewer, reader->schema, reader->login, &job->error);
+    if (status == SATCHEL_OK && !scope_viewer_is_active(reader->viewer))
+        status = satchel_error_set(&job->error, SATCHEL_AGAIN, "user %.*s is active no more",
+                                   (int)reader->login.size, (const char *)reader->login.data);
+    if (status == SATCHEL_OK)
+        job->role = satchel_arena_copy(&job->arena, scope_viewer_role(reader->viewer));
+    if (status == SATCHEL_OK && !job->role.data)
+        status = SATCHEL_NOMEM;
     job->is_cut = status == SATCHEL_OK && !scope_viewer_sees_all(reader->viewer);
     return status;
 }
@@ -216,6 +223,25 @@ static enum satchel_status look(void *context, uint32_t number, const struct sat
     return status;
 }
 
+static enum satchel_status cut_entry(struct workspace_reader *reader, struct satchel_job *job,
+                                     struct satchel_entry *entry, bool has_body, bool *is_empty)
+{
+    struct satchel_audience audience = {reader, look, reader->schema,
+                                        scope_viewer_role(reader->viewer)};
+    struct satchel_entry whole = *entry;
+    enum satchel_authorship authorship = SATCHEL_NOT_AUTHOR;
+    if (satchel_span_equal(entry->user, reader->login))
+        authorship =
+            satchel_id_equal(&entry->device, &job->device) ? SATCHEL_AUTHOR_DEVICE : SATCHEL_AUTHOR;
+    enum satchel_status status = satchel_entry_cut(&audience, authorship, &reader->cut_arena,
+                                                   &job->arena, entry, is_empty, &job->error);
+    if (has_body) { /* nothing to be withheld: it has just sent it */
+        whole.notes = entry->notes;
+        *entry = whole;
+    }
+    return status;
+}
+
 /* The body, or nothing for an author who has it; by what the device may see. `*is_empty`:
  * nothing. */
 static enum satchel_status read_body(struct workspace_reader *reader, struct satchel_job *job,
@@ -233,9 +259,7 @@ static enum satchel_status read_body(struct workspace_reader *reader, struct sat
         return satchel_error_set(&job->error, status, "entry %llu of the log is damaged",
                                  (unsigned long long)entry->cursor);
     if (!sees_all)
-        status = satchel_entry_cut(&(struct satchel_audience){reader, look},
-                                   satchel_span_equal(entry->user, reader->login),
-                                   &reader->cut_arena, &job->arena, entry, is_empty, &job->error);
+        status = cut_entry(reader, job, entry, has_body, is_empty);
     if (status != SATCHEL_OK || *is_empty || entry->is_cut)
         return status;
     if (has_body)

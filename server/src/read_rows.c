@@ -2,6 +2,8 @@
  * answer to ROWS_REQUEST, which is made of them. */
 #include "read_rows.h"
 
+#include <satchel/cut.h>
+
 #include "incarnation.h"
 
 /* One that is closed is as it was last opened, and closed since. */
@@ -28,7 +30,7 @@ void rows_end(struct rows_answer *answer)
     satchel_row_io_free(answer->rows);
 }
 
-/* The row's values that are not their column's default. */
+/* The row's values that are not their column's default, nor masked from the reader's viewer. */
 static enum satchel_status add_fields(struct rows_answer *answer, const struct satchel_table *table,
                                       const struct satchel_value *values,
                                       struct satchel_effect *effect)
@@ -39,7 +41,8 @@ static enum satchel_status add_fields(struct rows_answer *answer, const struct s
         return SATCHEL_NOMEM;
     for (uint32_t i = 0; i < table->column_count; i++) {
         const struct satchel_column_rules *rules = &table->rules.columns[i];
-        if (rules->in_key || satchel_value_equal(&values[i], &rules->default_value))
+        if (rules->in_key || satchel_value_equal(&values[i], &rules->default_value) ||
+            !satchel_column_is_seen(table, i, scope_viewer_role(answer->reader->viewer)))
             continue;
         answer->bytes += values[i].bytes.size;
         fields[effect->field_count++] = (struct satchel_field){i, values[i]};
@@ -87,7 +90,8 @@ static enum satchel_status add_effect(struct rows_answer *answer, struct satchel
     return add_fields(answer, table, values, effect);
 }
 
-static enum satchel_status add_conflict(struct rows_answer *answer, struct satchel_span note)
+static enum satchel_status add_conflict(struct rows_answer *answer,
+                                        const struct satchel_table *table, struct satchel_span note)
 {
     struct satchel_arena *arena = &answer->job->arena;
     struct satchel_notes notes;
@@ -97,6 +101,9 @@ static enum satchel_status add_conflict(struct rows_answer *answer, struct satch
         return SATCHEL_NOMEM;
     enum satchel_status status = satchel_notes_read(note, arena, &notes);
     for (uint32_t i = 0; i < notes.conflict_count && status == SATCHEL_OK; i++) {
+        if (!satchel_conflict_is_seen(table, &notes.conflicts[i],
+                                      scope_viewer_role(answer->reader->viewer)))
+            continue;
         if (answer->conflict_count == answer->conflict_capacity) {
             uint32_t capacity = answer->conflict_capacity ? 2 * answer->conflict_capacity : 16;
             struct satchel_conflict_note *grown =
@@ -132,9 +139,9 @@ static enum satchel_status add_conflicts(struct rows_answer *answer,
            (status = satchel_query_step(&query, &has_row, &answer->job->error)) == SATCHEL_OK &&
            has_row) {
         if (sqlite3_column_type(query.statement, 0) != SQLITE_NULL)
-            status = add_conflict(answer, satchel_column_span(query.statement, 0));
+            status = add_conflict(answer, table, satchel_column_span(query.statement, 0));
         if (status == SATCHEL_OK)
-            status = add_conflict(answer, satchel_column_span(query.statement, 1));
+            status = add_conflict(answer, table, satchel_column_span(query.statement, 1));
     }
     satchel_query_close(&query);
 cleanup:

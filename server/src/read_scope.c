@@ -340,12 +340,16 @@ enum satchel_status scope_read_came(struct workspace_reader *reader, struct satc
 
 /* ---- digests ---- */
 
+/* What is masked has its default on the device. */
 static enum satchel_status holds(void *context, const struct satchel_table *table,
-                                 const struct satchel_value *values, bool *out,
+                                 struct satchel_value *values, bool *out,
                                  struct satchel_error *error)
 {
     struct workspace_reader *reader = context;
     struct satchel_value key[SATCHEL_KEY_COLUMNS_MAX];
+    for (uint32_t i = 0; table->has_masks && i < table->column_count; i++)
+        if (!satchel_column_is_seen(table, i, scope_viewer_role(reader->viewer)))
+            values[i] = table->rules.columns[i].default_value;
     for (uint32_t i = 0; i < table->key_count; i++)
         key[i] = values[table->key_columns[i]];
     satchel_buffer_clear(&reader->scratch);

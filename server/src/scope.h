@@ -1,5 +1,5 @@
-/* Who gets which row (docs/scopes.md): brought up to date by the writer with every commit, asked by
- * whoever reads the store.
+/* Who gets which row, and which columns of it (docs/scopes.md): brought up to date by the writer
+ * with every commit, asked by whoever reads the store.
  *
  * A set is who may see a row: values, one of which a user must have as a grant; or everyone. Values
  * compare as MessagePack, a real that is a whole number as that integer. */
@@ -43,9 +43,9 @@ enum satchel_status scope_finish(struct scope_keeper *keeper,
 void scope_settle(struct scope_keeper *keeper);
 void scope_forget(struct scope_keeper *keeper);
 
-/* Works out the scope of every row of a store that kept none so far: until now everyone got all of
- * them. Inside a transaction. SQL, NOMEM. */
-enum satchel_status scope_begin(struct scope_keeper *keeper,
+/* For a store of an earlier format: users, and if not `has_sets` the scope of every row, of which
+ * everyone got all until now. Inside a transaction. SQL, NOMEM. */
+enum satchel_status scope_begin(struct scope_keeper *keeper, bool has_sets,
                                 struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* ---- asked on any connection, inside a transaction ---- */
@@ -58,12 +58,17 @@ struct scope_viewer;
 enum satchel_status scope_viewer_new(struct scope_viewer **out, sqlite3 *db,
                                      struct satchel_error *error) SATCHEL_MUST_USE;
 void scope_viewer_free(struct scope_viewer *viewer);
-/* Reads what the user is granted. `schema` (NULL: none) must last until the next call. */
+/* Reads who the user is and what he is granted. `schema` (NULL: none) must last until the next
+ * call. */
 enum satchel_status scope_viewer_set(struct scope_viewer *viewer,
                                      const struct satchel_schema *schema, struct satchel_span login,
                                      struct satchel_error *error) SATCHEL_MUST_USE;
-/* No row of the schema is kept from anybody. */
+/* No row or column of the schema is kept from anybody. */
 bool scope_viewer_sees_all(const struct scope_viewer *viewer);
+/* Empty: none. The viewer's until the next scope_viewer_set. */
+struct satchel_span scope_viewer_role(const struct scope_viewer *viewer);
+/* Whether he is a user still. */
+bool scope_viewer_is_active(const struct scope_viewer *viewer);
 
 /* Whether the user may see the row of that name: not one that the store has never had; one that is
  * gone by the scope it had last. */
@@ -88,7 +93,8 @@ enum satchel_status scope_saw_since(struct scope_viewer *viewer, const struct sa
  * scope_left: those that the user could see at `head` or at any later one, and cannot see now. One
  * that came into a set after the user had lost the grant for it is not among them.
  * scope_came: those that the user may see now and may not have seen at some moment since `head`,
- * because their sets or the user's grants changed. Rows that came into being since then and were
+ * because their sets or the user's grants changed; and of a table of which he may see other columns
+ * than at some moment since, all that he may see. Rows that came into being since then and were
  * never anybody else's are not among them. */
 enum satchel_status scope_left(struct scope_viewer *viewer, uint64_t head,
                                struct satchel_span after, size_t limit, struct satchel_arena *arena,

@@ -45,27 +45,27 @@ static enum satchel_status ask_what_feeds(struct scope_keeper *keeper, struct sa
     for (uint32_t i = 0; status == SATCHEL_OK && i < schema->table_count; i++)
         feeds[i] = feeds[i] || more[i];
     if (status == SATCHEL_OK)
-        keeper->feeds_grants = feeds;
+        keeper->feeds_users = feeds;
     else
         satchel_free(NULL, feeds);
     return status;
 }
 
-enum satchel_status scope_grants_are_old(struct scope_keeper *keeper, bool *out,
-                                         struct satchel_error *error)
+enum satchel_status scope_users_are_old(struct scope_keeper *keeper, bool *out,
+                                        struct satchel_error *error)
 {
     const struct satchel_schema *schema = keeper->schema;
     bool is_any_written = false;
-    *out = keeper->has_grants_to_read;
+    *out = keeper->has_users_to_read;
     for (uint32_t i = 0; i < schema->table_count; i++)
         is_any_written = is_any_written || keeper->was_written[i];
     if (*out || !is_any_written || !schema->defines_users)
         return SATCHEL_OK;
-    enum satchel_status status = keeper->feeds_grants ? SATCHEL_OK : ask_what_feeds(keeper, error);
+    enum satchel_status status = keeper->feeds_users ? SATCHEL_OK : ask_what_feeds(keeper, error);
     /* Triggers may write local tables whatever was written. */
     for (uint32_t i = 0; status == SATCHEL_OK && i < schema->table_count; i++)
         *out = *out ||
-               (keeper->feeds_grants[i] && (keeper->was_written[i] || schema->tables[i].is_local));
+               (keeper->feeds_users[i] && (keeper->was_written[i] || schema->tables[i].is_local));
     return status;
 }
 

@@ -91,24 +91,28 @@ enum scope_statement {
     SCOPE_ADD_HELD,
     SCOPE_DROP_HELD,
     SCOPE_ADD_GRANT_MOVE,
+    SCOPE_MASK,
+    SCOPE_HOLD_MASK,
+    SCOPE_ADD_MASK_MOVE,
     SCOPE_STATEMENT_COUNT
 };
 
 struct scope_keeper {
     sqlite3 *db;
     struct satchel_aliases *aliases;
-    const struct satchel_schema *schema;
+    const struct satchel_schema *schema; /* NULL: none */
     sqlite3_stmt *statements[SCOPE_STATEMENT_COUNT];
-    bool is_active;      /* a table is_scoped */
+    bool is_active;      /* a table is_scoped: rows have sets, users grants */
     sqlite3_stmt **read; /* per table; prepared at their first use */
     struct scope_link *links;
     uint32_t link_count;
-    bool *feeds_grants; /* per table; NULL: not asked yet */
-    bool *was_written;  /* per table */
+    bool *feeds_users; /* per table: users or grants; NULL: not asked yet */
+    bool *was_written; /* per table */
 
     /* of the transaction */
     bool has_entries;
-    bool has_grants_to_read;
+    bool has_users_to_read; /* and what they are granted */
+    bool has_masks_to_compare;
     struct satchel_arena arena;
     struct satchel_map nodes; /* name -> struct scope_node */
     struct satchel_map sets;  /* packed -> struct scope_set */
@@ -144,8 +148,16 @@ enum satchel_status scope_solve(struct scope_keeper *keeper, struct scope_node *
 /* Brings satchel_held_grant up to date. */
 enum satchel_status scope_grants_read(struct scope_keeper *keeper, uint64_t cursor,
                                       struct satchel_error *error) SATCHEL_MUST_USE;
-/* Whether a written table says who holds what. */
-enum satchel_status scope_grants_are_old(struct scope_keeper *keeper, bool *out,
-                                         struct satchel_error *error) SATCHEL_MUST_USE;
+/* Whether a written table says who is a user or holds what. */
+enum satchel_status scope_users_are_old(struct scope_keeper *keeper, bool *out,
+                                        struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* ---- scope_users.c ---- */
+/* Brings satchel_held_user up to date. */
+enum satchel_status scope_users_read(struct scope_keeper *keeper, uint64_t cursor,
+                                     struct satchel_error *error) SATCHEL_MUST_USE;
+/* Brings satchel_held_mask up to date. */
+enum satchel_status scope_masks_compare(struct scope_keeper *keeper, uint64_t cursor,
+                                        struct satchel_error *error) SATCHEL_MUST_USE;
 
 #endif

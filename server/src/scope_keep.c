@@ -4,21 +4,29 @@
 
 #define REBUILD_ROWS 10000
 
-#define SQL_TABLES                                                                               \
-    "CREATE TABLE IF NOT EXISTS satchel_scope(id INTEGER PRIMARY KEY,"                           \
-    " grants BLOB NOT NULL UNIQUE);"                                                             \
-    "INSERT OR IGNORE INTO satchel_scope VALUES(1, x'c0'), (2, x'90');"                          \
-    "CREATE TABLE IF NOT EXISTS satchel_scope_grant(value NOT NULL, scope INTEGER NOT NULL,"     \
-    " PRIMARY KEY(value, scope)) WITHOUT ROWID;"                                                 \
-    "CREATE INDEX IF NOT EXISTS satchel_row_scope ON satchel_row(scope) WHERE scope NOTNULL;"    \
-    "CREATE TABLE IF NOT EXISTS satchel_move(name BLOB NOT NULL, cursor INTEGER NOT NULL,"       \
-    " before INTEGER NOT NULL, PRIMARY KEY(name, cursor)) WITHOUT ROWID;"                        \
-    "CREATE INDEX IF NOT EXISTS satchel_move_cursor ON satchel_move(cursor) WHERE before<>0;"    \
-    "CREATE TABLE IF NOT EXISTS satchel_held_grant(user TEXT NOT NULL, value NOT NULL,"          \
-    " PRIMARY KEY(user, value)) WITHOUT ROWID;"                                                  \
-    "CREATE TABLE IF NOT EXISTS satchel_grant_move(user TEXT NOT NULL, cursor INTEGER NOT NULL," \
-    " value NOT NULL, is_gained INTEGER NOT NULL, PRIMARY KEY(user, cursor, value))"             \
-    " WITHOUT ROWID;"
+#define SQL_TABLES                                                                                \
+    "CREATE TABLE IF NOT EXISTS satchel_scope(id INTEGER PRIMARY KEY,"                            \
+    " grants BLOB NOT NULL UNIQUE);"                                                              \
+    "INSERT OR IGNORE INTO satchel_scope VALUES(1, x'c0'), (2, x'90');"                           \
+    "CREATE TABLE IF NOT EXISTS satchel_scope_grant(value NOT NULL, scope INTEGER NOT NULL,"      \
+    " PRIMARY KEY(value, scope)) WITHOUT ROWID;"                                                  \
+    "CREATE INDEX IF NOT EXISTS satchel_row_scope ON satchel_row(scope) WHERE scope NOTNULL;"     \
+    "CREATE TABLE IF NOT EXISTS satchel_move(name BLOB NOT NULL, cursor INTEGER NOT NULL,"        \
+    " before INTEGER NOT NULL, PRIMARY KEY(name, cursor)) WITHOUT ROWID;"                         \
+    "CREATE INDEX IF NOT EXISTS satchel_move_cursor ON satchel_move(cursor) WHERE before<>0;"     \
+    "CREATE TABLE IF NOT EXISTS satchel_held_grant(user TEXT NOT NULL, value NOT NULL,"           \
+    " PRIMARY KEY(user, value)) WITHOUT ROWID;"                                                   \
+    "CREATE TABLE IF NOT EXISTS satchel_grant_move(user TEXT NOT NULL, cursor INTEGER NOT NULL,"  \
+    " value NOT NULL, is_gained INTEGER NOT NULL, PRIMARY KEY(user, cursor, value))"              \
+    " WITHOUT ROWID;"                                                                             \
+    "CREATE TABLE IF NOT EXISTS satchel_held_user(user TEXT PRIMARY KEY, role TEXT NOT NULL,"     \
+    " is_active INTEGER NOT NULL) WITHOUT ROWID;"                                                 \
+    "CREATE TABLE IF NOT EXISTS satchel_role_move(user TEXT NOT NULL, cursor INTEGER NOT NULL,"   \
+    " before TEXT NOT NULL, PRIMARY KEY(user, cursor)) WITHOUT ROWID;"                            \
+    "CREATE TABLE IF NOT EXISTS satchel_held_mask(tbl INTEGER NOT NULL, col INTEGER NOT NULL,"    \
+    " roles TEXT NOT NULL, PRIMARY KEY(tbl, col)) WITHOUT ROWID;"                                 \
+    "CREATE TABLE IF NOT EXISTS satchel_mask_move(cursor INTEGER NOT NULL, tbl INTEGER NOT NULL," \
+    " PRIMARY KEY(cursor, tbl)) WITHOUT ROWID;"
 
 /* Of two moves with one cursor the first says what was before. */
 static const char *const statement_sql[SCOPE_STATEMENT_COUNT] = {
@@ -35,6 +43,9 @@ static const char *const statement_sql[SCOPE_STATEMENT_COUNT] = {
     [SCOPE_DROP_HELD] = "DELETE FROM satchel_held_grant WHERE user=?1 AND value=?2",
     [SCOPE_ADD_GRANT_MOVE] = "INSERT OR IGNORE INTO satchel_grant_move(user,value,cursor,is_gained)"
                              " VALUES(?1,?2,?3,?4)",
+    [SCOPE_MASK] = "SELECT roles FROM satchel_held_mask WHERE tbl=?1 AND col=?2",
+    [SCOPE_HOLD_MASK] = "INSERT OR REPLACE INTO satchel_held_mask(tbl,col,roles) VALUES(?1,?2,?3)",
+    [SCOPE_ADD_MASK_MOVE] = "INSERT OR IGNORE INTO satchel_mask_move(cursor,tbl) VALUES(?1,?2)",
 };
 
 enum satchel_status scope_create_tables(sqlite3 *db, struct satchel_error *error)
@@ -89,11 +100,11 @@ static void drop_schema(struct scope_keeper *keeper)
     satchel_free(NULL, keeper->read);
     satchel_free(NULL, keeper->links);
     satchel_free(NULL, keeper->was_written);
-    satchel_free(NULL, keeper->feeds_grants);
+    satchel_free(NULL, keeper->feeds_users);
     keeper->read = NULL;
     keeper->links = NULL;
     keeper->link_count = 0;
-    keeper->was_written = keeper->feeds_grants = NULL;
+    keeper->was_written = keeper->feeds_users = NULL;
     keeper->schema = NULL;
     keeper->is_active = false;
 }
@@ -126,12 +137,12 @@ enum satchel_status scope_take_schema(struct scope_keeper *keeper,
 {
     uint32_t count = schema ? schema->table_count : 0;
     drop_schema(keeper);
+    if (!schema)
+        return SATCHEL_OK;
     for (uint32_t i = 0; i < count; i++)
         keeper->is_active = keeper->is_active || schema->tables[i].is_scoped;
-    if (!keeper->is_active)
-        return SATCHEL_OK;
     keeper->schema = schema;
-    keeper->has_grants_to_read = true;
+    keeper->has_users_to_read = keeper->has_masks_to_compare = true;
     keeper->read = satchel_alloc_zero(NULL, count * sizeof(sqlite3_stmt *));
     keeper->links =
         satchel_alloc_zero(NULL, SATCHEL_SCOPE_CLAUSES_MAX * count * sizeof *keeper->links);
@@ -162,9 +173,10 @@ enum satchel_status scope_note_row(struct scope_keeper *keeper, const struct sat
 {
     const struct satchel_table *table = row->table;
     bool has_come_or_gone = row->exists != row->existed;
+    if (keeper->schema)
+        keeper->was_written[table->number - 1] = true;
     if (!keeper->is_active)
         return SATCHEL_OK;
-    keeper->was_written[table->number - 1] = true;
     has_come_or_gone = has_come_or_gone && is_pointed_at(keeper, table);
     return table->is_scoped || has_come_or_gone ? scope_note(keeper, row->name, has_come_or_gone)
                                                 : SATCHEL_OK;
@@ -182,7 +194,7 @@ void scope_note_entries(struct scope_keeper *keeper)
 
 void scope_note_users(struct scope_keeper *keeper)
 {
-    keeper->has_grants_to_read = true;
+    keeper->has_users_to_read = true;
 }
 
 /* ---- what follows ---- */
@@ -317,19 +329,29 @@ static enum satchel_status read_cursor(struct scope_keeper *keeper, uint64_t *ou
     return status;
 }
 
+static enum satchel_status read_users(struct scope_keeper *keeper, uint64_t cursor,
+                                      struct satchel_error *error)
+{
+    enum satchel_status status = scope_users_read(keeper, cursor, error);
+    return status == SATCHEL_OK && keeper->is_active ? scope_grants_read(keeper, cursor, error)
+                                                     : status;
+}
+
 enum satchel_status scope_finish(struct scope_keeper *keeper, struct satchel_error *error)
 {
     uint64_t cursor = 0;
     bool are_old = false;
-    if (!keeper->is_active)
+    if (!keeper->schema)
         return SATCHEL_OK;
-    enum satchel_status status = scope_grants_are_old(keeper, &are_old, error);
-    if (status == SATCHEL_OK && (keeper->first_noted || are_old))
+    enum satchel_status status = scope_users_are_old(keeper, &are_old, error);
+    if (status == SATCHEL_OK && (keeper->first_noted || are_old || keeper->has_masks_to_compare))
         status = read_cursor(keeper, &cursor, error);
     if (status == SATCHEL_OK)
         status = work_off(keeper, cursor, 0, error);
     if (status == SATCHEL_OK && are_old)
-        status = scope_grants_read(keeper, cursor, error);
+        status = read_users(keeper, cursor, error);
+    if (status == SATCHEL_OK && keeper->has_masks_to_compare)
+        status = scope_masks_compare(keeper, cursor, error);
     return status == SATCHEL_OK
                ? status
                : satchel_error_default(error, status, "the scopes could not be worked out: %s",
@@ -350,7 +372,7 @@ void scope_forget(struct scope_keeper *keeper)
 void scope_settle(struct scope_keeper *keeper)
 {
     scope_forget(keeper);
-    keeper->has_grants_to_read = false;
+    keeper->has_users_to_read = keeper->has_masks_to_compare = false;
 }
 
 /* ---- a store that kept none ---- */
@@ -384,14 +406,15 @@ static enum satchel_status begin_table(struct scope_keeper *keeper,
     return status;
 }
 
-enum satchel_status scope_begin(struct scope_keeper *keeper, struct satchel_error *error)
+enum satchel_status scope_begin(struct scope_keeper *keeper, bool has_sets,
+                                struct satchel_error *error)
 {
     uint64_t cursor = 0;
-    if (!keeper->is_active)
+    if (!keeper->schema)
         return SATCHEL_OK;
     enum satchel_status status = read_cursor(keeper, &cursor, error);
-    for (uint32_t i = 0; status == SATCHEL_OK && i < keeper->schema->table_count; i++)
+    for (uint32_t i = 0; status == SATCHEL_OK && !has_sets && i < keeper->schema->table_count; i++)
         if (keeper->schema->tables[i].is_scoped)
             status = begin_table(keeper, &keeper->schema->tables[i], cursor, error);
-    return status == SATCHEL_OK ? scope_grants_read(keeper, cursor, error) : status;
+    return status == SATCHEL_OK ? read_users(keeper, cursor, error) : status;
 }

@@ -216,6 +216,100 @@ static size_t find_after(const struct scope_values *names, struct satchel_span a
     return low;
 }
 
+/* What the names of a table's rows begin with. */
+static enum satchel_status prefix_of(struct satchel_buffer *out, uint32_t table)
+{
+    struct satchel_pack pack;
+    satchel_buffer_clear(out);
+    satchel_pack_init(&pack, out);
+    satchel_pack_unsigned(&pack, table);
+    return pack.status;
+}
+
+static const struct satchel_table *table_of(const struct scope_viewer *viewer,
+                                            struct satchel_span name)
+{
+    struct satchel_cursor cursor = satchel_cursor_of(name);
+    return satchel_schema_table(viewer->schema,
+                                (uint32_t)satchel_cursor_unsigned(&cursor, UINT32_MAX));
+}
+
+/* The first row behind `after` of a table that is told anew, in the arena; none: empty. */
+static enum satchel_status next_retold(struct scope_viewer *viewer, struct satchel_span after,
+                                       struct satchel_arena *arena, struct satchel_span *out,
+                                       struct satchel_error *error)
+{
+    enum satchel_status status = SATCHEL_OK;
+    *out = satchel_span_of(NULL, 0);
+    for (uint32_t i = 0; status == SATCHEL_OK && out->size == 0 && i < viewer->retold_count; i++) {
+        struct satchel_query query;
+        struct satchel_span first, name = satchel_span_of(NULL, 0);
+        bool has_row = false;
+        status = prefix_of(&viewer->scratch, viewer->retold[i]);
+        first = satchel_buffer_span(&viewer->scratch);
+        if (status != SATCHEL_OK)
+            break;
+        satchel_query_begin(&query, viewer->db, viewer->statements[VIEWER_NAME_BEHIND]);
+        satchel_query_blob(&query, satchel_span_compare(after, first) > 0 ? after : first);
+        status = satchel_query_step(&query, &has_row, error);
+        if (status == SATCHEL_OK && has_row)
+            name = satchel_column_span(query.statement, 0);
+        if (name.size >= first.size && memcmp(name.data, first.data, first.size) == 0) {
+            *out = satchel_arena_copy(arena, name);
+            status = out->data ? SATCHEL_OK : SATCHEL_NOMEM;
+        }
+        satchel_query_end(&query);
+    }
+    return status;
+}
+
+/* Candidates, and rows of tables that are told anew, ascending. */
+struct walk {
+    struct scope_viewer *viewer;
+    const struct scope_values *names;
+    size_t next;
+    bool has_retold;
+    struct satchel_span retold; /* the next; empty: there are no more */
+    struct satchel_arena *arena;
+};
+
+static enum satchel_status walk_begin(struct walk *walk, struct satchel_span after,
+                                      struct satchel_error *error)
+{
+    walk->next = find_after(walk->names, after);
+    return walk->has_retold ? next_retold(walk->viewer, after, walk->arena, &walk->retold, error)
+                            : SATCHEL_OK;
+}
+
+/* `*name` empty: that was all. */
+static enum satchel_status walk_next(struct walk *walk, struct satchel_span *name, bool *is_retold,
+                                     struct satchel_error *error)
+{
+    const struct scope_values *names = walk->names;
+    struct satchel_span listed =
+        walk->next < names->count ? names->items[walk->next] : satchel_span_of(NULL, 0);
+    *is_retold = walk->retold.size > 0 &&
+                 (listed.size == 0 || satchel_span_compare(walk->retold, listed) <= 0);
+    *name = *is_retold ? walk->retold : listed;
+    walk->next += listed.size > 0 && satchel_span_equal(*name, listed);
+    return *is_retold ? next_retold(walk->viewer, *name, walk->arena, &walk->retold, error)
+                      : SATCHEL_OK;
+}
+
+static enum satchel_status is_concerned_now(struct scope_viewer *viewer, bool is_left,
+                                            struct satchel_span name, bool is_retold, bool *out,
+                                            struct satchel_error *error)
+{
+    uint64_t set = 0;
+    const struct satchel_table *table = is_retold ? table_of(viewer, name) : NULL;
+    *out = false;
+    if (is_retold)
+        return table ? scope_sees(viewer, table, name, out, error) : SATCHEL_OK;
+    enum satchel_status status = scope_viewer_set_of(viewer, name, &set, error);
+    return status == SATCHEL_OK ? (is_left ? has_left : has_come)(viewer, name, set, out, error)
+                                : status;
+}
+
 static enum satchel_status list(struct scope_viewer *viewer, bool is_left, uint64_t head,
                                 struct satchel_span after, size_t limit,
                                 struct satchel_arena *arena, struct satchel_span **names,
@@ -223,6 +317,8 @@ static enum satchel_status list(struct scope_viewer *viewer, bool is_left, uint6
 {
     struct scope_candidates *candidates = is_left ? &viewer->left : &viewer->came;
     struct scope_values out = {.arena = arena};
+    struct walk walk = {viewer, &candidates->names, 0, !is_left, {NULL, 0}, arena};
+    struct satchel_span name = {NULL, 0};
     *names = NULL;
     *count = 0;
     if (viewer->sees_all)
@@ -230,17 +326,17 @@ static enum satchel_status list(struct scope_viewer *viewer, bool is_left, uint6
     enum satchel_status status = scope_viewer_look_back(viewer, head, error);
     if (status == SATCHEL_OK)
         status = find_candidates(viewer, is_left, candidates, error);
-    const struct scope_values *all = &candidates->names;
-    for (size_t i = status == SATCHEL_OK ? find_after(all, after) : 0;
-         status == SATCHEL_OK && i < all->count && out.count < limit; i++) {
-        uint64_t set = 0;
-        bool is_one = false;
-        status = scope_viewer_set_of(viewer, all->items[i], &set, error);
-        if (status == SATCHEL_OK)
-            status = (is_left ? has_left : has_come)(viewer, all->items[i], set, &is_one, error);
+    if (status == SATCHEL_OK)
+        status = walk_begin(&walk, after, error);
+    while (status == SATCHEL_OK && out.count < limit) {
+        bool is_one = false, is_retold = false;
+        status = walk_next(&walk, &name, &is_retold, error);
+        if (status != SATCHEL_OK || name.size == 0)
+            break;
+        status = is_concerned_now(viewer, is_left, name, is_retold, &is_one, error);
         if (status != SATCHEL_OK || !is_one)
             continue;
-        struct satchel_span name = satchel_arena_copy(arena, all->items[i]);
+        name = satchel_arena_copy(arena, name);
         status = name.data ? scope_values_add(&out, name) : SATCHEL_NOMEM;
     }
     *names = out.items;

@@ -14,6 +14,10 @@ static const char *const statement_sql[VIEWER_STATEMENT_COUNT] = {
     [VIEWER_MOVED] = "SELECT name FROM satchel_move INDEXED BY satchel_move_cursor"
                      " WHERE cursor>?1 AND before<>0",
     [VIEWER_SETS_OF_VALUE] = "SELECT scope FROM satchel_scope_grant WHERE value=?1",
+    [VIEWER_USER] = "SELECT role, is_active FROM satchel_held_user WHERE user=?1",
+    [VIEWER_ROLE_MOVES] = "SELECT before FROM satchel_role_move WHERE user=?1 AND cursor>?2",
+    [VIEWER_MASK_MOVES] = "SELECT DISTINCT tbl FROM satchel_mask_move WHERE cursor>?1",
+    [VIEWER_NAME_BEHIND] = "SELECT name FROM satchel_row WHERE name>?1 ORDER BY name LIMIT 1",
     [VIEWER_ROWS_OF_SET] = "SELECT name FROM satchel_row INDEXED BY satchel_row_scope"
                            " WHERE scope=?1",
 };
@@ -183,18 +187,37 @@ static enum satchel_status read_grants(struct scope_viewer *viewer, struct satch
     return status;
 }
 
+static enum satchel_status read_user(struct scope_viewer *viewer, struct satchel_error *error)
+{
+    struct satchel_query query;
+    bool has_row = false;
+    viewer->role = satchel_span_of(NULL, 0);
+    viewer->is_active = false;
+    satchel_query_begin(&query, viewer->db, viewer->statements[VIEWER_USER]);
+    satchel_query_text(&query, viewer->login);
+    enum satchel_status status = satchel_query_step(&query, &has_row, error);
+    if (status == SATCHEL_OK && has_row) {
+        viewer->role = satchel_column_copy(query.statement, 0, &viewer->arena);
+        viewer->is_active = sqlite3_column_int(query.statement, 1) != 0;
+        status = viewer->role.data ? SATCHEL_OK : SATCHEL_NOMEM;
+    }
+    satchel_query_end(&query);
+    return status;
+}
+
 enum satchel_status scope_viewer_set(struct scope_viewer *viewer,
                                      const struct satchel_schema *schema, struct satchel_span login,
                                      struct satchel_error *error)
 {
-    viewer->sees_all = !schema || !schema->has_scopes;
+    viewer->schema = schema;
+    viewer->sees_all = !schema || (!schema->has_scopes && !schema->has_masks);
     viewer->has_head = viewer->left.is_known = viewer->came.is_known = false;
     satchel_arena_reset(&viewer->arena);
     look_begin(&viewer->present);
-    if (viewer->sees_all)
-        return SATCHEL_OK;
     viewer->login = satchel_arena_copy(&viewer->arena, login);
-    enum satchel_status status = viewer->login.data ? read_grants(viewer, error) : SATCHEL_NOMEM;
+    enum satchel_status status = viewer->login.data ? read_user(viewer, error) : SATCHEL_NOMEM;
+    if (status == SATCHEL_OK && !viewer->sees_all)
+        status = read_grants(viewer, error);
     return status == SATCHEL_OK
                ? status
                : satchel_error_default(error, status, "the grants of a user cannot be read");
@@ -203,6 +226,16 @@ enum satchel_status scope_viewer_set(struct scope_viewer *viewer,
 bool scope_viewer_sees_all(const struct scope_viewer *viewer)
 {
     return viewer->sees_all;
+}
+
+struct satchel_span scope_viewer_role(const struct scope_viewer *viewer)
+{
+    return viewer->role;
+}
+
+bool scope_viewer_is_active(const struct scope_viewer *viewer)
+{
+    return viewer->is_active;
 }
 
 /* ---- now ---- */
@@ -319,6 +352,65 @@ static enum satchel_status take_turn(struct scope_viewer *viewer, struct satchel
     return is_gained ? SATCHEL_OK : look_add(&viewer->ever, packed);
 }
 
+/* ---- columns, since an earlier head ---- */
+
+static bool is_seen_otherwise(const struct satchel_table *table, struct satchel_span role,
+                              struct satchel_span before)
+{
+    bool is_otherwise = false;
+    for (uint32_t i = 0; table->has_masks && !is_otherwise && i < table->column_count; i++)
+        is_otherwise =
+            satchel_column_is_seen(table, i, role) != satchel_column_is_seen(table, i, before);
+    return is_otherwise;
+}
+
+/* Marks what the rows of a query say: with `before` a role, else a table. */
+static enum satchel_status mark_retold(struct scope_viewer *viewer, struct satchel_query *query,
+                                       bool is_role, bool *marks, struct satchel_error *error)
+{
+    const struct satchel_schema *schema = viewer->schema;
+    bool has_row = false;
+    enum satchel_status status;
+    while ((status = satchel_query_step(query, &has_row, error)) == SATCHEL_OK && has_row) {
+        struct satchel_span before = satchel_column_span(query->statement, 0);
+        uint32_t moved = is_role ? 0 : (uint32_t)sqlite3_column_int64(query->statement, 0);
+        for (uint32_t i = 0; i < schema->table_count; i++)
+            marks[i] =
+                marks[i] || (is_role ? is_seen_otherwise(&schema->tables[i], viewer->role, before)
+                                     : schema->tables[i].number == moved);
+    }
+    satchel_query_end(query);
+    return status;
+}
+
+static enum satchel_status find_retold(struct scope_viewer *viewer, uint64_t head,
+                                       struct satchel_error *error)
+{
+    struct satchel_query query;
+    uint32_t count = viewer->schema->table_count;
+    bool *marks = SATCHEL_ARENA_ARRAY(&viewer->arena, bool, count + 1);
+    viewer->retold = SATCHEL_ARENA_ARRAY(&viewer->arena, uint32_t, count + 1);
+    viewer->retold_count = 0;
+    if (!marks || !viewer->retold)
+        return SATCHEL_NOMEM;
+    memset(marks, 0, (count + 1) * sizeof *marks);
+    satchel_query_begin(&query, viewer->db, viewer->statements[VIEWER_ROLE_MOVES]);
+    satchel_query_text(&query, viewer->login);
+    satchel_query_integer(&query, (int64_t)head);
+    enum satchel_status status = mark_retold(viewer, &query, true, marks, error);
+    if (status == SATCHEL_OK) {
+        satchel_query_begin(&query, viewer->db, viewer->statements[VIEWER_MASK_MOVES]);
+        satchel_query_integer(&query, (int64_t)head);
+        status = mark_retold(viewer, &query, false, marks, error);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        if (marks[i])
+            viewer->retold[viewer->retold_count++] = viewer->schema->tables[i].number;
+    return status;
+}
+
+/* ---- rows, since an earlier head ---- */
+
 enum satchel_status scope_viewer_look_back(struct scope_viewer *viewer, uint64_t head,
                                            struct satchel_error *error)
 {
@@ -329,9 +421,13 @@ enum satchel_status scope_viewer_look_back(struct scope_viewer *viewer, uint64_t
     viewer->has_head = viewer->left.is_known = viewer->came.is_known = false;
     satchel_map_clear(&viewer->turns);
     viewer->changed = (struct scope_values){.arena = &viewer->arena};
-    enum satchel_status status = look_copy(&viewer->ever, &viewer->present);
+    enum satchel_status status = find_retold(viewer, head, error);
+    if (status == SATCHEL_OK)
+        status = look_copy(&viewer->ever, &viewer->present);
     if (status == SATCHEL_OK)
         status = look_copy(&viewer->steady, &viewer->present);
+    if (status != SATCHEL_OK)
+        return satchel_error_default(error, status, "what a user could see cannot be read");
     satchel_query_begin(&query, viewer->db, viewer->statements[VIEWER_GRANT_MOVES]);
     satchel_query_text(&query, viewer->login);
     satchel_query_integer(&query, (int64_t)head);

@@ -13,6 +13,10 @@ enum viewer_statement {
     VIEWER_MOVED,
     VIEWER_SETS_OF_VALUE,
     VIEWER_ROWS_OF_SET,
+    VIEWER_USER,
+    VIEWER_ROLE_MOVES,
+    VIEWER_MASK_MOVES,
+    VIEWER_NAME_BEHIND,
     VIEWER_STATEMENT_COUNT
 };
 
@@ -48,7 +52,9 @@ struct scope_viewer {
     sqlite3_stmt *statements[VIEWER_STATEMENT_COUNT];
     struct satchel_arena arena;
     struct satchel_buffer scratch;
-    struct satchel_span login;
+    const struct satchel_schema *schema; /* NULL: none */
+    struct satchel_span login, role;
+    bool is_active; /* the user is one still */
     bool sees_all;
     struct scope_look present;
 
@@ -59,6 +65,8 @@ struct scope_viewer {
     struct satchel_map turns;    /* packed value -> struct scope_turns; no others changed */
     struct scope_values changed; /* these values */
     struct scope_candidates left, came;
+    uint32_t *retold; /* numbers of tables, ascending, of which other columns are seen than were */
+    uint32_t retold_count;
 };
 
 /* Whether the grants open the set; 0: there is none. */

@@ -9,8 +9,10 @@
 #include <satchel/alias.h>
 #include <satchel/map.h>
 
-#define SATCHEL_STORE_FORMAT 4
-#define SATCHEL_STORE_FORMAT_UNSCOPED 3 /* what it was before scopes were kept */
+#define SATCHEL_STORE_FORMAT 5
+/* What it was before users were kept, and before scopes were. */
+#define SATCHEL_STORE_FORMAT_WITHOUT_USERS 4
+#define SATCHEL_STORE_FORMAT_UNSCOPED 3
 #define SATCHEL_STORE_IDS_MAX (1u << 24)
 
 enum store_statement {
@@ -66,7 +68,8 @@ struct satchel_store_sqlite {
 
     struct satchel_aliases *aliases;
     struct scope_keeper *scopes;
-    bool is_unscoped; /* being opened: it kept no scopes so far */
+    /* While it is opened: of an earlier format, which kept no users, or not even scopes, so far. */
+    bool is_earlier, is_unscoped;
 
     /* store_scope.c */
     struct scope_viewer *viewer;      /* NULL until somebody's right is asked for */

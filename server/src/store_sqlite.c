@@ -366,6 +366,7 @@ static enum satchel_status check_format(struct satchel_store_sqlite *store, cons
     struct satchel_error detail = {0};
     struct satchel_id node;
     bool has_row = false;
+    int format = 0;
     enum satchel_status status = satchel_db_prepare(store->db, SQL_FORMAT, &statement, &detail);
     if (status == SATCHEL_SQL || status == SATCHEL_CORRUPT) {
         status =
@@ -384,13 +385,15 @@ static enum satchel_status check_format(struct satchel_store_sqlite *store, cons
     if (!has_row || !satchel_column_id(statement, 1, &node))
         status =
             satchel_error_set(error, SATCHEL_MISMATCH, "%s is no complete central store", path);
-    else if (sqlite3_column_int(statement, 0) == SATCHEL_STORE_FORMAT_UNSCOPED)
-        store->is_unscoped = true;
-    else if (sqlite3_column_int(statement, 0) != SATCHEL_STORE_FORMAT)
+    else
+        format = sqlite3_column_int(statement, 0);
+    store->is_unscoped = format == SATCHEL_STORE_FORMAT_UNSCOPED;
+    store->is_earlier = store->is_unscoped || format == SATCHEL_STORE_FORMAT_WITHOUT_USERS;
+    if (status == SATCHEL_OK && !store->is_earlier && format != SATCHEL_STORE_FORMAT)
         status = satchel_error_set(error, SATCHEL_VERSION,
                                    "%s has format %d, this satcheld knows %d: use the satcheld "
                                    "that wrote it, or a newer one",
-                                   path, sqlite3_column_int(statement, 0), SATCHEL_STORE_FORMAT);
+                                   path, format, SATCHEL_STORE_FORMAT);
     if (status == SATCHEL_OK)
         satchel_id_text(&node, store->node_text);
 cleanup:
@@ -419,14 +422,16 @@ static struct satchel_store_sqlite *store_new(void)
     return store;
 }
 
-/* A store that kept no scopes so far: in one transaction, which end_scopes ends, what they are kept
- * in, and those of all rows. A connection that is closed in between rolls it back. */
+/* A store of an earlier format: in one transaction, which end_scopes ends, what users and scopes
+ * are kept in, and those there are. A connection that is closed in between rolls it back. */
 static enum satchel_status begin_scopes(struct satchel_store_sqlite *store,
                                         struct satchel_error *error)
 {
     enum satchel_status status = SATCHEL_OK;
-    if (store->is_unscoped)
-        status = satchel_db_exec(store->db, "BEGIN IMMEDIATE;" SQL_ADD_SCOPES, error);
+    if (store->is_earlier)
+        status = satchel_db_exec(store->db, "BEGIN IMMEDIATE", error);
+    if (status == SATCHEL_OK && store->is_unscoped)
+        status = satchel_db_exec(store->db, SQL_ADD_SCOPES, error);
     return status == SATCHEL_OK ? scope_create_tables(store->db, error) : status;
 }
 
@@ -434,15 +439,15 @@ static enum satchel_status end_scopes(struct satchel_store_sqlite *store,
                                       struct satchel_error *error)
 {
     char sql[80];
-    if (!store->is_unscoped)
+    if (!store->is_earlier)
         return SATCHEL_OK;
-    enum satchel_status status = scope_begin(store->scopes, error);
+    enum satchel_status status = scope_begin(store->scopes, !store->is_unscoped, error);
     snprintf(sql, sizeof sql, SQL_SET_FORMAT, SATCHEL_STORE_FORMAT);
     if (status == SATCHEL_OK)
         status = satchel_db_exec(store->db, sql, error);
     if (status == SATCHEL_OK)
         status = satchel_db_exec(store->db, "COMMIT", error);
-    store->is_unscoped = false;
+    store->is_earlier = store->is_unscoped = false;
     return status;
 }
 

@@ -66,7 +66,8 @@ struct satchel_job {
     struct satchel_id end;        /* ENTRIES, at the end: as HEAD's receipt */
     bool has_head;                /* ENTRIES: it is among the answers */
     bool is_cut;                  /* it was answered for somebody who may not see everything */
-    uint64_t head;                /* ENTRIES: cursor of the last entry of the store */
+    struct satchel_span role; /* whom a device's reading job was answered for; data NULL: none */
+    uint64_t head;            /* ENTRIES: cursor of the last entry of the store */
     struct satchel_message answers[4]; /* messages to send, e.g. JOINED and SCHEMA */
     uint32_t answer_count;
     bool is_renewed; /* FORWARD: the node is another incarnation now; all its sessions must end */

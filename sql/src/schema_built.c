@@ -2,20 +2,6 @@
  * check, so that a schema whose mistakes are mended needs no second look. */
 #include "schema_build.h"
 
-static enum satchel_status refuse_modifier(struct satchel_build *build,
-                                           const struct satchel_build_table *from,
-                                           const struct satchel_column *column)
-{
-    struct satchel_place place = satchel_build_place(from, column->name);
-    if (column->mask)
-        return satchel_refuse(
-            build->error, place,
-            "@mask(%s) on %s.%s is not built yet; take it out if everybody may see the "
-            "column, else keep the column in another database",
-            column->mask, from->name, column->name);
-    return SATCHEL_OK;
-}
-
 static enum satchel_status refuse_table(struct satchel_build *build,
                                         const struct satchel_build_table *from)
 {
@@ -33,10 +19,6 @@ enum satchel_status satchel_build_refuse_unbuilt(struct satchel_build *build)
         const struct satchel_build_table *from = &build->tables[t];
         const struct satchel_table *table = satchel_build_table_made(build, from);
         enum satchel_status status = table->is_local ? SATCHEL_OK : refuse_table(build, from);
-        for (uint32_t i = 0; status == SATCHEL_OK && !table->is_local && i < table->column_count;
-             i++) {
-            status = refuse_modifier(build, from, &table->columns[i]);
-        }
         if (status != SATCHEL_OK)
             return status;
     }

@@ -224,7 +224,9 @@ static enum satchel_status check_rights(struct satchel_build *build,
                                         const struct satchel_build_table *from,
                                         const struct satchel_column *column)
 {
-    const struct satchel_table *table = satchel_build_table_made(build, from);
+    struct satchel_table *table = satchel_build_table_made(build, from);
+    table->has_masks |= column->mask != NULL;
+    build->schema->has_masks |= column->mask != NULL;
     const char *needed = column->mask ? needed_by_rules(from, table, column) : NULL;
     if (needed)
         return satchel_refuse(

@@ -76,6 +76,9 @@ class Scopes(harness.SatchelTest):
         self.assertEqual(self.content(self.ana), [[], [], ["k1"]])  # her own call is hers
         self.assertEqual(self.content(self.ben), [["a1"], ["c1", "c2"], ["k1"]])
         self.assert_each_in_its_scope(self.ana, self.ben)
+        # With it goes what her replica knew of it, but for what she wrote herself.
+        self.assertEqual({write["user"] for write in
+                          json.loads(self.satchel("history", self.ana, "account", "a1", "--json"))}, {"ana"})
         # Whole, its history included, and nowhere deleted.
         fields = {(w["user"], w["field"], w["new"]) for w in
                   json.loads(self.satchel("history", self.ben, "account", "a1", "--json"))}

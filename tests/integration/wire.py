@@ -2,7 +2,7 @@
 import os
 import struct
 
-PROTOCOL = 4
+PROTOCOL = 5
 JOIN, HELLO, PUSH, ADMIN = 2, 3, 4, 6
 JOINED, WELCOME, ENTRIES, ACK, ADMIN_RESULT, ERROR = 34, 35, 37, 38, 41, 64
 NOBODY = bytes(16)

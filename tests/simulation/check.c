@@ -51,20 +51,22 @@ static bool is_device_quiet(const struct sim_device *device, const struct rest *
     int64_t cursor = integer(db, "SELECT cursor FROM satchel_replica");
     bool is_complete = integer(db, "SELECT complete FROM satchel_replica") == rest->head;
     bool is_migrated = integer(db, COUNT_MIGRATIONS) == rest->migrations;
+    bool has_forgotten = integer(db, "SELECT count(*) FROM satchel_forget") == 0;
     /* Before it hears that the server was restored, its cursor may be the same by chance. */
     struct satchel_id node = node_of(db, "SELECT node FROM satchel_replica");
     bool is_renewed = satchel_id_equal(&node, &rest->node);
     sim_unobserve(db);
     if (pending == 0 && cursor == rest->head && is_complete && is_migrated && is_renewed &&
-        !is_acting && !device->machine.is_off)
+        has_forgotten && !is_acting && !device->machine.is_off)
         return true;
     if (!why)
         return false;
     enum satchel_status status = satchel_buffer_format(
-        why, " %s has %lld pending, its cursor is %lld of %lld%s%s%s%s;", device->machine.name,
+        why, " %s has %lld pending, its cursor is %lld of %lld%s%s%s%s%s;", device->machine.name,
         (long long)pending, (long long)cursor, (long long)rest->head,
         is_complete ? "" : ", it is not complete", is_migrated ? "" : ", its schema is old",
         is_renewed ? "" : ", it knows an earlier incarnation",
+        has_forgotten ? "" : ", its log has what it should forget",
         is_acting ? ", its application writes" : "");
     (void)status;
     return false;
@@ -148,6 +150,11 @@ static enum sim_sight look_at(const struct eyes *eyes, sqlite3_stmt *row)
             note = satchel_column_span(row, i);
     sim_ok(satchel_notes_read(note, eyes->arena, &notes), "read a conflict", NULL);
     const struct satchel_conflict_note *conflict = &notes.conflicts[0];
+    const struct satchel_table *table =
+        satchel_schema_table(sim_schema(sim.deployed), conflict->table);
+    if (conflict->unit != SATCHEL_COLUMN_ROW &&
+        !sim_sight_of_column(eyes->user, table, conflict->unit, now, now))
+        return SIM_HIDDEN;
     return sim_sight_of_key(eyes->user, conflict->table, conflict->key, conflict->key_count, now,
                             now);
 }
@@ -164,6 +171,19 @@ static bool next_row(const struct eyes *eyes, sqlite3_stmt *rows, bool is_server
     return false;
 }
 
+/* What is masked has its default. */
+static bool is_same_column(const struct eyes *eyes, sqlite3_stmt *ours, sqlite3_stmt *theirs,
+                           int column)
+{
+    size_t now = sim_sight_now();
+    if (eyes->see_all || !eyes->table ||
+        sim_sight_of_column(eyes->user, eyes->table, (uint32_t)column, now, now))
+        return is_same_value(ours, theirs, column);
+    struct satchel_value value = satchel_value_of_column(ours, column);
+    sim.counts.columns_masked += !is_same_value(ours, theirs, column);
+    return satchel_value_equal(&value, &eyes->table->rules.columns[column].default_value);
+}
+
 static void check_same(const char *name, sqlite3 *replica, sqlite3 *store, const struct eyes *eyes,
                        const char *sql)
 {
@@ -174,7 +194,7 @@ static void check_same(const char *name, sqlite3 *replica, sqlite3 *store, const
         if (!is_ours && !is_theirs)
             break;
         for (int i = 0; is_same && i < sqlite3_column_count(ours); i++)
-            is_same = is_same_value(ours, theirs, i);
+            is_same = is_same_column(eyes, ours, theirs, i);
         if (!is_same)
             fail_rows(name, sql, ours, is_ours, theirs, is_theirs);
         sim.counts.rows_compared++;
@@ -225,7 +245,39 @@ static void read_parts(struct logs *logs, const struct satchel_entry *entry,
     sim_ok(satchel_changeset_decode(body, &logs->arena, out, &error), "read a body", &error);
 }
 
-/* A replica has the parts of the rows that it holds, and of others only what its own user wrote. */
+static bool is_same_fields(const struct satchel_part *a, const struct satchel_part *b)
+{
+    bool is_same = a->kind == b->kind && a->field_count == b->field_count;
+    for (uint32_t i = 0; is_same && i < a->field_count; i++)
+        is_same = a->fields[i].column == b->fields[i].column &&
+                  satchel_value_equal(&a->fields[i].value, &b->fields[i].value);
+    return is_same;
+}
+
+/* The fields that the user may see; false: none of an update. `*is_whole`: that is all of it, what
+ * its author had been shown of the others, too. */
+static bool mask_part(const struct logs *logs, const struct satchel_table *table,
+                      const struct satchel_part *part, struct satchel_field *fields,
+                      struct satchel_part *out, bool *is_whole)
+{
+    size_t now = sim_sight_now();
+    bool hides_view = false;
+    for (uint32_t i = 0; i < part->exception_count; i++)
+        hides_view = hides_view || (part->exceptions[i].column != SATCHEL_COLUMN_ROW &&
+                                    !sim_sight_of_column(logs->eyes->user, table,
+                                                         part->exceptions[i].column, now, now));
+    *out = *part;
+    out->fields = fields;
+    out->field_count = 0;
+    for (uint32_t i = 0; i < part->field_count; i++)
+        if (sim_sight_of_column(logs->eyes->user, table, part->fields[i].column, now, now))
+            fields[out->field_count++] = part->fields[i];
+    *is_whole = out->field_count == part->field_count && !hides_view;
+    return part->kind != SATCHEL_OP_UPDATE || out->field_count > 0;
+}
+
+/* A replica has the parts of the rows that it holds, and of others only what its own user wrote;
+ * without what is masked from him, unless he wrote it here. */
 static void check_parts(struct logs *logs, const struct satchel_entry *ours,
                         const struct satchel_entry *theirs)
 {
@@ -242,23 +294,37 @@ static void check_parts(struct logs *logs, const struct satchel_entry *ours,
         sim_check(!ours || here.header.part_count == there.header.part_count,
                   "%s has another number of parts in entry %llu", logs->name,
                   (unsigned long long)theirs->cursor);
-        sim_check(!is_held || satchel_span_equal(held->bytes, part->bytes),
-                  "%s has another part %u of entry %llu", logs->name, i,
-                  (unsigned long long)theirs->cursor);
-        if (!satchel_schema_table(sim_schema(sim.deployed), part->table))
+        const struct satchel_table *table =
+            satchel_schema_table(sim_schema(sim.deployed), part->table);
+        if (!table)
             continue;
+        struct satchel_field *fields =
+            SATCHEL_ARENA_ARRAY(&logs->arena, struct satchel_field, part->field_count + 1);
+        struct satchel_part masked;
+        bool is_whole = false;
+        bool is_left = mask_part(logs, table, part, fields, &masked, &is_whole);
+        bool is_author = satchel_span_equal(theirs->user, satchel_span_text(logs->login));
         enum sim_sight sight =
             sim_sight_of_key(logs->eyes->user, part->table, part->key, part->key_count, now, now);
+        sim.counts.parts_masked += !is_whole && sight == SIM_SEEN;
+        sim_check(!is_held || satchel_span_equal(held->bytes, part->bytes) ||
+                      (table->has_masks && (!is_whole || sight != SIM_SEEN)),
+                  "%s has another part %u of entry %llu", logs->name, i,
+                  (unsigned long long)theirs->cursor);
+        sim_check(!is_held || is_whole || is_author || sight != SIM_SEEN ||
+                      (is_left && is_same_fields(held, &masked)),
+                  "%s has a part %u of entry %llu with what is masked", logs->name, i,
+                  (unsigned long long)theirs->cursor);
         /* A row that came and went in one commit was nobody's: it has no past for those who get it
          * later. */
-        bool is_due = sight == SIM_SEEN &&
+        bool is_due = sight == SIM_SEEN && is_left &&
                       (sim.server.was_restored ||
                        theirs->cursor > sim_sight_begun(part->table, part->key, part->key_count));
         sim_check(is_held || !is_due, "%s has not part %u of entry %llu", logs->name, i,
                   (unsigned long long)theirs->cursor);
-        /* Of a row that was evicted, too, until its history goes as well. */
-        sim.counts.parts_kept += is_held && sight == SIM_HIDDEN &&
-                                 !satchel_span_equal(theirs->user, satchel_span_text(logs->login));
+        sim_check(!is_held || sight != SIM_HIDDEN || is_author,
+                  "%s keeps part %u of entry %llu, whose row has left it", logs->name, i,
+                  (unsigned long long)theirs->cursor);
     }
 }
 

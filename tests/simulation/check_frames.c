@@ -76,6 +76,25 @@ static void check_row(struct frame *frame, uint32_t table, const struct satchel_
              frame->kind);
 }
 
+static void check_column(struct frame *frame, uint32_t number, uint32_t column, const char *what)
+{
+    const struct satchel_table *table =
+        satchel_schema_table(sim.template->schemas[sim.template->migration_count - 1], number);
+    if (table && table->has_masks)
+        sim_check(sim_sight_of_column(frame->user, table, column, frame->read_at, frame->now),
+                  "%s is sent %s of column %s of %s in %s, which is masked from its user",
+                  frame->connection->device_machine->name, what, table->columns[column].name,
+                  table->name, frame->kind);
+}
+
+static bool is_default(uint32_t number, const struct satchel_field *field)
+{
+    const struct satchel_table *table =
+        satchel_schema_table(sim.template->schemas[sim.template->migration_count - 1], number);
+    return table &&
+           satchel_value_equal(&field->value, &table->rules.columns[field->column].default_value);
+}
+
 static void check_notes(struct frame *frame, struct satchel_span bytes, bool may_evict)
 {
     struct satchel_notes notes;
@@ -88,12 +107,28 @@ static void check_notes(struct frame *frame, struct satchel_span bytes, bool may
             continue;
         check_row(frame, effect->table, effect->key, effect->key_count, is_evict,
                   is_evict ? "the name" : "an effect");
+        for (uint32_t f = 0; f < effect->field_count; f++)
+            if (!is_default(effect->table, &effect->fields[f])) /* as what is masked is reset */
+                check_column(frame, effect->table, effect->fields[f].column, "an effect");
         if (effect->into)
             check_row(frame, effect->table, effect->into, effect->key_count, false, "an alias");
     }
-    for (uint32_t i = 0; i < notes.conflict_count; i++)
-        check_row(frame, notes.conflicts[i].table, notes.conflicts[i].key,
-                  notes.conflicts[i].key_count, false, "a conflict");
+    for (uint32_t i = 0; i < notes.conflict_count; i++) {
+        const struct satchel_conflict_note *conflict = &notes.conflicts[i];
+        check_row(frame, conflict->table, conflict->key, conflict->key_count, false, "a conflict");
+        for (uint32_t f = 0; f < conflict->column_count; f++)
+            check_column(frame, conflict->table, conflict->lost[f].column, "a conflict");
+    }
+}
+
+static void check_part(struct frame *frame, const struct satchel_part *part, bool is_author)
+{
+    if (satchel_part_is_withheld(part))
+        return;
+    if (!is_author)
+        check_row(frame, part->table, part->key, part->key_count, false, "a part");
+    for (uint32_t f = 0; f < part->field_count; f++)
+        check_column(frame, part->table, part->fields[f].column, "a part");
 }
 
 static void check_entry(struct frame *frame, const struct satchel_entry *entry)
@@ -105,14 +140,12 @@ static void check_entry(struct frame *frame, const struct satchel_entry *entry)
         printf("          %s <- %s: entry %llu%s\n", frame->connection->device_machine->name,
                frame->kind, (unsigned long long)entry->cursor, is_author ? ", its own" : "");
     check_notes(frame, entry->notes, is_author);
-    if (entry->body.size == 0 || is_author)
+    if (entry->body.size == 0)
         return;
     sim_ok(satchel_changeset_decode(entry->body, &frame->arena, &content, &error), "read a body",
            &error);
     for (uint32_t i = 0; i < content.header.part_count; i++)
-        if (!satchel_part_is_withheld(&content.parts[i]))
-            check_row(frame, content.parts[i].table, content.parts[i].key,
-                      content.parts[i].key_count, false, "a part");
+        check_part(frame, &content.parts[i], is_author);
 }
 
 static void check_message(struct frame *frame, const struct satchel_message *message)
@@ -144,12 +177,15 @@ static void check_message(struct frame *frame, const struct satchel_message *mes
 
 /* ---- marks ---- */
 
-/* Each text of the world of scopes names its row: ~table:key:mark~. */
-static void check_marks(struct frame *frame, struct satchel_span message)
+/* Each text of the world of scopes names its row: ~table:key:mark~; !table:key:mark! is masked from
+ * all but a boss, even from who wrote it. */
+static void check_marks(struct frame *frame, struct satchel_span message, char sign)
 {
+    char format[32];
+    snprintf(format, sizeof format, "%c%%u:%%7[k0-9]:%%llu%c", sign, sign);
     const struct satchel_schema *schema = sim.template->schemas[sim.template->migration_count - 1];
     const uint8_t *at = message.data, *end = message.data + message.size;
-    while (at < end && (at = memchr(at, '~', (size_t)(end - at))) != NULL) {
+    while (at < end && (at = memchr(at, sign, (size_t)(end - at))) != NULL) {
         char text[40] = "", id[8] = "";
         unsigned number = 0;
         unsigned long long mark = 0;
@@ -157,7 +193,7 @@ static void check_marks(struct frame *frame, struct satchel_span message)
         memcpy(text, at, size);
         text[size] = '\0';
         at++;
-        if (sscanf(text, "~%u:%7[k0-9]:%llu~", &number, id, &mark) != 3)
+        if (sscanf(text, format, &number, id, &mark) != 3)
             continue;
         const struct satchel_table *table = satchel_schema_table(schema, number);
         int author = sim_scoped_author(mark);
@@ -165,6 +201,8 @@ static void check_marks(struct frame *frame, struct satchel_span message)
             continue;
         struct satchel_value key = satchel_value_text(satchel_span_text(id));
         sim.counts.marks_read++;
+        if (sign == '!')
+            check_column(frame, number, satchel_table_find_column(table, "m")->number, "the text");
         sim_check(author == (int)frame->user ||
                       sim_sight_of_key(frame->user, number, &key, 1, 0, frame->now) == SIM_SEEN,
                   "%s is sent the text %.30s of a row that its user never could see",
@@ -203,7 +241,8 @@ void sim_check_frame(struct satchel_connection *connection, struct satchel_span 
         frame.complete_at = sim_sight_at(connection->complete_cursor);
         sim.counts.frames_checked++;
         check_message(&frame, &message);
-        check_marks(&frame, text);
+        check_marks(&frame, text, '~');
+        check_marks(&frame, text, '!');
     }
     satchel_arena_deinit(&frame.arena);
     satchel_buffer_deinit(&frame.message);

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-const char sim_scoped_tables[] =
+static const char TABLES[] =
     "-- @table scope=all delete=forbid\n"
     "CREATE TABLE unit(id TEXT PRIMARY KEY, parent_id TEXT REFERENCES unit(id));\n"
     "-- @table scope=all delete=forbid\n"
@@ -43,11 +43,57 @@ const char sim_scoped_tables[] =
     "  SELECT below.user, unit.id FROM below JOIN unit ON unit.parent_id = below.unit)\n"
     "SELECT id, id FROM person UNION SELECT user, unit FROM below\n"
     "UNION SELECT person_id, value FROM member;\n";
-const char sim_scoped_rows[] =
+static const char ROWS[] =
     "INSERT INTO unit(id, parent_id) VALUES('top', NULL), ('north', 'top'), ('south', 'top');\n"
     "INSERT INTO person(id, login, unit_id) VALUES('p0', 'user0', 'north'),\n"
     " ('p1', 'user1', 'south'), ('p2', 'user2', 'north'), ('p3', 'user3', NULL),\n"
     " ('p4', 'user4', 'top'), ('p5', 'user5', NULL);\n";
+
+/* What masked columns add to that. */
+static const struct {
+    const char *from, *to;
+} MASKS[] = {
+    {"login TEXT, -- @immutable\n", "login TEXT, -- @immutable\n  role TEXT DEFAULT 'rep',\n"},
+    {"'rep', 1 FROM person", "role, 1 FROM person"},
+    {"person_id TEXT REFERENCES person(id), value TEXT);",
+     "person_id TEXT REFERENCES person(id), value TEXT,\n"
+     "  m TEXT DEFAULT 'm' -- @lww @mask(boss)\n);"},
+    {"  b TEXT DEFAULT 'b');", "  b TEXT DEFAULT 'b',\n  m TEXT, -- @group(g) @mask(boss)\n"
+                               "  l INTEGER DEFAULT 0 -- @group(g) @mask(boss)\n);"},
+    {"CREATE TABLE node(id TEXT PRIMARY KEY,",
+     "CREATE TABLE node(id TEXT PRIMARY KEY, m TEXT DEFAULT 'm', -- @lww @mask(boss)\n"
+     "  l INTEGER DEFAULT 0, -- @max @mask(boss, chief)\n"
+     "  n INTEGER DEFAULT 0, -- @counter @mask(chief)\n"},
+    {"INSERT INTO person(id, login, unit_id)", "INSERT INTO person(id, login, unit_id, role)"},
+    {"'user0', 'north')", "'user0', 'north', 'rep')"},
+    {"'user1', 'south')", "'user1', 'south', 'boss')"},
+    {"'user2', 'north')", "'user2', 'north', 'rep')"},
+    {"'user3', NULL)", "'user3', NULL, 'rep')"},
+    {"'user4', 'top')", "'user4', 'top', 'chief')"},
+    {"'user5', NULL)", "'user5', NULL, 'boss')"},
+};
+
+static void put_with_masks(const char *text, bool has_masks, struct satchel_buffer *out)
+{
+    while (*text) {
+        size_t i = 0, count = has_masks ? sizeof MASKS / sizeof MASKS[0] : 0;
+        while (i < count && strncmp(text, MASKS[i].from, strlen(MASKS[i].from)) != 0)
+            i++;
+        const char *add = i < count ? MASKS[i].to : text;
+        sim_ok(satchel_buffer_append(out, add, i < count ? strlen(add) : 1), "write", NULL);
+        text += i < count ? strlen(MASKS[i].from) : 1;
+    }
+}
+
+void sim_scoped_tables(bool has_masks, struct satchel_buffer *out)
+{
+    put_with_masks(TABLES, has_masks, out);
+}
+
+void sim_scoped_rows(bool has_masks, struct satchel_buffer *out)
+{
+    put_with_masks(ROWS, has_masks, out);
+}
 
 /* ---- chance ---- */
 
@@ -83,11 +129,13 @@ int sim_scoped_author(unsigned long long mark)
     return mark < author_count ? (int)authors[mark] : -1;
 }
 
-static void put_text(struct sim_sql *sql, const struct satchel_table *table, unsigned row)
+/* ~table:row:mark~, with ! where it is for a masked column. */
+static void put_text(struct sim_sql *sql, const struct satchel_table *table, unsigned row,
+                     char sign)
 {
     SIM_GROW(authors, author_count, author_capacity);
     authors[author_count++] = sim.devices[sim.process->machine->index].user;
-    sim_put(sql, "'~%u:k%u:%zu~'", table->number, row, author_count - 1);
+    sim_put(sql, "'%c%u:k%u:%zu%c'", sign, table->number, row, author_count - 1, sign);
 }
 
 /* ---- statements ---- */
@@ -97,14 +145,16 @@ static void put_column(struct sim_sql *sql, const struct satchel_table *table, c
 {
     static const char *const kinds[] = {"'folder'", "'task'", "'paper'", "'node'", "'remark'"};
     if (strcmp(column, "a") == 0 || strcmp(column, "b") == 0)
-        put_text(sql, table, row);
+        put_text(sql, table, row, '~');
+    else if (strcmp(column, "m") == 0)
+        put_text(sql, table, row, '!');
     else if (strcmp(column, "owner_id") == 0)
         sim_put(sql, "'p%u'", some_person());
     else if (strcmp(column, "unit_id") == 0)
         sim_put(sql, "%s", some_unit());
     else if (strcmp(column, "kind") == 0)
         sim_put(sql, "%s", kinds[below(sizeof kinds / sizeof kinds[0])]);
-    else if (strcmp(column, "n") == 0)
+    else if (strcmp(column, "n") == 0 || strcmp(column, "l") == 0)
         sim_put(sql, "%u", below(9));
     else
         sim_put(sql, below(8) ? "'k%u'" : "NULL", key());
@@ -133,9 +183,17 @@ static void put_update(struct sim_sql *sql, const struct satchel_table *table, u
         put_column(sql, table, column, row);
     if (below(3) == 0 && strcmp(column, "a") != 0) {
         sim_put(sql, ", a=");
-        put_text(sql, table, row);
+        put_text(sql, table, row, '~');
     }
     sim_put(sql, " WHERE id='k%u'", row);
+}
+
+/* Who sees which columns. */
+static void put_role(struct sim_sql *sql)
+{
+    static const char *const roles[] = {"rep", "rep", "boss", "chief"};
+    sim_put(sql, "UPDATE person SET role='%s' WHERE id='p%u'",
+            roles[below(sizeof roles / sizeof roles[0])], some_person());
 }
 
 /* What a user is granted. */
@@ -172,7 +230,9 @@ void sim_scoped_statement(const struct satchel_schema *schema, struct sim_sql *s
         satchel_schema_find(schema, names[below(sizeof names / sizeof names[0])]);
     unsigned row = key(), chance = below(20);
     sql->size = 0;
-    if (chance < 3)
+    if (sim.options.world == SIM_MASKED && below(12) == 0)
+        put_role(sql);
+    else if (chance < 3)
         put_grant(sql);
     else if (chance < 9)
         put_insert(sql, table, row);

@@ -24,6 +24,14 @@ struct change {
     size_t moment;
     struct set set;
 };
+struct role_change {
+    size_t moment;
+    char role[SATCHEL_ROLE_BYTES_MAX + 1];
+};
+struct role_history {
+    struct role_change *changes;
+    size_t count, capacity;
+};
 /* The last of a row that is gone stays. */
 struct history {
     struct change *changes;
@@ -33,6 +41,7 @@ static struct {
     struct satchel_map values; /* to their number + 1 */
     struct satchel_map rows;   /* names to a history */
     struct history users[SIM_DEVICES_MAX];
+    struct role_history roles[SIM_DEVICES_MAX];
     uint64_t *moments; /* cursors */
     size_t moment_count, moment_capacity;
     unsigned migrations; /* of the last */
@@ -77,7 +86,7 @@ static const struct satchel_schema *last_schema(void)
 
 bool sim_has_scopes(void)
 {
-    return last_schema()->has_scopes;
+    return last_schema()->has_scopes || last_schema()->has_masks;
 }
 
 /* ---- sets ---- */
@@ -304,9 +313,20 @@ static void keep_rows(struct look *look, size_t moment)
     }
 }
 
+static void keep_role(struct role_history *history, const char *role, size_t moment)
+{
+    if (history->count > 0 && strcmp(history->changes[history->count - 1].role, role) == 0)
+        return;
+    SIM_GROW(history->changes, history->count, history->capacity);
+    struct role_change *change = &history->changes[history->count++];
+    change->moment = moment;
+    snprintf(change->role, sizeof change->role, "%s", role);
+}
+
 static void keep_grants(struct look *look, size_t moment)
 {
-    sqlite3_stmt *users = sim_prepare(look->db, "SELECT id FROM satchel_users WHERE login=?1");
+    sqlite3_stmt *users =
+        sim_prepare(look->db, "SELECT id, role FROM satchel_users WHERE login=?1");
     sqlite3_stmt *grants = sim_prepare(look->db, "SELECT value FROM satchel_grants WHERE user=?1");
     for (unsigned user = 0; user < SIM_DEVICES_MAX; user++) {
         char login[16];
@@ -314,6 +334,8 @@ static void keep_grants(struct look *look, size_t moment)
         snprintf(login, sizeof login, "user%u", user);
         sqlite3_bind_text(users, 1, login, -1, SQLITE_STATIC);
         while (sqlite3_step(users) == SQLITE_ROW) {
+            const char *role = (const char *)sqlite3_column_text(users, 1);
+            keep_role(&sight.roles[user], role ? role : "", moment);
             sqlite3_bind_value(grants, 1, sqlite3_column_value(users, 0));
             while (sqlite3_step(grants) == SQLITE_ROW)
                 add_value(&set, satchel_value_of_column(grants, 0));
@@ -411,6 +433,20 @@ enum sim_sight sim_sight_of(unsigned user, const struct satchel_table *table,
             return SIM_SEEN;
     }
     return SIM_HIDDEN;
+}
+
+bool sim_sight_of_column(unsigned user, const struct satchel_table *table, uint32_t column,
+                         size_t from, size_t to)
+{
+    const struct role_history *history = &sight.roles[user];
+    bool is_seen = false;
+    for (size_t i = 0; i < history->count && history->changes[i].moment <= to; i++) {
+        bool is_over = i + 1 < history->count && history->changes[i + 1].moment <= from;
+        is_seen = is_seen ||
+                  (!is_over && satchel_column_is_seen(table, column,
+                                                      satchel_span_text(history->changes[i].role)));
+    }
+    return is_seen;
 }
 
 uint64_t sim_sight_begun(uint32_t table, const struct satchel_value *key, uint32_t key_count)

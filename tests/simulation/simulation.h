@@ -77,7 +77,7 @@ enum {
     X(checkpoints) X(frames) X(deploys) X(admin_resolves) X(retries) X(drops) X(packs) \
     X(device_packs) X(admin_sets) X(store_opens) X(recoveries) X(watch_checks) X(replays) \
     X(reference_checks) X(rows_compared) X(sights) X(frames_checked) X(rows_named) X(marks_read) \
-    X(evictions) X(parts_kept)
+    X(evictions) X(parts_masked) X(columns_masked)
 #define SIM_OUTCOME_COUNTS(X) \
     X(quarantined_parts) X(conflicts_open) X(conflicts_closed) X(conflicts_review) \
     X(conflicts_info) \
@@ -433,15 +433,19 @@ void sim_duel_statement(struct sim_sql *sql);
 unsigned sim_duel_pause_ms(const struct sim_device *device);
 void sim_duel_start(void);
 
-/* The world of scopes: its schema, its first rows, its statements (scoped.c). */
-extern const char sim_scoped_tables[], sim_scoped_rows[];
+/* The world of scopes: its schema and first rows, with masked columns or without; its statements
+ * (scoped.c). */
+void sim_scoped_tables(bool has_masks, struct satchel_buffer *out);
+void sim_scoped_rows(bool has_masks, struct satchel_buffer *out);
 void sim_scoped_statement(const struct satchel_schema *schema, struct sim_sql *sql);
 /* Who wrote the text with that mark; negative: nobody. */
 int sim_scoped_author(unsigned long long mark);
 
 /* ---- options, faults, administration ---- */
 
-enum sim_world { SIM_RULES, SIM_CRM, SIM_DUEL, SIM_SCOPED, SIM_WORLD_COUNT };
+enum sim_world { SIM_RULES, SIM_CRM, SIM_DUEL, SIM_SCOPED, SIM_MASKED, SIM_WORLD_COUNT };
+/* SCOPED, or that with masked columns. */
+bool sim_is_scoped(enum sim_world world);
 /* clang-format off */
 #define SIM_FAULT_KINDS(X) \
     X(power_cut) X(kill) X(server_power_cut) X(server_kill) X(server_stop) X(disk_full) \
@@ -525,6 +529,9 @@ enum sim_sight sim_sight_of(unsigned user, const struct satchel_table *table,
                             struct satchel_span name, size_t from, size_t to);
 enum sim_sight sim_sight_of_key(unsigned user, uint32_t table, const struct satchel_value *key,
                                 uint32_t key_count, size_t from, size_t to);
+/* Whether the user was in a role that sees the column, at any of these moments. */
+bool sim_sight_of_column(unsigned user, const struct satchel_table *table, uint32_t column,
+                         size_t from, size_t to);
 /* The cursor behind which a moment has shown the row first. */
 uint64_t sim_sight_begun(uint32_t table, const struct satchel_value *key, uint32_t key_count);
 struct satchel_span sim_row_name(const struct satchel_table *table, sqlite3_stmt *row);

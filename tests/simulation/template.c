@@ -19,17 +19,26 @@ const char *sim_role_of(unsigned device)
 {
     static const char *const crm[SIM_DEVICES_MAX] = {"rep", "branch_manager", "rep",
                                                      "hq",  "finance",        "engineer"};
+    static const char *const masked[SIM_DEVICES_MAX] = {"rep", "boss",  "rep",
+                                                        "rep", "chief", "boss"};
     if (sim.template == &sim_templates[SIM_CRM])
         return crm[device];
     if (sim.template == &sim_templates[SIM_SCOPED])
         return "rep";
+    if (sim.template == &sim_templates[SIM_MASKED])
+        return masked[device];
     return device == 1 ? "hq" : "rep";
 }
 
 /* In the world of scopes one user has two devices. */
 unsigned sim_user_of(enum sim_world world, unsigned device)
 {
-    return world == SIM_SCOPED && device == 3 ? 0 : device;
+    return sim_is_scoped(world) && device == 3 ? 0 : device;
+}
+
+bool sim_is_scoped(enum sim_world world)
+{
+    return world == SIM_SCOPED || world == SIM_MASKED;
 }
 
 const struct satchel_schema *sim_schema(unsigned migration_count)
@@ -116,6 +125,19 @@ static const char TEAM[] = "INSERT INTO org_unit(id,kind,code,name,parent_id,cre
 static const char LATER[] = "ALTER TABLE account ADD COLUMN nickname TEXT; -- @lww\n"
                             "ALTER TABLE lead ADD COLUMN heat INTEGER DEFAULT 1; -- @max\n";
 
+static void add_scoped(struct sim_template *template, bool has_masks)
+{
+    struct satchel_buffer all, bare;
+    satchel_buffer_init(&all, 1 << 20, NULL);
+    satchel_buffer_init(&bare, 1 << 20, NULL);
+    sim_scoped_tables(has_masks, &all);
+    sim_scoped_tables(has_masks, &bare);
+    sim_scoped_rows(has_masks, &all);
+    add_migration(template, "001_scoped.sql", satchel_buffer_span(&all),
+                  satchel_buffer_span(&bare));
+    template->first_count = 1;
+}
+
 static void read_migrations(void)
 {
     struct sim_template *rules = &sim_templates[SIM_RULES], *crm = &sim_templates[SIM_CRM];
@@ -145,13 +167,8 @@ static void read_migrations(void)
     add_migration(&sim_templates[SIM_DUEL], "001_duel.sql", satchel_buffer_span(&duel),
                   satchel_span_text(sim_duel_tables));
     sim_templates[SIM_DUEL].first_count = 1;
-    struct satchel_buffer scoped;
-    satchel_buffer_init(&scoped, 1 << 20, NULL);
-    sim_ok(satchel_buffer_format(&scoped, "%s%s", sim_scoped_tables, sim_scoped_rows), "read",
-           NULL);
-    add_migration(&sim_templates[SIM_SCOPED], "001_scoped.sql", satchel_buffer_span(&scoped),
-                  satchel_span_text(sim_scoped_tables));
-    sim_templates[SIM_SCOPED].first_count = 1;
+    add_scoped(&sim_templates[SIM_SCOPED], false);
+    add_scoped(&sim_templates[SIM_MASKED], true);
 }
 
 /* ---- files ---- */
@@ -193,7 +210,7 @@ static void enrol(sqlite3 *db, enum sim_world world, int device)
              "INSERT INTO satchel_device(id, user, token, joined) VALUES(x'%s','user%u',x'%s',0)",
              id, sim_user_of(world, (unsigned)device), hash);
     sim_ok(satchel_db_exec(db, sql, &error), "enrol a device", &error);
-    if (world == SIM_CRM || world == SIM_SCOPED)
+    if (world == SIM_CRM || sim_is_scoped(world))
         return; /* its users are rows of the workspace */
     snprintf(sql, sizeof sql, "INSERT INTO satchel_user(login, role) VALUES('user%d','%s')", device,
              sim_role_of((unsigned)device));

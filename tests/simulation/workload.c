@@ -310,7 +310,7 @@ void sim_work_statement(const struct satchel_schema *schema, struct sim_sql *sql
         sim_duel_statement(sql);
         return;
     }
-    if (sim.options.world == SIM_SCOPED) {
+    if (sim_is_scoped(sim.options.world)) {
         sim_scoped_statement(schema, sql);
         return;
     }

@@ -291,7 +291,7 @@ CREATE TABLE product (             -- catalogue and price list; written by head 
   unit         TEXT,               -- @authority(connector>hq)
   price_minor  INTEGER,            -- @authority(connector>hq)
   tier_prices  TEXT DEFAULT '{}',  -- @authority(connector>hq) JSON {"A":..,"B":..}: price policy per account tier
-  cost_minor   INTEGER,            -- @authority(connector>hq)
+  cost_minor   INTEGER,            -- @authority(connector>hq) @mask(branch_manager, finance, hq, connector)
   currency     TEXT DEFAULT 'CNY', -- @authority(connector>hq)
   valid_from_on TEXT,              -- @authority(connector>hq)
   active       INTEGER DEFAULT 1,  -- @authority(connector>hq)
@@ -391,7 +391,7 @@ CREATE TABLE payment (             -- money received; corrected by a reversing r
   currency     TEXT DEFAULT 'CNY', -- @append
   received_at  INTEGER,            -- @append
   handled_by   TEXT REFERENCES user(id), -- @append      user
-  bank_account TEXT,               -- @append
+  bank_account TEXT,               -- @append @mask(finance, hq)
   reverses_id  TEXT REFERENCES payment(id), -- @append
   status       TEXT DEFAULT 'recorded', -- @authority(finance)  recorded|confirmed|rejected
   confirmed_by TEXT REFERENCES user(id), -- @authority(finance)

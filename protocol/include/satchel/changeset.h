@@ -13,10 +13,9 @@
  *            columns: array of ascending column numbers; values: array of the same length;
  *            exceptions: array of [ column or nil for the row, kind, seen ], usually empty
  *
- * One part per row and change set (a later version adds parts for masked columns). The hash of a
- * change set is a root over its parts, each hashed (BLAKE2b) under a key derived from the change
- * set's secret, so that a withheld part can be named without being guessable; it leaves out device,
- * number and stamp. */
+ * One part per row and change set. The hash of a change set is a root over its parts, each hashed
+ * (BLAKE2b) under a key derived from the change set's secret, so that a withheld part can be named
+ * without being guessable; it leaves out device, number and stamp. */
 #ifndef SATCHEL_CHANGESET_H
 #define SATCHEL_CHANGESET_H
 
@@ -85,10 +84,11 @@ enum satchel_status satchel_changeset_read_part(struct satchel_cursor *cursor,
 
 /* ---- withholding ---- */
 
-/* The body without the parts that `keep` (one per part) leaves out: in the place of each stands
- * an update of table 0, which no schema has, so that the others keep their index. Appended.
- * CORRUPT. */
-enum satchel_status satchel_changeset_cut(struct satchel_span body, const bool *keep,
+/* The body with other parts, in place of each its own: as `bytes` has it, or as it says if that is
+ * empty. NULL: it is withheld, and an update of table 0 stands there, which no schema has, so that
+ * the others keep their index. Appended. NOMEM, LIMIT. */
+enum satchel_status satchel_changeset_cut(struct satchel_span body,
+                                          const struct satchel_part *const *parts, uint32_t count,
                                           struct satchel_buffer *out) SATCHEL_MUST_USE;
 static inline bool satchel_part_is_withheld(const struct satchel_part *part)
 {

@@ -12,7 +12,7 @@
 #include <satchel/cursor.h>
 #include <satchel/entry.h>
 
-#define SATCHEL_PROTOCOL_VERSION 4
+#define SATCHEL_PROTOCOL_VERSION 5
 
 /* Of a frame before and after decompression: an entry with a change set of the largest size fits,
  * and notes of SATCHEL_NOTES_BYTES_MAX, behind a batch of others. */

@@ -14,12 +14,12 @@ void satchel_digest_add(struct satchel_id *sum, const struct satchel_id *row);
 void satchel_digest_subtract(struct satchel_id *sum, const struct satchel_id *row);
 enum satchel_status satchel_row_digest(const struct satchel_value *values, uint32_t column_count,
                                        struct satchel_id *out) SATCHEL_MUST_USE;
-/* Which rows of a table count. */
+/* Which rows of a table count, and with which values. */
 struct satchel_row_filter {
     void *context;
-    /* values: table->column_count. */
+    /* values: table->column_count; it may put others in their place. */
     enum satchel_status (*holds)(void *context, const struct satchel_table *table,
-                                 const struct satchel_value *values, bool *holds,
+                                 struct satchel_value *values, bool *holds,
                                  struct satchel_error *error);
 };
 /* Reads the whole table in the caller's transaction. `filter` NULL: every row counts. */

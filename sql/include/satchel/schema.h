@@ -68,6 +68,7 @@ struct satchel_table {
     uint32_t scope_count;                                          /* 0 for local */
     bool is_scoped;      /* who gets a row depends on the row */
     bool is_server;      /* nobody gets any */
+    bool has_masks;      /* some column is not for everybody who gets a row */
     int priority;        /* 0 if not given */
     int64_t retain_days; /* 0: keep everything */
     struct satchel_column *columns;
@@ -89,6 +90,7 @@ struct satchel_schema {
     const struct satchel_reference *references; /* ascending table, column */
     uint32_t reference_count;
     bool has_scopes;    /* some table is_scoped or is_server */
+    bool has_masks;     /* some table has_masks */
     bool defines_users; /* there is a view satchel_users */
     bool defines_grants;
     bool defines_states;  /* satchel_states */
@@ -118,6 +120,14 @@ const struct satchel_column *satchel_table_find_column(const struct satchel_tabl
 
 /* Whether `roles`, as @write and @mask name them (NULL: everybody), holds `role`. */
 bool satchel_roles_hold(const char *roles, struct satchel_span role);
+
+/* Whether a user of `role` who gets a row gets the column, too: for others it has its default. */
+static inline bool satchel_column_is_seen(const struct satchel_table *table, uint32_t column,
+                                          struct satchel_span role)
+{
+    return !table->has_masks ||
+           (column < table->column_count && satchel_roles_hold(table->columns[column].mask, role));
+}
 
 /* Whether a user of `role` may set the column: one that @write names and, of an @authority, one
  * that it ranks. If not, and `words` is not NULL, they say so, the modifier cut where it is long:
