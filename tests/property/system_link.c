@@ -44,15 +44,25 @@ void system_link_swap(struct system_device *device)
     device->parked = link;
 }
 
+/* A session that is to begin again, because of the replica's other sync, does so as with
+ * satchel_sync_run. */
 static void step(struct system_device *device)
 {
+    struct system_world *world = device->world;
     struct system_link *link = &device->link;
     struct satchel_error error = {0};
     bool is_done = false;
-    system_ok(device->world,
-              satchel_sync_step(link->sync, system_device_now(device), &is_done, &error), "sync",
-              &error);
+    enum satchel_status status =
+        satchel_sync_step(link->sync, system_device_now(device), &is_done, &error);
     link->is_done = is_done;
+    if (status == SATCHEL_AGAIN) {
+        system_trace(world, "%u: %s", device->index, error.message);
+        system_counts.begun_again++;
+        end(world, link);
+        system_link_open(device);
+    } else {
+        system_ok(world, status, "sync", &error);
+    }
 }
 
 /* The next frame of a session, copied: the session's own bytes end with its next call. */

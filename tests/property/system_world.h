@@ -48,8 +48,8 @@ enum {
     X(migrations) X(old_schema_change_sets) X(bases) X(exceptions_sent) X(row_exceptions_sent) \
     X(unseen_overwrites) X(seen_overwrites) X(rebuilds_likely) X(quarantined) \
     X(conflicts_ever) X(open_lww) X(open_group) X(open_first) X(open_delete) X(replays) \
-    X(replay_swaps) X(second_syncs) X(shown_checks) X(shown_pending) X(backups) X(restores) \
-    X(entries_forwarded) X(rows_asked)
+    X(replay_swaps) X(second_syncs) X(begun_again) X(shown_checks) X(shown_pending) \
+    X(backups) X(restores) X(entries_forwarded) X(rows_asked)
 /* clang-format on */
 struct system_counts {
 #define SYSTEM_COUNT(name) unsigned long name;
