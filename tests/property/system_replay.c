@@ -77,8 +77,36 @@ static void keep_prefix(struct replay *replay, size_t entry, struct satchel_span
     }
 }
 
+/* Whether the entry has inserted the row, and that was not set aside. */
+static bool inserts_row(const struct replay *replay, size_t entry, struct satchel_span name)
+{
+    const struct system_entry *from = &replay->entries[entry];
+    for (uint32_t p = 0; p < from->content.header.part_count; p++)
+        if (from->content.parts[p].kind == SATCHEL_OP_INSERT && !from->is_quarantined[p] &&
+            satchel_span_equal(replay->names[entry][p], name))
+            return true;
+    return false;
+}
+
+/* Of a row whose insert by the same author was set aside: that a later write of his to it was
+ * merged is a judgement, too, and kept. It could only be made where another's insert had come. */
+static void keep_insert(struct replay *replay, size_t entry, struct satchel_span name)
+{
+    size_t first = replay->count;
+    for (size_t i = replay->count; i-- > 0;) {
+        if (!inserts_row(replay, i, name))
+            continue;
+        if (replay->before[i][entry])
+            return;
+        first = i;
+    }
+    if (first < entry)
+        replay->before[first][entry] = true;
+}
+
 static void constrain(struct replay *replay)
 {
+    bool keeps_judgement = replay->world->schemas[1]->has_scopes;
     for (size_t i = 0; i < replay->count; i++) {
         const struct system_entry *entry = &replay->entries[i];
         uint64_t seen = seq_of(&entry->content.header.seen);
@@ -92,6 +120,8 @@ static void constrain(struct replay *replay)
             for (uint32_t e = 0; e < part->exception_count; e++)
                 keep_prefix(replay, i, replay->names[i][p],
                             seq_of(&part->exceptions[e].view.vector));
+            if (keeps_judgement && part->kind != SATCHEL_OP_INSERT && !entry->is_quarantined[p])
+                keep_insert(replay, i, replay->names[i][p]);
         }
     }
 }
