@@ -42,6 +42,7 @@ enum satchel_apply_statement {
     APPLY_NOTE_OWN,
     APPLY_FORGET_OWN,
     APPLY_ROW_CONFLICTS,
+    APPLY_DROP_OPEN,
     APPLY_DROP_CONFLICT,
     APPLY_IN_DOUBT,
     APPLY_READ_VIEW,
@@ -224,6 +225,13 @@ enum satchel_status satchel_apply_scope(struct satchel_apply *apply,
  * become that, with what is pending on them. Inside the open transaction. */
 enum satchel_status satchel_apply_rows(struct satchel_apply *apply, struct satchel_span notes,
                                        struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* Of rows that an entry evicts, because they are one with a row that the replica does not get: its
+ * conflicts go on there, or end there. Those that are closed already stay what they were. */
+enum satchel_status satchel_apply_drop_evicted(struct satchel_apply *apply,
+                                               const struct satchel_notes *notes,
+                                               struct satchel_error *error) SATCHEL_MUST_USE;
+
 /* ---- copy.c ---- */
 
 /* Whether the entry of this device answers its own change set of that number, which is pending.

@@ -639,8 +639,12 @@ enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
     status = satchel_apply_write_effects(apply, entry, &changeset, &notes, error);
     if (status != SATCHEL_OK)
         return status;
-    if ((status = satchel_apply_append(apply, entry, error)) == SATCHEL_OK &&
-        (status = satchel_apply_record_conflicts(apply, &notes, error)) == SATCHEL_OK && apply->own)
+    status = satchel_apply_append(apply, entry, error);
+    if (status == SATCHEL_OK)
+        status = satchel_apply_record_conflicts(apply, &notes, error);
+    if (status == SATCHEL_OK)
+        status = satchel_apply_drop_evicted(apply, &notes, error);
+    if (status == SATCHEL_OK && apply->own)
         status = finish_own(apply, entry, &notes, error);
     if (status == SATCHEL_OK && apply->has_lost)
         status = drop_lost(apply, entry, error);

@@ -25,6 +25,21 @@ static enum satchel_status drop_conflict(struct satchel_apply *apply, struct sat
     return satchel_apply_run(apply, APPLY_DROP_CONFLICT, "write satchel_conflict", error);
 }
 
+/* The row's table and key, as satchel_conflict names it. */
+static enum satchel_status bind_row(struct satchel_apply *apply, sqlite3_stmt *statement,
+                                    const struct satchel_effect *effect)
+{
+    const struct satchel_table *table = satchel_schema_table(apply->schema, effect->table);
+    satchel_buffer_clear(&apply->name);
+    enum satchel_status status = satchel_key_text(&apply->name, effect->key, effect->key_count);
+    if (status != SATCHEL_OK)
+        return status;
+    sqlite3_bind_text(statement, 1, table->name, -1, SQLITE_STATIC);
+    sqlite3_bind_text64(statement, 2, (const char *)apply->name.data, apply->name.size,
+                        SQLITE_STATIC, SQLITE_UTF8);
+    return SATCHEL_OK;
+}
+
 /* Conflicts of the row that the node does not know of, or not so: it has come another way. */
 static enum satchel_status drop_unknown_conflicts(struct satchel_apply *apply,
                                                   const struct satchel_effect *effect,
@@ -32,15 +47,8 @@ static enum satchel_status drop_unknown_conflicts(struct satchel_apply *apply,
                                                   struct satchel_error *error)
 {
     sqlite3_stmt *select = apply->statements[APPLY_ROW_CONFLICTS];
-    const struct satchel_table *table = satchel_schema_table(apply->schema, effect->table);
     int code = SQLITE_DONE;
-    satchel_buffer_clear(&apply->name);
-    enum satchel_status status = satchel_key_text(&apply->name, effect->key, effect->key_count);
-    if (status != SATCHEL_OK)
-        return status;
-    sqlite3_bind_text(select, 1, table->name, -1, SQLITE_STATIC);
-    sqlite3_bind_text64(select, 2, (const char *)apply->name.data, apply->name.size, SQLITE_STATIC,
-                        SQLITE_UTF8);
+    enum satchel_status status = bind_row(apply, select, effect);
     while (status == SATCHEL_OK && (code = sqlite3_step(select)) == SQLITE_ROW) {
         struct satchel_span id = satchel_column_span(select, 0);
         id = satchel_arena_copy(&apply->arena, id);
@@ -53,6 +61,21 @@ static enum satchel_status drop_unknown_conflicts(struct satchel_apply *apply,
         status = satchel_apply_sql_error(apply, "read satchel_conflict", error);
     sqlite3_reset(select);
     sqlite3_clear_bindings(select);
+    return status;
+}
+
+enum satchel_status satchel_apply_drop_evicted(struct satchel_apply *apply,
+                                               const struct satchel_notes *notes,
+                                               struct satchel_error *error)
+{
+    enum satchel_status status = SATCHEL_OK;
+    for (uint32_t i = 0; i < notes->effect_count && status == SATCHEL_OK; i++) {
+        if (notes->effects[i].kind != SATCHEL_EFFECT_EVICT)
+            continue;
+        status = bind_row(apply, apply->statements[APPLY_DROP_OPEN], &notes->effects[i]);
+        if (status == SATCHEL_OK)
+            status = satchel_apply_run(apply, APPLY_DROP_OPEN, "write satchel_conflict", error);
+    }
     return status;
 }
 

@@ -9,7 +9,7 @@
 /* One that is closed is as it was last opened, and closed since. */
 #define SQL_CONFLICTS                                                        \
     "SELECT iif(resolved IS NULL, NULL, opened), note FROM satchel_conflict" \
-    " WHERE tbl=?1 AND key=?2"
+    " WHERE tbl=?1 AND (key=?2 OR loser_key=?2)"
 
 enum satchel_status rows_begin(struct rows_answer *answer, struct workspace_reader *reader,
                                struct satchel_job *job, size_t row_count)
@@ -90,6 +90,31 @@ static enum satchel_status add_effect(struct rows_answer *answer, struct satchel
     return add_fields(answer, table, values, effect);
 }
 
+static enum satchel_status sees(struct rows_answer *answer, const struct satchel_table *table,
+                                const struct satchel_value *key, bool *out)
+{
+    struct workspace_reader *reader = answer->reader;
+    satchel_buffer_clear(&reader->name);
+    enum satchel_status status =
+        satchel_row_name(&reader->name, table->number, key, table->key_count);
+    return status == SATCHEL_OK
+               ? scope_sees(reader->viewer, table, satchel_buffer_span(&reader->name), out,
+                            &answer->job->error)
+               : status;
+}
+
+/* Of a conflict between rows that were one, both must be seen; and its column. */
+static enum satchel_status sees_conflict(struct rows_answer *answer,
+                                         const struct satchel_table *table,
+                                         const struct satchel_conflict_note *note, bool *out)
+{
+    enum satchel_status status = sees(answer, table, note->key, out);
+    *out = *out && satchel_conflict_is_seen(table, note, scope_viewer_role(answer->reader->viewer));
+    return status == SATCHEL_OK && *out && note->alias_key
+               ? sees(answer, table, note->alias_key, out)
+               : status;
+}
+
 static enum satchel_status add_conflict(struct rows_answer *answer,
                                         const struct satchel_table *table, struct satchel_span note)
 {
@@ -101,8 +126,9 @@ static enum satchel_status add_conflict(struct rows_answer *answer,
         return SATCHEL_NOMEM;
     enum satchel_status status = satchel_notes_read(note, arena, &notes);
     for (uint32_t i = 0; i < notes.conflict_count && status == SATCHEL_OK; i++) {
-        if (!satchel_conflict_is_seen(table, &notes.conflicts[i],
-                                      scope_viewer_role(answer->reader->viewer)))
+        bool is_seen = false;
+        status = sees_conflict(answer, table, &notes.conflicts[i], &is_seen);
+        if (status != SATCHEL_OK || !is_seen)
             continue;
         if (answer->conflict_count == answer->conflict_capacity) {
             uint32_t capacity = answer->conflict_capacity ? 2 * answer->conflict_capacity : 16;

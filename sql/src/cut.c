@@ -217,6 +217,8 @@ static enum satchel_status cut_effects(struct cut *cut)
     return status;
 }
 
+/* What was written to a row that was merged into another, and is none of it any more, is not seen
+ * by those who see that one alone. */
 static enum satchel_status cut_conflicts(struct cut *cut)
 {
     uint32_t count = cut->before.conflict_count;
@@ -227,6 +229,8 @@ static enum satchel_status cut_conflicts(struct cut *cut)
         const struct satchel_conflict_note *note = &cut->before.conflicts[i];
         bool is_seen = false;
         status = sees(cut, note->table, note->key, note->key_count, &is_seen);
+        if (status == SATCHEL_OK && is_seen && note->alias_key)
+            status = sees(cut, note->table, note->alias_key, note->key_count, &is_seen);
         if (is_seen &&
             satchel_conflict_is_seen(table_of(cut, note->table), note, cut->audience->role))
             kept[cut->after.conflict_count++] = *note;

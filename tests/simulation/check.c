@@ -155,8 +155,14 @@ static enum sim_sight look_at(const struct eyes *eyes, sqlite3_stmt *row)
     if (conflict->unit != SATCHEL_COLUMN_ROW &&
         !sim_sight_of_column(eyes->user, table, conflict->unit, now, now))
         return SIM_HIDDEN;
-    return sim_sight_of_key(eyes->user, conflict->table, conflict->key, conflict->key_count, now,
-                            now);
+    enum sim_sight sight =
+        sim_sight_of_key(eyes->user, conflict->table, conflict->key, conflict->key_count, now, now);
+    if (sight == SIM_HIDDEN || !conflict->alias_key)
+        return sight;
+    /* It was one with that row: what was lost was written to this one. */
+    enum sim_sight other = sim_sight_of_key(eyes->user, conflict->table, conflict->alias_key,
+                                            conflict->key_count, now, now);
+    return other == SIM_SEEN ? sight : other;
 }
 
 /* The next row: of the server's those that the user may see, of a replica's all, but for rows of

@@ -116,6 +116,9 @@ static void check_notes(struct frame *frame, struct satchel_span bytes, bool may
     for (uint32_t i = 0; i < notes.conflict_count; i++) {
         const struct satchel_conflict_note *conflict = &notes.conflicts[i];
         check_row(frame, conflict->table, conflict->key, conflict->key_count, false, "a conflict");
+        if (conflict->alias_key)
+            check_row(frame, conflict->table, conflict->alias_key, conflict->key_count, false,
+                      "the other row of a conflict");
         for (uint32_t f = 0; f < conflict->column_count; f++)
             check_column(frame, conflict->table, conflict->lost[f].column, "a conflict");
     }

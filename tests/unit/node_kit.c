@@ -239,6 +239,14 @@ void entry_conflict(struct node_kit *kit, const char *id, uint32_t unit, const c
     note->resolved = is_open ? 0 : satchel_stamp_from_ms(2000);
 }
 
+void entry_conflict_wrote(struct node_kit *kit, const char *id)
+{
+    struct satchel_conflict_note *note = (struct satchel_conflict_note *)(uintptr_t)&kit->said
+                                             .conflicts[kit->said.conflict_count - 1];
+    note->alias_key = key_of(kit, id);
+    note->id = satchel_conflict_id(ITEM, note->alias_key, 1, note->unit, &kit->other, 1);
+}
+
 static struct satchel_entry make_entry(struct node_kit *kit)
 {
     struct satchel_entry entry = {.cursor = ++kit->cursor, .seq = ++kit->seq, .secret = SECRET};

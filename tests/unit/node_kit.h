@@ -53,6 +53,8 @@ void entry_alias(struct node_kit *kit, const char *id, const char *into);
 void entry_quarantined(struct node_kit *kit, uint32_t part, const char *reason);
 void entry_conflict(struct node_kit *kit, const char *id, uint32_t unit, const char *lost,
                     const char *kept, bool is_open);
+/* What the conflict said last lost was written to this row, which was merged into that one. */
+void entry_conflict_wrote(struct node_kit *kit, const char *id);
 /* The entry of the other device, or the answer to the replica's own change set `number`. */
 struct satchel_entry entry_of_other(struct node_kit *kit);
 struct satchel_entry entry_of_own(struct node_kit *kit, uint64_t number);

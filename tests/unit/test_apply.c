@@ -61,6 +61,31 @@ static void test_apply__effects_are_whole_delta_gone_or_evict(void **state)
     node_kit_expect(kit, "SELECT count(*) FROM item", "0");
 }
 
+static void test_apply__a_row_that_is_evicted_takes_its_open_conflicts_along(void **state)
+{
+    struct node_kit *kit = *state;
+    other_inserts(kit, "a", "one");
+    other_inserts(kit, "b", "two");
+    entry_begin(kit);
+    entry_conflict(kit, "a", TITLE, "lost", "one", true);
+    entry_conflict(kit, "a", BODY, "lost", "one", false);
+    entry_conflict(kit, "a", DONE, "lost", "one", true);
+    entry_conflict(kit, "b", CURRENCY, "lost", "two", true);
+    entry_conflict_wrote(kit, "a");
+    entry_conflict(kit, "b", TITLE, "lost", "two", true);
+    struct satchel_entry entry = entry_of_other(kit);
+    apply_entry(kit, &entry);
+    entry_begin(kit); /* it is one with a row that is not for this replica */
+    entry_conflict(kit, "a", TITLE, "lost", "one", false);
+    entry_effect(kit, SATCHEL_EFFECT_EVICT, "a", NULL);
+    entry = entry_of_other(kit);
+    apply_entry(kit, &entry);
+    node_kit_expect(kit,
+                    "SELECT key, loser_key, field, resolved NOTNULL, opened NOTNULL"
+                    " FROM satchel_conflict ORDER BY key, field",
+                    "a|a|body|1|0;a|a|title|1|1;b|b|title|0|1");
+}
+
 static void test_apply__an_entry_at_or_below_the_cursor_changes_nothing(void **state)
 {
     struct node_kit *kit = *state;
@@ -606,6 +631,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_apply__parts_as_they_stand_take_effect),
         TEST(test_apply__effects_are_whole_delta_gone_or_evict),
+        TEST(test_apply__a_row_that_is_evicted_takes_its_open_conflicts_along),
         TEST(test_apply__an_entry_at_or_below_the_cursor_changes_nothing),
         TEST(test_apply__what_is_not_committed_leaves_no_trace),
         TEST(test_apply__values_that_change_places_under_a_unique_index_are_all_set),
