@@ -155,7 +155,7 @@ static enum satchel_status look(void *context, uint32_t table, const struct satc
     struct pass *pass = context;
     sqlite3_stmt *has_left = pass->has_left;
     *seen = SATCHEL_SEEN;
-    if (pass->is_user_author)
+    if (pass->is_user_author || SATCHEL_MUTATED(keep_past))
         return SATCHEL_OK;
     satchel_buffer_clear(&pass->name);
     enum satchel_status status = satchel_row_name(&pass->name, table, key, key_count);
@@ -382,7 +382,7 @@ enum satchel_status satchel_forget_step(struct satchel_sync *sync, struct satche
     const char *role = sync->replica->role;
     struct pass pass = {.sync = sync, .role = satchel_span_text(role ? role : "")};
     if (!sync->apply->must_forget || !sync->replica->schema || sync->is_copy ||
-        sync->apply->complete != sync->apply->cursor || SATCHEL_MUTATED(keep_past))
+        sync->apply->complete != sync->apply->cursor)
         return SATCHEL_OK;
     sync->apply->must_forget = false;
     satchel_arena_init(&pass.arena, SIZE_MAX / 2, NULL);

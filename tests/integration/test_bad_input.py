@@ -116,8 +116,8 @@ class BadInput(harness.SatchelTest):
                 ("CREATE TABLE t(id TEXT PRIMARY KEY);", "@table"),
                 ("-- @table scope=all delete=forbid\nCREATE TABLE t(id TEXT PRIMARY KEY, a TEXT -- @lwww\n);",
                  "001_bad.sql:2"),
-                ("-- @table scope=all delete=forbid\nCREATE TABLE t(id TEXT PRIMARY KEY,\n tags TEXT -- @set @mask(hq)\n"
-                 ");", "not built yet"),
+                ("-- @table scope=all delete=forbid\nCREATE TABLE t(id TEXT PRIMARY KEY,\n tag TEXT -- @key @mask(hq)\n"
+                 ");", "take the @mask out"),
                 ("-- @table scope=all delete=forbid\nCREATE TABLE t(id TEXT PRIMARY KEY, a TEXT UNIQUE);",
                  "UNIQUE"),
                 ("-- @table scope=all delete=forbid retain=1y\nCREATE TABLE t(id TEXT PRIMARY KEY);", "retain")):
