@@ -160,23 +160,20 @@ static enum satchel_status answer_join(struct satchel_workspace *workspace, stru
     const struct satchel_message_join *join = &job->request.join;
     struct satchel_store *store = workspace->store;
     struct incarnations known;
-    struct satchel_message *joined = &job->answers[0], *schema = &job->answers[1];
+    struct satchel_message *joined = &job->answers[0];
     enum satchel_status status =
         incarnations_read(satchel_store_sqlite_db(store), &job->arena, &known, &job->error);
     if (status != SATCHEL_OK)
         return status;
-    memset(job->answers, 0, sizeof job->answers);
+    memset(joined, 0, sizeof *joined);
     joined->kind = SATCHEL_MESSAGE_JOINED;
     joined->joined.user = login;
     joined->joined.role = role;
     joined->joined.workspace = known.workspace_id;
     joined->joined.receipt =
         enrolment_receipt(&known, &join->device, join->token, login, &(struct satchel_id){{0}}, 0);
-    schema->kind = SATCHEL_MESSAGE_SCHEMA;
-    job->answer_count = 2;
-    return satchel_schema_migrations(satchel_store_sqlite_db(store), 0, &job->arena,
-                                     &schema->schema.migrations, &schema->schema.migration_count,
-                                     &job->error);
+    job->answer_count = 1;
+    return tell_schema(satchel_store_sqlite_db(store), 0, job);
 }
 
 /* The same device with the same token may say JOIN again: the first answer was lost on the way. */

@@ -437,15 +437,18 @@ static enum satchel_status read_entries(struct satchel_workspace *workspace,
 
 /* ---- SCHEMA, DIGESTS ---- */
 
-static enum satchel_status read_schema(struct workspace_reader *reader, struct satchel_job *job)
+enum satchel_status tell_schema(sqlite3 *db, uint64_t after, struct satchel_job *job)
 {
-    struct satchel_message *answer = &job->answers[0];
+    struct satchel_message *answer = &job->answers[job->answer_count++];
+    struct satchel_message_schema *schema = &answer->schema;
     memset(answer, 0, sizeof *answer);
     answer->kind = SATCHEL_MESSAGE_SCHEMA;
-    job->answer_count = 1;
-    return satchel_schema_migrations(reader->db, job->after, &job->arena,
-                                     &answer->schema.migrations, &answer->schema.migration_count,
-                                     &job->error);
+    enum satchel_status status = satchel_schema_migrations(
+        db, after, &job->arena, &schema->migrations, &schema->migration_count, &job->error);
+    return status == SATCHEL_OK
+               ? satchel_migrations_blank_inserts(schema->migrations, schema->migration_count,
+                                                  &job->arena, &job->error)
+               : status;
 }
 
 static enum satchel_status read_digests(struct workspace_reader *reader, struct satchel_job *job)
@@ -484,7 +487,7 @@ static enum satchel_status answer(struct satchel_workspace *workspace,
     if (status != SATCHEL_OK)
         return status;
     switch (job->kind) {
-    case SATCHEL_JOB_SCHEMA: return read_schema(reader, job);
+    case SATCHEL_JOB_SCHEMA: return tell_schema(reader->db, job->after, job);
     case SATCHEL_JOB_ENTRIES: return read_entries(workspace, reader, job);
     case SATCHEL_JOB_DIGESTS: return read_digests(reader, job);
     case SATCHEL_JOB_ROWS: return rows_read(reader, job);

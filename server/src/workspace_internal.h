@@ -242,6 +242,9 @@ enum satchel_status reader_open(struct workspace_reader *reader, const char *pat
 void reader_close(struct workspace_reader *reader);
 void workspace_read(struct satchel_workspace *workspace, struct workspace_reader *reader,
                     struct satchel_job *job);
+/* Adds SCHEMA to the job's answers: the migrations after that one, without their first rows. */
+enum satchel_status tell_schema(sqlite3 *db, uint64_t after,
+                                struct satchel_job *job) SATCHEL_MUST_USE;
 
 /* ---- pack_log.c: on the writer thread ---- */
 /* A step of packing the log; false if there is nothing to pack for now. */

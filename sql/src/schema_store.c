@@ -215,3 +215,52 @@ enum satchel_status satchel_migration_inserts(
     satchel_arena_deinit(&arena);
     return status;
 }
+
+/* Comments before a statement may be annotations of the one before that. */
+static void blank(const struct satchel_statement *statement, uint8_t *text)
+{
+    size_t i = strspn(statement->sql, " \t\r\n");
+    for (; i < statement->text.size; i++)
+        if (text[i] != '\n')
+            text[i] = ' ';
+}
+
+static enum satchel_status blank_inserts(struct satchel_migration *migration,
+                                         struct satchel_arena *arena, struct satchel_arena *scratch,
+                                         struct satchel_error *error)
+{
+    struct satchel_annotations annotations;
+    struct satchel_span from = migration->sql;
+    uint8_t *text = NULL;
+    enum satchel_status status =
+        satchel_annotations_read(file_name(migration, scratch), from, scratch, &annotations, error);
+    for (uint32_t i = 0; status == SATCHEL_OK && i < annotations.statement_count; i++) {
+        const struct satchel_statement *statement = &annotations.statements[i];
+        if (statement->kind != SATCHEL_STATEMENT_INSERT)
+            continue;
+        if (!text && (text = satchel_arena_alloc(arena, from.size + 1)) != NULL)
+            memcpy(text, from.data, from.size);
+        if (!text)
+            return satchel_error_set(error, SATCHEL_NOMEM, "no memory for a migration");
+        blank(statement, text + (statement->text.data - from.data));
+    }
+    if (text)
+        migration->sql = satchel_span_of(text, from.size);
+    return status;
+}
+
+enum satchel_status satchel_migrations_blank_inserts(struct satchel_migration *migrations,
+                                                     uint32_t migration_count,
+                                                     struct satchel_arena *arena,
+                                                     struct satchel_error *error)
+{
+    struct satchel_arena scratch;
+    enum satchel_status status = SATCHEL_OK;
+    satchel_arena_init(&scratch, SCAN_BYTES_MAX, NULL);
+    for (uint32_t i = 0; i < migration_count && status == SATCHEL_OK; i++) {
+        satchel_arena_reset(&scratch);
+        status = blank_inserts(&migrations[i], arena, &scratch, error);
+    }
+    satchel_arena_deinit(&scratch);
+    return status;
+}

@@ -163,6 +163,13 @@ enum satchel_status satchel_migration_inserts(
     enum satchel_status (*visit)(void *context, struct satchel_span statement, int line),
     void *context, struct satchel_error *error) SATCHEL_MUST_USE;
 
+/* The migrations without their INSERT statements, for devices: first rows are rows, and not for
+ * everybody. Lines stay where they are. Texts that had some are new, in `arena`. SCHEMA, NOMEM. */
+enum satchel_status satchel_migrations_blank_inserts(struct satchel_migration *migrations,
+                                                     uint32_t migration_count,
+                                                     struct satchel_arena *arena,
+                                                     struct satchel_error *error) SATCHEL_MUST_USE;
+
 /* Checks every trigger now in `db` on a tracked table (an application may add its own on a
  * replica): SATCHEL_SCHEMA naming the first that writes a synced table without WHEN NOT
  * satchel_applying(), or that is an AFTER trigger and calls RAISE(IGNORE). Temporarily sets and
