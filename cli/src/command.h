@@ -72,6 +72,7 @@ int run_invite(const struct command *command, const struct arguments *arguments)
 int run_device_list(const struct command *command, const struct arguments *arguments);
 int run_quarantine_list(const struct command *command, const struct arguments *arguments);
 int run_quarantine_settle(const struct command *command, const struct arguments *arguments);
+int run_device_revoke(const struct command *command, const struct arguments *arguments);
 int run_workspace_set(const struct command *command, const struct arguments *arguments);
 int run_workspace_pack(const struct command *command, const struct arguments *arguments);
 int run_workspace_branch(const struct command *command, const struct arguments *arguments);

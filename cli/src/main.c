@@ -95,7 +95,12 @@ static const struct command commands[] = {
     {"quarantine drop", "ID... --workspace W",
      "Gives up what was set aside. It stays in the list, as dropped, and in the log.\n" SERVER_HELP,
      OPTION_SERVER | OPTION_WORKSPACE, 1, POSITIONALS_MAX, run_quarantine_settle},
-    {"device revoke", "ID --workspace W", "", OPTION_SERVER | OPTION_WORKSPACE, 0, 8, run_unbuilt},
+    {"device revoke", "ID --workspace W",
+     "A lost phone, or one that is given to somebody else: when it comes again it uploads what "
+     "waits "
+     "on it,\n"
+     "wipes what it has of the workspace, and is refused from then on.\n" SERVER_HELP,
+     OPTION_SERVER | OPTION_WORKSPACE, 1, 1, run_device_revoke},
     {"resolve",
      "REPLICA ID --take winner|loser|VALUE  |  resolve ID --take winner|loser|VALUE --workspace W",
      "Closes a conflict: writes what won again, or what lost, or another value, knowing both. A "

@@ -191,6 +191,13 @@ int run_quarantine_settle(const struct command *command, const struct arguments 
                           arguments->workspace, 0);
 }
 
+int run_device_revoke(const struct command *command, const struct arguments *arguments)
+{
+    if (!arguments->workspace)
+        return command_usage(command, "--workspace is missing");
+    return ask_with_words(arguments, "device.revoke", arguments->workspace, 0);
+}
+
 int server_resolve(const struct arguments *arguments)
 {
     const struct satchel_value words[] = {word("resolve"), word(arguments->workspace),

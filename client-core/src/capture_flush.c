@@ -164,6 +164,9 @@ static enum satchel_status take_state(struct satchel_capture *capture, sqlite3_s
 {
     struct satchel_capture_state *state = &capture->state;
     const char *enrolment = (const char *)sqlite3_column_text(row, 4);
+    if (enrolment && (strcmp(enrolment, "draining") == 0 || strcmp(enrolment, "wiped") == 0))
+        return satchel_error_set(&capture->error, SATCHEL_DENIED,
+                                 "this device was revoked: nothing is written here any more");
     if (!enrolment || strcmp(enrolment, "joined") != 0)
         return satchel_error_set(&capture->error, SATCHEL_STATE,
                                  "the replica's enrolment was not finished");

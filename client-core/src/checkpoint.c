@@ -72,6 +72,18 @@ enum satchel_status satchel_checkpoint_attach(struct satchel_replica *replica,
     return SATCHEL_OK;
 }
 
+enum satchel_status satchel_checkpoint_truncate(struct satchel_replica *replica,
+                                                struct satchel_error *error)
+{
+    if (!take_lock(replica))
+        return satchel_error_set(error, SATCHEL_BUSY, "another program holds %s-ckpt",
+                                 replica->path);
+    return sqlite3_wal_checkpoint_v2(replica->db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) ==
+                   SQLITE_OK
+               ? SATCHEL_OK
+               : satchel_sql_error(error, replica->db, "cannot empty the WAL of %s", replica->path);
+}
+
 void satchel_checkpoint_offer(struct satchel_replica *replica)
 {
     if (replica->path[0] != '\0' && replica->device_text[0])

@@ -1,9 +1,11 @@
-/* Owns what the replica's log may say no more: of rows that have left its scope, of columns that are
- * masked from its user by now. Its log is cut as the server cuts what it sends (satchel_entry_cut).
+/* Owns what the replica's log may say no more: of rows that have left its scope, of columns that
+ * are masked from its user by now. Its log is cut as the server cuts what it sends
+ * (satchel_entry_cut).
  *
- * A row that leaves is noted in satchel_forget in the transaction that evicts it. When a session has
- * heard that the replica is complete, the log is gone through once, some entries to a transaction:
- * broken off, it begins anew in the next session, and finds what is cut already as it should be. */
+ * A row that leaves is noted in satchel_forget in the transaction that evicts it. When a session
+ * has heard that the replica is complete, the log is gone through once, some entries to a
+ * transaction: broken off, it begins anew in the next session, and finds what is cut already as it
+ * should be. */
 #include "sync.h"
 
 #include <satchel/cut.h>

@@ -510,6 +510,8 @@ enum satchel_status satchel_recover_step(struct satchel_sync *sync, struct satch
     /* All were heard meanwhile, or by another sync. */
     if (status == SATCHEL_OK && has_sent(recovery) && recovery->sent_count == 0)
         recovery->is_over = true;
+    if (sync->is_drained) /* nobody looks at the rows any more */
+        recovery->has_doubt = false;
     if (status == SATCHEL_OK && recovery->is_over && recovery->has_doubt && !recovery->is_asking &&
         !recovery->has_rows)
         status = ask_rows(sync, error);

@@ -95,7 +95,7 @@ static enum satchel_status take_identity(struct satchel_replica *replica, sqlite
             "with the version that made it, then join anew",
             replica->path, format, SATCHEL_REPLICA_FORMAT);
     const char *state = (const char *)sqlite3_column_text(statement, 1);
-    bool is_enrolled = state && strcmp(state, "joined") == 0;
+    bool is_enrolled = state && strcmp(state, "joining") != 0;
     bool is_whole = copy_bytes(statement, 5, replica->device.bytes, sizeof replica->device.bytes) &&
                     copy_bytes(statement, 6, replica->token, sizeof replica->token) &&
                     copy_bytes(statement, 7, replica->secret, sizeof replica->secret) &&
@@ -117,6 +117,7 @@ static enum satchel_status take_identity(struct satchel_replica *replica, sqlite
     replica->user = copy_text(statement, 8, &is_missing);
     replica->role = copy_text(statement, 9, &is_missing);
     replica->is_enrolled = is_enrolled;
+    replica->is_revoked = is_enrolled && strcmp(state, "joined") != 0;
     return is_missing ? satchel_error_set(error, SATCHEL_NOMEM, "out of memory") : SATCHEL_OK;
 }
 

@@ -74,7 +74,8 @@
 
 #define SATCHEL_REPLICA_FORMAT 6
 
-/* state: 'joining' until the server has confirmed the enrolment, then 'joined'.
+/* state: 'joining' until the server has confirmed the enrolment, then 'joined'; of a device that
+ * was revoked 'draining', then 'wiped' (wipe.c).
  * seen: satchel_pack_vector. seen_stamp: the greatest stamp applied: what a new stamp must exceed.
  * last_number: the greatest number that has left satchel_change (numbers go on from the greater of
  * this and the greatest in satchel_change). acked_number: acknowledged durable by the node.
@@ -160,6 +161,7 @@
     " (SELECT count(*) FROM satchel_conflict WHERE resolved IS NULL) AS conflicts,"                \
     " sqlite_version() AS sqlite_version, (SELECT lower(hex(a.device)) FROM satchel_ancestor a"    \
     " ORDER BY a.last_number DESC LIMIT 1) AS copy_of,"                                            \
+    " iif(state IN ('draining', 'wiped'), state, NULL) AS revoked,"                                \
     " (SELECT nullif(count(*), 0) FROM satchel_lost l WHERE NOT l.is_cut AND l.given IS NOT"       \
     " satchel_replica.node) AS to_give_back,"                                                      \
     " (SELECT nullif(count(*), 0) FROM satchel_doubt) AS in_doubt FROM satchel_replica"
@@ -181,6 +183,7 @@ struct satchel_replica {
 
     /* as last read from satchel_replica; who it is changes only when a copy is known as one */
     bool is_enrolled;
+    bool is_revoked; /* 'draining' or 'wiped' */
     struct satchel_id device;
     struct satchel_id file; /* what the triggers know it by */
     struct satchel_id receipt;
@@ -340,5 +343,9 @@ enum satchel_status satchel_checkpoint_attach(struct satchel_replica *replica,
 void satchel_checkpoint_detach(struct satchel_replica *replica);
 /* Before a close: if nobody holds the lock, the last connection checkpoints as it closes. */
 void satchel_checkpoint_offer(struct satchel_replica *replica);
+/* Everything goes from the WAL into the file, and the WAL becomes empty. BUSY: others are in the
+ * way. */
+enum satchel_status satchel_checkpoint_truncate(struct satchel_replica *replica,
+                                                struct satchel_error *error) SATCHEL_MUST_USE;
 
 #endif

@@ -68,6 +68,7 @@ static enum satchel_status set_up(struct satchel_sync *sync, struct satchel_now 
                                    "%s: its enrolment was not finished; run the same satchel join "
                                    "again",
                                    sync->replica->path);
+    sync->is_drained = sync->replica->is_revoked;
     if (status == SATCHEL_OK)
         status = satchel_apply_new(&sync->apply, sync->replica, error);
     if (status == SATCHEL_OK)
@@ -392,9 +393,10 @@ static enum satchel_status judge_done(struct satchel_sync *sync, struct satchel_
 {
 
     const struct satchel_apply *apply = sync->apply;
-    if (sync->is_done || !sync->is_welcome || apply->migration_count < sync->schema_target ||
-        apply->cursor < sync->head_target || apply->complete < sync->complete_target ||
-        apply->last_number < sync->number_target || !satchel_recover_is_done(sync))
+    if (sync->is_done || !sync->is_welcome || sync->is_drained ||
+        apply->migration_count < sync->schema_target || apply->cursor < sync->head_target ||
+        apply->complete < sync->complete_target || apply->last_number < sync->number_target ||
+        !satchel_recover_is_done(sync))
         return SATCHEL_OK;
     sync->is_done = true;
     tell_quarantined(sync);
@@ -420,6 +422,10 @@ enum satchel_status satchel_sync_step(satchel_sync *sync, struct satchel_now now
         status = take(sync, &message, error);
     if (status == SATCHEL_OK)
         status = satchel_session_failed(sync->session, error);
+    if (status == SATCHEL_DENIED && sync->is_wiped) { /* that is the answer to WIPED */
+        *is_done = sync->is_done = true;
+        return SATCHEL_OK;
+    }
     if (status == SATCHEL_MISMATCH && sync->is_welcome)
         status = begin_again(error);
     if (status == SATCHEL_OK && sync->is_welcome)
@@ -428,7 +434,8 @@ enum satchel_status satchel_sync_step(satchel_sync *sync, struct satchel_now now
         status =
             sync->is_copy ? satchel_sync_send_copy(sync, error) : satchel_sync_push(sync, error);
     if (status == SATCHEL_OK && sync->is_welcome)
-        status = satchel_forget_step(sync, error);
+        status =
+            sync->is_drained ? satchel_wipe_step(sync, error) : satchel_forget_step(sync, error);
     if (status == SATCHEL_OK)
         status = judge_done(sync, error);
     *is_done = sync->is_done;

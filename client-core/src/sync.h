@@ -77,6 +77,7 @@ struct satchel_sync {
     struct sync_recovery recovery;
     /* This replica is a copy: nothing is pushed or applied any more in this session. */
     bool is_copy, has_asked_copy;
+    bool is_drained, is_wiped; /* the device was revoked (wipe.c); WIPED is said */
 
     bool is_done;
     uint64_t pack_cursor;     /* below it there is nothing to pack (pack.c) */
@@ -126,6 +127,16 @@ void satchel_sync_forget_digests(struct satchel_sync *sync);
  * complete. */
 enum satchel_status satchel_forget_step(struct satchel_sync *sync,
                                         struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* ---- wipe.c ---- */
+
+/* WELCOME was heard, in its transaction; `is_told`: it says that the device is drained. */
+enum satchel_status satchel_wipe_begin(struct satchel_sync *sync, bool is_told,
+                                       struct satchel_error *error) SATCHEL_MUST_USE;
+/* Removes what the workspace has here when all that waited is answered, and says WIPED. BUSY:
+ * another program has the file open. */
+enum satchel_status satchel_wipe_step(struct satchel_sync *sync,
+                                      struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* ---- pack.c ---- */
 

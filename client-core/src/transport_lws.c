@@ -68,10 +68,10 @@ static void fail(struct transport *transport, enum satchel_status status, const 
         satchel_error_set(&transport->error, status, "%s: %s", transport->name, words);
 }
 
-/* The session is over: its own words say why. */
+/* The session is over: its own words say why, unless that is how it was to end. */
 static void fail_session(struct transport *transport)
 {
-    if (transport->status == SATCHEL_OK)
+    if (transport->status == SATCHEL_OK && !transport->is_done)
         transport->status = satchel_session_failed(transport->options->session, &transport->error);
 }
 

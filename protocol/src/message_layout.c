@@ -104,6 +104,7 @@ static const struct field welcome_fields[] = {
     FIELD(FIELD_TEXT, satchel_message_welcome, role, SATCHEL_ROLE_BYTES_MAX),
     FIELD(FIELD_UNSIGNED, satchel_message_welcome, cursor, SEQUENCE_MAX),
     FIELD(FIELD_VECTOR, satchel_message_welcome, lineage, 0),
+    FIELD(FIELD_UNSIGNED, satchel_message_welcome, is_drained, 1),
 };
 static const struct field schema_fields[] = {
     LIST(FIELD_LIST, satchel_message_schema, migrations, migration_count, UINT32_MAX, &migrations),
@@ -189,6 +190,7 @@ static const struct layout layouts[] = {
     LAYOUT(FORWARD, forward_fields),
     LAYOUT(COPY, copy_fields),
     LAYOUT(ROWS_REQUEST, rows_request_fields),
+    {SATCHEL_MESSAGE_WIPED, "WIPED", NULL, 0},
     LAYOUT(TIME_REPLY, time_reply_fields),
     LAYOUT(JOINED, joined_fields),
     LAYOUT(WELCOME, welcome_fields),

@@ -105,6 +105,7 @@ static enum satchel_status server_takes(struct satchel_session *session,
     case SATCHEL_MESSAGE_COPY:
     case SATCHEL_MESSAGE_ROWS_REQUEST:
     case SATCHEL_MESSAGE_DIGEST_REQUEST:
+    case SATCHEL_MESSAGE_WIPED:
         return session->is_attached ? surface(session) : out_of_place(session, message);
     default: return out_of_place(session, message);
     }

@@ -176,6 +176,7 @@ static enum satchel_status send_from_client(struct satchel_session *session,
     case SATCHEL_MESSAGE_COPY:
     case SATCHEL_MESSAGE_ROWS_REQUEST:
     case SATCHEL_MESSAGE_DIGEST_REQUEST:
+    case SATCHEL_MESSAGE_WIPED:
         return session->is_attached ? satchel_session_queue(session, message) : SATCHEL_STATE;
     default: return SATCHEL_STATE;
     }

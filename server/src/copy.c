@@ -116,6 +116,8 @@ static enum satchel_status add_copy(struct satchel_workspace *workspace, struct 
     if (status == SATCHEL_OK && !has_row)
         status = satchel_error_set(&job->error, SATCHEL_DENIED,
                                    "the copy's id is another device's; join a new replica");
+    if (status == SATCHEL_OK)
+        status = revoke_copy(db, id, &parent->id, &job->error);
     return status == SATCHEL_OK ? copy_roles(workspace, id, &parent->id, &job->error) : status;
 }
 

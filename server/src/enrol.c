@@ -98,16 +98,12 @@ static enum satchel_status check_protocol(uint64_t protocol, struct satchel_span
     return SATCHEL_OK;
 }
 
-static enum satchel_status check_active(struct satchel_workspace *workspace,
-                                        struct satchel_job *job, struct satchel_span login,
-                                        struct workspace_user *user)
+static enum satchel_status refuse_inactive(struct satchel_workspace *workspace,
+                                           struct satchel_job *job, struct satchel_span login)
 {
-    enum satchel_status status = user_find(workspace->store, login, &job->arena, user, &job->error);
-    if (status == SATCHEL_OK && !(user->is_found && user->is_active))
-        status = satchel_error_set(&job->error, SATCHEL_DENIED,
-                                   "user %.*s is no longer active in workspace %s", (int)login.size,
-                                   (const char *)login.data, workspace->name);
-    return status;
+    return satchel_error_set(&job->error, SATCHEL_DENIED,
+                             "user %.*s is no longer active in workspace %s", (int)login.size,
+                             (const char *)login.data, workspace->name);
 }
 
 struct satchel_id enrolment_receipt(const struct incarnations *known,
@@ -218,7 +214,9 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace, struct satch
                       incarnation_is_own(&known, &join->device)))
         return satchel_error_set(error, SATCHEL_DENIED,
                                  "a device of this id has joined already: start from a new file");
-    status = check_active(workspace, job, invite.login, &user);
+    status = user_find(workspace->store, invite.login, &job->arena, &user, error);
+    if (status == SATCHEL_OK && !(user.is_found && user.is_active))
+        status = refuse_inactive(workspace, job, invite.login);
     if (status == SATCHEL_OK && !is_again)
         status = enrol(workspace, job, hash, invite.login);
     if (status == SATCHEL_OK)
@@ -341,14 +339,33 @@ static enum satchel_status find_attaching(struct satchel_workspace *workspace,
                                  "this device is not enrolled in workspace %s: its id or token is "
                                  "wrong",
                                  workspace->name);
-    status = check_active(workspace, job, device->user, user);
-    if (status == SATCHEL_DENIED && !user->is_found && known->lineage.count > 0)
+    status = user_find(workspace->store, device->user, &job->arena, user, &job->error);
+    if (status == SATCHEL_OK && !user->is_found && known->lineage.count > 0)
         status = satchel_error_set(&job->error, SATCHEL_BUSY,
                                    "workspace %s was restored and does not know user %.*s yet: a "
                                    "device that has the user's row has to sync first",
                                    workspace->name, (int)device->user.size,
                                    (const char *)device->user.data);
     return status;
+}
+
+/* A device that was revoked, or whose user is one no more, is drained and wiped. When it was, it is
+ * refused, unless something is there again that it has not sent: it is another file then. */
+static enum satchel_status judge_revoked(sqlite3 *db, struct satchel_job *job,
+                                         const struct device *device,
+                                         const struct workspace_user *user)
+{
+    const struct satchel_message_hello *hello = &job->request.hello;
+    struct device_revoked revoked;
+    enum satchel_status status = revoke_find(db, &hello->device, &revoked, &job->error);
+    if (status != SATCHEL_OK)
+        return status;
+    job->is_drained = revoked.is_revoked || revoked.is_wiped || !user->is_found || !user->is_active;
+    return revoked.is_wiped && hello->last_number <= device->last_number
+               ? satchel_error_set(&job->error, SATCHEL_DENIED,
+                                   "this device was revoked, and its data were wiped; join again "
+                                   "with an invite, under a new file name")
+               : SATCHEL_OK;
 }
 
 enum satchel_status enrol_attach(struct satchel_workspace *workspace, struct satchel_job *job)
@@ -381,8 +398,10 @@ enum satchel_status enrol_attach(struct satchel_workspace *workspace, struct sat
                                  (unsigned long long)hello->schema, workspace->name,
                                  (unsigned)schema);
     if (status == SATCHEL_OK)
-        status = record_attach(db, hello, error);
+        status = judge_revoked(db, job, &device, &user);
     if (status == SATCHEL_OK)
+        status = record_attach(db, hello, error);
+    if (status == SATCHEL_OK && !job->is_drained)
         status = role_told(db, &hello->device, user.role, workspace_now_ms(), error);
     if (status == SATCHEL_OK)
         status = fork_find(workspace, job, &known, &fork);
@@ -390,6 +409,7 @@ enum satchel_status enrol_attach(struct satchel_workspace *workspace, struct sat
         return status;
     answer_attach(job, &known, &device, schema, user.role);
     job->answers[0].welcome.cursor = fork;
+    job->answers[0].welcome.is_drained = job->is_drained;
     job->scope.complete = job->scope.cut = complete_of(hello, fork, known.cursor);
     return SATCHEL_OK;
 }

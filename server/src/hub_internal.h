@@ -87,6 +87,7 @@ struct hub_session {
     uint64_t
         held_number; /* of its change sets, when it attached; those above came in this session */
     uint64_t acked_number, acked_said;
+    bool is_drained;  /* hears only that what it sends has come */
     bool is_outlived; /* the device has followed a later incarnation of the workspace */
     bool has_copied;  /* said COPY: the next session is the copy's */
     uint64_t schema;

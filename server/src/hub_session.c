@@ -205,6 +205,7 @@ struct satchel_job *hub_session_job(struct hub_session *session, enum satchel_jo
     job->owner = session->hub;
     job->owner_number = session->number;
     job->device = session->device;
+    job->is_drained = session->is_drained;
     return job;
 }
 
@@ -249,7 +250,7 @@ void hub_session_request(struct hub_session *session, struct hub_workspace *work
         return;
     job->is_outlived = session->is_outlived;
     enum satchel_status status = SATCHEL_OK;
-    if (kind != SATCHEL_JOB_DIGESTS) /* which has nothing to say but that it is asked */
+    if (kind != SATCHEL_JOB_DIGESTS && kind != SATCHEL_JOB_WIPED) /* which say nothing more */
         status = satchel_job_take_request(job, message);
     if (status != SATCHEL_OK) {
         satchel_job_free(job);
@@ -289,6 +290,14 @@ static void request_by_name(struct hub_session *session, struct satchel_span nam
         hub_session_no_workspace(session, name);
 }
 
+static void take_wiped(struct hub_session *session, const struct satchel_message *event)
+{
+    if (session->is_drained)
+        hub_session_request(session, session->workspace, SATCHEL_JOB_WIPED, event);
+    else
+        hub_session_fail(session, SATCHEL_STATE, "WIPED from a device that is not to be wiped");
+}
+
 static void take_event(struct hub_session *session, const struct satchel_message *event)
 {
     session->idle_since_ms = hub_now().monotonic_ms;
@@ -318,6 +327,7 @@ static void take_event(struct hub_session *session, const struct satchel_message
     case SATCHEL_MESSAGE_DIGEST_REQUEST:
         hub_session_request(session, session->workspace, SATCHEL_JOB_DIGESTS, event);
         break;
+    case SATCHEL_MESSAGE_WIPED: take_wiped(session, event); break;
     case SATCHEL_MESSAGE_ADMIN: hub_admin_request(session, event); break;
     default: break; /* ERROR: the session has failed with it */
     }
@@ -374,7 +384,8 @@ static void attach(struct hub_session *session, struct hub_workspace *workspace,
     if (welcome->role.size > 0)
         memcpy(session->role, welcome->role.data, welcome->role.size);
     session->schema = hello->schema;
-    session->needs_schema = hello->schema < welcome->schema;
+    session->is_drained = welcome->is_drained != 0;
+    session->needs_schema = hello->schema < welcome->schema && !session->is_drained;
     session->cursor = welcome->cursor;
     session->scope = job->scope;
     session->is_outlived = job->is_outlived;
@@ -384,9 +395,10 @@ static void attach(struct hub_session *session, struct hub_workspace *workspace,
     hub_workspace_attach_session(workspace, session);
     satchel_id_text(&session->device, device);
     satchel_connection_peer(session->connection, peer, sizeof peer);
-    satchel_log_info("device %s of %.*s attached to %s from %s", device, (int)welcome->user.size,
+    satchel_log_info("device %s of %.*s attached to %s from %s%s", device, (int)welcome->user.size,
                      welcome->user.size ? (const char *)welcome->user.data : "",
-                     satchel_workspace_name(workspace->workspace), peer);
+                     satchel_workspace_name(workspace->workspace), peer,
+                     session->is_drained ? ", to be drained" : "");
 }
 
 static void acknowledge(struct hub_session *session, const struct satchel_job *job)
@@ -417,6 +429,25 @@ static void renew_sessions(struct hub_workspace *workspace)
                          "the server was restored and goes on as a new incarnation: sync again");
 }
 
+static void revoke_sessions(struct hub_workspace *workspace, const struct satchel_id *device)
+{
+    struct hub_session *next;
+    for (struct hub_session *session = workspace->sessions; session; session = next) {
+        next = session->next_attached;
+        if (satchel_id_equal(&session->device, device) && !session->is_drained)
+            hub_session_fail(session, SATCHEL_AGAIN, "this device was revoked: sync again");
+    }
+}
+
+static void end_wiped(struct hub_session *session)
+{
+    char device[SATCHEL_ID_TEXT_BYTES];
+    satchel_id_text(&session->device, device);
+    satchel_log_info("device %s has uploaded what it had, and wiped it", device);
+    hub_session_fail(session, SATCHEL_DENIED,
+                     "this device was revoked; what waited on it has come, and its data are gone");
+}
+
 static void complete_request(struct hub_session *session, struct hub_workspace *workspace,
                              struct satchel_job *job)
 {
@@ -424,6 +455,8 @@ static void complete_request(struct hub_session *session, struct hub_workspace *
     session->request_bytes -= request_bytes(job);
     if (job->status == SATCHEL_OK && job->is_renewed)
         renew_sessions(workspace);
+    if (job->status == SATCHEL_OK && job->has_revoked)
+        revoke_sessions(workspace, &job->device);
     if (session->is_over) {
         satchel_job_free(job);
         return;
@@ -446,6 +479,8 @@ static void complete_request(struct hub_session *session, struct hub_workspace *
     }
     if (job->kind == SATCHEL_JOB_ATTACH)
         attach(session, workspace, job);
+    else if (job->kind == SATCHEL_JOB_WIPED)
+        end_wiped(session);
     else if (job->kind == SATCHEL_JOB_FORWARD)
         take_forwarded(session, job);
     else if (job->is_cut) /* the answer is of the end, which it may not have been told */

@@ -13,8 +13,10 @@
 
 #define SQL_DEVICES                                                                               \
     "SELECT lower(hex(d.id)) AS id, d.user, d.last_seen, d.cursor, w.cursor-d.cursor AS pending," \
-    " d.last_number, d.clock_error AS clock_error_ms, d.software AS version"                      \
-    " FROM satchel_device d, satchel_workspace w WHERE d.id<>w.node ORDER BY d.user, d.joined, "  \
+    " d.last_number, d.clock_error AS clock_error_ms, d.software AS version,"                     \
+    " coalesce(iif(r.wiped IS NULL, iif(r.revoked IS NULL, NULL, 'revoked'), 'wiped'), '')"       \
+    " AS state FROM satchel_device d LEFT JOIN satchel_revoked r ON r.device=d.id,"               \
+    " satchel_workspace w WHERE d.id<>w.node ORDER BY d.user, d.joined, "                         \
     "d.id"
 #define SQL_CONFLICTS                                                                       \
     "SELECT id, at, tbl, key, field, rule, severity, mine, theirs, kept, by_user, resolved" \

@@ -9,7 +9,9 @@
     "SELECT h.hash FROM satchel_id i JOIN satchel_hash h ON h.device=i.number" \
     " AND h.number=?2 WHERE i.id=?1"
 #define SQL_COUNT "SELECT count(*) FROM satchel_migration"
-#define SQL_USER "SELECT user FROM satchel_device WHERE id=?1"
+#define SQL_USER                                                                    \
+    "SELECT user, EXISTS(SELECT 1 FROM satchel_revoked WHERE device=id AND revoked" \
+    " IS NOT NULL) FROM satchel_device WHERE id=?1"
 #define ENTRIES_MAX 8192
 
 /* ---- the connection ---- */
@@ -103,7 +105,7 @@ static enum satchel_status refresh_schema(struct workspace_reader *reader,
 static enum satchel_status find_viewer(struct workspace_reader *reader, struct satchel_job *job)
 {
     struct satchel_query query;
-    bool has_row = false;
+    bool has_row = false, is_revoked = false;
     satchel_query_begin(&query, reader->db, reader->user);
     satchel_query_id(&query, &job->device);
     enum satchel_status status = satchel_query_step(&query, &has_row, &job->error);
@@ -112,14 +114,20 @@ static enum satchel_status find_viewer(struct workspace_reader *reader, struct s
                                    "the device is not enrolled in this workspace any more");
     if (status == SATCHEL_OK) {
         reader->login = satchel_column_copy(query.statement, 0, &job->arena);
+        is_revoked = sqlite3_column_int(query.statement, 1) != 0;
         status = reader->login.data ? SATCHEL_OK : SATCHEL_NOMEM;
     }
     satchel_query_end(&query);
     if (status == SATCHEL_OK)
         status = scope_viewer_set(reader->viewer, reader->schema, reader->login, &job->error);
-    if (status == SATCHEL_OK && !scope_viewer_is_active(reader->viewer))
-        status = satchel_error_set(&job->error, SATCHEL_AGAIN, "user %.*s is active no more",
-                                   (int)reader->login.size, (const char *)reader->login.data);
+    if (status == SATCHEL_OK && job->is_drained) {
+        scope_viewer_blind(reader->viewer);
+        return SATCHEL_OK;
+    }
+    if (status == SATCHEL_OK && (is_revoked || !scope_viewer_is_active(reader->viewer)))
+        status =
+            satchel_error_set(&job->error, SATCHEL_AGAIN,
+                              "the device was revoked, or its user is one no more: sync again");
     if (status == SATCHEL_OK)
         job->role = satchel_arena_copy(&job->arena, scope_viewer_role(reader->viewer));
     if (status == SATCHEL_OK && !job->role.data)
@@ -230,9 +238,15 @@ static enum satchel_status cut_entry(struct workspace_reader *reader, struct sat
                                         scope_viewer_role(reader->viewer)};
     struct satchel_entry whole = *entry;
     enum satchel_authorship authorship = SATCHEL_NOT_AUTHOR;
-    if (satchel_span_equal(entry->user, reader->login))
-        authorship =
-            satchel_id_equal(&entry->device, &job->device) ? SATCHEL_AUTHOR_DEVICE : SATCHEL_AUTHOR;
+    bool is_own = satchel_id_equal(&entry->device, &job->device);
+    if (job->is_drained && !is_own) {
+        *is_empty = true;
+        return SATCHEL_OK;
+    }
+    if (job->is_drained)
+        authorship = SATCHEL_AUTHOR_DRAINED;
+    else if (satchel_span_equal(entry->user, reader->login))
+        authorship = is_own ? SATCHEL_AUTHOR_DEVICE : SATCHEL_AUTHOR;
     enum satchel_status status = satchel_entry_cut(&audience, authorship, &reader->cut_arena,
                                                    &job->arena, entry, is_empty, &job->error);
     if (has_body) { /* nothing to be withheld: it has just sent it */
@@ -412,7 +426,10 @@ static enum satchel_status read_entries(struct satchel_workspace *workspace,
         return status;
     job->head = known.cursor;
     job->reached = job->after;
-    status = scope_read_left(reader, job, known.cursor, &is_whole);
+    if (job->is_drained) /* nothing is told of what left and came */
+        job->scope.cut = job->scope.complete = known.cursor;
+    else
+        status = scope_read_left(reader, job, known.cursor, &is_whole);
     if (status == SATCHEL_OK && is_whole) {
         struct satchel_message *answer = &job->answers[job->answer_count];
         memset(answer, 0, sizeof *answer);
@@ -425,7 +442,7 @@ static enum satchel_status read_entries(struct satchel_workspace *workspace,
         status = vector_at(reader, job, &known, job->reached);
     if (status == SATCHEL_OK && job->reached_end)
         status = prove_end(reader, job, &known);
-    if (status == SATCHEL_OK && job->reached_end)
+    if (status == SATCHEL_OK && job->reached_end && !job->is_drained)
         status = scope_read_came(reader, job, &known);
     bool has_moves = job->answer_count > 0 &&
                      job->answers[job->answer_count - 1].kind != SATCHEL_MESSAGE_ENTRIES;

@@ -69,6 +69,8 @@ bool scope_viewer_sees_all(const struct scope_viewer *viewer);
 struct satchel_span scope_viewer_role(const struct scope_viewer *viewer);
 /* Whether he is a user still. */
 bool scope_viewer_is_active(const struct scope_viewer *viewer);
+/* Until the next scope_viewer_set nothing is seen. */
+void scope_viewer_blind(struct scope_viewer *viewer);
 
 /* Whether the user may see the row of that name: not one that the store has never had; one that is
  * gone by the scope it had last. */

@@ -210,6 +210,7 @@ enum satchel_status scope_viewer_set(struct scope_viewer *viewer,
                                      struct satchel_error *error)
 {
     viewer->schema = schema;
+    viewer->is_blind = false;
     viewer->sees_all = !schema || (!schema->has_scopes && !schema->has_masks);
     viewer->has_head = viewer->left.is_known = viewer->came.is_known = false;
     satchel_arena_reset(&viewer->arena);
@@ -238,6 +239,12 @@ bool scope_viewer_is_active(const struct scope_viewer *viewer)
     return viewer->is_active;
 }
 
+void scope_viewer_blind(struct scope_viewer *viewer)
+{
+    viewer->sees_all = false;
+    viewer->is_blind = true;
+}
+
 /* ---- now ---- */
 
 /* The number that a query about a row gives; `otherwise` if it gives none. */
@@ -263,8 +270,8 @@ enum satchel_status scope_viewer_set_of(struct scope_viewer *viewer, struct satc
 bool scope_is_decided(const struct scope_viewer *viewer, const struct satchel_table *table,
                       bool *sees)
 {
-    *sees = viewer->sees_all || !table->is_server;
-    return viewer->sees_all || !table->is_scoped;
+    *sees = !viewer->is_blind && (viewer->sees_all || !table->is_server);
+    return viewer->is_blind || viewer->sees_all || !table->is_scoped;
 }
 
 enum satchel_status scope_sees(struct scope_viewer *viewer, const struct satchel_table *table,

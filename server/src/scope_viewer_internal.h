@@ -55,7 +55,7 @@ struct scope_viewer {
     const struct satchel_schema *schema; /* NULL: none */
     struct satchel_span login, role;
     bool is_active; /* the user is one still */
-    bool sees_all;
+    bool sees_all, is_blind;
     struct scope_look present;
 
     bool has_head;

@@ -22,6 +22,9 @@
  *   satchel_gone        rows deleted while they belonged to a row that may freeze them
  *   satchel_number      the last number given of every series, branch and year
  *   satchel_branch      one row: the short name of this node in document numbers
+ *   satchel_revoked     devices that an administrator revoked, or that have wiped what they had
+ *                       (ms); is_late: what such a device, or a copy of it, sends still is set
+ *                       aside
  *   satchel_device_role the roles a device has been told, and when it was told another (ms)
  *   satchel_quarantine  parts set aside by (cursor, part), and what became of them
  *   satchel_user, satchel_grant, satchel_invite, and the log's tables (sql/include/satchel/log.h)

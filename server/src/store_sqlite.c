@@ -58,6 +58,8 @@
     " WITHOUT ROWID;"                                                                       \
     "CREATE TABLE IF NOT EXISTS satchel_device_role(device BLOB NOT NULL,"                  \
     " role TEXT NOT NULL, superseded INTEGER, PRIMARY KEY(device, role)) WITHOUT ROWID;"    \
+    "CREATE TABLE IF NOT EXISTS satchel_revoked(device BLOB PRIMARY KEY, revoked INTEGER,"  \
+    " wiped INTEGER, is_late INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;"                    \
     "CREATE TABLE IF NOT EXISTS satchel_key(tbl INTEGER NOT NULL, col INTEGER NOT NULL,"    \
     " match BLOB NOT NULL, name BLOB NOT NULL, PRIMARY KEY(tbl, col, match, name))"         \
     " WITHOUT ROWID;"                                                                       \

@@ -20,6 +20,7 @@ enum satchel_job_kind {
     SATCHEL_JOB_PUSH,    /* device, message.push -> acked_number */
     SATCHEL_JOB_COPY,    /* device, message.copy -> copied */
     SATCHEL_JOB_FORWARD, /* message.forward -> forwarded */
+    SATCHEL_JOB_WIPED,   /* `device` has nothing of the workspace any more */
     SATCHEL_JOB_ADMIN,   /* writing verbs */
     /* reader */
     SATCHEL_JOB_SCHEMA,  /* migrations after `after` */
@@ -54,7 +55,10 @@ struct satchel_job {
     uint64_t number_min, number_max;
     struct satchel_scope_state scope; /* ENTRIES; of ATTACH the answer */
     bool wants_head;                  /* ENTRIES: a HEAD at the end, moves or not */
-    struct satchel_message request;   /* join, hello, push, copy, admin */
+    /* Of ATTACH the answer, for reading jobs: the device is drained (docs/scopes.md), and hears
+     * nothing but of its own change sets that they have come. */
+    bool is_drained;
+    struct satchel_message request; /* join, hello, push, copy, admin */
 
     /* the answer */
     enum satchel_status status;
@@ -70,7 +74,8 @@ struct satchel_job {
     uint64_t head;            /* ENTRIES: cursor of the last entry of the store */
     struct satchel_message answers[4]; /* messages to send, e.g. JOINED and SCHEMA */
     uint32_t answer_count;
-    bool is_renewed; /* FORWARD: the node is another incarnation now; all its sessions must end */
+    bool has_revoked; /* ADMIN: `device`, whose sessions must end */
+    bool is_renewed;  /* FORWARD: the node is another incarnation now; all its sessions must end */
     /* ATTACH says so, and FORWARD is told: the device has followed a later incarnation. */
     bool is_outlived;
     /* FORWARD: the device's number is another file's here. It is a copy, and hears so: what it
@@ -143,7 +148,7 @@ bool satchel_workspace_name_is_valid(struct satchel_span name);
  *           resolve W ID winner|loser|VALUE           closes a conflict
  *           quarantine.retry W [ID]…                  -> rows: id, state, reason
  *           quarantine.drop W ID…
- *           device.revoke W ID                        -> refused: not built yet
+ *           device.revoke W ID                        it is drained and wiped
  *   reader: workspace.sql W SQL                       one SELECT (read-only enforced by SQLite)
  *           device.list W
  *           conflicts W ["open"]

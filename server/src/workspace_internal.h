@@ -155,6 +155,28 @@ enum satchel_status scope_digest(struct workspace_reader *reader, const struct s
                                  struct satchel_table_digest *out,
                                  struct satchel_error *error) SATCHEL_MUST_USE;
 
+/* ---- revoke.c ---- */
+struct device_revoked {
+    bool is_revoked; /* by an administrator */
+    bool is_wiped;   /* it has said WIPED */
+    bool is_late;    /* it, or one that it is a copy of, had before it said this */
+};
+enum satchel_status revoke_find(sqlite3 *db, const struct satchel_id *device,
+                                struct device_revoked *out,
+                                struct satchel_error *error) SATCHEL_MUST_USE;
+/* The verb device.revoke; of WIPED. */
+enum satchel_status revoke_job(struct satchel_workspace *workspace,
+                               struct satchel_job *job) SATCHEL_MUST_USE;
+enum satchel_status revoke_wiped(struct satchel_workspace *workspace,
+                                 struct satchel_job *job) SATCHEL_MUST_USE;
+/* A copy is revoked as its parent is. */
+enum satchel_status revoke_copy(sqlite3 *db, const struct satchel_id *copy,
+                                const struct satchel_id *parent,
+                                struct satchel_error *error) SATCHEL_MUST_USE;
+/* Sets the refusal of a change set that came too late. */
+enum satchel_status revoke_check(sqlite3 *db, struct satchel_incoming *incoming,
+                                 struct satchel_error *error) SATCHEL_MUST_USE;
+
 /* ---- roles.c ---- */
 /* The device is told that its user has `role` (empty: none). */
 enum satchel_status role_told(sqlite3 *db, const struct satchel_id *device,

@@ -80,6 +80,8 @@ static enum satchel_status gather(struct push_group *group, struct satchel_job *
             incoming->body = item->body;
             status = role_check(satchel_store_sqlite_db(store), incoming, &known, &group->arena,
                                 &group->error);
+            if (status == SATCHEL_OK)
+                status = revoke_check(satchel_store_sqlite_db(store), incoming, &group->error);
             if (status != SATCHEL_OK)
                 return status;
         }
@@ -248,13 +250,6 @@ static void push(struct satchel_workspace *workspace, struct satchel_job *jobs)
 
 /* ---- the others ---- */
 
-static enum satchel_status refuse_unbuilt(struct satchel_workspace *workspace,
-                                          struct satchel_job *job)
-{
-    (void)workspace;
-    return satchel_error_set(&job->error, SATCHEL_UNSUPPORTED, "device revoke is not built yet");
-}
-
 static const struct {
     const char *verb;
     enum satchel_status (*run)(struct satchel_workspace *workspace, struct satchel_job *job);
@@ -268,7 +263,7 @@ static const struct {
     {"resolve", resolve_job},
     {"quarantine.retry", quarantine_retry_job},
     {"quarantine.drop", quarantine_drop_job},
-    {"device.revoke", refuse_unbuilt},
+    {"device.revoke", revoke_job},
 };
 
 static enum satchel_status admin(struct satchel_workspace *workspace, struct satchel_job *job)
@@ -336,6 +331,8 @@ static void write_one(struct satchel_workspace *workspace, struct satchel_job *j
             status = forward_job(workspace, job);
         else if (job->kind == SATCHEL_JOB_COPY)
             status = enrol_copy(workspace, job);
+        else if (job->kind == SATCHEL_JOB_WIPED)
+            status = revoke_wiped(workspace, job);
         else
             status = admin(workspace, job);
     }

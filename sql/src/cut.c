@@ -117,7 +117,8 @@ static enum satchel_status judge_parts(struct cut *cut)
     for (uint32_t i = 0; i < count && status == SATCHEL_OK; i++) {
         const struct satchel_part *part = &cut->content.parts[i];
         status = look(cut, part->table, part->key, part->key_count, &cut->seen[i]);
-        bool is_kept = cut->seen[i] == SATCHEL_SEEN || cut->authorship != SATCHEL_NOT_AUTHOR;
+        bool is_kept = cut->seen[i] == SATCHEL_SEEN || cut->authorship == SATCHEL_AUTHOR ||
+                       cut->authorship == SATCHEL_AUTHOR_DEVICE;
         cut->parts[i] = is_kept ? part : NULL;
         if (status == SATCHEL_OK && is_kept)
             status = mask_part(cut, i);
@@ -310,7 +311,9 @@ static enum satchel_status withhold(struct cut *cut, struct satchel_entry *entry
     satchel_buffer_deinit(&body);
     satchel_entry_cut_mark(entry, secret);
     entry->secret = secret;
-    if (!entry->is_cut && cut->authorship != SATCHEL_AUTHOR_DEVICE)
+    bool is_for_device =
+        cut->authorship == SATCHEL_AUTHOR_DEVICE || cut->authorship == SATCHEL_AUTHOR_DRAINED;
+    if (!entry->is_cut && !is_for_device)
         entry->receipt = satchel_entry_cut_receipt(&entry->receipt);
     entry->is_cut = true;
     return status;

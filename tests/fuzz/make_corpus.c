@@ -465,7 +465,9 @@ enum {
     COPIED,
     ROWS_REQUEST,
     FORWARDED,
-    ROWS
+    ROWS,
+    SCOPE,
+    WIPED
 };
 
 static bool is_of_client(int sample)
@@ -509,6 +511,7 @@ static void make_sessions(void)
     static const int recovered[] = {WELCOME, FORWARD, FORWARDED,    ENTRIES, HEAD,
                                     PUSH,    ACK,     ROWS_REQUEST, ROWS,    -1};
     static const int copied[] = {WELCOME, ENTRIES, COPY, COPIED, -1};
+    static const int drained[] = {WELCOME, PUSH, ACK, ENTRIES, HEAD, WIPED, ERROR, -1};
     static const int admin[] = {ADMIN_RESULT, JOIN, ERROR, -1};
     static const int served[] = {TIME, HELLO, WELCOME,        ENTRIES, HEAD, PUSH,
                                  ACK,  TIME,  DIGEST_REQUEST, DIGESTS, -1};
@@ -517,6 +520,7 @@ static void make_sessions(void)
     make_script("client-joined", client_script(JOIN), joined, false);
     make_script("client-recovered", client_script(HELLO), recovered, false);
     make_script("client-copied", client_script(HELLO), copied, false);
+    make_script("client-drained", client_script(HELLO), drained, false);
     make_script("client-admin", client_script(ADMIN), admin, false);
     for (int i = 0; i < 2; i++) {
         server = buffer_new();

@@ -70,7 +70,7 @@ static void fail(struct transport *transport, enum satchel_status status, const 
 
 static void fail_session(struct transport *transport)
 {
-    if (transport->status == SATCHEL_OK)
+    if (transport->status == SATCHEL_OK && !transport->is_done)
         transport->status = satchel_session_failed(transport->options->session, &transport->error);
 }
 

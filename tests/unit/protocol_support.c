@@ -182,7 +182,8 @@ static struct satchel_message sample_state(int index)
                                                      satchel_span_text("ada"),
                                                      satchel_span_text("rep"),
                                                      999,
-                                                     sample_vector()};
+                                                     sample_vector(),
+                                                     1};
         break;
     default:
         m.kind = SATCHEL_MESSAGE_SCHEMA;
@@ -306,6 +307,7 @@ static struct satchel_message sample_recovery(int index)
         m.kind = SATCHEL_MESSAGE_FORWARDED;
         m.forwarded = (struct satchel_message_forwarded){2, 1};
         break;
+    case 23: m.kind = SATCHEL_MESSAGE_WIPED; break;
     case 22:
         m = sample_entries();
         m.kind = SATCHEL_MESSAGE_SCOPE;
@@ -338,7 +340,7 @@ const char *sample_name(int index)
         "time",       "join",         "hello",        "push",   "digest_request", "admin",
         "time_reply", "joined",       "welcome",      "schema", "entries",        "ack",
         "head",       "digests",      "admin_result", "error",  "forward",        "copy",
-        "copied",     "rows_request", "forwarded",    "rows",   "scope"};
+        "copied",     "rows_request", "forwarded",    "rows",   "scope",          "wiped"};
     return names[index];
 }
 
@@ -461,7 +463,8 @@ bool messages_equal(const struct satchel_message *a, const struct satchel_messag
                satchel_span_equal(a->join.token, b->join.token);
     case SATCHEL_MESSAGE_HELLO: return hellos_equal(&a->hello, &b->hello);
     case SATCHEL_MESSAGE_PUSH: return pushes_equal(&a->push, &b->push);
-    case SATCHEL_MESSAGE_DIGEST_REQUEST: return true;
+    case SATCHEL_MESSAGE_DIGEST_REQUEST:
+    case SATCHEL_MESSAGE_WIPED: return true;
     case SATCHEL_MESSAGE_ADMIN:
         return satchel_span_equal(a->admin.token, b->admin.token) &&
                a->admin.argument_count == b->admin.argument_count &&
@@ -483,7 +486,8 @@ bool messages_equal(const struct satchel_message *a, const struct satchel_messag
                satchel_span_equal(a->welcome.user, b->welcome.user) &&
                satchel_span_equal(a->welcome.role, b->welcome.role) &&
                a->welcome.cursor == b->welcome.cursor &&
-               vectors_equal(&a->welcome.lineage, &b->welcome.lineage);
+               vectors_equal(&a->welcome.lineage, &b->welcome.lineage) &&
+               a->welcome.is_drained == b->welcome.is_drained;
     case SATCHEL_MESSAGE_SCHEMA: return schemas_equal(&a->schema, &b->schema);
     case SATCHEL_MESSAGE_ENTRIES:
         return entries_equal(a->entries.entries, a->entries.entry_count, b->entries.entries,

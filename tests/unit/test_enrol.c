@@ -165,6 +165,11 @@ static void test_enrol__a_user_who_is_no_longer_active_gets_no_further(void **st
     satchel_buffer_deinit(&body);
     assert_ok(run(&fixture, job));
     satchel_job_free(job);
+    assert_ok(attach(&fixture, &ann, NULL)); /* to be drained */
+    job = satchel_job_new(SATCHEL_JOB_WIPED);
+    job->device = ann.id;
+    assert_ok(run(&fixture, job));
+    satchel_job_free(job);
     assert_int_equal(attach(&fixture, &ann, NULL), SATCHEL_DENIED);
     assert_int_equal(join(&fixture, &other, code), SATCHEL_DENIED);
     bob.last_number = 1;

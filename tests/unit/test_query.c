@@ -56,9 +56,9 @@ static void test_query__verbs_list_devices_history_conflicts_quarantine_status(v
     struct satchel_job *job = verb(SATCHEL_JOB_QUERY, "device.list", "w", NULL);
     assert_ok(run(&fixture, job));
     assert_int_equal(job->answers[0].admin_result.row_count, 2);
-    assert_int_equal(job->answers[0].admin_result.column_count, 8);
+    assert_int_equal(job->answers[0].admin_result.column_count, 9);
     assert_non_null(strstr(rows(job), "01010101010101010101010101010101|ann|"));
-    assert_non_null(strstr(rows(job), "|0|3|2|-1500|test 1\n"));
+    assert_non_null(strstr(rows(job), "|0|3|2|-1500|test 1|\n"));
     satchel_job_free(job);
     job = verb(SATCHEL_JOB_QUERY, "quarantine.list", "w", NULL);
     assert_ok(run(&fixture, job));
@@ -83,7 +83,10 @@ static void test_query__verbs_list_devices_history_conflicts_quarantine_status(v
     assert_int_equal(run(&fixture, job), SATCHEL_INVALID);
     satchel_job_free(job);
     job = verb(SATCHEL_JOB_ADMIN, "device.revoke", "w", "x", NULL);
-    assert_int_equal(run(&fixture, job), SATCHEL_UNSUPPORTED);
+    assert_int_equal(run(&fixture, job), SATCHEL_INVALID);
+    satchel_job_free(job);
+    job = verb(SATCHEL_JOB_ADMIN, "device.revoke", "w", "99999999999999999999999999999999", NULL);
+    assert_int_equal(run(&fixture, job), SATCHEL_NOT_FOUND);
     satchel_job_free(job);
     fixture_close(&fixture);
 }

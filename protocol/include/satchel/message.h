@@ -43,6 +43,7 @@ enum satchel_message_kind {
     SATCHEL_MESSAGE_FORWARD = 7,
     SATCHEL_MESSAGE_COPY = 8,
     SATCHEL_MESSAGE_ROWS_REQUEST = 9,
+    SATCHEL_MESSAGE_WIPED = 10, /* no fields: a drained device has nothing of the workspace left */
     /* server -> device or admin */
     SATCHEL_MESSAGE_TIME_REPLY = 33,
     SATCHEL_MESSAGE_JOINED = 34,
@@ -129,6 +130,9 @@ struct satchel_message_welcome {
     uint64_t cursor;
     /* The node's earlier incarnations, and up to which cursor the log is theirs. */
     struct satchel_vector lineage;
+    /* 1: the device was revoked, or its user is one no more. It uploads what it has, hears no more
+     * than that it has come, removes the workspace's data, and says WIPED. Else 0. */
+    uint64_t is_drained;
 };
 
 struct satchel_migration {

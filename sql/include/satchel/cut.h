@@ -24,15 +24,17 @@ struct satchel_audience {
 
 enum satchel_authorship {
     SATCHEL_NOT_AUTHOR,
-    SATCHEL_AUTHOR,       /* its user is the entry's */
-    SATCHEL_AUTHOR_DEVICE /* and the device, which has all of it */
+    SATCHEL_AUTHOR,        /* its user is the entry's */
+    SATCHEL_AUTHOR_DEVICE, /* and the device, which has all of it */
+    SATCHEL_AUTHOR_DRAINED /* and is to hear no more than that it has come */
 };
 
 /* Cuts `entry`, its body loaded: parts of rows and columns that are not seen are withheld, effects
  * and conflicts of theirs left out. Of what its author is sent no row is withheld, but its columns:
- * the effect on a row that is hidden is EVICT, that on a column its default. The receipt that the
- * author's device is sent is the whole entry's. `*is_empty`: nothing of it is left. What is new
- * lives in `arena`; `scratch` is reset. CORRUPT, NOMEM, what `look` returns. */
+ * the effect on a row that is hidden is EVICT, that on a column its default. Of what a drained
+ * device is sent all is withheld. The receipt that the author's device is sent is the whole
+ * entry's. `*is_empty`: nothing of it is left. What is new lives in `arena`; `scratch` is reset.
+ * CORRUPT, NOMEM, what `look` returns. */
 enum satchel_status satchel_entry_cut(const struct satchel_audience *audience,
                                       enum satchel_authorship authorship,
                                       struct satchel_arena *scratch, struct satchel_arena *arena,
