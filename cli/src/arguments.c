@@ -11,13 +11,21 @@ static const struct {
     unsigned bit;
     bool takes_value;
 } options_known[] = {
-    {"server", OPTION_SERVER, true},       {"token-file", OPTION_SERVER, true},
-    {"workspace", OPTION_WORKSPACE, true}, {"json", OPTION_JSON, false},
-    {"schema", OPTION_SCHEMA, true},       {"user", OPTION_USER, true},
-    {"role", OPTION_ROLE, true},           {"grant", OPTION_GRANT, true},
-    {"invite", OPTION_INVITE, true},       {"watch", OPTION_WATCH, false},
-    {"field", OPTION_FIELD, true},         {"open", OPTION_OPEN, false},
-    {"take", OPTION_TAKE, true},           {"force", OPTION_FORCE, false},
+    {"server", OPTION_SERVER, true},
+    {"token-file", OPTION_SERVER, true},
+    {"workspace", OPTION_WORKSPACE, true},
+    {"json", OPTION_JSON, false},
+    {"schema", OPTION_SCHEMA, true},
+    {"user", OPTION_USER, true},
+    {"role", OPTION_ROLE, true},
+    {"grant", OPTION_GRANT, true},
+    {"invite", OPTION_INVITE, true},
+    {"watch", OPTION_WATCH, false},
+    {"field", OPTION_FIELD, true},
+    {"open", OPTION_OPEN, false},
+    {"take", OPTION_TAKE, true},
+    {"force", OPTION_FORCE, false},
+    {"jwt", OPTION_JWT, true},
 };
 enum { OPTION_COUNT = sizeof options_known / sizeof options_known[0] };
 
@@ -37,6 +45,7 @@ static bool store(struct arguments *out, const char *name, unsigned bit, const c
     case OPTION_USER: out->user = value; return true;
     case OPTION_ROLE: out->role = value; return true;
     case OPTION_INVITE: out->invite = value; return true;
+    case OPTION_JWT: out->jwt = value; return true;
     case OPTION_FIELD: out->field = value; return true;
     case OPTION_TAKE: out->take = value; return true;
     case OPTION_GRANT:

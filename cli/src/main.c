@@ -10,10 +10,12 @@
     "--token-file FILE (or SATCHEL_TOKEN_FILE)."
 
 static const struct command commands[] = {
-    {"join", "REPLICA --server URL --workspace W --invite CODE",
-     "Enrols this device: makes the replica file, uses the invite up, fetches the schema.\n"
+    {"join", "REPLICA --server URL --workspace W (--invite CODE | --jwt FILE)",
+     "Enrols this device: makes the replica file, uses the invite up, fetches the schema. With "
+     "--jwt the\n"
+     "token in FILE (- is standard input) stands for an invite, where the server takes such.\n"
      "After that `satchel sync REPLICA` brings the data.",
-     OPTION_SERVER | OPTION_WORKSPACE | OPTION_INVITE, 1, 1, run_join},
+     OPTION_SERVER | OPTION_WORKSPACE | OPTION_INVITE | OPTION_JWT, 1, 1, run_join},
     {"sync", "REPLICA [--watch] [--json]",
      "Sends what was written here, applies what others wrote, until both sides have everything.\n"
      "With --watch it goes on, sending and receiving changes as they are committed, and connects "

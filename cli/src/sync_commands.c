@@ -1,4 +1,4 @@
-/* join, sync, verify: the commands that talk to a server on behalf of a replica. */
+/* sync, verify: the commands that bring a replica and its server together. */
 #include "output.h"
 
 #include <satchel/json.h>
@@ -36,22 +36,6 @@ static void show_notice(void *context, const char *line)
 {
     (void)context;
     fprintf(stderr, "satchel: %s\n", line);
-}
-
-int run_join(const struct command *command, const struct arguments *arguments)
-{
-    if (!arguments->server || !arguments->workspace || !arguments->invite)
-        return command_usage(command, "--server, --workspace and --invite are needed");
-    struct satchel_error error = {0};
-    struct satchel_join_options options = {.size = sizeof options,
-                                           .server = arguments->server,
-                                           .workspace = arguments->workspace,
-                                           .invite = arguments->invite};
-    if (satchel_join(arguments->positional[0], &options, &error) != SATCHEL_OK)
-        return command_fail(&error);
-    printf("joined workspace %s; `satchel sync %s` brings the data\n", arguments->workspace,
-           arguments->positional[0]);
-    return EXIT_DONE;
 }
 
 static int print_report(const struct satchel_sync_report *report)

@@ -72,14 +72,16 @@ struct satchel_join_options {
     size_t size;
     const char *server; /* ws://HOST:PORT or wss://HOST:PORT */
     const char *workspace;
-    const char *invite; /* one-time code */
+    const char *invite; /* one-time code; NULL where the JWT stands for it */
     const struct satchel_clock *clock;
+    const char *jwt; /* what the application's login gave out; NULL where there is an invite */
 };
 
 /* Creates the replica file and enrols it: device id and token are made here, the invite is used
  * up, the schema is fetched. If the answer is lost, the same call again finishes the same
  * enrolment. EXISTS: the file exists and is another thing or joined already (untouched); DENIED:
- * the invite is wrong, used or expired (no file is left behind); NETWORK, TIMEOUT, SQL, IO. */
+ * the invite is wrong, used or expired, or the JWT is refused; BUSY: too many were, from this
+ * address (no file is left behind in either case); NETWORK, TIMEOUT, SQL, IO. */
 enum satchel_status satchel_join(const char *path, const struct satchel_join_options *options,
                                  struct satchel_error *error) SATCHEL_MUST_USE;
 

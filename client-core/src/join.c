@@ -181,6 +181,11 @@ static enum satchel_status open_replica(struct join *join, struct satchel_error 
 
 /* ---- the server's consent ---- */
 
+static struct satchel_span span_of_text(const char *text)
+{
+    return satchel_span_text(text ? text : "");
+}
+
 static enum satchel_status begin(struct join *join, struct satchel_error *error)
 {
     struct satchel_session_options options = {.size = sizeof options,
@@ -189,7 +194,8 @@ static enum satchel_status begin(struct join *join, struct satchel_error *error)
     struct satchel_message message = {.kind = SATCHEL_MESSAGE_JOIN};
     message.join.protocol = SATCHEL_PROTOCOL_VERSION;
     message.join.workspace = satchel_span_text(join->options->workspace);
-    message.join.invite = satchel_span_text(join->options->invite);
+    message.join.invite = span_of_text(join->options->invite);
+    message.join.jwt = span_of_text(join->options->jwt);
     message.join.device = join->replica->device;
     message.join.token = satchel_span_of(join->replica->token, sizeof join->replica->token);
     enum satchel_status status =
@@ -294,11 +300,17 @@ static enum satchel_status check_options(const char *path,
         return satchel_error_set(error, SATCHEL_INVALID,
                                  "the workspace's name is missing or longer than %d bytes",
                                  SATCHEL_NAME_BYTES_MAX);
-    if (!options->invite || !*options->invite || strlen(options->invite) > SATCHEL_NAME_BYTES_MAX)
-        return satchel_error_set(
-            error, SATCHEL_INVALID,
-            "the invite is missing or not valid; an administrator makes one with "
-            "satchel invite");
+    if (!options->invite == !options->jwt)
+        return satchel_error_set(error, SATCHEL_INVALID,
+                                 "an invite is needed (an administrator makes one with satchel "
+                                 "invite), or a JWT, and not both");
+    if (options->invite && (!*options->invite || strlen(options->invite) > SATCHEL_NAME_BYTES_MAX))
+        return satchel_error_set(error, SATCHEL_INVALID,
+                                 "the invite is not valid; an administrator makes one with satchel "
+                                 "invite");
+    if (options->jwt && (!*options->jwt || strlen(options->jwt) > SATCHEL_JWT_BYTES_MAX))
+        return satchel_error_set(error, SATCHEL_INVALID, "the JWT is empty or longer than %d bytes",
+                                 SATCHEL_JWT_BYTES_MAX);
     if (sodium_init() < 0)
         return satchel_error_set(error, SATCHEL_IO,
                                  "the system's random numbers are not available");

@@ -66,6 +66,7 @@ static const struct field join_fields[] = {
     FIELD(FIELD_TEXT, satchel_message_join, invite, NAME_MAX),
     FIELD(FIELD_ID, satchel_message_join, device, 0),
     FIELD(FIELD_TOKEN, satchel_message_join, token, SATCHEL_TOKEN_BYTES),
+    FIELD(FIELD_TEXT, satchel_message_join, jwt, SATCHEL_JWT_BYTES_MAX),
 };
 static const struct field joined_fields[] = {
     FIELD(FIELD_TEXT, satchel_message_joined, user, NAME_MAX),

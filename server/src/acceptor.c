@@ -219,18 +219,3 @@ void acceptor_close(struct acceptor *acceptor)
     (void)close(acceptor->fd);
     acceptor->fd = -1;
 }
-
-void acceptor_peer(int fd, char *text, size_t room)
-{
-    struct sockaddr_storage address;
-    socklen_t size = sizeof address;
-    char host[INET6_ADDRSTRLEN + 16];
-    char port[8];
-
-    if (getpeername(fd, (struct sockaddr *)&address, &size) != 0 ||
-        getnameinfo((struct sockaddr *)&address, size, host, sizeof host, port, sizeof port,
-                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-        (void)snprintf(text, room, "a peer that is gone");
-    else
-        (void)snprintf(text, room, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
-}

@@ -30,7 +30,4 @@ enum satchel_status acceptor_bind(struct acceptor *acceptor, const char *host, u
 void acceptor_start(struct acceptor *acceptor);
 void acceptor_close(struct acceptor *acceptor);
 
-/* "ADDRESS:PORT" of the other end of a socket, or "a peer that is gone". */
-void acceptor_peer(int fd, char *text, size_t room);
-
 #endif

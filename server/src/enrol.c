@@ -1,4 +1,4 @@
-/* Owns how a device comes in: JOIN with an invite, ATTACH with its token. */
+/* Owns how a device comes in: JOIN with an invite or a login, ATTACH with its token. */
 #include "incarnation.h"
 #include "workspace_internal.h"
 
@@ -98,12 +98,19 @@ static enum satchel_status check_protocol(uint64_t protocol, struct satchel_span
     return SATCHEL_OK;
 }
 
-static enum satchel_status refuse_inactive(struct satchel_workspace *workspace,
-                                           struct satchel_job *job, struct satchel_span login)
+static enum satchel_status check_active(struct satchel_workspace *workspace,
+                                        struct satchel_job *job, struct satchel_span login,
+                                        struct workspace_user *user)
 {
-    return satchel_error_set(&job->error, SATCHEL_DENIED,
-                             "user %.*s is no longer active in workspace %s", (int)login.size,
-                             (const char *)login.data, workspace->name);
+    enum satchel_status status = user_find(workspace->store, login, &job->arena, user, &job->error);
+    if (status == SATCHEL_OK && !user->is_found)
+        status = satchel_error_set(&job->error, SATCHEL_DENIED, "workspace %s has no user %.*s",
+                                   workspace->name, (int)login.size, (const char *)login.data);
+    if (status == SATCHEL_OK && !user->is_active)
+        status = satchel_error_set(&job->error, SATCHEL_DENIED,
+                                   "user %.*s is no longer active in workspace %s", (int)login.size,
+                                   (const char *)login.data, workspace->name);
+    return status;
 }
 
 struct satchel_id enrolment_receipt(const struct incarnations *known,
@@ -119,33 +126,37 @@ struct satchel_id enrolment_receipt(const struct incarnations *known,
 
 /* ---- JOIN ---- */
 
-static enum satchel_status enrol(struct satchel_workspace *workspace, struct satchel_job *job,
-                                 const uint8_t invite[INVITE_HASH_BYTES], struct satchel_span login)
+static enum satchel_status add_device(sqlite3 *db, const struct satchel_message_join *join,
+                                      struct satchel_span login, struct satchel_error *error)
 {
-    const struct satchel_message_join *join = &job->request.join;
-    sqlite3 *db = satchel_store_sqlite_db(workspace->store);
-    int64_t now = workspace_now_ms();
     uint8_t hash[INVITE_HASH_BYTES];
     struct satchel_query query;
     bool has_row;
     token_hash(join->token, hash);
-    enum satchel_status status = satchel_query_open(&query, db, SQL_ADD_DEVICE, &job->error);
+    enum satchel_status status = satchel_query_open(&query, db, SQL_ADD_DEVICE, error);
     if (status != SATCHEL_OK)
         return status;
     satchel_query_id(&query, &join->device);
     satchel_query_text(&query, login);
     satchel_query_blob(&query, satchel_span_of(hash, sizeof hash));
-    satchel_query_integer(&query, now);
-    status = satchel_query_step(&query, &has_row, &job->error);
+    satchel_query_integer(&query, workspace_now_ms());
+    status = satchel_query_step(&query, &has_row, error);
     satchel_query_close(&query);
-    if (status == SATCHEL_OK)
-        status = satchel_query_open(&query, db, SQL_USE_INVITE, &job->error);
+    return status;
+}
+
+static enum satchel_status use_invite(sqlite3 *db, const uint8_t invite[INVITE_HASH_BYTES],
+                                      const struct satchel_id *device, struct satchel_error *error)
+{
+    struct satchel_query query;
+    bool has_row;
+    enum satchel_status status = satchel_query_open(&query, db, SQL_USE_INVITE, error);
     if (status != SATCHEL_OK)
         return status;
-    satchel_query_integer(&query, now);
-    satchel_query_id(&query, &join->device);
+    satchel_query_integer(&query, workspace_now_ms());
+    satchel_query_id(&query, device);
     satchel_query_blob(&query, satchel_span_of(invite, INVITE_HASH_BYTES));
-    status = satchel_query_step(&query, &has_row, &job->error);
+    status = satchel_query_step(&query, &has_row, error);
     satchel_query_close(&query);
     return status;
 }
@@ -172,57 +183,85 @@ static enum satchel_status answer_join(struct satchel_workspace *workspace, stru
     return tell_schema(satchel_store_sqlite_db(store), 0, job);
 }
 
+/* The invite, unless it is wrong, or used by another than `device`, or expired. */
+static enum satchel_status check_invite(struct satchel_workspace *workspace,
+                                        struct satchel_job *job, const struct device *device,
+                                        uint8_t hash[INVITE_HASH_BYTES], struct invite *out)
+{
+    const struct satchel_message_join *join = &job->request.join;
+    struct satchel_error *error = &job->error;
+    if (!invite_hash(join->invite, hash))
+        return satchel_error_set(error, SATCHEL_DENIED,
+                                 "that is no invite code: it looks like ABCDE-FGHJK-MNPQR-STVWX");
+    enum satchel_status status =
+        find_invite(satchel_store_sqlite_db(workspace->store), hash, &job->arena, out, error);
+    if (status != SATCHEL_OK)
+        return status;
+    if (!out->is_found)
+        return satchel_error_set(error, SATCHEL_DENIED,
+                                 "workspace %s knows no such invite: check the code and the "
+                                 "workspace",
+                                 workspace->name);
+    if (out->is_used && !(device->is_found && device->is_token_right &&
+                          satchel_id_equal(&out->device, &join->device)))
+        return satchel_error_set(error, SATCHEL_DENIED,
+                                 "this invite has been used: ask for a new one");
+    if (!out->is_used && out->expires_ms < workspace_now_ms())
+        return satchel_error_set(error, SATCHEL_DENIED,
+                                 "this invite has expired: ask for a new one");
+    return SATCHEL_OK;
+}
+
+/* Enrols the device, which may be new or have said the same before. */
+static enum satchel_status enrol(struct satchel_workspace *workspace, struct satchel_job *job,
+                                 const struct device *device, bool is_again,
+                                 struct satchel_span login)
+{
+    const struct satchel_message_join *join = &job->request.join;
+    sqlite3 *db = satchel_store_sqlite_db(workspace->store);
+    struct incarnations known;
+    struct workspace_user user;
+    enum satchel_status status = incarnations_read(db, &job->arena, &known, &job->error);
+    if (status != SATCHEL_OK)
+        return status;
+    /* The node's own id is the device of what the server itself writes. */
+    if (!is_again && (device->is_found || satchel_id_is_zero(&join->device) ||
+                      incarnation_is_own(&known, &join->device)))
+        return satchel_error_set(&job->error, SATCHEL_DENIED,
+                                 "a device of this id has joined already: start from a new file");
+    status = check_active(workspace, job, login, &user);
+    if (status == SATCHEL_OK && !is_again)
+        status = add_device(db, join, login, &job->error);
+    if (status == SATCHEL_OK)
+        status = role_told(db, &join->device, user.role, workspace_now_ms(), &job->error);
+    if (status == SATCHEL_OK)
+        status = answer_join(workspace, job, login, user.role);
+    return status;
+}
+
 /* The same device with the same token may say JOIN again: the first answer was lost on the way. */
 enum satchel_status enrol_join(struct satchel_workspace *workspace, struct satchel_job *job)
 {
     const struct satchel_message_join *join = &job->request.join;
     sqlite3 *db = satchel_store_sqlite_db(workspace->store);
-    struct satchel_error *error = &job->error;
     uint8_t hash[INVITE_HASH_BYTES];
-    struct incarnations known;
     struct invite invite;
     struct device device;
-    struct workspace_user user;
-    enum satchel_status status = check_protocol(join->protocol, join->token, error);
+    enum satchel_status status = check_protocol(join->protocol, join->token, &job->error);
+    if (status == SATCHEL_OK)
+        status = find_device(db, &join->device, join->token, &job->arena, &device, &job->error);
     if (status != SATCHEL_OK)
         return status;
-    if (!invite_hash(join->invite, hash))
-        return satchel_error_set(error, SATCHEL_DENIED,
-                                 "that is no invite code: it looks like ABCDE-FGHJK-MNPQR-STVWX");
-    status = find_invite(db, hash, &job->arena, &invite, error);
+    if (job->login.data) {
+        bool is_again =
+            device.is_found && device.is_token_right && satchel_span_equal(device.user, job->login);
+        return enrol(workspace, job, &device, is_again, job->login);
+    }
+    status = check_invite(workspace, job, &device, hash, &invite);
     if (status == SATCHEL_OK)
-        status = find_device(db, &join->device, join->token, &job->arena, &device, error);
-    if (status == SATCHEL_OK)
-        status = incarnations_read(db, &job->arena, &known, error);
-    if (status != SATCHEL_OK)
-        return status;
-    if (!invite.is_found)
-        return satchel_error_set(error, SATCHEL_DENIED,
-                                 "workspace %s knows no such invite: check the code and the "
-                                 "workspace",
-                                 workspace->name);
-    bool is_again = invite.is_used && device.is_found && device.is_token_right &&
-                    satchel_id_equal(&invite.device, &join->device);
-    if (invite.is_used && !is_again)
-        return satchel_error_set(error, SATCHEL_DENIED,
-                                 "this invite has been used: ask for a new one");
-    if (!invite.is_used && invite.expires_ms < workspace_now_ms())
-        return satchel_error_set(error, SATCHEL_DENIED,
-                                 "this invite has expired: ask for a new one");
-    /* The node's own id is the device of what the server itself writes. */
-    if (!is_again && (device.is_found || satchel_id_is_zero(&join->device) ||
-                      incarnation_is_own(&known, &join->device)))
-        return satchel_error_set(error, SATCHEL_DENIED,
-                                 "a device of this id has joined already: start from a new file");
-    status = user_find(workspace->store, invite.login, &job->arena, &user, error);
-    if (status == SATCHEL_OK && !(user.is_found && user.is_active))
-        status = refuse_inactive(workspace, job, invite.login);
-    if (status == SATCHEL_OK && !is_again)
-        status = enrol(workspace, job, hash, invite.login);
-    if (status == SATCHEL_OK)
-        status = role_told(db, &join->device, user.role, workspace_now_ms(), error);
-    if (status == SATCHEL_OK)
-        status = answer_join(workspace, job, invite.login, user.role);
+        status = enrol(workspace, job, &device, invite.is_used, invite.login);
+    if (status == SATCHEL_OK && !invite.is_used)
+        status = use_invite(db, hash, &join->device, &job->error);
     return status;
 }
 

@@ -255,6 +255,7 @@ enum satchel_status satchel_hub_new(struct satchel_hub **out,
     hub->loop = options->loop;
     hub->directory = options->directory;
     hub->metrics = options->metrics;
+    hub->login_key = options->login_key;
     if (pthread_mutex_init(&hub->mutex, NULL) != 0) {
         free(hub);
         return satchel_error_set(error, SATCHEL_NOMEM, "cannot make a lock");

@@ -11,6 +11,7 @@
 
 #include "data_directory.h"
 #include "listener.h"
+#include "login_token.h"
 #include "metrics.h"
 
 struct satchel_hub;
@@ -19,6 +20,7 @@ struct satchel_hub_options {
     struct ev_loop *loop;
     const struct satchel_data_directory *directory;
     struct satchel_metrics *metrics;
+    const struct satchel_login_key *login_key; /* NULL: no JWT is taken */
 };
 
 /* NOMEM, IO. Everything in the options is borrowed for the hub's life. */

@@ -1,11 +1,13 @@
 /* What the files of the hub share: hub.c (its life, its clock, the way back from the workspaces'
  * threads), hub_workspaces.c (the table of workspaces), hub_session.c (what a session asks and is
- * told), hub_stream.c (entries and heads for attached devices), hub_admin.c (verbs the hub answers
+ * told), hub_stream.c (entries and heads for attached devices), hub_join.c (who may
+ * try to join), hub_admin.c (verbs the hub answers
  * itself), hub_transfer.c (backup and restore), hub_clerk.c (threads for what both take long for).
  */
 #ifndef SATCHEL_HUB_INTERNAL_H
 #define SATCHEL_HUB_INTERNAL_H
 
+#include "attempts.h"
 #include "hub.h"
 #include "workspace.h"
 
@@ -151,6 +153,9 @@ struct satchel_hub {
     struct hub_claim *claims;
     uint32_t transfer_count;
     uint64_t transfer_number; /* of the last one */
+
+    const struct satchel_login_key *login_key; /* NULL: no JWT is taken */
+    struct attempts attempts;                  /* to join */
 };
 
 /* ---- hub.c ---- */
@@ -213,10 +218,19 @@ enum satchel_status hub_session_say(struct hub_session *session,
                                     const struct satchel_message *message) SATCHEL_MUST_USE;
 /* Makes a job for this session; NULL (and the session is over): no memory. */
 struct satchel_job *hub_session_job(struct hub_session *session, enum satchel_job_kind kind);
+/* Submits a job of a request, which it takes; its memory is the job's already. */
+void hub_session_submit(struct hub_session *session, struct hub_workspace *workspace,
+                        struct satchel_job *job);
 /* Makes and submits the job of a request. */
 void hub_session_request(struct hub_session *session, struct hub_workspace *workspace,
                          enum satchel_job_kind kind, const struct satchel_message *message);
 void hub_session_tick(struct hub_session *session, struct satchel_now now);
+
+/* ---- hub_join.c ---- */
+
+void hub_join_request(struct hub_session *session, const struct satchel_message *message);
+/* What a JOIN came to: whether the attempt counts. */
+void hub_join_complete(struct hub_session *session, enum satchel_status status);
 
 /* ---- hub_stream.c ---- */
 

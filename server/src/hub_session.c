@@ -241,10 +241,6 @@ static void submit_stalled(struct hub_session *session)
 void hub_session_request(struct hub_session *session, struct hub_workspace *workspace,
                          enum satchel_job_kind kind, const struct satchel_message *message)
 {
-    if (session->stalled) {
-        hub_session_fail(session, SATCHEL_LIMIT, "a request before the last one could be taken");
-        return;
-    }
     struct satchel_job *job = hub_session_job(session, kind);
     if (!job)
         return;
@@ -252,9 +248,20 @@ void hub_session_request(struct hub_session *session, struct hub_workspace *work
     enum satchel_status status = SATCHEL_OK;
     if (kind != SATCHEL_JOB_DIGESTS && kind != SATCHEL_JOB_WIPED) /* which say nothing more */
         status = satchel_job_take_request(job, message);
-    if (status != SATCHEL_OK) {
+    if (status == SATCHEL_OK) {
+        hub_session_submit(session, workspace, job);
+        return;
+    }
+    satchel_job_free(job);
+    hub_session_fail(session, status, "the server cannot hold the request");
+}
+
+void hub_session_submit(struct hub_session *session, struct hub_workspace *workspace,
+                        struct satchel_job *job)
+{
+    if (session->stalled) {
         satchel_job_free(job);
-        hub_session_fail(session, status, "the server cannot hold the request");
+        hub_session_fail(session, SATCHEL_LIMIT, "a request before the last one could be taken");
         return;
     }
     session->requests_in_flight++;
@@ -279,15 +286,14 @@ void hub_session_no_workspace(struct hub_session *session, struct satchel_span n
     hub_session_fail(session, SATCHEL_NOT_FOUND, text);
 }
 
-static void request_by_name(struct hub_session *session, struct satchel_span name,
-                            enum satchel_job_kind kind, const struct satchel_message *message)
+static void request_attach(struct hub_session *session, const struct satchel_message *message)
 {
-    struct hub_workspace *workspace = hub_workspace_find(session->hub, name);
+    struct hub_workspace *workspace = hub_workspace_find(session->hub, message->hello.workspace);
 
     if (workspace)
-        hub_session_request(session, workspace, kind, message);
+        hub_session_request(session, workspace, SATCHEL_JOB_ATTACH, message);
     else
-        hub_session_no_workspace(session, name);
+        hub_session_no_workspace(session, message->hello.workspace);
 }
 
 static void take_wiped(struct hub_session *session, const struct satchel_message *event)
@@ -302,12 +308,8 @@ static void take_event(struct hub_session *session, const struct satchel_message
 {
     session->idle_since_ms = hub_now().monotonic_ms;
     switch (event->kind) {
-    case SATCHEL_MESSAGE_JOIN:
-        request_by_name(session, event->join.workspace, SATCHEL_JOB_JOIN, event);
-        break;
-    case SATCHEL_MESSAGE_HELLO:
-        request_by_name(session, event->hello.workspace, SATCHEL_JOB_ATTACH, event);
-        break;
+    case SATCHEL_MESSAGE_JOIN: hub_join_request(session, event); break;
+    case SATCHEL_MESSAGE_HELLO: request_attach(session, event); break;
     case SATCHEL_MESSAGE_PUSH:
         hub_session_request(session, session->workspace, SATCHEL_JOB_PUSH, event);
         break;
@@ -457,6 +459,8 @@ static void complete_request(struct hub_session *session, struct hub_workspace *
         renew_sessions(workspace);
     if (job->status == SATCHEL_OK && job->has_revoked)
         revoke_sessions(workspace, &job->device);
+    if (job->kind == SATCHEL_JOB_JOIN)
+        hub_join_complete(session, job->status);
     if (session->is_over) {
         satchel_job_free(job);
         return;

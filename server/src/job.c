@@ -115,7 +115,7 @@ enum satchel_status satchel_job_take_request(struct satchel_job *job,
     case SATCHEL_MESSAGE_JOIN: {
         struct satchel_message_join *join = &job->request.join;
         is_taken = take(arena, &join->workspace) && take(arena, &join->invite) &&
-                   take(arena, &join->token);
+                   take(arena, &join->token) && take(arena, &join->jwt);
         break;
     }
     case SATCHEL_MESSAGE_HELLO: {

@@ -4,6 +4,7 @@
 
 #include "acceptor.h"
 #include "logging.h"
+#include "peer.h"
 
 #include <errno.h>
 #include <libwebsockets.h>
@@ -32,6 +33,8 @@ struct satchel_listener {
     lws_sorted_usec_list_t pulse;
     size_t connection_count;
     size_t unfinished_count;
+    const char *path_prefix; /* without a slash at its end; "": none */
+    bool is_proxy_trusted;
     uint8_t fragment[LWS_PRE + FRAGMENT_BYTES]; /* where short messages are made ready to send */
 };
 
@@ -45,6 +48,7 @@ struct satchel_connection {
     size_t frame_sent;
     const char *reason;
     enum satchel_close_code code;
+    char *forwarded; /* the address that a trusted proxy names; NULL: none */
     bool is_open;
     bool is_paused;
     bool is_finishing;
@@ -133,6 +137,18 @@ static int on_writable(struct satchel_connection *connection)
 
 /* ---- the life of a connection ---- */
 
+/* Several such headers are one list (RFC 9110, 5.3), but libwebsockets gives them without a comma
+ * between them: that is no address, and the proxy's own stays. */
+static char *forwarded_address(struct lws *wsi)
+{
+    char header[512], address[PEER_ADDRESS_BYTES];
+
+    if (lws_hdr_copy(wsi, header, sizeof header, WSI_TOKEN_X_FORWARDED_FOR) <= 0 ||
+        !peer_forwarded(header, address))
+        return NULL;
+    return strdup(address); /* without memory the proxy's own stays, too */
+}
+
 static int on_opened(struct satchel_connection *connection, struct lws *wsi)
 {
     struct satchel_listener *listener = lws_context_user(lws_get_context(wsi));
@@ -140,9 +156,14 @@ static int on_opened(struct satchel_connection *connection, struct lws *wsi)
     memset(connection, 0, sizeof *connection);
     connection->listener = listener;
     connection->wsi = wsi;
+    if (listener->is_proxy_trusted)
+        connection->forwarded = forwarded_address(wsi);
     connection->data = listener->handlers.opened(listener->handlers.context, connection);
-    if (!connection->data)
+    if (!connection->data) {
+        free(connection->forwarded);
+        connection->forwarded = NULL;
         return -1;
+    }
     connection->is_open = true;
     listener->connection_count++;
     listener->unfinished_count++;
@@ -162,6 +183,8 @@ static void on_closed(struct satchel_connection *connection)
     connection->frame = NULL;
     listener->handlers.closed(connection->data);
     connection->data = NULL;
+    free(connection->forwarded);
+    connection->forwarded = NULL;
     listener->connection_count--;
     satchel_metric_subtract(listener->metrics, SATCHEL_METRIC_CONNECTIONS, 1);
 }
@@ -212,7 +235,12 @@ void satchel_connection_finish(struct satchel_connection *connection, enum satch
 
 void satchel_connection_peer(const struct satchel_connection *connection, char *text, size_t room)
 {
-    acceptor_peer(lws_get_socket_fd(connection->wsi), text, room);
+    peer_text(lws_get_socket_fd(connection->wsi), connection->forwarded, text, room);
+}
+
+struct satchel_id satchel_connection_address(const struct satchel_connection *connection)
+{
+    return peer_address(lws_get_socket_fd(connection->wsi), connection->forwarded);
 }
 
 /* ---- plain HTTP ---- */
@@ -241,6 +269,15 @@ cleanup:
     return result;
 }
 
+/* A proxy may hand paths on with the prefix that it serves the server under, or without. */
+static const char *without_prefix(const struct satchel_listener *listener, const char *path)
+{
+    size_t size = strlen(listener->path_prefix);
+
+    return strncmp(path, listener->path_prefix, size) == 0 && path[size] == '/' ? path + size
+                                                                                : path;
+}
+
 static int on_http(struct lws *wsi, const char *path)
 {
     static const char not_found[] =
@@ -255,6 +292,7 @@ static int on_http(struct lws *wsi, const char *path)
         return -1; /* the body of the request is not read */
     }
     satchel_buffer_init(&body, HTTP_BODY_BYTES_MAX, NULL);
+    path = without_prefix(listener, path);
     switch (listener->handlers.get(listener->handlers.context, path, &body)) {
     case SATCHEL_OK: result = answer_http(wsi, HTTP_STATUS_OK, satchel_buffer_span(&body)); break;
     case SATCHEL_NOT_FOUND:
@@ -381,6 +419,8 @@ enum satchel_status satchel_listener_new(struct satchel_listener **out,
         return satchel_error_set(error, SATCHEL_NOMEM, "out of memory");
     listener->handlers = options->handlers;
     listener->metrics = options->metrics;
+    listener->path_prefix = options->path_prefix ? options->path_prefix : "";
+    listener->is_proxy_trusted = options->is_proxy_trusted;
     lws_set_log_level(LLL_ERR, log_library_line);
     acceptor_init(&listener->acceptor, options->loop, options->metrics, on_accepted, listener);
     if (options->tls_cert)

@@ -12,6 +12,7 @@
 
 #include "metrics.h"
 
+#include <satchel/id.h>
 #include <satchel/memory.h>
 
 struct ev_loop;
@@ -52,7 +53,9 @@ struct satchel_listener_options {
     unsigned int port;    /* 0: any free one */
     const char *tls_cert; /* NULL: no TLS */
     const char *tls_key;
-    bool is_insecure; /* a non-loopback address without TLS is allowed */
+    bool is_insecure;        /* a non-loopback address without TLS is allowed */
+    const char *path_prefix; /* what paths of GET may begin with, as "/sync"; NULL: nothing */
+    bool is_proxy_trusted;   /* its X-Forwarded-For says who the peer is */
     struct satchel_metrics *metrics;
     struct satchel_listener_handlers handlers;
 };
@@ -88,6 +91,8 @@ void satchel_connection_pause(struct satchel_connection *connection, bool is_pau
  * does not take it all in a few seconds is cut off. The first call counts. */
 void satchel_connection_finish(struct satchel_connection *connection, enum satchel_close_code code,
                                const char *reason);
+/* The peer's address to count it by, as peer_address (peer.h) has it. */
+struct satchel_id satchel_connection_address(const struct satchel_connection *connection);
 /* The peer's address and port for the log. */
 void satchel_connection_peer(const struct satchel_connection *connection, char *text, size_t room);
 

@@ -26,6 +26,7 @@ struct server {
     struct ev_loop *loop;
     struct satchel_data_directory directory;
     struct satchel_metrics metrics;
+    struct satchel_login_key *login_key; /* NULL: no JWTs */
     struct satchel_hub *hub;
     struct satchel_listener *listener;
     ev_signal on_terminate;
@@ -66,11 +67,14 @@ static void on_signal(struct ev_loop *loop, ev_signal *watcher, int events)
 
 /* ---- the beginning ---- */
 
-static void say_version(const struct satchel_server_options *options)
+static void say_version(const struct server *server, const struct satchel_server_options *options)
 {
     satchel_log_info("satcheld %s, SQLite %s, libwebsockets %s, data directory %s",
                      SATCHELD_VERSION, sqlite3_libversion(), satchel_listener_library_version(),
                      options->data_directory);
+    if (server->login_key)
+        satchel_log_info("JWTs signed with %s let devices join, --jwt-key %s",
+                         satchel_login_key_algorithm(server->login_key), options->jwt_key);
 }
 
 static void watch_signals(struct server *server)
@@ -106,11 +110,17 @@ static enum satchel_status start(struct server *server,
         satchel_data_directory_open(&server->directory, options->data_directory, error);
     if (status != SATCHEL_OK)
         return status;
+    if (options->jwt_key)
+        status = satchel_login_key_load(&server->login_key, options->jwt_key, error);
+    if (status != SATCHEL_OK)
+        return status;
     server->loop = ev_default_loop(EVFLAG_AUTO);
     if (!server->loop)
         return satchel_error_set(error, SATCHEL_IO, "libev finds no way to wait for events");
-    struct satchel_hub_options hub_options = {
-        .loop = server->loop, .directory = &server->directory, .metrics = &server->metrics};
+    struct satchel_hub_options hub_options = {.loop = server->loop,
+                                              .directory = &server->directory,
+                                              .metrics = &server->metrics,
+                                              .login_key = server->login_key};
     status = satchel_hub_new(&server->hub, &hub_options, error);
     if (status != SATCHEL_OK)
         return status;
@@ -121,13 +131,15 @@ static enum satchel_status start(struct server *server,
         .tls_cert = options->tls_cert,
         .tls_key = options->tls_key,
         .is_insecure = options->is_insecure,
+        .path_prefix = options->path_prefix,
+        .is_proxy_trusted = options->is_proxy_trusted,
         .metrics = &server->metrics,
         .handlers = satchel_hub_handlers(server->hub),
     };
     status = satchel_listener_new(&server->listener, &listener_options, error);
     if (status != SATCHEL_OK)
         return status;
-    say_version(options); /* a refused start leaves only its reason on standard error */
+    say_version(server, options); /* a refused start leaves only its reason on standard error */
     status = satchel_hub_open_workspaces(server->hub, error);
     if (status != SATCHEL_OK)
         return status;
@@ -155,6 +167,7 @@ static int serve(const struct satchel_server_options *options)
         fprintf(stderr, "satcheld: %s\n", error.message);
     satchel_listener_free(server->listener);
     satchel_hub_free(server->hub);
+    satchel_login_key_free(server->login_key);
     if (server->loop)
         ev_loop_destroy(server->loop);
     if (status == SATCHEL_OK)

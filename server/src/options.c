@@ -8,13 +8,20 @@
 
 const char satchel_server_usage[] =
     "usage: satcheld --data DIR [--listen HOST:PORT] [--store sqlite]\n"
-    "                [--tls-cert FILE --tls-key FILE] [--insecure]\n"
+    "                [--tls-cert FILE --tls-key FILE] [--jwt-key FILE] [--insecure]\n"
+    "                [--path-prefix PATH] [--trust-proxy]\n"
     "\n"
     "  --data DIR          directory of the workspaces; made at the first start\n"
     "  --listen HOST:PORT  where to accept, default 127.0.0.1:7447; port 0 takes a free one\n"
     "  --store sqlite      one SQLite file per workspace in DIR (the default)\n"
     "  --tls-cert FILE     certificate chain, PEM; with --tls-key the server speaks wss\n"
     "  --tls-key FILE      private key, PEM\n"
+    "  --jwt-key FILE      devices may join with a JWT that this secret (HS256) or public key, "
+    "PEM\n"
+    "                      (RS256, ES256), verifies\n"
+    "  --path-prefix PATH  /healthz and /metrics answer under PATH too, for a proxy that leaves it "
+    "on\n"
+    "  --trust-proxy       believe X-Forwarded-For: every connection comes through a proxy\n"
     "  --insecure          allow a HOST that is not loopback without TLS\n"
     "  --help              this text\n"
     "\n"
@@ -28,6 +35,9 @@ enum {
     OPTION_STORE,
     OPTION_CERT,
     OPTION_KEY,
+    OPTION_JWT_KEY,
+    OPTION_PATH_PREFIX,
+    OPTION_TRUST_PROXY,
     OPTION_INSECURE,
     OPTION_UPSTREAM,
     OPTION_CONFIG,
@@ -40,6 +50,9 @@ static const struct option long_options[] = {
     {"store", required_argument, NULL, OPTION_STORE},
     {"tls-cert", required_argument, NULL, OPTION_CERT},
     {"tls-key", required_argument, NULL, OPTION_KEY},
+    {"jwt-key", required_argument, NULL, OPTION_JWT_KEY},
+    {"path-prefix", required_argument, NULL, OPTION_PATH_PREFIX},
+    {"trust-proxy", no_argument, NULL, OPTION_TRUST_PROXY},
     {"insecure", no_argument, NULL, OPTION_INSECURE},
     {"upstream", required_argument, NULL, OPTION_UPSTREAM},
     {"upstream-invite", required_argument, NULL, OPTION_UPSTREAM},
@@ -96,6 +109,18 @@ static enum satchel_status parse_store(const char *text, struct satchel_error *e
     return satchel_error_set(error, SATCHEL_INVALID, "--store knows sqlite, not '%s'", text);
 }
 
+static enum satchel_status parse_prefix(struct satchel_server_options *out, const char *text,
+                                        struct satchel_error *error)
+{
+    size_t size = strlen(text);
+
+    if (size < 2 || text[0] != '/' || text[size - 1] == '/')
+        return satchel_error_set(error, SATCHEL_INVALID,
+                                 "--path-prefix wants a path as /satchel, not '%s'", text);
+    out->path_prefix = text;
+    return SATCHEL_OK;
+}
+
 static enum satchel_status take_option(struct satchel_server_options *out, int option, int index,
                                        const char *spelled, struct satchel_error *error)
 {
@@ -105,6 +130,9 @@ static enum satchel_status take_option(struct satchel_server_options *out, int o
     case OPTION_STORE: return parse_store(optarg, error);
     case OPTION_CERT: out->tls_cert = optarg; return SATCHEL_OK;
     case OPTION_KEY: out->tls_key = optarg; return SATCHEL_OK;
+    case OPTION_JWT_KEY: out->jwt_key = optarg; return SATCHEL_OK;
+    case OPTION_PATH_PREFIX: return parse_prefix(out, optarg, error);
+    case OPTION_TRUST_PROXY: out->is_proxy_trusted = true; return SATCHEL_OK;
     case OPTION_INSECURE: out->is_insecure = true; return SATCHEL_OK;
     case OPTION_HELP: out->is_help = true; return SATCHEL_OK;
     case OPTION_UPSTREAM:

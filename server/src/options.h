@@ -13,6 +13,9 @@ struct satchel_server_options {
     unsigned int port;             /* 0: any free one */
     const char *tls_cert;          /* NULL: no TLS */
     const char *tls_key;
+    const char *jwt_key;     /* NULL: no JWTs */
+    const char *path_prefix; /* NULL: none */
+    bool is_proxy_trusted;
     bool is_insecure; /* a non-loopback address without TLS is wanted */
     bool is_help;     /* --help: everything else is unset */
 };

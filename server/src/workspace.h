@@ -15,7 +15,7 @@ struct satchel_workspace;
 
 enum satchel_job_kind {
     /* writer */
-    SATCHEL_JOB_JOIN,    /* message.join -> joined + schema */
+    SATCHEL_JOB_JOIN,    /* message.join, login -> joined + schema */
     SATCHEL_JOB_ATTACH,  /* message.hello -> welcome (checks the token; records device facts) */
     SATCHEL_JOB_PUSH,    /* device, message.push -> acked_number */
     SATCHEL_JOB_COPY,    /* device, message.copy -> copied */
@@ -58,7 +58,8 @@ struct satchel_job {
     /* Of ATTACH the answer, for reading jobs: the device is drained (docs/scopes.md), and hears
      * nothing but of its own change sets that they have come. */
     bool is_drained;
-    struct satchel_message request; /* join, hello, push, copy, admin */
+    struct satchel_message request;   /* join, hello, push, copy, admin */
+    struct satchel_span login;        /* JOIN: whose JWT it came with; no data: an invite says it */
 
     /* the answer */
     enum satchel_status status;

@@ -54,8 +54,8 @@ def hello(workspace_id, device, token, workspace="w", **changed):
     return frame(HELLO, PROTOCOL, workspace, workspace_id, device, token, *fields.values())
 
 
-def join(invite, device, token, workspace="w"):
-    return frame(JOIN, PROTOCOL, workspace, invite, device, token)
+def join(invite, device, token, workspace="w", jwt=""):
+    return frame(JOIN, PROTOCOL, workspace, invite, device, token, jwt)
 
 
 def admin(token, *words):

@@ -112,9 +112,12 @@ static struct satchel_message sample_request(int index)
         break;
     case 1:
         m.kind = SATCHEL_MESSAGE_JOIN;
-        m.join = (struct satchel_message_join){SATCHEL_PROTOCOL_VERSION, satchel_span_text("crm"),
-                                               satchel_span_text("K7QX-93MD"), sample_id(0x40),
-                                               bytes_from(0x80, SATCHEL_TOKEN_BYTES)};
+        m.join = (struct satchel_message_join){SATCHEL_PROTOCOL_VERSION,
+                                               satchel_span_text("crm"),
+                                               satchel_span_text("K7QX-93MD"),
+                                               sample_id(0x40),
+                                               bytes_from(0x80, SATCHEL_TOKEN_BYTES),
+                                               satchel_span_text("e30.e30.c2ln")};
         break;
     case 2:
         m.kind = SATCHEL_MESSAGE_HELLO;
@@ -460,7 +463,8 @@ bool messages_equal(const struct satchel_message *a, const struct satchel_messag
                satchel_span_equal(a->join.workspace, b->join.workspace) &&
                satchel_span_equal(a->join.invite, b->join.invite) &&
                satchel_id_equal(&a->join.device, &b->join.device) &&
-               satchel_span_equal(a->join.token, b->join.token);
+               satchel_span_equal(a->join.token, b->join.token) &&
+               satchel_span_equal(a->join.jwt, b->join.jwt);
     case SATCHEL_MESSAGE_HELLO: return hellos_equal(&a->hello, &b->hello);
     case SATCHEL_MESSAGE_PUSH: return pushes_equal(&a->push, &b->push);
     case SATCHEL_MESSAGE_DIGEST_REQUEST:

@@ -30,6 +30,7 @@
 #define SATCHEL_NAME_BYTES_MAX 128
 #define SATCHEL_ROWS_REQUEST_MAX 1024
 #define SATCHEL_TOKEN_BYTES 32
+#define SATCHEL_JWT_BYTES_MAX 8192
 #define SATCHEL_BATCH_BYTES 262144 /* a sender closes a PUSH or ENTRIES batch beyond this */
 
 enum satchel_message_kind {
@@ -77,9 +78,10 @@ struct satchel_message_time_reply {
 struct satchel_message_join {
     uint64_t protocol;
     struct satchel_span workspace;
-    struct satchel_span invite;
+    struct satchel_span invite; /* empty where the JWT stands for it */
     struct satchel_id device;
     struct satchel_span token; /* SATCHEL_TOKEN_BYTES; the server stores its hash */
+    struct satchel_span jwt;   /* what the application's own login has given out; or empty */
 };
 struct satchel_message_joined {
     struct satchel_span user; /* login */

@@ -1,0 +1,221 @@
+"""How a device comes in and stays in: invites, JWTs of an application's own login, pinned certificates, new
+tokens; what is slowed down; a proxy in front."""
+import base64
+import hashlib
+import hmac
+import json
+import subprocess
+import time
+import unittest
+
+import harness
+import wire
+from test_satcheld import WebSocket
+
+SECRET = b"a secret of more than 32 bytes, as HS256 wants it"
+
+
+def base64url(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def openssl(*words, stdin=None):
+    return subprocess.run(["openssl", *map(str, words)], input=stdin, check=True, capture_output=True).stdout
+
+
+def raw_signature(der):
+    """The two numbers of an ECDSA signature, 32 bytes each (RFC 7518, 3.4)."""
+    numbers, at = b"", 2
+    for _ in range(2):
+        size = der[at + 1]
+        numbers += int.from_bytes(der[at + 2:at + 2 + size], "big").to_bytes(32, "big")
+        at += 2 + size
+    return numbers
+
+
+class Login:
+    """An application's login: signs JWTs with a key, of which satcheld is given what verifies them."""
+
+    def __init__(self, folder, algorithm):
+        self.algorithm = algorithm
+        self.key = folder / f"{algorithm}.key"
+        self.file = folder / f"{algorithm}.jwt-key"
+        if algorithm == "HS256":
+            self.file.write_bytes(SECRET + b"\n")
+            return
+        kind = {"RS256": ("RSA", "rsa_keygen_bits:2048"), "ES256": ("EC", "ec_paramgen_curve:P-256")}[algorithm]
+        openssl("genpkey", "-algorithm", kind[0], "-pkeyopt", kind[1], "-out", self.key)
+        openssl("pkey", "-in", self.key, "-pubout", "-out", self.file)
+
+    def sign(self, data):
+        if self.algorithm == "HS256":
+            return hmac.new(SECRET, data, hashlib.sha256).digest()
+        signature = openssl("dgst", "-sha256", "-sign", self.key, stdin=data)
+        return raw_signature(signature) if self.algorithm == "ES256" else signature
+
+    def token(self, **claims):
+        claims = {"sub": "ana", "aud": "w", "exp": int(time.time()) + 300, **claims}
+        parts = ({"alg": self.algorithm, "typ": "JWT"}, claims)
+        text = ".".join(base64url(json.dumps(part).encode()) for part in parts)
+        return f"{text}.{base64url(self.sign(text.encode()))}"
+
+
+class EnrolmentTest(harness.SatchelTest):
+    schema = None
+
+    def restart(self, *options):
+        self.assertEqual(self.server.stop(), 0)
+        self.server.options = options
+        self.server.start()
+
+    def log(self):
+        return self.server.log_path.read_text()
+
+    def words_to_join(self, name, *proof):
+        return ("join", self.folder / f"{name}.db", "--server", self.server.url, "--workspace", "w", *proof)
+
+    def exchange(self, replica, other):
+        """Both see what the other writes."""
+        for one, two in ((replica, other), (other, replica)):
+            self.sql(one, "INSERT INTO event VALUES(satchel_uuid(), 'n', 'x')")
+            self.sync(one)
+            self.sync(two)
+        self.assert_all_equal(replica, other)
+
+
+class Jwt(EnrolmentTest):
+    def open(self, algorithm):
+        self.login = Login(self.folder, algorithm)
+        if self.server is None:
+            self.start(harness.NOTES, "--jwt-key", self.login.file)
+        else:
+            self.restart("--jwt-key", self.login.file)
+
+    def join_with(self, name, token):
+        (self.folder / "token").write_text(token + "\n")
+        self.satchel(*self.words_to_join(name, "--jwt", self.folder / "token"))
+        return self.folder / f"{name}.db"
+
+    def refused_with(self, token):
+        line = self.refused(*self.words_to_join("refused", "--jwt", "-"), stdin=token)
+        self.assertFalse((self.folder / "refused.db").exists())
+        self.assertNotIn(token, line)
+        self.assertNotIn(token, self.log())
+        return line
+
+    def test_each_algorithm_lets_devices_in(self):
+        replicas = []
+        for algorithm in ("HS256", "RS256", "ES256"):
+            with self.subTest(algorithm):
+                self.open(algorithm)
+                self.assertIn(f"signed with {algorithm}", self.log())
+                token = self.login.token()
+                replicas.append(self.join_with(f"{algorithm}-1", token))
+                replicas.append(self.join_with(f"{algorithm}-2", token))  # it is not used up
+                for replica in replicas:
+                    self.sync(replica)
+                self.exchange(*replicas[-2:])
+        users = self.satchel("device", "list", "--workspace", "w", "--json", "--server", self.server.url,
+                             "--token-file", self.server.data / "admin.token")
+        self.assertEqual([d["user"] for d in json.loads(users) if d["user"] != "satchel-server"], ["ana"] * 6)
+
+    def test_what_is_wrong_is_said_and_logged(self):
+        self.open("ES256")
+        public_key_as_secret = Login(self.folder, "HS256")
+        public_key_as_secret.sign = lambda data: hmac.new(self.login.file.read_bytes(), data,
+                                                          hashlib.sha256).digest()
+        header, claims, _ = self.login.token().split(".")
+        none = base64url(b'{"alg":"none"}')
+        cases = {
+            "expired": self.login.token(exp=int(time.time()) - 61),
+            "not valid yet": self.login.token(nbf=int(time.time()) + 3600),
+            "exp": self.login.token(exp=None),
+            "workspace (aud)": self.login.token(aud=["x", "v"]),
+            "no user nobody": self.login.token(sub="nobody"),
+            "wants it signed with ES256": public_key_as_secret.token(),
+            "signed with ES256": f"{none}.{claims}.AAAA",
+            "three parts": f"{header}.{claims}.",
+            "signature": f"{header}.{claims}.{base64url(bytes(64))}",
+            "base64url": "nonsense",
+        }
+        for words, token in cases.items():
+            with self.subTest(words):
+                self.assertIn(words, self.refused_with(token))
+                self.assertIn("DENIED: ", self.log().splitlines()[-1])
+                self.assertIn(words, self.log().splitlines()[-1])
+        self.assertIn("8192", self.refused(*self.words_to_join("refused", "--jwt", "-"), stdin="x" * 9000))
+        self.assertIn("one word", self.refused(*self.words_to_join("refused", "--jwt", "-"), stdin="a b"))
+        self.join_with("ana", self.login.token(aud=["x", "w"], iss="https://login.example", jti="1"))
+
+    def test_who_is_not_active_is_not_let_in(self):
+        self.login = Login(self.folder, "HS256")
+        self.users = ()
+        self.start("-- @table scope=all delete=edit_wins\n"
+                   "CREATE TABLE person(id TEXT PRIMARY KEY, login TEXT, active INTEGER);\n"
+                   "INSERT INTO person VALUES('1','ana',1),('2','ben',0);\n"
+                   "CREATE VIEW satchel_users AS SELECT login, id, 'rep' AS role, active FROM person;",
+                   "--jwt-key", self.login.file)
+        self.join_with("ana", self.login.token())
+        self.assertIn("no longer active", self.refused_with(self.login.token(sub="ben")))
+
+    def test_none_is_taken_without_a_key(self):
+        self.start(harness.NOTES)
+        self.login = Login(self.folder, "HS256")
+        self.assertIn("--jwt-key", self.refused_with(self.login.token()))
+        self.assertIn("one of --invite and --jwt",
+                      self.refused(*self.words_to_join("x", "--jwt", "-", "--invite", "X"), status=2))
+
+    def test_a_key_that_does_not_serve_stops_the_start(self):
+        for text, words in (("short", "32"), ("-----BEGIN PRIVATE KEY-----\n", "pubout")):
+            (self.folder / "key").write_text(text)
+            done = subprocess.run([harness.SATCHELD, "--data", self.folder / "d", "--jwt-key", self.folder / "key",
+                                   "--listen", "127.0.0.1:0"], text=True, capture_output=True, timeout=60)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(words, done.stderr)
+            self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+
+
+class Devices(EnrolmentTest):
+    schema = harness.NOTES
+
+    def test_an_invite_lets_one_device_in_and_a_user_has_several(self):
+        phone, tablet = self.join("ana", "phone"), self.join("ana", "tablet")
+        self.exchange(phone, tablet)
+        code = self.admin("invite", "--workspace", "w", "--user", "ana")
+        self.satchel(*self.words_to_join("laptop", "--invite", code))
+        self.assertIn("has been used", self.refused(*self.words_to_join("thief", "--invite", code)))
+        self.exchange(phone, self.folder / "laptop.db")
+
+    def test_the_server_keeps_no_token_and_no_invite(self):
+        replica = self.join("ana")
+        code = self.admin("invite", "--workspace", "w", "--user", "ana")
+        self.sync(replica)
+        db = harness.open_replica(replica)
+        token, = db.execute("SELECT token FROM satchel_replica").fetchone()
+        db.close()
+        self.server.stop()
+        kept = b"".join(path.read_bytes() for path in self.server.data.glob("w.db*"))
+        self.assertNotIn(token, kept)
+        self.assertNotIn(code.encode(), kept)
+        self.assertNotIn(code.replace("-", "").encode(), kept)
+        self.server.start()
+
+    def test_wrong_invites_are_bounded_and_hurt_nobody_else(self):
+        replica, spare = self.join("ana"), self.admin("invite", "--workspace", "w", "--user", "ben")
+        answers = []
+        for _ in range(23):
+            client = WebSocket(self.server.port)
+            client.send(wire.join("AAAAA-AAAAA-AAAAA-AAAAA", *wire.new_identity()))
+            messages, code = client.until_close()
+            answers.append((b"no such invite" in messages[0], b"too many wrong" in messages[0], code))
+            client.close()
+        self.assertEqual(answers[:20], [(True, False, 1008)] * 20)
+        self.assertIn((False, True, 1011), answers[20:])
+        self.assertIn("too many wrong", self.log())
+        self.sql(replica, "INSERT INTO event VALUES('e', 'n', 'x')")
+        self.assertEqual(self.sync(replica)["pending"], 0)
+        self.wait_until(lambda: self.run_command(*self.words_to_join("ben", "--invite", spare)).returncode == 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
