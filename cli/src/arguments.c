@@ -26,6 +26,7 @@ static const struct {
     {"take", OPTION_TAKE, true},
     {"force", OPTION_FORCE, false},
     {"jwt", OPTION_JWT, true},
+    {"pin", OPTION_PIN, true},
 };
 enum { OPTION_COUNT = sizeof options_known / sizeof options_known[0] };
 
@@ -46,6 +47,7 @@ static bool store(struct arguments *out, const char *name, unsigned bit, const c
     case OPTION_ROLE: out->role = value; return true;
     case OPTION_INVITE: out->invite = value; return true;
     case OPTION_JWT: out->jwt = value; return true;
+    case OPTION_PIN: out->pin = value; return true;
     case OPTION_FIELD: out->field = value; return true;
     case OPTION_TAKE: out->take = value; return true;
     case OPTION_GRANT:

@@ -22,7 +22,8 @@ enum option_bit {
     OPTION_OPEN = 1u << 10,
     OPTION_TAKE = 1u << 11,
     OPTION_FORCE = 1u << 12,
-    OPTION_JWT = 1u << 13
+    OPTION_JWT = 1u << 13,
+    OPTION_PIN = 1u << 14
 };
 
 enum { GRANTS_MAX = 64, POSITIONALS_MAX = 64 };
@@ -30,7 +31,7 @@ enum { GRANTS_MAX = 64, POSITIONALS_MAX = 64 };
 struct arguments {
     unsigned given; /* option bits that stood on the line */
     const char *server, *token_file, *workspace, *schema, *user, *role, *invite, *field, *take;
-    const char *jwt;
+    const char *jwt, *pin;
     const char *grants[GRANTS_MAX];
     int grant_count;
     bool json;

@@ -42,7 +42,8 @@ int run_join(const struct command *command, const struct arguments *arguments)
                                            .server = arguments->server,
                                            .workspace = arguments->workspace,
                                            .invite = arguments->invite,
-                                           .jwt = arguments->jwt ? jwt : NULL};
+                                           .jwt = arguments->jwt ? jwt : NULL,
+                                           .pin = arguments->pin};
     if (!arguments->server || !arguments->workspace || !arguments->invite == !arguments->jwt)
         return command_usage(command,
                              "--server, --workspace and one of --invite and --jwt are needed");

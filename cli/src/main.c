@@ -10,18 +10,23 @@
     "--token-file FILE (or SATCHEL_TOKEN_FILE)."
 
 static const struct command commands[] = {
-    {"join", "REPLICA --server URL --workspace W (--invite CODE | --jwt FILE)",
+    {"join", "REPLICA --server URL --workspace W (--invite CODE | --jwt FILE) [--pin PIN]",
      "Enrols this device: makes the replica file, uses the invite up, fetches the schema. With "
      "--jwt the\n"
      "token in FILE (- is standard input) stands for an invite, where the server takes such.\n"
+     "--pin names the server's public key (satcheld logs it), which is then asked for in every "
+     "sync, in\n"
+     "the place of a certificate that this system trusts.\n"
      "After that `satchel sync REPLICA` brings the data.",
-     OPTION_SERVER | OPTION_WORKSPACE | OPTION_INVITE | OPTION_JWT, 1, 1, run_join},
-    {"sync", "REPLICA [--watch] [--json]",
+     OPTION_SERVER | OPTION_WORKSPACE | OPTION_INVITE | OPTION_JWT | OPTION_PIN, 1, 1, run_join},
+    {"sync", "REPLICA [--watch] [--pin PIN] [--json]",
      "Sends what was written here, applies what others wrote, until both sides have everything.\n"
      "With --watch it goes on, sending and receiving changes as they are committed, and connects "
      "again\n"
-     "when the server was lost, until SIGINT or SIGTERM.",
-     OPTION_WATCH | OPTION_JSON, 1, 1, run_sync},
+     "when the server was lost, until SIGINT or SIGTERM. --pin takes another public key of the "
+     "server, or\n"
+     "\"none\", and keeps it when such a server has let the device in.",
+     OPTION_WATCH | OPTION_PIN | OPTION_JSON, 1, 1, run_sync},
     {"sql", "REPLICA [\"SQL\"] [--json]",
      "Runs SQL statements (or standard input) on the replica; what they write is captured.\n"
      "Stops at the first error and rolls an open transaction back.",

@@ -137,7 +137,8 @@ int run_sync(const struct command *command, const struct arguments *arguments)
                                            .watch = (arguments->given & OPTION_WATCH) != 0,
                                            .stop = stop_asked,
                                            .progress = is_terminal ? show_progress : NULL,
-                                           .notice = show_notice};
+                                           .notice = show_notice,
+                                           .pin = arguments->pin};
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);

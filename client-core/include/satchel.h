@@ -75,6 +75,10 @@ struct satchel_join_options {
     const char *invite; /* one-time code; NULL where the JWT stands for it */
     const struct satchel_clock *clock;
     const char *jwt; /* what the application's login gave out; NULL where there is an invite */
+    /* PIN[,PIN]... (up to four), each the SHA-256 of a public key (SubjectPublicKeyInfo) in base64
+     * or hex: the server's certificate must have one of these keys, now and in every later sync,
+     * and is asked for nothing else. NULL or "none": certificates that the system trusts. */
+    const char *pin;
 };
 
 /* Creates the replica file and enrols it: device id and token are made here, the invite is used
@@ -106,6 +110,9 @@ struct satchel_sync_options {
     void (*progress)(void *context, const struct satchel_sync_report *report);
     void (*changed)(void *context, const char *table); /* after a commit: what to query again */
     void (*notice)(void *context, const char *line);   /* one line worth telling a person */
+    /* As in satchel_join_options, instead of what the replica keeps, and kept from the moment on in
+     * which such a server has let the device in; NULL: what the replica keeps. */
+    const char *pin;
 };
 
 /* Syncs the replica at `path` over libwebsockets with a connection of its own: returns when

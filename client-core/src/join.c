@@ -15,16 +15,17 @@ enum { PATH_BYTES_MAX = 4096 };
 
 static const char INSERT_REPLICA[] =
     "INSERT INTO satchel_replica(one, format, state, server, workspace, device, token, secret,"
-    " file) VALUES(1, ?1, 'joining', ?2, ?3, ?4, ?5, ?6, ?4)";
+    " file, pin) VALUES(1, ?1, 'joining', ?2, ?3, ?4, ?5, ?6, ?4, ?7)";
 static const char WRITE_JOINED[] =
     "UPDATE satchel_replica SET state = 'joined', server = ?1, workspace_id = ?2, user = ?3, role "
     "= ?4,"
     " reference_server_ms = ?5, reference_utc_ms = ?6, reference_monotonic_ms = ?7,"
-    " reference_boot = ?8, receipt = ?9";
+    " reference_boot = ?8, receipt = ?9, pin = ?10";
 
 struct join {
     const char *path;
     const struct satchel_join_options *options;
+    struct satchel_pins pins;
     struct satchel_replica *replica; /* its connection is closed with it */
     sqlite3 *db;
     struct satchel_session *session;
@@ -128,6 +129,13 @@ static void remove_files(const struct join *join)
         return; /* what is left is a replica that never joined, and says so */
 }
 
+static void bind_pins(sqlite3_stmt *statement, int parameter, const struct satchel_pins *pins)
+{
+    struct satchel_span kept = satchel_pins_span(pins);
+    if (kept.size > 0) /* else NULL */
+        sqlite3_bind_blob(statement, parameter, kept.data, (int)kept.size, SQLITE_STATIC);
+}
+
 static enum satchel_status write_identity(struct join *join, struct satchel_error *error)
 {
     uint8_t device[16], token[SATCHEL_TOKEN_BYTES], secret[32];
@@ -148,6 +156,7 @@ static enum satchel_status write_identity(struct join *join, struct satchel_erro
         sqlite3_bind_blob(insert, 4, device, sizeof device, SQLITE_STATIC);
         sqlite3_bind_blob(insert, 5, token, sizeof token, SQLITE_STATIC);
         sqlite3_bind_blob(insert, 6, secret, sizeof secret, SQLITE_STATIC);
+        bind_pins(insert, 7, &join->pins);
         if (sqlite3_step(insert) != SQLITE_DONE)
             status = satchel_sql_error(error, join->db, "cannot write satchel_replica");
     }
@@ -243,6 +252,7 @@ static enum satchel_status write_joined(struct join *join, struct satchel_error 
     }
     sqlite3_bind_blob(update, 9, joined->receipt.bytes, sizeof joined->receipt.bytes,
                       SQLITE_STATIC);
+    bind_pins(update, 10, &join->pins);
     if (sqlite3_step(update) != SQLITE_DONE)
         status = satchel_sql_error(error, join->db, "cannot write satchel_replica");
     sqlite3_finalize(update);
@@ -324,6 +334,8 @@ enum satchel_status satchel_join(const char *path, const struct satchel_join_opt
     satchel_arena_init(&join.arena, 1 << 16, NULL);
     enum satchel_status status = check_options(path, options, error);
     if (status == SATCHEL_OK)
+        status = satchel_pins_parse(&join.pins, options->pin, error);
+    if (status == SATCHEL_OK)
         status = create_file(&join, error);
     if (status == SATCHEL_OK)
         status = open_replica(&join, error);
@@ -332,6 +344,7 @@ enum satchel_status satchel_join(const char *path, const struct satchel_join_opt
     if (status == SATCHEL_OK) {
         struct satchel_transport_options transport = {
             .url = options->server,
+            .pins = &join.pins,
             .session = join.session,
             .clock = &join.replica->clock,
             .context = &join,

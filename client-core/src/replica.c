@@ -9,7 +9,7 @@ enum { ROLE_BYTES = SATCHEL_ROLE_BYTES_MAX + 1 };
 
 static const char SELECT_IDENTITY[] =
     "SELECT format, state, server, workspace, workspace_id, device, token, secret, user, role,"
-    " file, receipt FROM main.satchel_replica";
+    " file, receipt, pin FROM main.satchel_replica";
 static const char SELECT_IS_REPLICA[] =
     "SELECT count(*) FROM main.sqlite_schema WHERE type='table' AND name='satchel_replica'";
 static const char SELECT_MIGRATION_COUNT[] = "SELECT count(*) FROM main.satchel_migration";
@@ -105,6 +105,7 @@ static enum satchel_status take_identity(struct satchel_replica *replica, sqlite
                    copy_bytes(statement, 4, replica->workspace_id.bytes,
                               sizeof replica->workspace_id.bytes) &&
                    copy_bytes(statement, 11, replica->receipt.bytes, sizeof replica->receipt.bytes);
+    is_whole = is_whole && satchel_pins_take(&replica->pins, satchel_column_span(statement, 12));
     if (!is_whole)
         return satchel_error_set(error, SATCHEL_CORRUPT,
                                  "%s: satchel_replica does not hold a whole enrolment",

@@ -63,6 +63,8 @@
 #ifndef SATCHEL_REPLICA_INTERNAL_H
 #define SATCHEL_REPLICA_INTERNAL_H
 
+#include "pin.h"
+
 #include <satchel.h>
 #include <satchel/functions.h>
 #include <satchel/log.h>
@@ -102,7 +104,7 @@
     "reference_boot INTEGER, last_sync_ms INTEGER, refused INTEGER NOT NULL DEFAULT 0,"       \
     "last_stamp INTEGER NOT NULL DEFAULT 0, file BLOB NOT NULL, receipt BLOB, held BLOB,"     \
     "complete INTEGER NOT NULL DEFAULT 0, end BLOB, moved INTEGER NOT NULL DEFAULT 0,"        \
-    "hidden TEXT NOT NULL DEFAULT '', role_head INTEGER NOT NULL DEFAULT 0)"
+    "hidden TEXT NOT NULL DEFAULT '', role_head INTEGER NOT NULL DEFAULT 0, pin BLOB)"
 
 /* stamp: as estimated at the commit; utc_ms, monotonic_ms, boot: raw clock readings there, from
  * which the stamp is corrected when it is sent; floor: seen_stamp at the commit, below which a
@@ -193,6 +195,7 @@ struct satchel_replica {
     uint8_t secret[32];
     char *server, *workspace, *user, *role;
     struct satchel_id workspace_id;
+    struct satchel_pins pins;
 
     struct satchel_schema *schema; /* reloaded when the count of satchel_migration has changed */
     struct satchel_identity identity;

@@ -87,6 +87,7 @@ enum satchel_status satchel_sync_new(satchel_sync **out, satchel_replica *replic
     if (!sync)
         return satchel_error_set(error, SATCHEL_NOMEM, "no memory to sync");
     sync->replica = replica;
+    sync->pins = replica->pins;
     if (options)
         sync->options = *options;
     sync->began_ms = sync->now_ms = now.monotonic_ms;
@@ -94,7 +95,11 @@ enum satchel_status satchel_sync_new(satchel_sync **out, satchel_replica *replic
     satchel_arena_init(&sync->recovery.arena, PUSH_ARENA_BYTES_MAX, NULL);
     satchel_buffer_init(&sync->recovery.rows, SATCHEL_FRAME_BYTES_MAX, NULL);
     satchel_buffer_init(&sync->push_scratch, SATCHEL_CHANGESET_BYTES_MAX, NULL);
-    enum satchel_status status = set_up(sync, now, error);
+    enum satchel_status status = SATCHEL_OK;
+    if (sync->options.pin)
+        status = satchel_pins_parse(&sync->pins, sync->options.pin, error);
+    if (status == SATCHEL_OK)
+        status = set_up(sync, now, error);
     if (status != SATCHEL_OK) {
         satchel_sync_free(sync);
         return satchel_error_default(error, status, "cannot sync: %s", satchel_status_text(status));

@@ -45,7 +45,8 @@ struct satchel_sync {
     struct satchel_sync_options options;
     struct satchel_session *session;
     struct satchel_apply *apply;
-    bool had_foreign_keys; /* put back when the sync ends */
+    struct satchel_pins pins; /* the replica's, or other ones that are to be kept */
+    bool had_foreign_keys;    /* put back when the sync ends */
     sqlite3_stmt *select_last, *select_unsent, *write_ack;
 
     /* of the handshake */

@@ -22,7 +22,7 @@ static const char WRITE_WELCOME[] =
     " role = iif(node IS ?1 AND ?9 < role_head, role, ?3),"
     " role_head = iif(node IS ?1 AND ?9 < role_head, role_head, ?9),"
     " acked_number = ?4, reference_server_ms = ?5, reference_utc_ms = ?6,"
-    " reference_monotonic_ms = ?7, reference_boot = ?8";
+    " reference_monotonic_ms = ?7, reference_boot = ?8, pin = iif(?11, ?10, pin)";
 
 /* Some may have been held as another device's, of which a file of the same line was, or are. */
 static const char COUNT_LOST[] =
@@ -282,6 +282,10 @@ static enum satchel_status write_welcome(struct satchel_sync *sync,
         sqlite3_bind_int64(update, 8, (sqlite3_int64)after->boot);
     }
     sqlite3_bind_int64(update, 9, (sqlite3_int64)welcome->head);
+    struct satchel_span pins = satchel_pins_span(&sync->pins);
+    if (pins.size > 0) /* else NULL */
+        sqlite3_bind_blob(update, 10, pins.data, (int)pins.size, SQLITE_STATIC);
+    sqlite3_bind_int(update, 11, sync->options.pin != NULL);
     if (sqlite3_step(update) != SQLITE_DONE)
         status = satchel_apply_sql_error(sync->apply, "write satchel_replica", error);
     sqlite3_finalize(update);

@@ -69,6 +69,7 @@ enum satchel_status satchel_sync_connect(
 {
     struct satchel_transport_options transport = {
         .url = sync->replica->server,
+        .pins = &sync->pins,
         .session = satchel_sync_session(sync),
         .clock = &sync->replica->clock,
         .context = sync,

@@ -3,10 +3,13 @@
 #ifndef SATCHEL_TRANSPORT_H
 #define SATCHEL_TRANSPORT_H
 
+#include "pin.h"
+
 #include <satchel.h>
 
 struct satchel_transport_options {
     const char *url; /* ws://HOST[:PORT] or wss://HOST[:PORT]; a path behind it is kept */
+    const struct satchel_pins *pins; /* of which the server must have one; NULL: none */
     struct satchel_session *session;
     const struct satchel_clock *clock;
     void *context; /* of what follows */
@@ -20,7 +23,8 @@ struct satchel_transport_options {
 };
 
 /* Connects, runs the session until it is done, is stopped or fails, and closes the connection (1000
- * when nothing failed). INVALID: the URL, in words; NETWORK: no connection, or it was lost;
+ * when nothing failed). INVALID: the URL, in words; NETWORK: no connection, it was lost, or the
+ * server is not the pinned one;
  * TIMEOUT: no answer in 5 s while connecting; whatever the session or `step` says. */
 enum satchel_status satchel_transport_run(const struct satchel_transport_options *options,
                                           struct satchel_error *error) SATCHEL_MUST_USE;

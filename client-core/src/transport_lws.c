@@ -6,6 +6,7 @@
  * events only, so a timer wakes it. */
 #include "transport.h"
 
+#include "pin_check.h"
 #include "replica.h"
 
 #include <errno.h>
@@ -29,6 +30,7 @@ struct transport {
     char name[128]; /* the URL as errors show it: the caller's may change when the session attaches
                      */
     const struct satchel_clock *clock;
+    struct satchel_pin_check pin_check;
     struct lws_context *context;
     struct lws *wsi;
     lws_sorted_usec_list_t timer;
@@ -169,17 +171,47 @@ static int on_receive(struct transport *transport, struct lws *wsi, const void *
     return 0;
 }
 
+static bool has_pins(const struct transport *transport)
+{
+    return transport->options->pins && transport->options->pins->count > 0;
+}
+
+static void fail_pin(struct transport *transport)
+{
+    char shown[SATCHEL_PIN_TEXT_BYTES], words[256];
+    satchel_pin_text(transport->pin_check.shown, shown);
+    snprintf(words, sizeof words,
+             "another server answers than the pinned one, and was told nothing: its pin is %s; if "
+             "the server was given a new key, satchel sync --pin takes its pin",
+             shown);
+    fail(transport, SATCHEL_NETWORK, words);
+}
+
+/* The handshake has seen to it, unless libwebsockets made one that was not told of pins. */
+static int check_pinned(struct transport *transport)
+{
+    if (!has_pins(transport) || transport->pin_check.is_matched)
+        return 0;
+    fail_pin(transport);
+    return -1;
+}
+
 static void on_connect_failure(struct transport *transport, const char *reason, size_t size)
 {
     char words[320];
     int shown = size < 160 ? (int)size : 160;
+    transport->is_closed = true;
+    if (transport->pin_check.is_shown && !transport->pin_check.is_matched) {
+        fail_pin(transport);
+        return;
+    }
     snprintf(words, sizeof words, "cannot connect (%.*s); %s", shown > 0 ? shown : 9,
              shown > 0 ? reason : "no answer",
-             transport->url.is_secure
-                 ? "does satcheld speak TLS there, with a certificate that this system trusts?"
-                 : "is satcheld running there?");
+             !transport->url.is_secure ? "is satcheld running there?"
+             : has_pins(transport)
+                 ? "does satcheld speak TLS there?"
+                 : "does satcheld speak TLS there, with a certificate that this system trusts?");
     fail(transport, SATCHEL_NETWORK, words);
-    transport->is_closed = true;
 }
 
 static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
@@ -187,6 +219,13 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 {
     struct transport *transport = user;
     switch (reason) {
+    case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_CLIENT_VERIFY_CERTS: /* `user` is the SSL_CTX */
+        transport = lws_context_user(lws_get_context(wsi));
+        if (has_pins(transport))
+            satchel_pin_check_install(&transport->pin_check, user);
+        return 0;
+    case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER: /* the first word to the server comes next */
+        return check_pinned(transport);
     case LWS_CALLBACK_CLIENT_ESTABLISHED:
         transport->is_connected = true;
         if (transport->options->was_connected)
@@ -232,6 +271,7 @@ static void connect_to(struct transport *transport)
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN,
         .protocols = PROTOCOLS,
+        .user = transport,
         .gid = (gid_t)-1,
         .uid = (uid_t)-1,
         .pt_serv_buf_size = FRAGMENT_BYTES,
@@ -349,8 +389,13 @@ enum satchel_status satchel_transport_run(const struct satchel_transport_options
     transport->options = options;
     transport->clock = satchel_clock_or_system(options->clock);
     enum satchel_status status = satchel_url_parse(&transport->url, options->url, error);
+    if (status == SATCHEL_OK && has_pins(transport) && !transport->url.is_secure)
+        status =
+            satchel_error_set(error, SATCHEL_INVALID,
+                              "%s: a pin wants a server that speaks TLS (wss://)", options->url);
     if (status != SATCHEL_OK)
         goto cleanup;
+    transport->pin_check.pins = options->pins;
     snprintf(transport->name, sizeof transport->name, "%s", options->url);
     hold_sigpipe(&signals);
     lws_set_log_level(0, NULL);

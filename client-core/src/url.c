@@ -35,6 +35,9 @@ enum satchel_status satchel_url_parse(struct satchel_url *out, const char *text,
         out->is_secure = true;
     else if (!text || strncmp(text, "ws://", 5) != 0)
         return refuse(error, text, "not a WebSocket URL");
+    for (const char *at = text; *at; at++)
+        if ((unsigned char)*at <= ' ' || *at == 0x7f) /* it goes into a header */
+            return refuse(error, "the URL", "there is white space in it");
     const char *host = text + (out->is_secure ? 6 : 5);
     size_t authority_size = strcspn(host, "/?#");
     const char *path = host + authority_size;

@@ -1,4 +1,5 @@
 /* satcheld: puts the parts together, says ready, runs the loop, ends it. */
+#include "certificate.h"
 #include "data_directory.h"
 #include "hub.h"
 #include "listener.h"
@@ -67,11 +68,24 @@ static void on_signal(struct ev_loop *loop, ev_signal *watcher, int events)
 
 /* ---- the beginning ---- */
 
+static void say_pin(const char *tls_cert)
+{
+    char pin[CERTIFICATE_PIN_BYTES];
+    struct satchel_error error = {0};
+
+    if (certificate_pin(tls_cert, pin, &error) == SATCHEL_OK)
+        satchel_log_info("the certificate's public key is pinned by satchel join --pin %s", pin);
+    else
+        satchel_log_warning("no pin can be named: %s", error.message);
+}
+
 static void say_version(const struct server *server, const struct satchel_server_options *options)
 {
     satchel_log_info("satcheld %s, SQLite %s, libwebsockets %s, data directory %s",
                      SATCHELD_VERSION, sqlite3_libversion(), satchel_listener_library_version(),
                      options->data_directory);
+    if (options->tls_cert)
+        say_pin(options->tls_cert);
     if (server->login_key)
         satchel_log_info("JWTs signed with %s let devices join, --jwt-key %s",
                          satchel_login_key_algorithm(server->login_key), options->jwt_key);

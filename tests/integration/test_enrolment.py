@@ -4,7 +4,11 @@ import base64
 import hashlib
 import hmac
 import json
+import os
+import socket
+import ssl
 import subprocess
+import threading
 import time
 import unittest
 
@@ -215,6 +219,149 @@ class Devices(EnrolmentTest):
         self.sql(replica, "INSERT INTO event VALUES('e', 'n', 'x')")
         self.assertEqual(self.sync(replica)["pending"], 0)
         self.wait_until(lambda: self.run_command(*self.words_to_join("ben", "--invite", spare)).returncode == 0)
+
+
+class Certificate:
+    """A self-signed certificate for 127.0.0.1 with a key of its own."""
+
+    def __init__(self, folder, name):
+        self.cert, self.key = folder / f"{name}.pem", folder / f"{name}-key.pem"
+        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x",
+                "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1", "-keyout", self.key, "-out", self.cert)
+        public = openssl("pkey", "-pubin", "-outform", "DER", stdin=openssl("x509", "-in", self.cert, "-pubkey",
+                                                                             "-noout"))
+        self.hex = hashlib.sha256(public).hexdigest()
+        self.pin = base64.b64encode(hashlib.sha256(public).digest()).decode()
+
+    def options(self):
+        return "--tls-cert", self.cert, "--tls-key", self.key
+
+
+class Impostor:
+    """Speaks TLS and keeps what it is told, down to the last byte behind the handshake."""
+
+    def __init__(self, certificate, port):
+        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.context.load_cert_chain(certificate.cert, certificate.key)
+        self.listener = socket.create_server(("127.0.0.1", port))
+        self.heard = b""
+        self.connections = 0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            client.settimeout(30)
+            try:
+                client = self.context.wrap_socket(client, server_side=True)
+                while data := client.recv(65536):
+                    self.heard += data
+            except OSError:
+                pass
+            self.connections += 1
+            client.close()
+
+    def close(self):
+        self.listener.close()
+
+
+class Pins(EnrolmentTest):
+    def setUp(self):
+        super().setUp()
+        self.old, self.new = (Certificate(self.folder, name) for name in ("old", "new"))
+        self.trusting(self.old)
+        self.start(harness.NOTES, *self.old.options())
+
+    def trusting(self, certificate):
+        """The administrator's machine, and a device's where `run_trusting` runs, knows the certificate."""
+        self.trust = {"SSL_CERT_FILE": str(certificate.cert)}
+
+    def admin(self, *words, server=None):
+        os.environ.update(self.trust)
+        try:
+            return super().admin(*words, server=server)
+        finally:
+            del os.environ["SSL_CERT_FILE"]
+
+    def run_trusting(self, certificate, *words):
+        os.environ["SSL_CERT_FILE"] = str(certificate.cert)
+        try:
+            return self.run_command(*words)
+        finally:
+            del os.environ["SSL_CERT_FILE"]
+
+    def join_pinned(self, name, *pin):
+        code = self.admin("invite", "--workspace", "w", "--user", "ana")
+        return self.run_command(*self.words_to_join(name, "--invite", code, *pin))
+
+    def write_and_sync(self, replica, *words):
+        self.sql(replica, "INSERT INTO event VALUES(satchel_uuid(), 'n', 'x')")
+        self.assertEqual(json.loads(self.satchel("sync", replica, "--json", *words))["pending"], 0)
+
+    def test_a_pinned_certificate_needs_nobody_else_to_vouch(self):
+        self.assertIn(f"satchel join --pin {self.old.pin}", self.log())
+        self.assertIn("trusts", self.join_pinned("a").stderr)
+        self.assertFalse((self.folder / "a.db").exists())
+        pins = {"b": self.old.pin, "c": self.old.hex, "d": f"sha256//{self.old.pin.rstrip('=')}",
+                "e": f"{self.new.pin},{self.old.hex.upper()}"}
+        for name, pin in pins.items():
+            with self.subTest(name):
+                self.assertEqual(self.join_pinned(name, "--pin", pin).returncode, 0)
+                self.write_and_sync(self.folder / f"{name}.db")
+        self.satchel("verify", self.folder / "b.db")
+        self.assertIn("is no pin", self.join_pinned("f", "--pin", self.old.pin[:-4]).stderr)
+        self.assertIn("4 pins", self.join_pinned("f", "--pin", ",".join([self.old.pin] * 5)).stderr)
+        self.assertFalse((self.folder / "f.db").exists())
+
+    def test_another_server_is_told_nothing(self):
+        self.assertEqual(self.join_pinned("a", "--pin", self.old.pin).returncode, 0)
+        replica = self.folder / "a.db"
+        self.sync(replica)
+        self.assertEqual(self.server.stop(), 0)
+        impostor = Impostor(self.new, self.server.port)
+        self.addCleanup(impostor.close)
+        commands = [("sync", replica), ("verify", replica), ("sync", replica, "--pin", self.old.hex),
+                    self.words_to_join("b", "--invite", "AAAAA-AAAAA-AAAAA-AAAAA", "--pin", self.old.pin)]
+        for words in commands:
+            with self.subTest(words[0]):  # whoever else vouches for it
+                done = self.run_trusting(self.new, *words)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn("told nothing", done.stderr)
+                self.assertIn(self.new.pin, done.stderr)
+        self.wait_until(lambda: impostor.connections >= len(commands))
+        self.assertEqual(impostor.heard, b"")
+        self.assertFalse((self.folder / "b.db").exists())
+        # What is believed is heard: this impostor does listen.
+        done = self.run_trusting(self.new, *self.words_to_join("b", "--invite", "AAAAA-AAAAA-AAAAA-AAAAA"))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"Upgrade: websocket", impostor.heard)
+
+    def test_a_new_key_is_taken_when_its_server_has_let_the_device_in(self):
+        self.assertEqual(self.join_pinned("a", "--pin", self.old.pin).returncode, 0)
+        replica = self.folder / "a.db"
+        self.write_and_sync(replica)
+        self.refused("sync", replica, "--pin", self.new.pin)
+        self.write_and_sync(replica)  # which changed nothing
+        self.restart(*self.new.options())
+        self.trusting(self.new)
+        self.assertIn("--pin", self.refused("sync", replica))
+        self.write_and_sync(replica, "--pin", self.new.pin)
+        self.write_and_sync(replica)
+        self.assertEqual(self.run_trusting(self.new, "sync", replica, "--pin", "none").returncode, 0)
+        self.assertIn("trusts", self.refused("sync", replica))
+        self.assertEqual(self.run_trusting(self.new, "sync", replica).returncode, 0)
+
+    def test_a_pin_without_tls_is_refused(self):
+        self.restart()
+        done = self.join_pinned("a", "--pin", self.old.pin)
+        self.assertIn("wss://", done.stderr)
+        self.assertFalse((self.folder / "a.db").exists())
+        self.assertEqual(self.join_pinned("a").returncode, 0)
+        self.assertIn("wss://", self.refused("sync", self.folder / "a.db", "--pin", self.old.pin))
+        self.sync(self.folder / "a.db")
 
 
 if __name__ == "__main__":

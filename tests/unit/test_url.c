@@ -19,6 +19,7 @@ static void test_url__takes_host_port_and_path(void **state)
         {"ws://127.0.0.1:80", false, "127.0.0.1", 80, "/sync"},
         {"wss://office.example:65535/", true, "office.example", 65535, "/sync"},
         {"ws://host", false, "host", 7447, "/sync"},
+        {"wss://host:443/satchel/", true, "host", 443, "/satchel/"},
         {"ws://[::1]:9/a/b?c", false, "::1", 9, "/a/b?c"},
         {"ws://[fe80::1]", false, "fe80::1", 7447, "/sync"},
     };
@@ -54,6 +55,9 @@ static void test_url__refuses_anything_else_in_words(void **state)
         "ws://[::1]x",
         "ws://u@h:1",
         "ws:///path",
+        "ws://host/a b",
+        "ws://host/a\r\nX-Forwarded-For: 192.0.2.1",
+        "ws://ho\x7fst",
     };
     (void)state;
     for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
