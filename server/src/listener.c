@@ -137,8 +137,7 @@ static int on_writable(struct satchel_connection *connection)
 
 /* ---- the life of a connection ---- */
 
-/* Several such headers are one list (RFC 9110, 5.3), but libwebsockets gives them without a comma
- * between them: that is no address, and the proxy's own stays. */
+/* Several such headers are given as one list (RFC 9110, 5.3). */
 static char *forwarded_address(struct lws *wsi)
 {
     char header[512], address[PEER_ADDRESS_BYTES];

@@ -3,6 +3,7 @@ tokens; what is slowed down; a proxy in front."""
 import base64
 import hashlib
 import hmac
+import http.client
 import json
 import os
 import socket
@@ -362,6 +363,144 @@ class Pins(EnrolmentTest):
         self.assertEqual(self.join_pinned("a").returncode, 0)
         self.assertIn("wss://", self.refused("sync", self.folder / "a.db", "--pin", self.old.pin))
         self.sync(self.folder / "a.db")
+
+
+class ReverseProxy:
+    """Serves /satchel/ from satcheld, handing paths on with that prefix or without, and says for whom."""
+
+    def __init__(self, port, strips, forwarded="192.0.2.7"):
+        self.target_port, self.strips, self.forwarded = port, strips, forwarded
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.url = f"ws://127.0.0.1:{self.port}/satchel/"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _head(self, client):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            if not (data := client.recv(65536)):
+                return None
+            head += data
+        line, rest = head.split(b"\r\n", 1)
+        method, path, version = line.split(b" ")
+        if not path.startswith(b"/satchel/"):
+            client.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            return None
+        path = path[len(b"/satchel"):] if self.strips else path
+        return b" ".join((method, path, version)) + f"\r\nX-Forwarded-For: {self.forwarded}\r\n".encode() + rest
+
+    def _serve(self, client):
+        with client:
+            head = self._head(client)
+            if head is None:
+                return
+            with socket.create_connection(("127.0.0.1", self.target_port)) as server:
+                server.sendall(head)
+                back = threading.Thread(target=self._pipe, args=(server, client), daemon=True)
+                back.start()
+                self._pipe(client, server)
+                back.join()
+
+    @staticmethod
+    def _pipe(source, sink):
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+        except OSError:
+            pass
+        for end in (source, sink):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self.listener.close()
+
+
+class Proxies(EnrolmentTest):
+    def through(self, strips, forwarded="192.0.2.7"):
+        proxy = ReverseProxy(self.server.port, strips, forwarded)
+        self.addCleanup(proxy.close)
+        return proxy
+
+    def get(self, port, path):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("GET", path, headers={"Connection": "close"})
+        answer = connection.getresponse()
+        body = answer.read().decode()
+        connection.close()
+        return answer.status, body
+
+    def test_devices_and_administration_come_through_with_the_prefix_or_without(self):
+        self.start(harness.NOTES, "--path-prefix", "/satchel")
+        replicas = []
+        for strips in (True, False):
+            with self.subTest(strips=strips):
+                proxy = self.through(strips)
+                replicas.append(self.join("ana", f"stripped-{strips}", url=proxy.url))
+                replicas.append(self.join("ben", f"deeper-{strips}", url=proxy.url + "sync/v1"))
+                self.exchange(*replicas[-2:])
+                self.assertIn("ana", self.satchel("workspace", "sql", "w", "SELECT DISTINCT user FROM satchel_history",
+                                                  "--server", proxy.url, "--token-file",
+                                                  self.server.data / "admin.token"))
+                self.assertEqual(self.get(proxy.port, "/satchel/healthz"), (200, "ok"))
+                self.assertIn("satchel_sessions", self.get(proxy.port, "/satchel/metrics")[1])
+                self.assertEqual(self.get(proxy.port, "/satchel/admin.token")[0], 404)
+        for replica in replicas:
+            self.sync(replica)
+        self.assert_all_equal(*replicas)
+        for path, status in (("/healthz", 200), ("/satchelx/healthz", 404), ("/satchel/satchel/healthz", 404),
+                             ("/x/satchel/healthz", 404), ("/satchel", 404)):
+            self.assertEqual(self.get(self.server.port, path)[0], status, path)
+        self.assertNotIn("192.0.2.7", self.log())
+
+    def test_a_prefix_is_a_path(self):
+        for text in ("satchel", "/", "/satchel/", ""):
+            done = subprocess.run([harness.SATCHELD, "--data", self.folder / "d", "--path-prefix", text],
+                                  text=True, capture_output=True, timeout=60)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("/satchel", done.stderr)
+
+    def wrong_join(self, port, *headers):
+        client = WebSocket(port, headers=headers)
+        client.send(wire.join("AAAAA-AAAAA-AAAAA-AAAAA", *wire.new_identity()))
+        messages, _ = client.until_close()
+        client.close()
+        return b"too many" in messages[0]
+
+    def test_a_trusted_proxy_says_who_comes(self):
+        self.start(harness.NOTES, "--trust-proxy")
+        one, other = self.through(True), self.through(True, "198.51.100.8")
+        self.sync(self.join("ana", url=one.url))
+        self.assertIn("from 192.0.2.7 by way of 127.0.0.1:", self.log())
+        # What a client says of itself comes before what the proxy says of it, on the line or above it.
+        forged = WebSocket(self.server.port, headers=["X-Forwarded-For: 6.6.6.6, 192.0.2.9"])
+        forged.send(wire.join("AAAAA-AAAAA-AAAAA-AAAAA", *wire.new_identity()))
+        forged.until_close()
+        forged.close()
+        self.assertIn("session of 192.0.2.9 by way of", self.log())
+        self.wrong_join(self.server.port, "X-Forwarded-For: 6.6.6.6", "X-Forwarded-For: 192.0.2.10")
+        self.assertIn("session of 192.0.2.10 by way of", self.log())
+        self.wrong_join(self.server.port, "X-Forwarded-For: 127.0.0.1 error forged")
+        self.assertNotIn("forged", self.log())
+        self.assertIn(True, [self.wrong_join(one.port) for _ in range(22)])
+        self.assertFalse(self.wrong_join(other.port))
+        self.join("ben", url=other.url)
+
+    def test_without_trust_nobody_says_who_comes(self):
+        self.start(harness.NOTES)
+        self.sync(self.join("ana", url=self.through(True).url))
+        self.assertNotIn("192.0.2.7", self.log())
+        self.assertIn("from 127.0.0.1:", self.log())
 
 
 if __name__ == "__main__":

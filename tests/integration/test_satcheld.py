@@ -64,15 +64,16 @@ class Satcheld:
 class WebSocket:
     """A client with nothing between it and the bytes."""
 
-    def __init__(self, port, protocol="satchel", tls=None):
+    def __init__(self, port, protocol="satchel", tls=None, headers=()):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=WAIT_SECONDS)
         if tls:
             self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
-        lines = ["GET /any/path HTTP/1.1", "Host: localhost", "Upgrade: websocket",
+        lines = ["GET /satchel/any/path HTTP/1.1", "Host: localhost", "Upgrade: websocket",
                  "Connection: Upgrade", "Sec-WebSocket-Version: 13",
                  "Sec-WebSocket-Key: " + base64.b64encode(os.urandom(16)).decode()]
         if protocol:
             lines.append("Sec-WebSocket-Protocol: " + protocol)
+        lines += headers
         self.socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
         self.input = self.socket.makefile("rb")
         self.status = int(self.input.readline().split()[1])
