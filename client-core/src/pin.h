@@ -1,5 +1,5 @@
-/* Pins: which public keys a server's certificate may have (RFC 7469, 2.4). Where there are any, they
- * decide, and nobody's certificates are asked. */
+/* Pins: which public keys a server's certificate may have (RFC 7469, 2.4). Where there are any,
+ * they decide, and nothing else does. */
 #ifndef SATCHEL_PIN_H
 #define SATCHEL_PIN_H
 

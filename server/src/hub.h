@@ -13,14 +13,19 @@
 #include "listener.h"
 #include "login_token.h"
 #include "metrics.h"
+#include "rate.h"
 
 struct satchel_hub;
+
+/* What one connection may say a second. */
+enum hub_rate { HUB_RATE_BYTES, HUB_RATE_MESSAGES, HUB_RATE_CHANGE_SETS, HUB_RATE_COUNT };
 
 struct satchel_hub_options {
     struct ev_loop *loop;
     const struct satchel_data_directory *directory;
     struct satchel_metrics *metrics;
     const struct satchel_login_key *login_key; /* NULL: no JWT is taken */
+    struct rate_limit rate_limits[HUB_RATE_COUNT];
 };
 
 /* NOMEM, IO. Everything in the options is borrowed for the hub's life. */

@@ -247,7 +247,9 @@ static bool is_authorised(struct hub_session *session, const struct satchel_mess
 {
     char peer[128];
 
-    if (satchel_data_directory_token_matches(session->hub->directory, admin->token))
+    session->is_administrator =
+        satchel_data_directory_token_matches(session->hub->directory, admin->token);
+    if (session->is_administrator)
         return true;
     satchel_connection_peer(session->connection, peer, sizeof peer);
     satchel_log_warning("administration refused to %s: wrong token", peer);

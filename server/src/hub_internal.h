@@ -1,7 +1,7 @@
 /* What the files of the hub share: hub.c (its life, its clock, the way back from the workspaces'
  * threads), hub_workspaces.c (the table of workspaces), hub_session.c (what a session asks and is
  * told), hub_stream.c (entries and heads for attached devices), hub_join.c (who may
- * try to join), hub_admin.c (verbs the hub answers
+ * try to join), hub_pace.c (how fast a peer may talk), hub_admin.c (verbs the hub answers
  * itself), hub_transfer.c (backup and restore), hub_clerk.c (threads for what both take long for).
  */
 #ifndef SATCHEL_HUB_INTERNAL_H
@@ -75,6 +75,9 @@ struct hub_session {
     size_t early_bytes;    /* of that, while it is not attached */
     uint32_t requests_in_flight;
     size_t request_bytes;
+    struct rate rates[HUB_RATE_COUNT];
+    bool is_administrator;       /* has shown the token: no rate is kept of it */
+    bool is_slowed;              /* has been, and the log says so */
     struct satchel_job *stalled; /* a request that found its queue full */
     struct hub_workspace *stalled_workspace;
     struct satchel_job *answers_first, *answers_last; /* complete, not said yet */
@@ -156,6 +159,7 @@ struct satchel_hub {
 
     const struct satchel_login_key *login_key; /* NULL: no JWT is taken */
     struct attempts attempts;                  /* to join */
+    struct rate_limit rate_limits[HUB_RATE_COUNT];
 };
 
 /* ---- hub.c ---- */
@@ -231,6 +235,13 @@ void hub_session_tick(struct hub_session *session, struct satchel_now now);
 void hub_join_request(struct hub_session *session, const struct satchel_message *message);
 /* What a JOIN came to: whether the attempt counts. */
 void hub_join_complete(struct hub_session *session, enum satchel_status status);
+
+/* ---- hub_pace.c ---- */
+
+void hub_pace_start(struct hub_session *session, int64_t now_ms);
+void hub_pace_count(struct hub_session *session, enum hub_rate rate, int64_t amount);
+/* Whether the peer may be read from. */
+bool hub_pace_is_kept(struct hub_session *session);
 
 /* ---- hub_stream.c ---- */
 

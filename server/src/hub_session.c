@@ -31,6 +31,7 @@ struct hub_session *hub_session_new(struct satchel_hub *hub, struct satchel_conn
     session->connection = connection;
     session->idle_since_ms = now.monotonic_ms;
     session->said_ms = now.monotonic_ms;
+    hub_pace_start(session, now.monotonic_ms);
     return session;
 }
 
@@ -311,9 +312,11 @@ static void take_event(struct hub_session *session, const struct satchel_message
     case SATCHEL_MESSAGE_JOIN: hub_join_request(session, event); break;
     case SATCHEL_MESSAGE_HELLO: request_attach(session, event); break;
     case SATCHEL_MESSAGE_PUSH:
+        hub_pace_count(session, HUB_RATE_CHANGE_SETS, event->push.item_count);
         hub_session_request(session, session->workspace, SATCHEL_JOB_PUSH, event);
         break;
     case SATCHEL_MESSAGE_FORWARD:
+        hub_pace_count(session, HUB_RATE_CHANGE_SETS, event->forward.entry_count);
         hub_session_request(session, session->workspace, SATCHEL_JOB_FORWARD, event);
         break;
     case SATCHEL_MESSAGE_ROWS_REQUEST:
@@ -359,6 +362,9 @@ void hub_session_received(struct hub_session *session, const void *bytes, size_t
                          "the server has no room for another large message now: try again later");
         return;
     }
+    hub_pace_count(session, HUB_RATE_BYTES, (int64_t)size);
+    if (is_last)
+        hub_pace_count(session, HUB_RATE_MESSAGES, 1);
     enum satchel_status status =
         satchel_session_receive(session->session, bytes, size, is_last, hub_now());
     session->is_receiving = !is_last;
@@ -514,12 +520,13 @@ void hub_session_complete(struct hub_session *session, struct hub_workspace *wor
 
 /* ---- one step ---- */
 
-static bool is_to_be_paused(const struct hub_session *session)
+static bool is_to_be_paused(struct hub_session *session)
 {
     return session->hub->is_stopping || session->stalled || session->answers_first ||
            session->requests_in_flight >= SESSION_REQUESTS_MAX ||
            session->request_bytes > SESSION_REQUEST_BYTES_MAX ||
-           satchel_session_output_bytes(session->session) > SESSION_OUTPUT_BYTES_MAX;
+           satchel_session_output_bytes(session->session) > SESSION_OUTPUT_BYTES_MAX ||
+           !hub_pace_is_kept(session);
 }
 
 static void stop_if_answered(struct hub_session *session)

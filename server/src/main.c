@@ -19,6 +19,7 @@
 
 enum {
     EXIT_ARGUMENTS = 2,
+    BURST_SECONDS = 5,
     STOP_TICKS_MAX = 30, /* of a tenth of a second: then connections are cut */
     STOP_TICKS_AFTER = 2 /* for the last close frames to leave */
 };
@@ -116,6 +117,11 @@ static enum satchel_status say_ready(const struct server *server,
     return SATCHEL_OK;
 }
 
+static struct rate_limit limit_of(int64_t per_second)
+{
+    return (struct rate_limit){.per_second = per_second, .burst = per_second * BURST_SECONDS};
+}
+
 static enum satchel_status start(struct server *server,
                                  const struct satchel_server_options *options,
                                  struct satchel_error *error)
@@ -135,6 +141,9 @@ static enum satchel_status start(struct server *server,
                                               .directory = &server->directory,
                                               .metrics = &server->metrics,
                                               .login_key = server->login_key};
+    hub_options.rate_limits[HUB_RATE_BYTES] = limit_of(options->rate_bytes);
+    hub_options.rate_limits[HUB_RATE_MESSAGES] = limit_of(options->rate_messages);
+    hub_options.rate_limits[HUB_RATE_CHANGE_SETS] = limit_of(options->rate_change_sets);
     status = satchel_hub_new(&server->hub, &hub_options, error);
     if (status != SATCHEL_OK)
         return status;

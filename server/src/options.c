@@ -22,12 +22,19 @@ const char satchel_server_usage[] =
     "  --path-prefix PATH  /healthz and /metrics answer under PATH too, for a proxy that leaves it "
     "on\n"
     "  --trust-proxy       believe X-Forwarded-For: every connection comes through a proxy\n"
+    "  --rate-bytes N, --rate-messages N, --rate-change-sets N\n"
+    "                      what one connection may say a second before it is read from more "
+    "slowly;\n"
+    "                      0: no limit; default 16777216, 1000 and 20000, and five times that at "
+    "once\n"
     "  --insecure          allow a HOST that is not loopback without TLS\n"
     "  --help              this text\n"
     "\n"
     "Prints `satcheld ready ws://HOST:PORT` on standard output when it accepts; logs go to "
     "standard\n"
     "error. The token for administration is in DIR/admin.token.\n";
+
+enum { RATE_BYTES = 16 << 20, RATE_MESSAGES = 1000, RATE_CHANGE_SETS = 20000 };
 
 enum {
     OPTION_DATA = 256,
@@ -38,6 +45,9 @@ enum {
     OPTION_JWT_KEY,
     OPTION_PATH_PREFIX,
     OPTION_TRUST_PROXY,
+    OPTION_RATE_BYTES,
+    OPTION_RATE_MESSAGES,
+    OPTION_RATE_CHANGE_SETS,
     OPTION_INSECURE,
     OPTION_UPSTREAM,
     OPTION_CONFIG,
@@ -53,6 +63,9 @@ static const struct option long_options[] = {
     {"jwt-key", required_argument, NULL, OPTION_JWT_KEY},
     {"path-prefix", required_argument, NULL, OPTION_PATH_PREFIX},
     {"trust-proxy", no_argument, NULL, OPTION_TRUST_PROXY},
+    {"rate-bytes", required_argument, NULL, OPTION_RATE_BYTES},
+    {"rate-messages", required_argument, NULL, OPTION_RATE_MESSAGES},
+    {"rate-change-sets", required_argument, NULL, OPTION_RATE_CHANGE_SETS},
     {"insecure", no_argument, NULL, OPTION_INSECURE},
     {"upstream", required_argument, NULL, OPTION_UPSTREAM},
     {"upstream-invite", required_argument, NULL, OPTION_UPSTREAM},
@@ -121,6 +134,18 @@ static enum satchel_status parse_prefix(struct satchel_server_options *out, cons
     return SATCHEL_OK;
 }
 
+static enum satchel_status parse_rate(int64_t *out, const char *name, struct satchel_error *error)
+{
+    size_t digits = strspn(optarg, "0123456789");
+
+    if (digits == 0 || digits > 12 || optarg[digits] != '\0')
+        return satchel_error_set(error, SATCHEL_INVALID,
+                                 "--%s wants a number a second, or 0 for no limit, not '%s'", name,
+                                 optarg);
+    *out = strtoll(optarg, NULL, 10);
+    return SATCHEL_OK;
+}
+
 static enum satchel_status take_option(struct satchel_server_options *out, int option, int index,
                                        const char *spelled, struct satchel_error *error)
 {
@@ -133,6 +158,11 @@ static enum satchel_status take_option(struct satchel_server_options *out, int o
     case OPTION_JWT_KEY: out->jwt_key = optarg; return SATCHEL_OK;
     case OPTION_PATH_PREFIX: return parse_prefix(out, optarg, error);
     case OPTION_TRUST_PROXY: out->is_proxy_trusted = true; return SATCHEL_OK;
+    case OPTION_RATE_BYTES: return parse_rate(&out->rate_bytes, long_options[index].name, error);
+    case OPTION_RATE_MESSAGES:
+        return parse_rate(&out->rate_messages, long_options[index].name, error);
+    case OPTION_RATE_CHANGE_SETS:
+        return parse_rate(&out->rate_change_sets, long_options[index].name, error);
     case OPTION_INSECURE: out->is_insecure = true; return SATCHEL_OK;
     case OPTION_HELP: out->is_help = true; return SATCHEL_OK;
     case OPTION_UPSTREAM:
@@ -166,6 +196,9 @@ enum satchel_status satchel_server_options_parse(struct satchel_server_options *
     memset(out, 0, sizeof *out);
     memcpy(out->host, default_host, sizeof default_host);
     out->port = 7447;
+    out->rate_bytes = RATE_BYTES;
+    out->rate_messages = RATE_MESSAGES;
+    out->rate_change_sets = RATE_CHANGE_SETS;
     opterr = 0;
     optind = 1;
     while ((option = getopt_long(argc, argv, "+:", long_options, &index)) != -1) {

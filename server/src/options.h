@@ -4,6 +4,7 @@
 
 #include <satchel/status.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #define SATCHEL_HOST_BYTES 256
 
@@ -16,6 +17,7 @@ struct satchel_server_options {
     const char *jwt_key;     /* NULL: no JWTs */
     const char *path_prefix; /* NULL: none */
     bool is_proxy_trusted;
+    int64_t rate_bytes, rate_messages, rate_change_sets; /* a second; 0: no limit */
     bool is_insecure; /* a non-loopback address without TLS is wanted */
     bool is_help;     /* --help: everything else is unset */
 };

@@ -503,5 +503,44 @@ class Proxies(EnrolmentTest):
         self.assertIn("from 127.0.0.1:", self.log())
 
 
+class Rates(EnrolmentTest):
+    def slowed_count(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+        return int(text.split("\nsatchel_slowed_total ")[1].split()[0])
+
+    def test_who_says_too_much_is_slowed_down_and_loses_nothing(self):
+        self.start(harness.NOTES, "--rate-bytes", "400000")
+        busy, other = self.join("ana"), self.join("ben")
+        self.sync(other)
+        self.assertEqual(self.slowed_count(), 0)
+        for i in range(24):
+            self.sql(busy, f"INSERT INTO event VALUES('e{i}', 'n', hex(randomblob(150000)))")
+        with subprocess.Popen([harness.SATCHEL, "sync", busy, "--json"], stdout=subprocess.PIPE, text=True) as sync:
+            self.wait_until(lambda: self.slowed_count() == 1)
+            self.assertIsNone(sync.poll())
+            self.sql(other, "INSERT INTO event VALUES('o', 'n', 'meanwhile')")
+            self.assertEqual(self.sync(other)["pending"], 0)
+            report = json.loads(sync.communicate(timeout=120)[0])
+        self.assertEqual((report["pushed_change_sets"], report["pending"]), (24, 0))
+        self.assertIn("says more than 400000 bytes a second", self.log())
+        self.sync(other)
+        self.assert_all_equal(busy, other)
+        self.assertEqual(self.slowed_count(), 1)
+        self.admin("backup", "w", self.folder / "w.backup")  # of 4 MB; administration is not slowed down
+        self.admin("restore", "w", self.folder / "w.backup")
+        self.assertEqual(self.slowed_count(), 1)
+
+    def test_a_rate_is_a_number(self):
+        for option in ("--rate-bytes", "--rate-messages", "--rate-change-sets"):
+            for text in ("-1", "1k", "", "9999999999999"):
+                done = subprocess.run([harness.SATCHELD, "--data", self.folder / "d", option, text], text=True,
+                                      capture_output=True, timeout=60)
+                self.assertEqual(done.returncode, 2)
+                self.assertIn(f"{option} wants a number", done.stderr)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -163,6 +163,7 @@ static int set_up(void **state)
     stage->loop = ev_loop_new(0);
     struct satchel_hub_options options = {
         .loop = stage->loop, .directory = &stage->directory, .metrics = &stage->metrics};
+    options.rate_limits[HUB_RATE_CHANGE_SETS] = (struct rate_limit){.per_second = 1, .burst = 50};
     assert_int_equal(satchel_hub_new(&stage->hub, &options, &error), SATCHEL_OK);
     assert_int_equal(satchel_hub_open_workspaces(stage->hub, &error), SATCHEL_OK);
     stage->handlers = satchel_hub_handlers(stage->hub);
@@ -531,6 +532,32 @@ static void test_hub__reads_no_more_after_four_requests(void **state)
     close_device(&device);
 }
 
+/* The bucket gives one a second: what is owed after 100 takes longer than any test. */
+static void test_hub__reads_no_more_from_a_device_over_its_rate(void **state)
+{
+    static const uint8_t secret[SATCHEL_SECRET_BYTES] = {4};
+    struct satchel_push_item items[100];
+    struct satchel_message message = {.kind = SATCHEL_MESSAGE_PUSH};
+    struct device device;
+
+    attach(*state, &device);
+    for (uint64_t i = 0; i < 100; i++)
+        items[i] = (struct satchel_push_item){
+            .number = i + 1, .stamp = 1, .secret = secret, .body = satchel_span_text("body")};
+    message.push.items = items;
+    message.push.item_count = 100;
+    assert_int_equal(satchel_session_send(device.session, &message), SATCHEL_OK);
+    exchange(&device);
+    assert_true(device.connection.is_paused);
+    expect_job(SATCHEL_JOB_PUSH)->acked_number = 100; /* it was taken all the same, */
+    complete(*state);
+    exchange(&device);
+    assert_int_equal(device.acked, 100); /* and it hears what there is to hear */
+    assert_true(device.connection.is_paused);
+    assert_int_equal(device.connection.code, 0);
+    close_device(&device);
+}
+
 static void test_hub__serves_everybody_in_line_for_a_queue(void **state)
 {
     struct device one, two, three;
@@ -779,6 +806,7 @@ int main(void)
         HUB_TEST(wakes_attached_devices_when_the_workspace_advances),
         HUB_TEST(reads_no_more_from_a_device_whose_queue_is_full),
         HUB_TEST(reads_no_more_after_four_requests),
+        HUB_TEST(reads_no_more_from_a_device_over_its_rate),
         HUB_TEST(serves_everybody_in_line_for_a_queue),
         HUB_TEST(an_answer_for_a_session_that_went_reaches_nobody),
         HUB_TEST(a_session_in_line_may_go),
