@@ -25,6 +25,7 @@ static const struct {
     {"open", OPTION_OPEN, false},
     {"take", OPTION_TAKE, true},
     {"force", OPTION_FORCE, false},
+    {"rotate", OPTION_ROTATE, false},
     {"jwt", OPTION_JWT, true},
     {"pin", OPTION_PIN, true},
 };
@@ -55,7 +56,7 @@ static bool store(struct arguments *out, const char *name, unsigned bit, const c
             return false;
         out->grants[out->grant_count++] = value;
         return true;
-    default: return true; /* --watch, --open, --force: `given` says it */
+    default: return true; /* --watch, --open, --force, --rotate: `given` says it */
     }
 }
 

@@ -23,7 +23,8 @@ enum option_bit {
     OPTION_TAKE = 1u << 11,
     OPTION_FORCE = 1u << 12,
     OPTION_JWT = 1u << 13,
-    OPTION_PIN = 1u << 14
+    OPTION_PIN = 1u << 14,
+    OPTION_ROTATE = 1u << 15
 };
 
 enum { GRANTS_MAX = 64, POSITIONALS_MAX = 64 };
@@ -59,6 +60,7 @@ bool command_has_server(const struct arguments *arguments);
 int arguments_read(const struct command *command, int count, char **words, struct arguments *out);
 
 int run_join(const struct command *command, const struct arguments *arguments);
+int run_rejoin(const struct command *command, const struct arguments *arguments);
 int run_sync(const struct command *command, const struct arguments *arguments);
 int run_verify(const struct command *command, const struct arguments *arguments);
 int run_sql(const struct command *command, const struct arguments *arguments);

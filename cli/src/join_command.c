@@ -1,4 +1,4 @@
-/* join: enrols a device with an invite or with what an application's login gave out. */
+/* join, rejoin: a device comes in with an invite or with what an application's login gave out. */
 #include "command.h"
 
 #include <errno.h>
@@ -53,5 +53,21 @@ int run_join(const struct command *command, const struct arguments *arguments)
         return command_fail(&error);
     printf("joined workspace %s; `satchel sync %s` brings the data\n", arguments->workspace,
            arguments->positional[0]);
+    return EXIT_DONE;
+}
+
+int run_rejoin(const struct command *command, const struct arguments *arguments)
+{
+    char jwt[SATCHEL_JWT_BYTES_MAX + 1];
+    struct satchel_error error = {0};
+    struct satchel_join_options options = {
+        .size = sizeof options, .invite = arguments->invite, .jwt = arguments->jwt ? jwt : NULL};
+    if (!arguments->invite == !arguments->jwt)
+        return command_usage(command, "one of --invite and --jwt is needed");
+    if (arguments->jwt && read_jwt(arguments->jwt, jwt, &error) != SATCHEL_OK)
+        return command_fail(&error);
+    if (satchel_rejoin(arguments->positional[0], &options, &error) != SATCHEL_OK)
+        return command_fail(&error);
+    printf("joined again; `satchel sync %s` goes on\n", arguments->positional[0]);
     return EXIT_DONE;
 }

@@ -19,14 +19,24 @@ static const struct command commands[] = {
      "the place of a certificate that this system trusts.\n"
      "After that `satchel sync REPLICA` brings the data.",
      OPTION_SERVER | OPTION_WORKSPACE | OPTION_INVITE | OPTION_JWT | OPTION_PIN, 1, 1, run_join},
-    {"sync", "REPLICA [--watch] [--pin PIN] [--json]",
+    {"sync", "REPLICA [--watch] [--rotate] [--pin PIN] [--json]",
      "Sends what was written here, applies what others wrote, until both sides have everything.\n"
      "With --watch it goes on, sending and receiving changes as they are committed, and connects "
      "again\n"
-     "when the server was lost, until SIGINT or SIGTERM. --pin takes another public key of the "
+     "when the server was lost, until SIGINT or SIGTERM. --rotate gives the device another token; "
+     "copies of\n"
+     "this file, and whoever has read the token in one, are not let in any more. --pin takes "
+     "another public key of the "
      "server, or\n"
      "\"none\", and keeps it when such a server has let the device in.",
-     OPTION_WATCH | OPTION_PIN | OPTION_JSON, 1, 1, run_sync},
+     OPTION_WATCH | OPTION_ROTATE | OPTION_PIN | OPTION_JSON, 1, 1, run_sync},
+    {"rejoin", "REPLICA (--invite CODE | --jwt FILE)",
+     "Lets a replica in again whose token was replaced from a copy of its file, or that is such a "
+     "copy: an\n"
+     "invite or JWT of its user gives it another, and takes it from whoever has the present one. "
+     "What is\n"
+     "in the file stays, and what waits to be sent is sent by the next sync.",
+     OPTION_INVITE | OPTION_JWT, 1, 1, run_rejoin},
     {"sql", "REPLICA [\"SQL\"] [--json]",
      "Runs SQL statements (or standard input) on the replica; what they write is captured.\n"
      "Stops at the first error and rolls an open transaction back.",

@@ -138,7 +138,8 @@ int run_sync(const struct command *command, const struct arguments *arguments)
                                            .stop = stop_asked,
                                            .progress = is_terminal ? show_progress : NULL,
                                            .notice = show_notice,
-                                           .pin = arguments->pin};
+                                           .pin = arguments->pin,
+                                           .rotate = (arguments->given & OPTION_ROTATE) != 0};
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);

@@ -89,6 +89,15 @@ struct satchel_join_options {
 enum satchel_status satchel_join(const char *path, const struct satchel_join_options *options,
                                  struct satchel_error *error) SATCHEL_MUST_USE;
 
+/* Lets a replica in again whose token the server does not know any more (DENIED from a sync):
+ * because it was put back from, or is, a copy that was made before the token was replaced. An
+ * invite or a JWT of the same user gives it another, and takes its present one from whoever has
+ * that; all that is in the file stays. `options`: invite or jwt, pin, clock; server and workspace
+ * are the replica's. After NETWORK or TIMEOUT the same call again. DENIED as satchel_join, or the
+ * device is another user's; MISMATCH, SQL, IO. */
+enum satchel_status satchel_rejoin(const char *path, const struct satchel_join_options *options,
+                                   struct satchel_error *error) SATCHEL_MUST_USE;
+
 /* ---- sync ---- */
 
 struct satchel_sync_report {
@@ -113,6 +122,10 @@ struct satchel_sync_options {
     /* As in satchel_join_options, instead of what the replica keeps, and kept from the moment on in
      * which such a server has let the device in; NULL: what the replica keeps. */
     const char *pin;
+    /* The device makes itself another token, once everything is equal; the one before is worth
+     * nothing from then on, in this file's copies too. By hand: AGAIN when it is done; go on
+     * without. */
+    bool rotate;
 };
 
 /* Syncs the replica at `path` over libwebsockets with a connection of its own: returns when

@@ -14,7 +14,7 @@
 
 static const char WRITE_DEVICE[] =
     "UPDATE satchel_replica SET device = ?1, token = ?2, receipt = ?3,"
-    " acked_number = last_number";
+    " acked_number = last_number, next_token = NULL, token_number = ?4";
 static const char ADD_ANCESTOR[] =
     "INSERT INTO satchel_ancestor(device, last_number) VALUES(?1, ?2)";
 
@@ -245,6 +245,7 @@ static enum satchel_status write_device(struct satchel_sync *sync,
         sqlite3_bind_blob(update, 2, token, sizeof token, SQLITE_STATIC);
         sqlite3_bind_blob(update, 3, copied->receipt.bytes, sizeof copied->receipt.bytes,
                           SQLITE_STATIC);
+        sqlite3_bind_int64(update, 4, (sqlite3_int64)copied->token_number);
     }
     if (sqlite3_step(update) != SQLITE_DONE)
         status = satchel_apply_sql_error(sync->apply, "write satchel_replica", error);

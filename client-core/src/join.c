@@ -20,7 +20,7 @@ static const char WRITE_JOINED[] =
     "UPDATE satchel_replica SET state = 'joined', server = ?1, workspace_id = ?2, user = ?3, role "
     "= ?4,"
     " reference_server_ms = ?5, reference_utc_ms = ?6, reference_monotonic_ms = ?7,"
-    " reference_boot = ?8, receipt = ?9, pin = ?10";
+    " reference_boot = ?8, receipt = ?9, pin = ?10, token_number = ?11";
 
 struct join {
     const char *path;
@@ -253,6 +253,7 @@ static enum satchel_status write_joined(struct join *join, struct satchel_error 
     sqlite3_bind_blob(update, 9, joined->receipt.bytes, sizeof joined->receipt.bytes,
                       SQLITE_STATIC);
     bind_pins(update, 10, &join->pins);
+    sqlite3_bind_int64(update, 11, (sqlite3_int64)joined->token_number);
     if (sqlite3_step(update) != SQLITE_DONE)
         status = satchel_sql_error(error, join->db, "cannot write satchel_replica");
     sqlite3_finalize(update);
@@ -297,6 +298,23 @@ static enum satchel_status step(void *context, struct satchel_now now, bool *is_
     return status;
 }
 
+enum satchel_status satchel_join_check_proof(const struct satchel_join_options *options,
+                                             struct satchel_error *error)
+{
+    if (!options->invite == !options->jwt)
+        return satchel_error_set(error, SATCHEL_INVALID,
+                                 "an invite is needed (an administrator makes one with satchel "
+                                 "invite), or a JWT, and not both");
+    if (options->invite && (!*options->invite || strlen(options->invite) > SATCHEL_NAME_BYTES_MAX))
+        return satchel_error_set(error, SATCHEL_INVALID,
+                                 "the invite is not valid; an administrator makes one with satchel "
+                                 "invite");
+    if (options->jwt && (!*options->jwt || strlen(options->jwt) > SATCHEL_JWT_BYTES_MAX))
+        return satchel_error_set(error, SATCHEL_INVALID, "the JWT is empty or longer than %d bytes",
+                                 SATCHEL_JWT_BYTES_MAX);
+    return SATCHEL_OK;
+}
+
 static enum satchel_status check_options(const char *path,
                                          const struct satchel_join_options *options,
                                          struct satchel_error *error)
@@ -310,17 +328,9 @@ static enum satchel_status check_options(const char *path,
         return satchel_error_set(error, SATCHEL_INVALID,
                                  "the workspace's name is missing or longer than %d bytes",
                                  SATCHEL_NAME_BYTES_MAX);
-    if (!options->invite == !options->jwt)
-        return satchel_error_set(error, SATCHEL_INVALID,
-                                 "an invite is needed (an administrator makes one with satchel "
-                                 "invite), or a JWT, and not both");
-    if (options->invite && (!*options->invite || strlen(options->invite) > SATCHEL_NAME_BYTES_MAX))
-        return satchel_error_set(error, SATCHEL_INVALID,
-                                 "the invite is not valid; an administrator makes one with satchel "
-                                 "invite");
-    if (options->jwt && (!*options->jwt || strlen(options->jwt) > SATCHEL_JWT_BYTES_MAX))
-        return satchel_error_set(error, SATCHEL_INVALID, "the JWT is empty or longer than %d bytes",
-                                 SATCHEL_JWT_BYTES_MAX);
+    enum satchel_status status = satchel_join_check_proof(options, error);
+    if (status != SATCHEL_OK)
+        return status;
     if (sodium_init() < 0)
         return satchel_error_set(error, SATCHEL_IO,
                                  "the system's random numbers are not available");

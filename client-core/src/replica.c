@@ -9,7 +9,7 @@ enum { ROLE_BYTES = SATCHEL_ROLE_BYTES_MAX + 1 };
 
 static const char SELECT_IDENTITY[] =
     "SELECT format, state, server, workspace, workspace_id, device, token, secret, user, role,"
-    " file, receipt, pin FROM main.satchel_replica";
+    " file, receipt, pin, token_number FROM main.satchel_replica";
 static const char SELECT_IS_REPLICA[] =
     "SELECT count(*) FROM main.sqlite_schema WHERE type='table' AND name='satchel_replica'";
 static const char SELECT_MIGRATION_COUNT[] = "SELECT count(*) FROM main.satchel_migration";
@@ -110,6 +110,7 @@ static enum satchel_status take_identity(struct satchel_replica *replica, sqlite
         return satchel_error_set(error, SATCHEL_CORRUPT,
                                  "%s: satchel_replica does not hold a whole enrolment",
                                  replica->path);
+    replica->token_number = (uint64_t)sqlite3_column_int64(statement, 13);
     satchel_id_text(&replica->device, replica->device_text);
     forget_texts(replica);
     bool is_missing = false;

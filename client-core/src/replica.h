@@ -104,7 +104,8 @@
     "reference_boot INTEGER, last_sync_ms INTEGER, refused INTEGER NOT NULL DEFAULT 0,"       \
     "last_stamp INTEGER NOT NULL DEFAULT 0, file BLOB NOT NULL, receipt BLOB, held BLOB,"     \
     "complete INTEGER NOT NULL DEFAULT 0, end BLOB, moved INTEGER NOT NULL DEFAULT 0,"        \
-    "hidden TEXT NOT NULL DEFAULT '', role_head INTEGER NOT NULL DEFAULT 0, pin BLOB)"
+    "hidden TEXT NOT NULL DEFAULT '', role_head INTEGER NOT NULL DEFAULT 0, pin BLOB,"        \
+    " next_token BLOB, token_number INTEGER NOT NULL DEFAULT 0)"
 
 /* stamp: as estimated at the commit; utc_ms, monotonic_ms, boot: raw clock readings there, from
  * which the stamp is corrected when it is sent; floor: seen_stamp at the commit, below which a
@@ -192,6 +193,7 @@ struct satchel_replica {
     char device_text[SATCHEL_ID_TEXT_BYTES];
     uint32_t device_version; /* of the data when they were read, see satchel_replica_data_version */
     uint8_t token[SATCHEL_TOKEN_BYTES];
+    uint64_t token_number; /* how many it had before */
     uint8_t secret[32];
     char *server, *workspace, *user, *role;
     struct satchel_id workspace_id;

@@ -353,6 +353,7 @@ static enum satchel_status take(struct satchel_sync *sync, const struct satchel_
     case SATCHEL_MESSAGE_SCHEMA: return take_schema(sync, &message->schema, error);
     case SATCHEL_MESSAGE_ENTRIES: return take_entries(sync, &message->entries, error);
     case SATCHEL_MESSAGE_COPIED: return satchel_sync_take_copied(sync, &message->copied, error);
+    case SATCHEL_MESSAGE_ROTATED: return satchel_sync_take_rotated(sync, &message->rotated, error);
     case SATCHEL_MESSAGE_ACK: return satchel_sync_push_acked(sync, message->ack.number, error);
     case SATCHEL_MESSAGE_DIGESTS: return satchel_sync_take_digests(sync, &message->digests, error);
     case SATCHEL_MESSAGE_ROWS: return satchel_recover_take_rows(sync, &message->rows, error);
@@ -403,6 +404,9 @@ static enum satchel_status judge_done(struct satchel_sync *sync, struct satchel_
         apply->complete < sync->complete_target || apply->last_number < sync->number_target ||
         !satchel_recover_is_done(sync))
         return SATCHEL_OK;
+    /* Now it is known not to be a copy, of which the other file would lose its token. */
+    if (sync->options.rotate)
+        return satchel_sync_send_rotate(sync, error);
     sync->is_done = true;
     tell_quarantined(sync);
     return write_last_sync(sync, error);

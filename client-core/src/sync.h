@@ -80,6 +80,9 @@ struct satchel_sync {
     bool is_copy, has_asked_copy;
     bool is_drained, is_wiped; /* the device was revoked (wipe.c); WIPED is said */
 
+    bool has_asked_rotate, has_rotated;
+    uint8_t next_token[SATCHEL_TOKEN_BYTES]; /* that was said */
+
     bool is_done;
     uint64_t pack_cursor;     /* below it there is nothing to pack (pack.c) */
     int64_t began_ms, now_ms; /* monotonic, the caller's clock */
@@ -154,6 +157,9 @@ enum satchel_status satchel_sync_push_begin(struct satchel_sync *sync, uint64_t 
  */
 enum satchel_status satchel_sync_push(struct satchel_sync *sync,
                                       struct satchel_error *error) SATCHEL_MUST_USE;
+/* What is committed survives a power cut. */
+enum satchel_status satchel_sync_make_durable(struct satchel_sync *sync,
+                                              struct satchel_error *error) SATCHEL_MUST_USE;
 /* Own change sets among what was given back need not be sent again. */
 void satchel_sync_push_forwarded(struct satchel_sync *sync,
                                  const struct satchel_message_forward *forward);
@@ -183,6 +189,32 @@ enum satchel_status satchel_sync_send_copy(struct satchel_sync *sync,
 /* The replica goes on as a device of its own. AGAIN: it does, in another session. */
 enum satchel_status satchel_sync_take_copied(struct satchel_sync *sync,
                                              const struct satchel_message_copied *copied,
+                                             struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* ---- token.c ---- */
+
+/* The token that the device is going to have, which is made if there is none yet; in the caller's
+ * transaction, if it has one. */
+enum satchel_status satchel_token_next(sqlite3 *db, uint8_t token[SATCHEL_TOKEN_BYTES],
+                                       struct satchel_error *error) SATCHEL_MUST_USE;
+/* The server has it. Nothing happens where another process was faster. */
+enum satchel_status satchel_token_take(sqlite3 *db, const uint8_t token[SATCHEL_TOKEN_BYTES],
+                                       const struct satchel_id *receipt, uint64_t token_number,
+                                       struct satchel_error *error) SATCHEL_MUST_USE;
+/* Says ROTATE, if it has not been said. */
+enum satchel_status satchel_sync_send_rotate(struct satchel_sync *sync,
+                                             struct satchel_error *error) SATCHEL_MUST_USE;
+/* AGAIN: the device has another token, in another session. */
+enum satchel_status satchel_sync_take_rotated(struct satchel_sync *sync,
+                                              const struct satchel_message_rotated *rotated,
+                                              struct satchel_error *error) SATCHEL_MUST_USE;
+/* Whether another process has replaced the token that this session has shown. */
+bool satchel_sync_is_token_old(const struct satchel_sync *sync);
+
+/* ---- join.c ---- */
+
+/* INVALID: neither an invite nor a JWT, or both. */
+enum satchel_status satchel_join_check_proof(const struct satchel_join_options *options,
                                              struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* ---- verify.c ---- */

@@ -134,7 +134,8 @@ enum satchel_status satchel_sync_push_begin(struct satchel_sync *sync, uint64_t 
 
 /* What is sent must survive a power cut here, or the device would later give its number to another
  * change set: the application may commit with synchronous=NORMAL, so the WAL is synced before. */
-static enum satchel_status make_durable(struct satchel_sync *sync, struct satchel_error *error)
+enum satchel_status satchel_sync_make_durable(struct satchel_sync *sync,
+                                              struct satchel_error *error)
 {
     sqlite3_file *wal = NULL;
     int code = sqlite3_file_control(sync->replica->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
@@ -336,7 +337,7 @@ static enum satchel_status push_batch(struct satchel_sync *sync, struct satchel_
     if (status == SATCHEL_OK && message.push.item_count == 0)
         return SATCHEL_OK;
     if (status == SATCHEL_OK)
-        status = make_durable(sync, error);
+        status = satchel_sync_make_durable(sync, error);
     if (status != SATCHEL_OK)
         return status;
     status = satchel_session_send(sync->session, &message);

@@ -92,14 +92,15 @@ static void add_report(struct satchel_sync_report *sum, const struct satchel_syn
     sum->pending = session->pending;
 }
 
-static enum satchel_status run_session(const char *path, const struct satchel_sync_options *options,
+/* `options->rotate` goes when that is done. */
+static enum satchel_status run_session(const char *path, struct satchel_sync_options *options,
                                        struct satchel_sync_report *report, bool *was_done,
                                        struct satchel_error *error)
 {
     struct satchel_replica *replica = NULL;
     struct satchel_sync *sync = NULL;
     struct satchel_sync_report session = {0};
-    const struct satchel_clock *clock = satchel_clock_or_system(options ? options->clock : NULL);
+    const struct satchel_clock *clock = satchel_clock_or_system(options->clock);
     enum satchel_status status = satchel_sync_open(&replica, path, options, error);
     if (status == SATCHEL_OK)
         status = satchel_sync_new(&sync, replica, options, satchel_transport_now(clock), error);
@@ -107,6 +108,9 @@ static enum satchel_status run_session(const char *path, const struct satchel_sy
         status = satchel_sync_connect(sync, step, error);
         satchel_sync_get_report(sync, &session);
         *was_done = sync->is_done;
+        options->rotate = options->rotate && !sync->has_rotated;
+        if (status == SATCHEL_DENIED && satchel_sync_is_token_old(sync))
+            status = SATCHEL_AGAIN;
     }
     add_report(report, &session);
     satchel_sync_free(sync);
@@ -125,14 +129,19 @@ enum satchel_status satchel_sync_run(const char *path, const struct satchel_sync
                                      struct satchel_error *error)
 {
     const struct satchel_clock *clock = satchel_clock_or_system(options ? options->clock : NULL);
+    struct satchel_sync_options session = {.size = sizeof session};
     struct satchel_now began = satchel_transport_now(clock);
     struct satchel_sync_report sum = {0};
     enum satchel_status status;
     uint32_t count = 0;
     bool was_done;
+    if (options && options->size < sizeof *options)
+        return satchel_error_set(error, SATCHEL_INVALID, "satchel_sync_options.size is too small");
+    if (options)
+        session = *options;
     do {
         was_done = false;
-        status = run_session(path, options, &sum, &was_done, error);
+        status = run_session(path, &session, &sum, &was_done, error);
     } while (satchel_sync_is_to_begin_again(status, was_done, &count));
     sum.seconds = (double)(satchel_transport_now(clock).monotonic_ms - began.monotonic_ms) / 1000.0;
     if (report)

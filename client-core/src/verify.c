@@ -163,8 +163,10 @@ static enum satchel_status verify_once(const char *path, const struct satchel_sy
     enum satchel_status status = satchel_sync_open(&replica, path, options, error);
     if (status == SATCHEL_OK)
         status = satchel_sync_new(&sync, replica, options, satchel_transport_now(clock), error);
-    if (status == SATCHEL_OK)
+    if (status == SATCHEL_OK) {
+        sync->options.rotate = false; /* a sync's own business */
         status = satchel_sync_connect(sync, step, error);
+    }
     if (status == SATCHEL_OK && !sync->are_compared)
         status =
             satchel_error_set(error, SATCHEL_STATE, "verify was stopped before the comparison");

@@ -115,20 +115,20 @@ struct satchel_id satchel_entry_cut_receipt(const struct satchel_id *receipt)
 }
 
 struct satchel_id satchel_enrolment_receipt(
-    const uint8_t workspace_key[SATCHEL_WORKSPACE_KEY_BYTES], const struct satchel_id *device,
-    struct satchel_span token_hash, struct satchel_span user, const struct satchel_id *parent,
-    uint64_t parent_number)
+    const uint8_t workspace_key[SATCHEL_WORKSPACE_KEY_BYTES],
+    const struct satchel_enrolment *enrolment)
 {
     struct satchel_id receipt;
     struct digest digest;
     digest_init(&digest, satchel_span_of(workspace_key, SATCHEL_WORKSPACE_KEY_BYTES),
                 sizeof receipt.bytes);
     digest_text(&digest, "satchel enrolment");
-    digest_bytes(&digest, device->bytes, sizeof device->bytes);
-    digest_span(&digest, token_hash);
-    digest_span(&digest, user);
-    digest_bytes(&digest, parent->bytes, sizeof parent->bytes);
-    digest_number(&digest, parent_number);
+    digest_bytes(&digest, enrolment->device.bytes, sizeof enrolment->device.bytes);
+    digest_span(&digest, enrolment->token_hash);
+    digest_span(&digest, enrolment->user);
+    digest_bytes(&digest, enrolment->parent.bytes, sizeof enrolment->parent.bytes);
+    digest_number(&digest, enrolment->parent_number);
+    digest_number(&digest, enrolment->token_number);
     digest_final(&digest, receipt.bytes, sizeof receipt.bytes);
     return receipt;
 }

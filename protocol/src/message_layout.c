@@ -73,6 +73,7 @@ static const struct field joined_fields[] = {
     FIELD(FIELD_TEXT, satchel_message_joined, role, SATCHEL_ROLE_BYTES_MAX),
     FIELD(FIELD_ID, satchel_message_joined, workspace, 0),
     FIELD(FIELD_ID, satchel_message_joined, receipt, 0),
+    FIELD(FIELD_UNSIGNED, satchel_message_joined, token_number, SEQUENCE_MAX),
 };
 static const struct field hello_fields[] = {
     FIELD(FIELD_PROTOCOL, satchel_message_hello, protocol, UINT64_MAX),
@@ -94,6 +95,7 @@ static const struct field hello_fields[] = {
     FIELD(FIELD_UNSIGNED, satchel_message_hello, parent_number, SEQUENCE_MAX),
     FIELD(FIELD_VECTOR, satchel_message_hello, receipts, 0),
     FIELD(FIELD_UNSIGNED, satchel_message_hello, complete, SEQUENCE_MAX),
+    FIELD(FIELD_UNSIGNED, satchel_message_hello, token_number, SEQUENCE_MAX),
 };
 static const struct field welcome_fields[] = {
     FIELD(FIELD_ID, satchel_message_welcome, node, 0),
@@ -146,6 +148,14 @@ static const struct field copy_fields[] = {
 static const struct field copied_fields[] = {
     FIELD(FIELD_ID, satchel_message_copied, device, 0),
     FIELD(FIELD_ID, satchel_message_copied, receipt, 0),
+    FIELD(FIELD_UNSIGNED, satchel_message_copied, token_number, SEQUENCE_MAX),
+};
+static const struct field rotate_fields[] = {
+    FIELD(FIELD_TOKEN, satchel_message_rotate, token, SATCHEL_TOKEN_BYTES),
+};
+static const struct field rotated_fields[] = {
+    FIELD(FIELD_UNSIGNED, satchel_message_rotated, token_number, SEQUENCE_MAX),
+    FIELD(FIELD_ID, satchel_message_rotated, receipt, 0),
 };
 static const struct field rows_request_fields[] = {
     LIST(FIELD_LIST, satchel_message_rows_request, rows, row_count, SATCHEL_ROWS_REQUEST_MAX,
@@ -192,6 +202,7 @@ static const struct layout layouts[] = {
     LAYOUT(COPY, copy_fields),
     LAYOUT(ROWS_REQUEST, rows_request_fields),
     {SATCHEL_MESSAGE_WIPED, "WIPED", NULL, 0},
+    LAYOUT(ROTATE, rotate_fields),
     LAYOUT(TIME_REPLY, time_reply_fields),
     LAYOUT(JOINED, joined_fields),
     LAYOUT(WELCOME, welcome_fields),
@@ -205,6 +216,7 @@ static const struct layout layouts[] = {
     LAYOUT(ROWS, rows_fields),
     LAYOUT(FORWARDED, forwarded_fields),
     LAYOUT(SCOPE, scope_fields),
+    LAYOUT(ROTATED, rotated_fields),
     LAYOUT(ERROR, error_fields),
 #undef LAYOUT
 };

@@ -103,6 +103,7 @@ static enum satchel_status server_takes(struct satchel_session *session,
             satchel_session_forwarded(session, &message->forward);
         return session->is_attached ? surface(session) : out_of_place(session, message);
     case SATCHEL_MESSAGE_COPY:
+    case SATCHEL_MESSAGE_ROTATE:
     case SATCHEL_MESSAGE_ROWS_REQUEST:
     case SATCHEL_MESSAGE_DIGEST_REQUEST:
     case SATCHEL_MESSAGE_WIPED:
@@ -216,6 +217,7 @@ static enum satchel_status client_takes(struct satchel_session *session,
     case SATCHEL_MESSAGE_HEAD: return take_head(session, message);
     case SATCHEL_MESSAGE_ACK: return take_ack(session, message);
     case SATCHEL_MESSAGE_COPIED:
+    case SATCHEL_MESSAGE_ROTATED:
     case SATCHEL_MESSAGE_ROWS:
     case SATCHEL_MESSAGE_SCOPE:
     case SATCHEL_MESSAGE_FORWARDED:

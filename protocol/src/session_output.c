@@ -174,6 +174,7 @@ static enum satchel_status send_from_client(struct satchel_session *session,
             satchel_session_forwarded(session, &message->forward);
         return status;
     case SATCHEL_MESSAGE_COPY:
+    case SATCHEL_MESSAGE_ROTATE:
     case SATCHEL_MESSAGE_ROWS_REQUEST:
     case SATCHEL_MESSAGE_DIGEST_REQUEST:
     case SATCHEL_MESSAGE_WIPED:
@@ -248,6 +249,7 @@ static enum satchel_status send_from_server(struct satchel_session *session,
         return session->is_attached ? send_head(session, message) : SATCHEL_STATE;
     case SATCHEL_MESSAGE_ACK:
     case SATCHEL_MESSAGE_COPIED:
+    case SATCHEL_MESSAGE_ROTATED:
     case SATCHEL_MESSAGE_ROWS:
     case SATCHEL_MESSAGE_SCOPE:
     case SATCHEL_MESSAGE_FORWARDED:

@@ -6,15 +6,16 @@
 #include <sodium.h>
 
 /* A copy that is enrolled already is told so again: the first answer was lost, or the copy was
- * copied in its turn, and both files have the same token. One without a token is known by what was
- * given back of it, and goes on from where that does. */
+ * copied in its turn, and both files have the same token; if the other has replaced it since, it is
+ * good again instead of the other's. One without a token is known by what was given back of it, and
+ * goes on from where that does. */
 #define SQL_ADD_COPY                                                                       \
     "INSERT INTO satchel_device(id, user, token, joined, last_number, last_stamp, parent," \
     " parent_number) VALUES(?1,?2,?3,?4,?5,?6,?7,?5) ON CONFLICT(id) DO UPDATE SET"        \
     " token=excluded.token, parent=coalesce(parent, excluded.parent),"                     \
     " parent_number=coalesce(parent_number, excluded.parent_number),"                      \
     " last_number=max(last_number, excluded.last_number) WHERE user=excluded.user AND"     \
-    " (token IS NULL OR token=excluded.token) RETURNING last_number"
+    " (token IS NULL OR token=excluded.token OR ?8) RETURNING last_number"
 #define SQL_PLACE_COPY                                                              \
     "INSERT INTO satchel_device(id, user, joined, last_number, last_stamp, parent," \
     " parent_number) VALUES(?1,?2,?3,?4,?5,?6,?4) ON CONFLICT(id) DO UPDATE SET"    \
@@ -89,17 +90,19 @@ static enum satchel_status copy_roles(struct satchel_workspace *workspace,
 
 static enum satchel_status add_copy(struct satchel_workspace *workspace, struct satchel_job *job,
                                     const struct satchel_store_device *parent,
-                                    const struct satchel_id *id)
+                                    const struct satchel_id *id, uint64_t *token_number)
 {
     sqlite3 *db = satchel_store_sqlite_db(workspace->store);
     uint64_t common = job->request.copy.number - 1;
     uint8_t token[INVITE_HASH_BYTES];
     struct satchel_query query;
     satchel_stamp stamp;
-    bool has_row = false;
+    bool has_row = false, is_another = false;
     token_hash(job->request.copy.token, token);
     enum satchel_status status =
         find_stamp(workspace, &parent->id, common, &job->arena, &stamp, &job->error);
+    if (status == SATCHEL_OK)
+        status = token_look(db, id, token, token_number, &is_another, &job->error);
     if (status == SATCHEL_OK)
         status = satchel_query_open(&query, db, SQL_ADD_COPY, &job->error);
     if (status != SATCHEL_OK)
@@ -111,6 +114,7 @@ static enum satchel_status add_copy(struct satchel_workspace *workspace, struct 
     satchel_query_integer(&query, (int64_t)common);
     satchel_query_integer(&query, (int64_t)stamp);
     satchel_query_id(&query, &parent->id);
+    satchel_query_integer(&query, *token_number > 0);
     status = satchel_query_step(&query, &has_row, &job->error);
     satchel_query_close(&query);
     if (status == SATCHEL_OK && !has_row)
@@ -118,6 +122,10 @@ static enum satchel_status add_copy(struct satchel_workspace *workspace, struct 
                                    "the copy's id is another device's; join a new replica");
     if (status == SATCHEL_OK)
         status = revoke_copy(db, id, &parent->id, &job->error);
+    if (status == SATCHEL_OK && is_another) {
+        job->renewed = *id;
+        status = token_set_number(db, id, ++*token_number, &job->error);
+    }
     return status == SATCHEL_OK ? copy_roles(workspace, id, &parent->id, &job->error) : status;
 }
 
@@ -148,8 +156,13 @@ enum satchel_status copy_place(struct satchel_workspace *workspace, const struct
 
 static enum satchel_status answer(struct satchel_workspace *workspace, struct satchel_job *job,
                                   const struct satchel_store_device *parent,
-                                  const struct satchel_id *id)
+                                  const struct satchel_id *id, uint64_t token_number)
 {
+    const struct satchel_enrolment enrolment = {.device = *id,
+                                                .token_number = token_number,
+                                                .user = parent->user,
+                                                .parent = parent->id,
+                                                .parent_number = job->request.copy.number - 1};
     struct satchel_message *copied = &job->answers[0];
     struct incarnations known;
     char old_text[SATCHEL_ID_TEXT_BYTES], new_text[SATCHEL_ID_TEXT_BYTES];
@@ -160,8 +173,8 @@ static enum satchel_status answer(struct satchel_workspace *workspace, struct sa
     memset(copied, 0, sizeof *copied);
     copied->kind = SATCHEL_MESSAGE_COPIED;
     copied->copied.device = *id;
-    copied->copied.receipt = enrolment_receipt(&known, id, job->request.copy.token, parent->user,
-                                               &parent->id, job->request.copy.number - 1);
+    copied->copied.receipt = enrolment_receipt(&known, job->request.copy.token, &enrolment);
+    copied->copied.token_number = token_number;
     job->answer_count = 1;
     satchel_id_text(&parent->id, old_text);
     satchel_id_text(id, new_text);
@@ -182,8 +195,9 @@ enum satchel_status enrol_copy(struct satchel_workspace *workspace, struct satch
         return status;
     struct satchel_id id =
         satchel_copy_id(&parent.id, job->request.copy.number - 1, job->request.copy.hash.data);
-    status = add_copy(workspace, job, &parent, &id);
-    return status == SATCHEL_OK ? answer(workspace, job, &parent, &id) : status;
+    uint64_t token_number = 0;
+    status = add_copy(workspace, job, &parent, &id, &token_number);
+    return status == SATCHEL_OK ? answer(workspace, job, &parent, &id, token_number) : status;
 }
 
 enum satchel_status copy_is_own_earlier(struct satchel_store *store,

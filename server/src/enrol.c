@@ -7,7 +7,9 @@
 #define SQL_INVITE "SELECT login, expires, used, device FROM satchel_invite WHERE hash=?1"
 #define SQL_USE_INVITE "UPDATE satchel_invite SET used=?1, device=?2 WHERE hash=?3"
 #define SQL_ADD_DEVICE "INSERT INTO satchel_device(id, user, token, joined) VALUES(?1,?2,?3,?4)"
-#define SQL_DEVICE "SELECT user, token, last_number FROM satchel_device WHERE id=?1"
+#define SQL_DEVICE                                                                     \
+    "SELECT user, token, last_number, coalesce(number,0), next, parent, parent_number" \
+    " FROM satchel_device LEFT JOIN satchel_token ON device=id WHERE id=?1"
 #define SQL_ENROL_AGAIN                                                                       \
     "INSERT INTO satchel_device(id, user, token, joined, parent, parent_number, last_number)" \
     " VALUES(?1,?2,?3,?4,?5,?6,?6) ON CONFLICT(id) DO UPDATE SET token=excluded.token,"       \
@@ -29,8 +31,10 @@ struct device {
     bool is_found;
     struct satchel_span user;
     bool has_token; /* false also of one that is only known by what was given back of it */
-    bool is_token_right;
-    uint64_t last_number;
+    bool is_token_right, is_token_next;
+    uint64_t last_number, token_number;
+    struct satchel_id parent; /* zero: it is no copy */
+    uint64_t parent_number;
 };
 
 static enum satchel_status find_invite(sqlite3 *db, const uint8_t hash[INVITE_HASH_BYTES],
@@ -57,6 +61,11 @@ static enum satchel_status find_invite(sqlite3 *db, const uint8_t hash[INVITE_HA
     return status;
 }
 
+static bool is_hash(const uint8_t hash[INVITE_HASH_BYTES], struct satchel_span kept)
+{
+    return kept.size == INVITE_HASH_BYTES && sodium_memcmp(kept.data, hash, INVITE_HASH_BYTES) == 0;
+}
+
 static enum satchel_status find_device(sqlite3 *db, const struct satchel_id *id,
                                        struct satchel_span token, struct satchel_arena *arena,
                                        struct device *out, struct satchel_error *error)
@@ -73,10 +82,13 @@ static enum satchel_status find_device(sqlite3 *db, const struct satchel_id *id,
         struct satchel_span kept = satchel_column_span(query.statement, 1);
         token_hash(token, hash);
         out->has_token = kept.size > 0;
-        out->is_token_right = kept.size == INVITE_HASH_BYTES &&
-                              sodium_memcmp(kept.data, hash, INVITE_HASH_BYTES) == 0;
+        out->is_token_right = is_hash(hash, kept);
+        out->is_token_next = is_hash(hash, satchel_column_span(query.statement, 4));
+        out->token_number = (uint64_t)sqlite3_column_int64(query.statement, 3);
         out->user = satchel_column_copy(query.statement, 0, arena);
         out->last_number = (uint64_t)sqlite3_column_int64(query.statement, 2);
+        if (satchel_column_id(query.statement, 5, &out->parent))
+            out->parent_number = (uint64_t)sqlite3_column_int64(query.statement, 6);
         if (!out->user.data)
             status = satchel_error_set(error, SATCHEL_NOMEM, "no memory for a device");
     }
@@ -113,15 +125,25 @@ static enum satchel_status check_active(struct satchel_workspace *workspace,
     return status;
 }
 
-struct satchel_id enrolment_receipt(const struct incarnations *known,
-                                    const struct satchel_id *device, struct satchel_span token,
-                                    struct satchel_span login, const struct satchel_id *parent,
-                                    uint64_t parent_number)
+struct satchel_id enrolment_receipt(const struct incarnations *known, struct satchel_span token,
+                                    const struct satchel_enrolment *enrolment)
+{
+    struct satchel_enrolment whole = *enrolment;
+    uint8_t hash[INVITE_HASH_BYTES];
+    token_hash(token, hash);
+    whole.token_hash = satchel_span_of(hash, sizeof hash);
+    return satchel_enrolment_receipt(known->secret, &whole);
+}
+
+static enum satchel_status renew(struct satchel_workspace *workspace, struct satchel_job *job,
+                                 const struct satchel_id *device, struct satchel_span token,
+                                 uint64_t token_number)
 {
     uint8_t hash[INVITE_HASH_BYTES];
     token_hash(token, hash);
-    return satchel_enrolment_receipt(known->secret, device, satchel_span_of(hash, sizeof hash),
-                                     login, parent, parent_number);
+    job->renewed = *device;
+    return token_replace(satchel_store_sqlite_db(workspace->store), device, hash, token_number,
+                         &job->error);
 }
 
 /* ---- JOIN ---- */
@@ -162,10 +184,16 @@ static enum satchel_status use_invite(sqlite3 *db, const uint8_t invite[INVITE_H
 }
 
 static enum satchel_status answer_join(struct satchel_workspace *workspace, struct satchel_job *job,
-                                       struct satchel_span login, struct satchel_span role)
+                                       const struct device *device, struct satchel_span login,
+                                       struct satchel_span role)
 {
     const struct satchel_message_join *join = &job->request.join;
     struct satchel_store *store = workspace->store;
+    const struct satchel_enrolment enrolment = {.device = join->device,
+                                                .token_number = device->token_number,
+                                                .user = login,
+                                                .parent = device->parent,
+                                                .parent_number = device->parent_number};
     struct incarnations known;
     struct satchel_message *joined = &job->answers[0];
     enum satchel_status status =
@@ -177,8 +205,8 @@ static enum satchel_status answer_join(struct satchel_workspace *workspace, stru
     joined->joined.user = login;
     joined->joined.role = role;
     joined->joined.workspace = known.workspace_id;
-    joined->joined.receipt =
-        enrolment_receipt(&known, &join->device, join->token, login, &(struct satchel_id){{0}}, 0);
+    joined->joined.token_number = device->token_number;
+    joined->joined.receipt = enrolment_receipt(&known, join->token, &enrolment);
     job->answer_count = 1;
     return tell_schema(satchel_store_sqlite_db(store), 0, job);
 }
@@ -212,30 +240,46 @@ static enum satchel_status check_invite(struct satchel_workspace *workspace,
     return SATCHEL_OK;
 }
 
-/* Enrols the device, which may be new or have said the same before. */
+/* A device of the user's whose file was put back or copied before its token was replaced: it is let
+ * in with another, and whoever has the present one is not any more. */
+static enum satchel_status let_in_again(struct satchel_workspace *workspace,
+                                        struct satchel_job *job, struct device *device)
+{
+    const struct satchel_message_join *join = &job->request.join;
+    char id[SATCHEL_ID_TEXT_BYTES];
+    satchel_id_text(&join->device, id);
+    workspace_log(workspace, "device %s of %.*s joins again, with another token", id,
+                  (int)device->user.size, (const char *)device->user.data);
+    return renew(workspace, job, &join->device, join->token, ++device->token_number);
+}
+
+/* Enrols the device, which may be new, be the user's already, or have said the same before. */
 static enum satchel_status enrol(struct satchel_workspace *workspace, struct satchel_job *job,
-                                 const struct device *device, bool is_again,
-                                 struct satchel_span login)
+                                 struct device *device, bool is_again, struct satchel_span login)
 {
     const struct satchel_message_join *join = &job->request.join;
     sqlite3 *db = satchel_store_sqlite_db(workspace->store);
+    bool is_users = device->has_token && satchel_span_equal(device->user, login);
     struct incarnations known;
     struct workspace_user user;
     enum satchel_status status = incarnations_read(db, &job->arena, &known, &job->error);
     if (status != SATCHEL_OK)
         return status;
     /* The node's own id is the device of what the server itself writes. */
-    if (!is_again && (device->is_found || satchel_id_is_zero(&join->device) ||
-                      incarnation_is_own(&known, &join->device)))
+    if (!is_again && !is_users &&
+        (device->is_found || satchel_id_is_zero(&join->device) ||
+         incarnation_is_own(&known, &join->device)))
         return satchel_error_set(&job->error, SATCHEL_DENIED,
-                                 "a device of this id has joined already: start from a new file");
+                                 "a device of this id has joined already, for somebody else: start "
+                                 "from a new file");
     status = check_active(workspace, job, login, &user);
     if (status == SATCHEL_OK && !is_again)
-        status = add_device(db, join, login, &job->error);
+        status = is_users ? let_in_again(workspace, job, device)
+                          : add_device(db, join, login, &job->error);
     if (status == SATCHEL_OK)
         status = role_told(db, &join->device, user.role, workspace_now_ms(), &job->error);
     if (status == SATCHEL_OK)
-        status = answer_join(workspace, job, login, user.role);
+        status = answer_join(workspace, job, device, login, user.role);
     return status;
 }
 
@@ -267,6 +311,20 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace, struct satch
 
 /* ---- ATTACH ---- */
 
+/* The store was put back to a moment at which the device had an earlier token. */
+static enum satchel_status renew_by_receipt(struct satchel_workspace *workspace,
+                                            struct satchel_job *job, struct device *device)
+{
+    const struct satchel_message_hello *hello = &job->request.hello;
+    if (!satchel_span_equal(device->user, hello->user))
+        return SATCHEL_OK;
+    workspace_log(workspace, "a device of %.*s has a later token, as its receipt says",
+                  (int)hello->user.size, (const char *)hello->user.data);
+    device->is_token_right = true;
+    device->token_number = hello->token_number;
+    return renew(workspace, job, &hello->device, hello->token, hello->token_number);
+}
+
 /* A device that joined after the moment to which this store was put back: its receipt says that it
  * was enrolled here. */
 static enum satchel_status enrol_again(struct satchel_workspace *workspace, struct satchel_job *job,
@@ -277,12 +335,19 @@ static enum satchel_status enrol_again(struct satchel_workspace *workspace, stru
     uint8_t hash[INVITE_HASH_BYTES];
     struct satchel_query query;
     bool has_row;
-    if (device->has_token || satchel_id_is_zero(&hello->device) || hello->user.size == 0)
+    const struct satchel_enrolment enrolment = {.device = hello->device,
+                                                .token_number = hello->token_number,
+                                                .user = hello->user,
+                                                .parent = hello->parent,
+                                                .parent_number = hello->parent_number};
+    if ((device->has_token && hello->token_number <= device->token_number) ||
+        satchel_id_is_zero(&hello->device) || hello->user.size == 0)
         return SATCHEL_OK;
-    struct satchel_id receipt = enrolment_receipt(known, &hello->device, hello->token, hello->user,
-                                                  &hello->parent, hello->parent_number);
+    struct satchel_id receipt = enrolment_receipt(known, hello->token, &enrolment);
     if (!satchel_id_equal(&receipt, &hello->receipt))
         return SATCHEL_OK;
+    if (device->has_token)
+        return renew_by_receipt(workspace, job, device);
     token_hash(hello->token, hash);
     enum satchel_status status = satchel_query_open(&query, db, SQL_ENROL_AGAIN, &job->error);
     if (status != SATCHEL_OK)
@@ -298,6 +363,8 @@ static enum satchel_status enrol_again(struct satchel_workspace *workspace, stru
     satchel_query_integer(&query, (int64_t)hello->parent_number);
     status = satchel_query_step(&query, &has_row, &job->error);
     satchel_query_close(&query);
+    if (status == SATCHEL_OK && hello->token_number > 0)
+        status = token_set_number(db, &hello->device, hello->token_number, &job->error);
     if (status != SATCHEL_OK)
         return status;
     workspace_log(workspace, "a device of %.*s is enrolled again by its receipt",
@@ -369,6 +436,11 @@ static enum satchel_status find_attaching(struct satchel_workspace *workspace,
     sqlite3 *db = satchel_store_sqlite_db(workspace->store);
     enum satchel_status status =
         find_device(db, &hello->device, hello->token, &job->arena, device, &job->error);
+    /* What it has said by ROTATE, it shows: the token before that is worth nothing now. */
+    if (status == SATCHEL_OK && device->is_token_next) {
+        device->is_token_right = true;
+        status = renew(workspace, job, &hello->device, hello->token, ++device->token_number);
+    }
     if (status == SATCHEL_OK && !device->is_token_right)
         status = enrol_again(workspace, job, known, device);
     if (status != SATCHEL_OK)
@@ -376,7 +448,8 @@ static enum satchel_status find_attaching(struct satchel_workspace *workspace,
     if (!device->is_found || !device->is_token_right)
         return satchel_error_set(&job->error, SATCHEL_DENIED,
                                  "this device is not enrolled in workspace %s: its id or token is "
-                                 "wrong",
+                                 "wrong; one whose token was replaced comes in again by satchel "
+                                 "rejoin",
                                  workspace->name);
     status = user_find(workspace->store, device->user, &job->arena, user, &job->error);
     if (status == SATCHEL_OK && !user->is_found && known->lineage.count > 0)

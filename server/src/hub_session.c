@@ -329,6 +329,9 @@ static void take_event(struct hub_session *session, const struct satchel_message
             hub_session_request(session, session->workspace, SATCHEL_JOB_COPY, event);
         session->has_copied = true;
         break;
+    case SATCHEL_MESSAGE_ROTATE:
+        hub_session_request(session, session->workspace, SATCHEL_JOB_ROTATE, event);
+        break;
     case SATCHEL_MESSAGE_DIGEST_REQUEST:
         hub_session_request(session, session->workspace, SATCHEL_JOB_DIGESTS, event);
         break;
@@ -456,6 +459,19 @@ static void end_wiped(struct hub_session *session)
                      "this device was revoked; what waited on it has come, and its data are gone");
 }
 
+/* Whoever came in with the device's earlier token has to show that it has the new one. */
+static void end_others(struct hub_workspace *workspace, const struct hub_session *session,
+                       const struct satchel_id *device)
+{
+    if (satchel_id_is_zero(device))
+        return;
+    for (struct hub_session *other = workspace->sessions, *next; other; other = next) {
+        next = other->next_attached;
+        if (other != session && satchel_id_equal(&other->device, device))
+            hub_session_fail(other, SATCHEL_AGAIN, "the device has another token now: sync again");
+    }
+}
+
 static void complete_request(struct hub_session *session, struct hub_workspace *workspace,
                              struct satchel_job *job)
 {
@@ -465,6 +481,8 @@ static void complete_request(struct hub_session *session, struct hub_workspace *
         renew_sessions(workspace);
     if (job->status == SATCHEL_OK && job->has_revoked)
         revoke_sessions(workspace, &job->device);
+    if (job->status == SATCHEL_OK)
+        end_others(workspace, session, &job->renewed);
     if (job->kind == SATCHEL_JOB_JOIN)
         hub_join_complete(session, job->status);
     if (session->is_over) {

@@ -129,6 +129,7 @@ enum satchel_status satchel_job_take_request(struct satchel_job *job,
     case SATCHEL_MESSAGE_COPY:
         is_taken = take(arena, &job->request.copy.hash) && take(arena, &job->request.copy.token);
         break;
+    case SATCHEL_MESSAGE_ROTATE: is_taken = take(arena, &job->request.rotate.token); break;
     case SATCHEL_MESSAGE_PUSH: is_taken = take_push(arena, &job->request.push); break;
     case SATCHEL_MESSAGE_FORWARD: is_taken = take_forward(arena, &job->request.forward); break;
     case SATCHEL_MESSAGE_ROWS_REQUEST:

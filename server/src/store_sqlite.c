@@ -74,7 +74,9 @@
     "CREATE TABLE IF NOT EXISTS satchel_quarantine(cursor INTEGER NOT NULL,"                \
     " part INTEGER NOT NULL, name BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'waiting',"    \
     " at INTEGER, entry INTEGER, PRIMARY KEY(cursor, part)) WITHOUT ROWID;"                 \
-    "CREATE INDEX IF NOT EXISTS satchel_quarantine_name ON satchel_quarantine(name);"
+    "CREATE INDEX IF NOT EXISTS satchel_quarantine_name ON satchel_quarantine(name);"       \
+    "CREATE TABLE IF NOT EXISTS satchel_token(device BLOB PRIMARY KEY,"                     \
+    " number INTEGER NOT NULL, next BLOB) WITHOUT ROWID;"
 /* Not together: the column must be there before a statement that names it is compiled. */
 #define SQL_ADD_SCOPES "ALTER TABLE satchel_row ADD COLUMN scope INTEGER"
 #define SQL_SET_FORMAT "UPDATE satchel_workspace SET format=%d"

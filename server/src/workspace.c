@@ -178,6 +178,7 @@ static enum workspace_thread thread_of(enum satchel_job_kind kind)
     case SATCHEL_JOB_FORWARD:
     case SATCHEL_JOB_COPY:
     case SATCHEL_JOB_WIPED:
+    case SATCHEL_JOB_ROTATE:
     case SATCHEL_JOB_ADMIN: return THREAD_WRITER;
     case SATCHEL_JOB_SCHEMA:
     case SATCHEL_JOB_ROWS:

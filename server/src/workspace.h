@@ -19,6 +19,7 @@ enum satchel_job_kind {
     SATCHEL_JOB_ATTACH,  /* message.hello -> welcome (checks the token; records device facts) */
     SATCHEL_JOB_PUSH,    /* device, message.push -> acked_number */
     SATCHEL_JOB_COPY,    /* device, message.copy -> copied */
+    SATCHEL_JOB_ROTATE,  /* device, message.rotate -> rotated */
     SATCHEL_JOB_FORWARD, /* message.forward -> forwarded */
     SATCHEL_JOB_WIPED,   /* `device` has nothing of the workspace any more */
     SATCHEL_JOB_ADMIN,   /* writing verbs */
@@ -49,7 +50,7 @@ struct satchel_job {
     struct satchel_arena arena;
     struct satchel_job *next;
 
-    struct satchel_id device; /* PUSH, COPY, ENTRIES: authenticated by ATTACH */
+    struct satchel_id device; /* PUSH, COPY, ROTATE, ENTRIES: authenticated by ATTACH */
     uint64_t after;
     /* ENTRIES: numbers above and up to which the device has the bodies of its own change sets */
     uint64_t number_min, number_max;
@@ -58,7 +59,7 @@ struct satchel_job {
     /* Of ATTACH the answer, for reading jobs: the device is drained (docs/scopes.md), and hears
      * nothing but of its own change sets that they have come. */
     bool is_drained;
-    struct satchel_message request;   /* join, hello, push, copy, admin */
+    struct satchel_message request;   /* join, hello, push, copy, rotate, admin */
     struct satchel_span login;        /* JOIN: whose JWT it came with; no data: an invite says it */
 
     /* the answer */
@@ -82,6 +83,9 @@ struct satchel_job {
     /* FORWARD: the device's number is another file's here. It is a copy, and hears so: what it
      * pushes in this session is not that device's. */
     bool is_copy;
+    /* JOIN, ATTACH, COPY: a device that has another token now, not zero; sessions that it began
+     * with the one before must end. */
+    struct satchel_id renewed;
 };
 
 struct satchel_job *satchel_job_new(enum satchel_job_kind kind);

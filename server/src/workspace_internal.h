@@ -102,12 +102,26 @@ enum satchel_status enrol_join(struct satchel_workspace *workspace,
 enum satchel_status enrol_attach(struct satchel_workspace *workspace,
                                  struct satchel_job *job) SATCHEL_MUST_USE;
 
-/* What the server enrols a device with again, should it lose it. parent: of a copy, else zero. */
+/* What the server enrols a device with again, should it lose it; of the token, not its hash. */
 struct incarnations;
-struct satchel_id enrolment_receipt(const struct incarnations *known,
-                                    const struct satchel_id *device, struct satchel_span token,
-                                    struct satchel_span login, const struct satchel_id *parent,
-                                    uint64_t parent_number);
+struct satchel_enrolment;
+struct satchel_id enrolment_receipt(const struct incarnations *known, struct satchel_span token,
+                                    const struct satchel_enrolment *enrolment);
+
+/* ---- tokens.c: inside the caller's transaction ---- */
+/* ROTATE: the device's next token, which counts when it is shown. */
+enum satchel_status token_rotate(struct satchel_workspace *workspace,
+                                 struct satchel_job *job) SATCHEL_MUST_USE;
+/* The device has another token from now on, before which it had `number`. */
+enum satchel_status token_replace(sqlite3 *db, const struct satchel_id *device, const uint8_t *hash,
+                                  uint64_t number, struct satchel_error *error) SATCHEL_MUST_USE;
+/* How many tokens it had before its present one, and whether that is another than this. */
+enum satchel_status token_look(sqlite3 *db, const struct satchel_id *device, const uint8_t *hash,
+                               uint64_t *number, bool *is_another,
+                               struct satchel_error *error) SATCHEL_MUST_USE;
+/* The same of one that is new here. */
+enum satchel_status token_set_number(sqlite3 *db, const struct satchel_id *device, uint64_t number,
+                                     struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* ---- copy.c: inside the caller's transaction ---- */
 /* MISMATCH: the device holds no other change set of that number than the store. */

@@ -333,6 +333,8 @@ static void write_one(struct satchel_workspace *workspace, struct satchel_job *j
             status = enrol_copy(workspace, job);
         else if (job->kind == SATCHEL_JOB_WIPED)
             status = revoke_wiped(workspace, job);
+        else if (job->kind == SATCHEL_JOB_ROTATE)
+            status = token_rotate(workspace, job);
         else
             status = admin(workspace, job);
     }

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import socket
+import sqlite3
 import ssl
 import subprocess
 import threading
@@ -501,6 +502,135 @@ class Proxies(EnrolmentTest):
         self.sync(self.join("ana", url=self.through(True).url))
         self.assertNotIn("192.0.2.7", self.log())
         self.assertIn("from 127.0.0.1:", self.log())
+
+
+class Tokens(EnrolmentTest):
+    schema = harness.NOTES
+
+    def write(self, replica, text):
+        self.sql(replica, f"INSERT INTO event VALUES(satchel_uuid(), 'n', '{text}')")
+
+    def copy(self, replica, name):
+        copy = self.folder / f"{name}.db"
+        source, target = sqlite3.connect(replica), sqlite3.connect(copy)
+        source.backup(target)
+        source.close()
+        target.execute("PRAGMA journal_mode=WAL")
+        target.close()
+        return copy
+
+    def token(self, replica):
+        db = sqlite3.connect(f"file:{replica}?mode=ro", uri=True)
+        token, = db.execute("SELECT token FROM satchel_replica").fetchone()
+        db.close()
+        return token
+
+    def invite(self, user="ana"):
+        return self.admin("invite", "--workspace", "w", "--user", user)
+
+    def test_a_stolen_token_is_worth_nothing_after_a_rotation(self):
+        replica = self.join("ana")
+        self.sync(replica)
+        before = self.token(replica)
+        self.write(replica, "pending")
+        report = json.loads(self.satchel("sync", replica, "--rotate", "--json"))
+        self.assertEqual((report["pushed_change_sets"], report["pending"]), (1, 0))
+        self.assertNotEqual(self.token(replica), before)
+        db = harness.open_replica(replica)
+        workspace, device = db.execute("SELECT workspace_id, device FROM satchel_replica").fetchone()
+        db.close()
+        client = WebSocket(self.server.port)
+        client.send(wire.hello(workspace, device, before))
+        messages, code = client.until_close()
+        client.close()
+        self.assertEqual(code, 1008)
+        self.assertIn(b"not enrolled", messages[0])
+        self.write(replica, "after")
+        self.assertEqual(self.sync(replica)["pending"], 0)
+
+    def test_a_session_that_a_thief_has_open_ends(self):
+        replica = self.join("ana")
+        self.sync(replica)
+        db = harness.open_replica(replica)
+        identity = db.execute("SELECT workspace_id, device, token FROM satchel_replica").fetchone()
+        db.close()
+        thief = WebSocket(self.server.port)
+        thief.send(wire.hello(*identity))
+        self.assertEqual(wire.kind(thief.receive()[1]), wire.WELCOME)
+        self.satchel("sync", replica, "--rotate")
+        messages, code = thief.until_close()
+        self.assertIn(b"another token", messages[-1])
+        thief.close()
+
+    def test_another_sync_of_the_same_file_goes_on(self):
+        replica, other = self.join("ana"), self.join("ben")
+        with subprocess.Popen([harness.SATCHEL, "sync", replica, "--watch"], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, text=True) as watch:
+            self.wait_until(lambda: self.sql(replica, "SELECT cursor, last_sync FROM satchel_status")[0]["last_sync"])
+            for i in range(3):
+                self.satchel("sync", replica, "--rotate")
+                self.write(other, f"told {i}")
+                self.sync(other)
+                self.wait_until(lambda n=i: self.sql(replica, f"SELECT count(*) AS n FROM event "
+                                                             f"WHERE text='told {n}'") == [{"n": 1}])
+            self.assertIsNone(watch.poll())
+            watch.terminate()
+            self.assertEqual(watch.wait(60), 0)
+            watch.stderr.close()
+
+    def test_copies_lose_nothing(self):
+        replica, other = self.join("ana"), self.join("ben")
+        self.write(replica, "both")
+        copy = self.copy(replica, "copy")
+        self.write(copy, "of the copy")
+        self.write(replica, "of the first")
+        self.satchel("sync", replica, "--rotate")
+        line = self.refused("sync", copy)
+        self.assertIn("satchel rejoin", line)
+        self.write(copy, "of the copy, refused")
+        self.assertIn("somebody else", self.refused("rejoin", copy, "--invite", self.invite("ben")))
+        self.assertIn("no such invite", self.refused("rejoin", copy, "--invite", "AAAAA-AAAAA-AAAAA-AAAAA"))
+        self.satchel("rejoin", copy, "--invite", self.invite())
+        self.sync_all(copy, other)
+        self.refused("sync", replica)  # until it is let in, too
+        self.write(replica, "of the first, refused")
+        self.satchel("rejoin", replica, "--invite", self.invite())
+        self.sync_all(replica, copy, other)
+        self.assert_all_equal(replica, copy, other)
+        texts = sorted(row["text"] for row in self.sql(other, "SELECT text FROM event"))
+        self.assertEqual(texts, ["both", "of the copy", "of the copy, refused", "of the first", "of the first, refused"])
+
+    def test_a_file_put_back_from_before_a_rotation(self):
+        self.server.stop()
+        login = Login(self.folder, "HS256")
+        self.server.options = ("--jwt-key", login.file)
+        self.server.start()
+        replica, other = self.join("ana"), self.join("ben")
+        self.write(replica, "early")
+        self.sync(replica)
+        kept = self.copy(replica, "kept")
+        self.write(replica, "late")
+        self.satchel("sync", replica, "--rotate")
+        self.write(kept, "put back")
+        self.refused("sync", kept)
+        self.refused("rejoin", kept, "--jwt", "-", stdin=login.token(sub="ben"))
+        self.satchel("rejoin", kept, "--jwt", "-", stdin=login.token())
+        self.sync_all(kept, other)
+        self.assert_all_equal(kept, other)
+        self.assertEqual(len(self.sql(other, "SELECT text FROM event")), 3)
+
+    def test_a_server_restored_to_before_the_rotation(self):
+        replica = self.join("ana")
+        self.sync(replica)
+        before = self.copy(replica, "before")
+        self.admin("backup", "w", self.folder / "w.backup")
+        self.write(replica, "after the backup")
+        self.satchel("sync", replica, "--rotate")
+        self.admin("restore", "w", self.folder / "w.backup")
+        self.assertEqual(self.sync(replica)["pending"], 0)
+        self.assertIn("has a later token", self.log())
+        self.refused("sync", before)
+        self.assert_all_equal(replica)
 
 
 class Rates(EnrolmentTest):

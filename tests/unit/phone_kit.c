@@ -313,6 +313,14 @@ static void take_copy(struct phone *phone, const struct satchel_message *message
     satchel_job_free(job);
 }
 
+static void take_rotate(struct phone *phone, const struct satchel_message *message)
+{
+    struct satchel_job *job = job_of(phone, SATCHEL_JOB_ROTATE, message);
+    ok(run(&phone->town->server, job), "rotate", job->error.message);
+    say(phone, &job->answers[0]);
+    satchel_job_free(job);
+}
+
 /* The number that the node accepts from then on: of its own change sets it may lack the first. */
 static void count_given(struct phone_peer *peer, const struct satchel_message_forward *forward)
 {
@@ -356,6 +364,7 @@ static void hear(struct phone *phone, struct satchel_span frame)
         case SATCHEL_MESSAGE_HELLO: attach_phone(phone, &event); break;
         case SATCHEL_MESSAGE_PUSH: take_push(phone, &event); break;
         case SATCHEL_MESSAGE_COPY: take_copy(phone, &event); break;
+        case SATCHEL_MESSAGE_ROTATE: take_rotate(phone, &event); break;
         case SATCHEL_MESSAGE_FORWARD: take_forward(phone, &event); break;
         case SATCHEL_MESSAGE_ROWS_REQUEST: say_rows(phone, &event); break;
         default: fail_msg("phone %u says message %d", phone->index, (int)event.kind);
@@ -401,7 +410,7 @@ enum satchel_status phone_connect(struct phone *phone)
     const struct satchel_session_options server = {.size = sizeof server,
                                                    .side = SATCHEL_SIDE_SERVER};
     const struct satchel_sync_options options = {
-        .size = sizeof options, .watch = true, .clock = &phone->clock};
+        .size = sizeof options, .watch = true, .clock = &phone->clock, .rotate = phone->rotates};
     struct satchel_error error = {0};
     phone_hang_up(phone);
     ok(satchel_sync_open(&phone->replica, phone->path, &options, &error), "open", error.message);
@@ -471,6 +480,7 @@ enum satchel_status phone_talk(struct phone *phone)
     }
     if (status != SATCHEL_OK && status != SATCHEL_AGAIN)
         fail_msg("phone %u: %s: %s", phone->index, satchel_status_name(status), error.message);
+    phone->rotates = phone->rotates && !phone->sync->has_rotated;
     if (phone->is_mute && status == SATCHEL_OK) {
         phone_hang_up(phone);
         return SATCHEL_NETWORK;

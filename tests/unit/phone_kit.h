@@ -32,6 +32,7 @@ struct phone {
     satchel_sync *sync; /* NULL: offline */
     struct phone_peer peer;
     bool is_done;
+    bool rotates; /* the next sync is to replace the device's token; false when that is done */
 
     /* What is cut off. */
     bool loses_copied;  /* the answer to COPY, with the connection */

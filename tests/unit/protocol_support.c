@@ -139,7 +139,8 @@ static struct satchel_message sample_request(int index)
                                                  sample_id(0x60),
                                                  7,
                                                  sample_vector(),
-                                                 998};
+                                                 998,
+                                                 3};
         break;
     case 3:
         m.kind = SATCHEL_MESSAGE_PUSH;
@@ -172,8 +173,9 @@ static struct satchel_message sample_state(int index)
         break;
     case 7:
         m.kind = SATCHEL_MESSAGE_JOINED;
-        m.joined = (struct satchel_message_joined){
-            satchel_span_text("ada"), satchel_span_text("rep"), sample_id(0x30), sample_id(0x50)};
+        m.joined =
+            (struct satchel_message_joined){satchel_span_text("ada"), satchel_span_text("rep"),
+                                            sample_id(0x30), sample_id(0x50), 3};
         break;
     case 8:
         m.kind = SATCHEL_MESSAGE_WELCOME;
@@ -298,7 +300,7 @@ static struct satchel_message sample_recovery(int index)
         break;
     case 18:
         m.kind = SATCHEL_MESSAGE_COPIED;
-        m.copied = (struct satchel_message_copied){sample_id(0x42), sample_id(0x51)};
+        m.copied = (struct satchel_message_copied){sample_id(0x42), sample_id(0x51), 4};
         break;
     case 19:
         m.kind = SATCHEL_MESSAGE_ROWS_REQUEST;
@@ -311,6 +313,14 @@ static struct satchel_message sample_recovery(int index)
         m.forwarded = (struct satchel_message_forwarded){2, 1};
         break;
     case 23: m.kind = SATCHEL_MESSAGE_WIPED; break;
+    case 24:
+        m.kind = SATCHEL_MESSAGE_ROTATE;
+        m.rotate.token = bytes_from(0x80, SATCHEL_TOKEN_BYTES);
+        break;
+    case 25:
+        m.kind = SATCHEL_MESSAGE_ROTATED;
+        m.rotated = (struct satchel_message_rotated){4, sample_id(0x51)};
+        break;
     case 22:
         m = sample_entries();
         m.kind = SATCHEL_MESSAGE_SCOPE;
@@ -343,7 +353,8 @@ const char *sample_name(int index)
         "time",       "join",         "hello",        "push",   "digest_request", "admin",
         "time_reply", "joined",       "welcome",      "schema", "entries",        "ack",
         "head",       "digests",      "admin_result", "error",  "forward",        "copy",
-        "copied",     "rows_request", "forwarded",    "rows",   "scope",          "wiped"};
+        "copied",     "rows_request", "forwarded",    "rows",   "scope",          "wiped",
+        "rotate",     "rotated"};
     return names[index];
 }
 
@@ -370,7 +381,8 @@ static bool hellos_equal(const struct satchel_message_hello *a,
            a->clock_error_ms == b->clock_error_ms && satchel_span_equal(a->software, b->software) &&
            satchel_span_equal(a->user, b->user) && satchel_id_equal(&a->receipt, &b->receipt) &&
            satchel_id_equal(&a->parent, &b->parent) && a->parent_number == b->parent_number &&
-           vectors_equal(&a->receipts, &b->receipts) && a->complete == b->complete;
+           vectors_equal(&a->receipts, &b->receipts) && a->complete == b->complete &&
+           a->token_number == b->token_number;
 }
 
 static bool pushes_equal(const struct satchel_message_push *a, const struct satchel_message_push *b)
@@ -480,7 +492,8 @@ bool messages_equal(const struct satchel_message *a, const struct satchel_messag
         return satchel_span_equal(a->joined.user, b->joined.user) &&
                satchel_span_equal(a->joined.role, b->joined.role) &&
                satchel_id_equal(&a->joined.workspace, &b->joined.workspace) &&
-               satchel_id_equal(&a->joined.receipt, &b->joined.receipt);
+               satchel_id_equal(&a->joined.receipt, &b->joined.receipt) &&
+               a->joined.token_number == b->joined.token_number;
     case SATCHEL_MESSAGE_WELCOME:
         return satchel_id_equal(&a->welcome.node, &b->welcome.node) &&
                vectors_equal(&a->welcome.vector, &b->welcome.vector) &&
@@ -508,7 +521,12 @@ bool messages_equal(const struct satchel_message *a, const struct satchel_messag
                satchel_span_equal(a->copy.token, b->copy.token);
     case SATCHEL_MESSAGE_COPIED:
         return satchel_id_equal(&a->copied.device, &b->copied.device) &&
-               satchel_id_equal(&a->copied.receipt, &b->copied.receipt);
+               satchel_id_equal(&a->copied.receipt, &b->copied.receipt) &&
+               a->copied.token_number == b->copied.token_number;
+    case SATCHEL_MESSAGE_ROTATE: return satchel_span_equal(a->rotate.token, b->rotate.token);
+    case SATCHEL_MESSAGE_ROTATED:
+        return a->rotated.token_number == b->rotated.token_number &&
+               satchel_id_equal(&a->rotated.receipt, &b->rotated.receipt);
     case SATCHEL_MESSAGE_ROWS_REQUEST:
         return row_requests_equal(&a->rows_request, &b->rows_request);
     case SATCHEL_MESSAGE_ROWS:

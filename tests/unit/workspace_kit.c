@@ -226,6 +226,7 @@ enum satchel_status join(struct fixture *fixture, struct device *device, const c
         const struct satchel_message_joined *joined = &job->answers[0].joined;
         device->workspace_id = joined->workspace;
         device->receipt = joined->receipt;
+        device->token_number = joined->token_number;
         snprintf(device->user, sizeof device->user, "%.*s", (int)joined->user.size,
                  (const char *)joined->user.data);
     }
@@ -249,6 +250,7 @@ enum satchel_status attach(struct fixture *fixture, struct device *device,
     message.hello.lineage = (struct satchel_vector){&here, device->cursor > 0};
     message.hello.user = satchel_span_text(device->user);
     message.hello.receipt = device->receipt;
+    message.hello.token_number = device->token_number;
     message.hello.last_number = device->last_number;
     message.hello.clock_error_ms = -1500;
     message.hello.software = satchel_span_text("test 1");

@@ -35,6 +35,7 @@ struct device {
     struct satchel_id workspace_id, node;
     uint64_t cursor, last_number;
     struct satchel_id receipt; /* of its enrolment */
+    uint64_t token_number;
     char user[16];
 };
 

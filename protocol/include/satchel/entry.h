@@ -150,12 +150,18 @@ static inline void satchel_entry_cut_mark(const struct satchel_entry *entry,
     else
         satchel_entry_cut_secret(entry->secret, out);
 }
-/* Proves the same of an enrolment: the device, its token's hash, its user, and what it is a copy of
- * up to which number (zero: nothing). */
+struct satchel_enrolment {
+    struct satchel_id device;
+    struct satchel_span token_hash;
+    uint64_t token_number; /* how many tokens it had before */
+    struct satchel_span user;
+    struct satchel_id parent; /* what it is a copy of; zero: nothing */
+    uint64_t parent_number;   /* up to which */
+};
+/* Proves the same of an enrolment. */
 struct satchel_id satchel_enrolment_receipt(
-    const uint8_t workspace_key[SATCHEL_WORKSPACE_KEY_BYTES], const struct satchel_id *device,
-    struct satchel_span token_hash, struct satchel_span user, const struct satchel_id *parent,
-    uint64_t parent_number);
+    const uint8_t workspace_key[SATCHEL_WORKSPACE_KEY_BYTES],
+    const struct satchel_enrolment *enrolment);
 /* The id of the device that a copied replica goes on as: of the old id, the last number that both
  * share, and the hash of the first change set in which they differ. The same at every node. */
 struct satchel_id satchel_copy_id(const struct satchel_id *device, uint64_t last_common_number,

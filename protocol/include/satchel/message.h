@@ -45,6 +45,7 @@ enum satchel_message_kind {
     SATCHEL_MESSAGE_COPY = 8,
     SATCHEL_MESSAGE_ROWS_REQUEST = 9,
     SATCHEL_MESSAGE_WIPED = 10, /* no fields: a drained device has nothing of the workspace left */
+    SATCHEL_MESSAGE_ROTATE = 11,
     /* server -> device or admin */
     SATCHEL_MESSAGE_TIME_REPLY = 33,
     SATCHEL_MESSAGE_JOINED = 34,
@@ -59,6 +60,7 @@ enum satchel_message_kind {
     SATCHEL_MESSAGE_ROWS = 43,
     SATCHEL_MESSAGE_FORWARDED = 44,
     SATCHEL_MESSAGE_SCOPE = 45,
+    SATCHEL_MESSAGE_ROTATED = 47,
     /* either */
     SATCHEL_MESSAGE_ERROR = 64
 };
@@ -74,7 +76,8 @@ struct satchel_message_time_reply {
 };
 
 /* Enrolment. The device makes its id and token itself, so that a repeated JOIN after a lost answer
- * is the same JOIN. */
+ * is the same JOIN. With the id of a device that its user has already it gives that one a new
+ * token. */
 struct satchel_message_join {
     uint64_t protocol;
     struct satchel_span workspace;
@@ -90,6 +93,7 @@ struct satchel_message_joined {
     /* What enrols the device again at a server that was restored to a moment before it joined:
      * satchel_enrolment_receipt. */
     struct satchel_id receipt;
+    uint64_t token_number; /* how many tokens the device had before this one */
 };
 
 /* The attach rule (docs/wire-format.md), the device's half ... */
@@ -109,7 +113,7 @@ struct satchel_message_hello {
     int64_t clock_error_ms; /* device clock minus server clock, as just measured */
     struct satchel_span software;
     struct satchel_span user;  /* as JOINED said, with the receipt */
-    struct satchel_id receipt; /* of JOINED or COPIED */
+    struct satchel_id receipt; /* of JOINED, COPIED or ROTATED */
     struct satchel_id parent;  /* the device that it is a copy of; zero: none */
     uint64_t parent_number;    /* the last that both share */
     /* {receipt: cursor} of entries of its log: the last, and earlier ones ever further apart. */
@@ -117,6 +121,7 @@ struct satchel_message_hello {
     /* The cursor at which the replica held exactly what its user could see (docs/scopes.md); 0:
      * never yet, or nobody knows. */
     uint64_t complete;
+    uint64_t token_number; /* as told with the receipt */
 };
 /* ... and the node's. */
 struct satchel_message_welcome {
@@ -206,6 +211,17 @@ struct satchel_message_copy {
 struct satchel_message_copied {
     struct satchel_id device;
     struct satchel_id receipt; /* as JOINED's */
+    uint64_t token_number;     /* likewise */
+};
+
+/* The device has made itself another token. The old one is good until the new one is shown in a
+ * HELLO. */
+struct satchel_message_rotate {
+    struct satchel_span token; /* SATCHEL_TOKEN_BYTES */
+};
+struct satchel_message_rotated {
+    uint64_t token_number;     /* of the new token */
+    struct satchel_id receipt; /* likewise */
 };
 
 /* Asks for rows as the node has them, by name (satchel_row_name). */
@@ -286,6 +302,8 @@ struct satchel_message {
         struct satchel_message_forwarded forwarded;
         struct satchel_message_copy copy;
         struct satchel_message_copied copied;
+        struct satchel_message_rotate rotate;
+        struct satchel_message_rotated rotated;
         struct satchel_message_rows_request rows_request;
         struct satchel_message_rows rows;
         struct satchel_message_scope scope;
