@@ -290,7 +290,7 @@ void sim_server_start(void)
 {
     struct sim_server *server = &sim.server;
     struct satchel_error error = {0};
-    const struct satchel_hub_options options = {NULL, &directory, &metrics};
+    const struct satchel_hub_options options = {.directory = &directory, .metrics = &metrics};
     if (server->is_to_be_restored)
         put_back();
     check_promises();
