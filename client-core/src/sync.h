@@ -80,6 +80,7 @@ struct satchel_sync {
     bool is_copy, has_asked_copy;
     bool is_drained, is_wiped; /* the device was revoked (wipe.c); WIPED is said */
 
+    uint8_t shown_token[SATCHEL_TOKEN_BYTES]; /* in HELLO */
     bool has_asked_rotate, has_rotated;
     uint8_t next_token[SATCHEL_TOKEN_BYTES]; /* that was said */
 

@@ -161,7 +161,8 @@ enum satchel_status satchel_sync_send_hello(struct satchel_sync *sync, struct sa
     hello->workspace = satchel_span_text(replica->workspace);
     hello->workspace_id = replica->workspace_id;
     hello->device = replica->device;
-    hello->token = satchel_span_of(replica->token, sizeof replica->token);
+    memcpy(sync->shown_token, replica->token, sizeof sync->shown_token);
+    hello->token = satchel_span_of(sync->shown_token, sizeof sync->shown_token);
     hello->node = apply->node;
     hello->cursor = apply->cursor;
     hello->seen = apply->seen;

@@ -53,20 +53,39 @@ enum satchel_status satchel_token_take(sqlite3 *db, const uint8_t token[SATCHEL_
     return status;
 }
 
+bool satchel_sync_is_token_old(const struct satchel_sync *sync)
+{
+    struct satchel_replica *replica = sync->replica;
+    return satchel_replica_read_identity(replica, NULL) == SATCHEL_OK &&
+           sodium_memcmp(sync->shown_token, replica->token, sizeof sync->shown_token) != 0;
+}
+
+/* AGAIN: another sync of the replica has replaced the token since this one showed it. To replace it
+ * once more would be to take from that one what the server has told it. */
+static enum satchel_status make_next(struct satchel_sync *sync, struct satchel_error *error)
+{
+    enum satchel_status status = satchel_sync_begin(sync, true, error);
+    if (status != SATCHEL_OK)
+        return status;
+    sync->has_rotated = satchel_sync_is_token_old(sync);
+    if (sync->has_rotated)
+        status =
+            satchel_error_set(error, SATCHEL_AGAIN,
+                              "another sync of this replica has replaced its token; sync again");
+    if (status == SATCHEL_OK)
+        status = satchel_token_next(sync->replica->db, sync->next_token, error);
+    if (status == SATCHEL_OK)
+        return satchel_sync_commit(sync, error);
+    satchel_apply_rollback(sync->apply);
+    return status;
+}
+
 enum satchel_status satchel_sync_send_rotate(struct satchel_sync *sync, struct satchel_error *error)
 {
     struct satchel_message message = {.kind = SATCHEL_MESSAGE_ROTATE};
     if (sync->has_asked_rotate)
         return SATCHEL_OK;
-    enum satchel_status status = satchel_sync_begin(sync, true, error);
-    if (status != SATCHEL_OK)
-        return status;
-    status = satchel_token_next(sync->replica->db, sync->next_token, error);
-    if (status != SATCHEL_OK) {
-        satchel_apply_rollback(sync->apply);
-        return status;
-    }
-    status = satchel_sync_commit(sync, error);
+    enum satchel_status status = make_next(sync, error);
     if (status != SATCHEL_OK)
         return status;
     message.rotate.token = satchel_span_of(sync->next_token, sizeof sync->next_token);
@@ -103,15 +122,4 @@ enum satchel_status satchel_sync_take_rotated(struct satchel_sync *sync,
         return status;
     sync->has_rotated = true;
     return satchel_error_set(error, SATCHEL_AGAIN, "this device has another token now; sync again");
-}
-
-bool satchel_sync_is_token_old(const struct satchel_sync *sync)
-{
-    uint8_t shown[SATCHEL_TOKEN_BYTES];
-    struct satchel_replica *replica = sync->replica;
-    memcpy(shown, replica->token, sizeof shown);
-    bool is_old = satchel_replica_read_identity(replica, NULL) == SATCHEL_OK &&
-                  sodium_memcmp(shown, replica->token, sizeof shown) != 0;
-    sodium_memzero(shown, sizeof shown);
-    return is_old;
 }

@@ -215,6 +215,31 @@ static void test_tokens__wherever_a_sync_is_cut_the_device_gets_in(void **state)
     }
 }
 
+/* Two syncs of one file, both with the first token: the second must not take away what the first has
+ * been told. */
+static void test_tokens__two_syncs_of_a_file_replace_it_once(void **state)
+{
+    (void)state;
+    struct town town;
+    town_open(&town);
+    struct phone *ann = town_join(&town);
+    struct phone second = *ann;
+    second.app = NULL;
+    assert_ok(phone_connect(&second));
+    assert_ok(phone_talk(&second));
+    ann->rotates = true;
+    phone_sync(ann);
+    assert_false(ann->rotates);
+    second.sync->options.rotate = true;
+    second.sync->is_done = false;
+    assert_int_equal(phone_talk(&second), SATCHEL_AGAIN);
+    phone_hang_up(&second);
+    expect_one_good_token(ann);
+    phone_sync(ann);
+    phone_sync(&second);
+    town_close(&town);
+}
+
 /* What the file loses in a power cut: it may have forgotten the next token, never the present one.
  */
 static void test_tokens__a_next_one_that_was_forgotten_does_no_harm(void **state)
@@ -294,6 +319,7 @@ int main(void)
         cmocka_unit_test(test_tokens__a_server_that_forgot_the_device_remembers_how_many_it_had),
         cmocka_unit_test(test_tokens__an_invite_of_the_user_lets_a_device_in_again),
         cmocka_unit_test(test_tokens__wherever_a_sync_is_cut_the_device_gets_in),
+        cmocka_unit_test(test_tokens__two_syncs_of_a_file_replace_it_once),
         cmocka_unit_test(test_tokens__a_next_one_that_was_forgotten_does_no_harm),
         cmocka_unit_test(test_tokens__a_copy_replaces_its_own),
         cmocka_unit_test(test_tokens__a_copys_copy_is_let_in),
