@@ -69,6 +69,7 @@ static void sync_once(struct sim_sync *sync)
         .clock = &sync->device->clock,
         .context = sync,
         .stop = is_to_stop,
+        .rotate = sim.options.is_rotating && sim.counts.syncs_begun % 3 == 1,
     };
     sim_fiber_settle_faults();
     sync->process.was_server_at_fault = false;

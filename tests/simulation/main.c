@@ -245,7 +245,7 @@ static void read_list(struct campaign *campaign, const char *path)
 static void usage(void)
 {
     printf("usage: ./dev sim [--seeds N] [--seed S] [--from S] [--list FILE] [--jobs N] [--trace]\n"
-           "                 [--twice] [--quiet] [--go-on] [--without FAULT]...\n"
+           "                 [--twice] [--quiet] [--go-on] [--rotate] [--without FAULT]...\n"
            "\n"
            "  --seeds N        runs N seeds (200)\n"
            "  --from S         from this one on (else from the time)\n"
@@ -256,6 +256,7 @@ static void usage(void)
            "  --go-on          does not end at the first failure\n"
            "  --mutations[=M]  faults put into the code on purpose, each until it is caught\n"
            "                   (with --go-on: by how many of the seeds)\n"
+           "  --rotate         devices replace their tokens, and files are not copied\n"
            "  --without FAULT  leaves a kind of fault out: ");
     for (unsigned i = 0; i < SIM_FAULT_KIND_COUNT; i++)
         printf("%s%s", i ? ", " : "", sim_fault_name(i));
@@ -280,7 +281,7 @@ static void read_options(struct campaign *campaign, int count, char **arguments)
         {"list", 1, NULL, 'l'},    {"jobs", 1, NULL, 'j'},      {"trace", 0, NULL, 't'},
         {"twice", 0, NULL, '2'},   {"quiet", 0, NULL, 'q'},     {"go-on", 0, NULL, 'g'},
         {"without", 1, NULL, 'w'}, {"mutations", 2, NULL, 'm'}, {"help", 0, NULL, 'h'},
-        {NULL, 0, NULL, 0}};
+        {"rotate", 0, NULL, 'r'},  {NULL, 0, NULL, 0}};
     int option;
     while ((option = getopt_long(count, arguments, "", options, NULL)) != -1)
         switch (option) {
@@ -305,6 +306,7 @@ static void read_options(struct campaign *campaign, int count, char **arguments)
             campaign->has_mutations = true;
             campaign->mutation = optarg;
             break;
+        case 'r': sim_options_rotate(); break;
         case 'h': usage(); exit(0);
         default: usage(); exit(2);
         }

@@ -12,6 +12,7 @@ static const char *const fault_names[] = {
 #undef SIM_KIND
 };
 static bool is_forbidden[SIM_FAULT_KIND_COUNT];
+static bool is_rotating; /* every run */
 
 const char *sim_fault_name(unsigned kind)
 {
@@ -109,6 +110,11 @@ static void draw_scoped(struct sim_options *options)
     options->fault_weights[SIM_FAULT_cut] = is_forbidden[SIM_FAULT_cut] ? 0 : 16;
 }
 
+void sim_options_rotate(void)
+{
+    is_rotating = true;
+}
+
 void sim_options_draw(struct sim_options *options)
 {
     memset(options, 0, sizeof *options);
@@ -150,6 +156,10 @@ void sim_options_draw(struct sim_options *options)
     /* An entry that was cut cannot be given back. */
     if (sim_is_scoped(options->world) || options->world == SIM_CRM)
         options->fault_weights[SIM_FAULT_server_restore] = 0;
+    options->is_rotating = is_rotating;
+    if (is_rotating) /* a copy made before would need somebody to let it in */
+        options->fault_weights[SIM_FAULT_old_copy] =
+            options->fault_weights[SIM_FAULT_second_phone] = 0;
 }
 
 void sim_options_describe(const struct sim_options *options, struct satchel_buffer *out)
@@ -160,7 +170,7 @@ void sim_options_describe(const struct sim_options *options, struct satchel_buff
                "%s devices=%u apps=%u syncs=%u span=%llds actions=%u think=%ums keys=%u bulk=1/%u "
                "big=1/%u undo=1/%u resolve=1/%u transaction=1/%u pause=%ums %s wake=%ums "
                "latency=%ums rate=%u/ms queue=%ums disk=%ums cache=%u checkpoint=%u wal_scale=%u "
-               "%s%s admin=%ums fault_every=%ums",
+               "%s%s%s admin=%ums fault_every=%ums",
                worlds[options->world], options->device_count, options->app_count,
                options->sync_count, (long long)(options->span_ms / 1000), options->actions,
                options->think_ms_max, options->key_count, options->bulk_one_in, options->big_one_in,
@@ -169,8 +179,8 @@ void sim_options_describe(const struct sim_options *options, struct satchel_buff
                options->latency_ms, options->bytes_per_ms, options->queue_delay_ms,
                options->disk_ms, options->cache_pages, options->server_checkpoint_pages,
                options->wal_scale, options->is_durable ? "full" : "normal",
-               options->is_enforcing ? " fk" : "", options->admin_pause_ms,
-               options->fault_pause_ms),
+               options->is_enforcing ? " fk" : "", options->is_rotating ? " rotate" : "",
+               options->admin_pause_ms, options->fault_pause_ms),
            "describe", NULL);
     for (unsigned i = 0; i < SIM_FAULT_KIND_COUNT; i++)
         if (options->fault_weights[i] > 0 && options->fault_pause_ms > 0)

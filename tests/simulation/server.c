@@ -124,6 +124,8 @@ static bool is_explained(const struct satchel_job *job, enum satchel_status stat
     if ((status == SATCHEL_STATE || status == SATCHEL_AGAIN) && job->kind == SATCHEL_JOB_PUSH &&
         sim.now_ms - sim.server.failed_push_ms <= sim.options.queue_delay_ms)
         return true; /* it stood behind one that a fault met */
+    if (status == SATCHEL_DENIED && job->kind == SATCHEL_JOB_ATTACH && sim.options.is_rotating)
+        return true; /* another sync of the file was faster; this one must find out */
     return job->kind == SATCHEL_JOB_ADMIN || job->kind == SATCHEL_JOB_QUERY; /* admin.c judges */
 }
 
@@ -133,6 +135,7 @@ void __wrap_workspace_complete(struct satchel_workspace *workspace, struct satch
     static const char *const kinds[] = {
         [SATCHEL_JOB_JOIN] = "join",       [SATCHEL_JOB_ATTACH] = "attach",
         [SATCHEL_JOB_PUSH] = "push",       [SATCHEL_JOB_FORWARD] = "take back",
+        [SATCHEL_JOB_COPY] = "copy",       [SATCHEL_JOB_ROTATE] = "rotate",
         [SATCHEL_JOB_ADMIN] = "admin",     [SATCHEL_JOB_SCHEMA] = "schema",
         [SATCHEL_JOB_ENTRIES] = "entries", [SATCHEL_JOB_ROWS] = "rows",
         [SATCHEL_JOB_DIGESTS] = "digests", [SATCHEL_JOB_QUERY] = "query"};

@@ -476,6 +476,7 @@ struct sim_options {
     unsigned cache_pages, server_checkpoint_pages, wal_scale;
     bool is_durable;         /* applications commit with synchronous=FULL */
     bool is_enforcing;       /* foreign keys */
+    bool is_rotating;        /* devices replace their tokens */
     unsigned fault_pause_ms; /* between two faults; 0: none */
     unsigned fault_weights[SIM_FAULT_KIND_COUNT];
     unsigned admin_pause_ms; /* 0: none */
@@ -485,6 +486,8 @@ void sim_options_draw(struct sim_options *options);
 void sim_options_describe(const struct sim_options *options, struct satchel_buffer *out);
 /* Turns a fault kind off by name; false: there is none. */
 bool sim_options_forbid(const char *name);
+/* In every run devices replace their tokens, and files are not copied. */
+void sim_options_rotate(void);
 const char *sim_fault_name(unsigned kind);
 void sim_faults_start(void);
 void sim_faults_end(void);
