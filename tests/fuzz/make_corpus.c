@@ -644,6 +644,31 @@ static void make_texts(void)
         save_number("url", "url", i, satchel_span_text(urls[i]));
 }
 
+/* As target_jwt.c reads them. */
+static void make_jwts(void)
+{
+    static const struct {
+        uint8_t kind;
+        const char *text;
+    } jwts[] = {
+        {0, "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhbmEiLCJhdWQiOlsieCIsImNybSJdLCJleHAi"
+            "OjIwMDAsIm5iZiI6OTAwLjV9.8Qj2LdC3RxbAV84gpQmHfc6ObFZLiR4QoAD15rVDSs4"},
+        {0, "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbmEifQ.AAAA"},
+        {1, "{\"sub\":\"ana\",\"aud\":\"crm\",\"exp\":2000}"},
+        {1, "{\"sub\":\"b\\u00e4\",\"aud\":[1,[\"crm\"],\"crm\"],\"exp\":1e3,\"nbf\":-0.5}"},
+        {1, "{\"exp\":1e999}"},
+        {2, "{\"sub\":\"ana\",\"aud\":\"crm\",\"exp\":2000}"},
+    };
+    for (size_t i = 0; i < sizeof jwts / sizeof jwts[0]; i++) {
+        struct satchel_buffer *buffer = buffer_new();
+        put_byte(buffer, jwts[i].kind);
+        if (jwts[i].kind == 2)
+            put_piece(buffer, satchel_span_text("{\"alg\":\"HS256\"}"));
+        put(buffer, jwts[i].text, strlen(jwts[i].text));
+        save_number("jwt", "jwt", i, finish(buffer));
+    }
+}
+
 static void make_operations(void)
 {
     for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++) {
@@ -706,6 +731,7 @@ int main(int argument_count, char **arguments)
     make_segment("compressed", 12, false);
     make_sessions();
     make_texts();
+    make_jwts();
     make_operations();
     make_bases();
     satchel_arena_deinit(&arena);
