@@ -1,7 +1,7 @@
 /* Owns how a device's token gives way to another: by ROTATE, in two steps, of which the second is
- * that the new one is shown; or at once, by a new JOIN. How many a device has had is counted, so that
- * a receipt of an earlier one is worth nothing. Table satchel_token; a device without a row there
- * has the token it joined with. */
+ * that the new one is shown; or at once, by a new JOIN. How many a device has had is counted, so
+ * that a receipt of an earlier one is worth nothing. Table satchel_token; a device without a row
+ * there has the token it joined with. */
 #include "incarnation.h"
 #include "workspace_internal.h"
 

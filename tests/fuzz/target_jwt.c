@@ -1,6 +1,6 @@
 /* JWTs. The first byte says what the rest is: 0 a token as it comes; else claims, signed here with
- * the server's key, behind a header that is as it should be (1) or the input's first piece (2). What
- * is taken has the key's signature and names a user. */
+ * the server's key, behind a header that is as it should be (1) or the input's first piece (2).
+ * What is taken names a user; what is refused tells nothing of the key. */
 #include "fuzz.h"
 
 #include "login_token.h"

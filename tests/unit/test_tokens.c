@@ -215,8 +215,8 @@ static void test_tokens__wherever_a_sync_is_cut_the_device_gets_in(void **state)
     }
 }
 
-/* Two syncs of one file, both with the first token: the second must not take away what the first has
- * been told. */
+/* Two syncs of one file, both with the first token: the second must not take away what the first
+ * has been told. */
 static void test_tokens__two_syncs_of_a_file_replace_it_once(void **state)
 {
     (void)state;
