@@ -37,7 +37,8 @@ enum satchel_status satchel_sync_compute_digests(struct satchel_sync *sync,
          i++) {
         if (schema->tables[i].is_local)
             continue;
-        status = satchel_table_digest_compute(sync->replica->db, &schema->tables[i], NULL,
+        status = satchel_table_digest_compute(sync->replica->db, &schema->tables[i],
+                                              satchel_span_text(""),
                                               &sync->own_digests[sync->own_digest_count++], error);
     }
     satchel_apply_release(apply);

@@ -51,6 +51,21 @@ static const struct field digest_fields[] = {
 static const struct list table_digests = {digest_fields, COUNT(digest_fields),
                                           sizeof(struct satchel_table_digest)};
 
+static const struct field repair_fields[] = {
+    FIELD(FIELD_UNSIGNED, satchel_table_repair, table, SATCHEL_TABLES_MAX),
+    FIELD(FIELD_UNSIGNED, satchel_table_repair, row_count, SEQUENCE_MAX),
+};
+static const struct list table_repairs = {repair_fields, COUNT(repair_fields),
+                                          sizeof(struct satchel_table_repair)};
+
+static const struct field range_fields[] = {
+    FIELD(FIELD_BINARY, satchel_range_digest, last, SATCHEL_CHANGESET_BYTES_MAX),
+    FIELD(FIELD_UNSIGNED, satchel_range_digest, row_count, SEQUENCE_MAX),
+    FIELD(FIELD_ID, satchel_range_digest, digest, 0),
+};
+static const struct list range_digests = {range_fields, COUNT(range_fields),
+                                          sizeof(struct satchel_range_digest)};
+
 /* ---- messages ---- */
 
 static const struct field time_fields[] = {
@@ -130,6 +145,24 @@ static const struct field digests_fields[] = {
     FIELD(FIELD_UNSIGNED, satchel_message_digests, cursor, SEQUENCE_MAX),
     LIST(FIELD_LIST, satchel_message_digests, tables, table_count, SATCHEL_TABLES_MAX,
          &table_digests),
+    FIELD(FIELD_UNSIGNED, satchel_message_digests, schema, UINT32_MAX),
+    FIELD(FIELD_UNSIGNED, satchel_message_digests, is_settled, 1),
+};
+static const struct field digest_request_fields[] = {
+    LIST(FIELD_LIST, satchel_message_digest_request, repairs, repair_count, MESSAGE_REPAIRS_MAX,
+         &table_repairs),
+};
+static const struct field ranges_request_fields[] = {
+    FIELD(FIELD_UNSIGNED, satchel_message_ranges_request, table, SATCHEL_TABLES_MAX),
+    FIELD(FIELD_BINARY, satchel_message_ranges_request, after, SATCHEL_CHANGESET_BYTES_MAX),
+    FIELD(FIELD_BINARY, satchel_message_ranges_request, until, SATCHEL_CHANGESET_BYTES_MAX),
+    FIELD(FIELD_UNSIGNED, satchel_message_ranges_request, row_count, SATCHEL_RANGE_ROWS_MAX),
+};
+static const struct field ranges_fields[] = {
+    FIELD(FIELD_UNSIGNED, satchel_message_ranges, cursor, SEQUENCE_MAX),
+    FIELD(FIELD_UNSIGNED, satchel_message_ranges, schema, UINT32_MAX),
+    LIST(FIELD_LIST, satchel_message_ranges, ranges, range_count, SATCHEL_RANGES_MAX,
+         &range_digests),
 };
 static const struct field forward_fields[] = {
     FIELD(FIELD_ID, satchel_message_forward, node, 0),
@@ -196,13 +229,14 @@ static const struct layout layouts[] = {
     LAYOUT(JOIN, join_fields),
     LAYOUT(HELLO, hello_fields),
     LAYOUT(PUSH, push_fields),
-    {SATCHEL_MESSAGE_DIGEST_REQUEST, "DIGEST_REQUEST", NULL, 0},
+    LAYOUT(DIGEST_REQUEST, digest_request_fields),
     LAYOUT(ADMIN, admin_fields),
     LAYOUT(FORWARD, forward_fields),
     LAYOUT(COPY, copy_fields),
     LAYOUT(ROWS_REQUEST, rows_request_fields),
     {SATCHEL_MESSAGE_WIPED, "WIPED", NULL, 0},
     LAYOUT(ROTATE, rotate_fields),
+    LAYOUT(RANGES_REQUEST, ranges_request_fields),
     LAYOUT(TIME_REPLY, time_reply_fields),
     LAYOUT(JOINED, joined_fields),
     LAYOUT(WELCOME, welcome_fields),
@@ -217,6 +251,7 @@ static const struct layout layouts[] = {
     LAYOUT(FORWARDED, forwarded_fields),
     LAYOUT(SCOPE, scope_fields),
     LAYOUT(ROTATED, rotated_fields),
+    LAYOUT(RANGES, ranges_fields),
     LAYOUT(ERROR, error_fields),
 #undef LAYOUT
 };
@@ -262,6 +297,8 @@ const char *satchel_message_flaw(const struct satchel_message *message)
         return message->copy.number == 0 ? "change sets are numbered from 1" : NULL;
     case SATCHEL_MESSAGE_ROWS_REQUEST:
         return message->rows_request.row_count == 0 ? "at least one row is needed" : NULL;
+    case SATCHEL_MESSAGE_RANGES_REQUEST:
+        return message->ranges_request.row_count == 0 ? "a range holds at least one row" : NULL;
     case SATCHEL_MESSAGE_SCHEMA:
         for (uint32_t i = 0; i < message->schema.migration_count; i++)
             if (message->schema.migrations[i].number == 0 ||

@@ -57,6 +57,7 @@ enum {
         255, /* items of a message or of a list's item, a later version's included */
     MESSAGE_ERROR_TEXT_MAX = 4096,
     MESSAGE_ARGUMENTS_MAX = 4096,
+    MESSAGE_REPAIRS_MAX = 256, /* each is a line in the server's log */
     MESSAGE_COLUMNS_MAX = 2000
 };
 

@@ -105,6 +105,7 @@ static enum satchel_status server_takes(struct satchel_session *session,
     case SATCHEL_MESSAGE_COPY:
     case SATCHEL_MESSAGE_ROTATE:
     case SATCHEL_MESSAGE_ROWS_REQUEST:
+    case SATCHEL_MESSAGE_RANGES_REQUEST:
     case SATCHEL_MESSAGE_DIGEST_REQUEST:
     case SATCHEL_MESSAGE_WIPED:
         return session->is_attached ? surface(session) : out_of_place(session, message);
@@ -219,6 +220,7 @@ static enum satchel_status client_takes(struct satchel_session *session,
     case SATCHEL_MESSAGE_COPIED:
     case SATCHEL_MESSAGE_ROTATED:
     case SATCHEL_MESSAGE_ROWS:
+    case SATCHEL_MESSAGE_RANGES:
     case SATCHEL_MESSAGE_SCOPE:
     case SATCHEL_MESSAGE_FORWARDED:
     case SATCHEL_MESSAGE_DIGESTS:

@@ -176,6 +176,7 @@ static enum satchel_status send_from_client(struct satchel_session *session,
     case SATCHEL_MESSAGE_COPY:
     case SATCHEL_MESSAGE_ROTATE:
     case SATCHEL_MESSAGE_ROWS_REQUEST:
+    case SATCHEL_MESSAGE_RANGES_REQUEST:
     case SATCHEL_MESSAGE_DIGEST_REQUEST:
     case SATCHEL_MESSAGE_WIPED:
         return session->is_attached ? satchel_session_queue(session, message) : SATCHEL_STATE;
@@ -251,6 +252,7 @@ static enum satchel_status send_from_server(struct satchel_session *session,
     case SATCHEL_MESSAGE_COPIED:
     case SATCHEL_MESSAGE_ROTATED:
     case SATCHEL_MESSAGE_ROWS:
+    case SATCHEL_MESSAGE_RANGES:
     case SATCHEL_MESSAGE_SCOPE:
     case SATCHEL_MESSAGE_FORWARDED:
     case SATCHEL_MESSAGE_DIGESTS:

@@ -27,7 +27,8 @@ enum {
     TRANSFERS_MAX = 3,                 /* backups and restores under way: one clerk is left */
     UNATTACHED_MS_MAX = 10000,         /* without a request ... */
     UNATTACHED_MESSAGE_MS_MAX = 60000, /* ... or if one is arriving */
-    HEARTBEAT_MS = 5000
+    HEARTBEAT_MS = 5000,
+    SESSION_WALKED_ROWS_MAX = 4 << 20 /* read for its RANGES_REQUESTs */
 };
 
 /* The queues of a workspace's threads; each may be full while the others are not. */
@@ -92,9 +93,11 @@ struct hub_session {
     uint64_t
         held_number; /* of its change sets, when it attached; those above came in this session */
     uint64_t acked_number, acked_said;
-    bool is_drained;  /* hears only that what it sends has come */
-    bool is_outlived; /* the device has followed a later incarnation of the workspace */
-    bool has_copied;  /* said COPY: the next session is the copy's */
+    bool is_drained;       /* hears only that what it sends has come */
+    bool is_outlived;      /* the device has followed a later incarnation of the workspace */
+    bool has_copied;       /* said COPY: the next session is the copy's */
+    uint32_t ranges_count; /* RANGES_REQUESTs said */
+    uint64_t walked_count; /* rows read for them */
     uint64_t schema;
     uint64_t cursor; /* given everything up to it */
     /* of its device; the names are the session's memory */

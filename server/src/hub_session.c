@@ -247,7 +247,7 @@ void hub_session_request(struct hub_session *session, struct hub_workspace *work
         return;
     job->is_outlived = session->is_outlived;
     enum satchel_status status = SATCHEL_OK;
-    if (kind != SATCHEL_JOB_DIGESTS && kind != SATCHEL_JOB_WIPED) /* which say nothing more */
+    if (kind != SATCHEL_JOB_WIPED) /* which says nothing more */
         status = satchel_job_take_request(job, message);
     if (status == SATCHEL_OK) {
         hub_session_submit(session, workspace, job);
@@ -305,6 +305,17 @@ static void take_wiped(struct hub_session *session, const struct satchel_message
         hub_session_fail(session, SATCHEL_STATE, "WIPED from a device that is not to be wiped");
 }
 
+/* Each costs the server far more than its bytes. */
+static void request_ranges(struct hub_session *session, const struct satchel_message *event)
+{
+    if (++session->ranges_count > SATCHEL_RANGES_REQUESTS_MAX ||
+        session->walked_count > SESSION_WALKED_ROWS_MAX)
+        hub_session_fail(session, SATCHEL_LIMIT,
+                         "the session has compared as many rows as one may: go on in another");
+    else
+        hub_session_request(session, session->workspace, SATCHEL_JOB_RANGES, event);
+}
+
 static void take_event(struct hub_session *session, const struct satchel_message *event)
 {
     session->idle_since_ms = hub_now().monotonic_ms;
@@ -322,6 +333,7 @@ static void take_event(struct hub_session *session, const struct satchel_message
     case SATCHEL_MESSAGE_ROWS_REQUEST:
         hub_session_request(session, session->workspace, SATCHEL_JOB_ROWS, event);
         break;
+    case SATCHEL_MESSAGE_RANGES_REQUEST: request_ranges(session, event); break;
     case SATCHEL_MESSAGE_COPY:
         if (session->has_copied)
             hub_session_fail(session, SATCHEL_STATE, "a second COPY: the session is over");
@@ -477,6 +489,8 @@ static void complete_request(struct hub_session *session, struct hub_workspace *
 {
     session->requests_in_flight--;
     session->request_bytes -= request_bytes(job);
+    session->walked_count += job->walked_count;
+    satchel_metric_add(session->hub->metrics, SATCHEL_METRIC_REPAIRED, job->repaired_count);
     if (job->status == SATCHEL_OK && job->is_renewed)
         renew_sessions(workspace);
     if (job->status == SATCHEL_OK && job->has_revoked)

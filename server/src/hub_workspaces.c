@@ -223,8 +223,9 @@ static enum hub_queue queue_of(enum satchel_job_kind kind)
     case SATCHEL_JOB_ADMIN: return HUB_QUEUE_WRITER;
     case SATCHEL_JOB_SCHEMA:
     case SATCHEL_JOB_ROWS:
-    case SATCHEL_JOB_ENTRIES: return HUB_QUEUE_STREAM;
     case SATCHEL_JOB_DIGESTS:
+    case SATCHEL_JOB_ENTRIES: return HUB_QUEUE_STREAM;
+    case SATCHEL_JOB_RANGES:
     case SATCHEL_JOB_QUERY: break;
     }
     return HUB_QUEUE_QUERY;

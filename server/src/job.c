@@ -92,6 +92,19 @@ static bool take_rows(struct satchel_arena *arena, struct satchel_message_rows_r
     return true;
 }
 
+static bool take_repairs(struct satchel_arena *arena,
+                         struct satchel_message_digest_request *request)
+{
+    struct satchel_table_repair *repairs =
+        SATCHEL_ARENA_ARRAY(arena, struct satchel_table_repair, request->repair_count);
+    if (!repairs)
+        return false;
+    if (request->repair_count > 0)
+        memcpy(repairs, request->repairs, request->repair_count * sizeof *repairs);
+    request->repairs = repairs;
+    return true;
+}
+
 static bool take_admin(struct satchel_arena *arena, struct satchel_message_admin *admin)
 {
     struct satchel_value *arguments =
@@ -134,6 +147,13 @@ enum satchel_status satchel_job_take_request(struct satchel_job *job,
     case SATCHEL_MESSAGE_FORWARD: is_taken = take_forward(arena, &job->request.forward); break;
     case SATCHEL_MESSAGE_ROWS_REQUEST:
         is_taken = take_rows(arena, &job->request.rows_request);
+        break;
+    case SATCHEL_MESSAGE_DIGEST_REQUEST:
+        is_taken = take_repairs(arena, &job->request.digest_request);
+        break;
+    case SATCHEL_MESSAGE_RANGES_REQUEST:
+        is_taken = take(arena, &job->request.ranges_request.after) &&
+                   take(arena, &job->request.ranges_request.until);
         break;
     case SATCHEL_MESSAGE_ADMIN: is_taken = take_admin(arena, &job->request.admin); break;
     default: return SATCHEL_INVALID; /* no other message is a request */

@@ -1,5 +1,6 @@
-/* Owns the reader threads' work for sessions: migrations, entries, digests; each in one read
- * transaction, so that everything in an answer is of the same moment. */
+/* Owns the reader threads' work for sessions: migrations and entries; each in one read transaction,
+ * so that everything in an answer is of the same moment. Rows by name are read_rows.c's, digests
+ * read_digests.c's. */
 #include "incarnation.h"
 #include "lines.h"
 
@@ -452,7 +453,7 @@ static enum satchel_status read_entries(struct satchel_workspace *workspace,
     return status;
 }
 
-/* ---- SCHEMA, DIGESTS ---- */
+/* ---- SCHEMA ---- */
 
 enum satchel_status tell_schema(sqlite3 *db, uint64_t after, struct satchel_job *job)
 {
@@ -466,29 +467,6 @@ enum satchel_status tell_schema(sqlite3 *db, uint64_t after, struct satchel_job 
                ? satchel_migrations_blank_inserts(schema->migrations, schema->migration_count,
                                                   &job->arena, &job->error)
                : status;
-}
-
-static enum satchel_status read_digests(struct workspace_reader *reader, struct satchel_job *job)
-{
-    struct satchel_message *answer = &job->answers[0];
-    struct satchel_message_digests *digests = &answer->digests;
-    const struct satchel_schema *schema = reader->schema;
-    uint32_t table_count = schema ? schema->table_count : 0;
-    struct incarnations known;
-    memset(answer, 0, sizeof *answer);
-    answer->kind = SATCHEL_MESSAGE_DIGESTS;
-    job->answer_count = 1;
-    digests->tables = SATCHEL_ARENA_ARRAY(&job->arena, struct satchel_table_digest, table_count);
-    if (!digests->tables)
-        return SATCHEL_NOMEM;
-    enum satchel_status status = incarnations_read(reader->db, &job->arena, &known, &job->error);
-    digests->cursor = known.cursor;
-    for (uint32_t i = 0; status == SATCHEL_OK && i < table_count; i++)
-        if (!schema->tables[i].is_local)
-            status = scope_digest(reader, &schema->tables[i],
-                                  &digests->tables[digests->table_count++], &job->error);
-    job->head = digests->cursor;
-    return status;
 }
 
 /* ---- one job ---- */
@@ -506,7 +484,8 @@ static enum satchel_status answer(struct satchel_workspace *workspace,
     switch (job->kind) {
     case SATCHEL_JOB_SCHEMA: return tell_schema(reader->db, job->after, job);
     case SATCHEL_JOB_ENTRIES: return read_entries(workspace, reader, job);
-    case SATCHEL_JOB_DIGESTS: return read_digests(reader, job);
+    case SATCHEL_JOB_DIGESTS: return digests_read(workspace, reader, job);
+    case SATCHEL_JOB_RANGES: return ranges_read(reader, job);
     case SATCHEL_JOB_ROWS: return rows_read(reader, job);
     case SATCHEL_JOB_QUERY: return query_verb(workspace, reader, job);
     default: return SATCHEL_INVALID; /* a job of the writer: submit never brings it here */

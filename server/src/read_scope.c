@@ -1,9 +1,8 @@
-/* Owns what a device is told when rows leave its user's scope or come into it (docs/scopes.md),
- * and the digests of what the user may see. Which rows these are is scope.h's. */
+/* Owns what a device is told when rows leave its user's scope or come into it (docs/scopes.md).
+ * Which rows these are is scope.h's. */
 #include "incarnation.h"
 #include "read_rows.h"
 
-#include <satchel/digest.h>
 #include <satchel/mutation.h>
 
 #define SQL_VERSION "SELECT version FROM satchel_row WHERE name=?1"
@@ -336,34 +335,4 @@ enum satchel_status scope_read_came(struct workspace_reader *reader, struct satc
         scope->next_complete = 0;
     }
     return SATCHEL_OK;
-}
-
-/* ---- digests ---- */
-
-/* What is masked has its default on the device. */
-static enum satchel_status holds(void *context, const struct satchel_table *table,
-                                 struct satchel_value *values, bool *out,
-                                 struct satchel_error *error)
-{
-    struct workspace_reader *reader = context;
-    struct satchel_value key[SATCHEL_KEY_COLUMNS_MAX];
-    for (uint32_t i = 0; table->has_masks && i < table->column_count; i++)
-        if (!satchel_column_is_seen(table, i, scope_viewer_role(reader->viewer)))
-            values[i] = table->rules.columns[i].default_value;
-    for (uint32_t i = 0; i < table->key_count; i++)
-        key[i] = values[table->key_columns[i]];
-    satchel_buffer_clear(&reader->scratch);
-    enum satchel_status status =
-        satchel_row_name(&reader->scratch, table->number, key, table->key_count);
-    return status == SATCHEL_OK ? scope_sees(reader->viewer, table,
-                                             satchel_buffer_span(&reader->scratch), out, error)
-                                : status;
-}
-
-enum satchel_status scope_digest(struct workspace_reader *reader, const struct satchel_table *table,
-                                 struct satchel_table_digest *out, struct satchel_error *error)
-{
-    const struct satchel_row_filter filter = {reader, holds};
-    return satchel_table_digest_compute(
-        reader->db, table, scope_viewer_sees_all(reader->viewer) ? NULL : &filter, out, error);
 }

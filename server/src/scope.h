@@ -14,6 +14,7 @@
 /* ---- kept by the writer, inside its transactions ---- */
 
 struct scope_keeper;
+struct digest_keeper;
 
 /* The tables, where they are missing; the column satchel_row.scope must be there. SQL. */
 enum satchel_status scope_create_tables(sqlite3 *db, struct satchel_error *error) SATCHEL_MUST_USE;
@@ -22,6 +23,8 @@ enum satchel_status scope_keeper_new(struct scope_keeper **out, sqlite3 *db,
                                      struct satchel_aliases *aliases,
                                      struct satchel_error *error) SATCHEL_MUST_USE;
 void scope_keeper_free(struct scope_keeper *keeper);
+/* Who is told of rows whose set becomes another. */
+void scope_tell_digests(struct scope_keeper *keeper, struct digest_keeper *digests);
 /* The schema (NULL: none) from now on: what was noted stays noted, grants are read again. NOMEM. */
 enum satchel_status scope_take_schema(struct scope_keeper *keeper,
                                       const struct satchel_schema *schema,
@@ -81,6 +84,10 @@ enum satchel_status scope_sees(struct scope_viewer *viewer, const struct satchel
 enum satchel_status scope_sight(struct scope_viewer *viewer, const struct satchel_table *table,
                                 struct satchel_span name, enum satchel_sight *sight,
                                 struct satchel_error *error) SATCHEL_MUST_USE;
+/* The sets that the user's grants open, ascending, in `arena`; without those of everyone. */
+enum satchel_status scope_viewer_sets(struct scope_viewer *viewer, struct satchel_arena *arena,
+                                      uint64_t **sets, size_t *count,
+                                      struct satchel_error *error) SATCHEL_MUST_USE;
 /* Whether the value is one of the user's grants. */
 enum satchel_status scope_is_granted(struct scope_viewer *viewer, const struct satchel_value *value,
                                      bool *is_granted,

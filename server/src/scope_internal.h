@@ -2,6 +2,7 @@
 #ifndef SATCHEL_SCOPE_INTERNAL_H
 #define SATCHEL_SCOPE_INTERNAL_H
 
+#include "digest_keep.h"
 #include "scope.h"
 
 #include <satchel/map.h>
@@ -100,6 +101,7 @@ enum scope_statement {
 struct scope_keeper {
     sqlite3 *db;
     struct satchel_aliases *aliases;
+    struct digest_keeper *digests;       /* is told what moves; NULL: nobody is yet */
     const struct satchel_schema *schema; /* NULL: none */
     sqlite3_stmt *statements[SCOPE_STATEMENT_COUNT];
     bool is_active;      /* a table is_scoped: rows have sets, users grants */

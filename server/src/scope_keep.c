@@ -123,6 +123,11 @@ void scope_keeper_free(struct scope_keeper *keeper)
     satchel_free(NULL, keeper);
 }
 
+void scope_tell_digests(struct scope_keeper *keeper, struct digest_keeper *digests)
+{
+    keeper->digests = digests;
+}
+
 static void add_links(struct scope_keeper *keeper, const struct satchel_table *table)
 {
     for (uint32_t s = 0; s < table->scope_count; s++)
@@ -261,6 +266,8 @@ static enum satchel_status keep(struct scope_keeper *keeper, const struct scope_
     if (status == SATCHEL_OK)
         status = scope_of_row(keeper, node->name, &before, error);
     *is_another = before != set->id;
+    if (status == SATCHEL_OK && *is_another && keeper->digests)
+        status = digest_note_moved(keeper->digests, node->name, before, set->id, error);
     if (status != SATCHEL_OK || !*is_another)
         return status;
     satchel_query_begin(&query, keeper->db, keeper->statements[SCOPE_SET_ROW]);

@@ -2,6 +2,7 @@
 #include "scope_viewer_internal.h"
 
 #include <satchel/mutation.h>
+#include <stdlib.h>
 
 static const char *const statement_sql[VIEWER_STATEMENT_COUNT] = {
     [VIEWER_GRANTS] = "SELECT value FROM satchel_held_grant WHERE user=?1",
@@ -320,6 +321,63 @@ enum satchel_status scope_is_granted(struct scope_viewer *viewer, const struct s
         satchel_map_get(&viewer->present.grants, satchel_buffer_span(&viewer->scratch)) != NULL;
     return status == SATCHEL_OK ? status
                                 : satchel_error_set(error, status, "a value cannot be looked up");
+}
+
+static enum satchel_status add_sets(struct scope_viewer *viewer, struct satchel_span packed,
+                                    struct satchel_arena *arena, uint64_t **sets, size_t *count,
+                                    size_t *capacity, struct satchel_error *error)
+{
+    struct satchel_query query;
+    struct satchel_value value = scope_value_of(packed);
+    bool has_row = false;
+    satchel_query_begin(&query, viewer->db, viewer->statements[VIEWER_SETS_OF_VALUE]);
+    satchel_query_value(&query, &value);
+    enum satchel_status status = satchel_query_step(&query, &has_row, error);
+    while (status == SATCHEL_OK && has_row) {
+        if (*count == *capacity) {
+            *capacity = *capacity ? 2 * *capacity : 64;
+            uint64_t *grown = SATCHEL_ARENA_ARRAY(arena, uint64_t, *capacity);
+            if (grown && *count > 0)
+                memcpy(grown, *sets, *count * sizeof *grown);
+            *sets = grown;
+            status = grown ? SATCHEL_OK : SATCHEL_NOMEM;
+        }
+        if (status == SATCHEL_OK)
+            (*sets)[(*count)++] = (uint64_t)sqlite3_column_int64(query.statement, 0);
+        if (status == SATCHEL_OK)
+            status = satchel_query_step(&query, &has_row, error);
+    }
+    satchel_query_end(&query);
+    return status;
+}
+
+static int compare_sets(const void *left, const void *right)
+{
+    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+    return a < b ? -1 : a > b;
+}
+
+enum satchel_status scope_viewer_sets(struct scope_viewer *viewer, struct satchel_arena *arena,
+                                      uint64_t **sets, size_t *count, struct satchel_error *error)
+{
+    struct satchel_span packed;
+    size_t index = 0, capacity = 0, kept = 0;
+    void *value;
+    enum satchel_status status = SATCHEL_OK;
+    *sets = NULL;
+    *count = 0;
+    while (status == SATCHEL_OK &&
+           satchel_map_next(&viewer->present.grants, &index, &packed, &value))
+        status = add_sets(viewer, packed, arena, sets, count, &capacity, error);
+    if (*count > 1)
+        qsort(*sets, *count, sizeof **sets, compare_sets);
+    for (size_t i = 0; i < *count; i++)
+        if (kept == 0 || (*sets)[kept - 1] != (*sets)[i])
+            (*sets)[kept++] = (*sets)[i];
+    *count = kept;
+    return status == SATCHEL_OK
+               ? status
+               : satchel_error_default(error, status, "the scopes of a user cannot be read");
 }
 
 /* ---- since an earlier head ---- */

@@ -2,6 +2,7 @@
 #ifndef SATCHEL_STORE_INTERNAL_H
 #define SATCHEL_STORE_INTERNAL_H
 
+#include "digest_keep.h"
 #include "scope.h"
 #include "store_sqlite.h"
 
@@ -68,6 +69,7 @@ struct satchel_store_sqlite {
 
     struct satchel_aliases *aliases;
     struct scope_keeper *scopes;
+    struct digest_keeper *digests; /* NULL while it is being opened */
     /* While it is opened: of an earlier format, which kept no users, or not even scopes, so far. */
     bool is_earlier, is_unscoped;
 

@@ -21,12 +21,13 @@ static enum satchel_status load_row(struct satchel_store_sqlite *store,
         if (!row->version.data)
             status = satchel_error_set(error, SATCHEL_NOMEM, "no memory for a version");
     }
+    uint64_t scope = has_row ? (uint64_t)sqlite3_column_int64(query.statement, 1) : 0;
     satchel_query_end(&query);
     /* A row without a version has never been seen. */
     if (status == SATCHEL_OK && has_row)
         status = satchel_row_read(store->rows, row->table, row->key, arena, &row->exists,
                                   row->values, error);
-    return status;
+    return status == SATCHEL_OK ? digest_note_loaded(store->digests, row, scope) : status;
 }
 
 enum satchel_status store_load_rows(struct satchel_store *base, struct satchel_store_row *rows,
@@ -100,7 +101,9 @@ enum satchel_status store_write_rows(struct satchel_store *base,
         return status;
     for (size_t i = 0; i < count; i++) {
         struct satchel_error detail = {0};
-        status = write_values(store, &rows[i], &detail);
+        status = digest_note_written(store->digests, &rows[i], &detail);
+        if (status == SATCHEL_OK)
+            status = write_values(store, &rows[i], &detail);
         if (status != SATCHEL_OK && is_refusal(detail.native_code) &&
             !sqlite3_get_autocommit(store->db)) {
             is_refused = true;
@@ -121,6 +124,7 @@ enum satchel_status store_write_rows(struct satchel_store *base,
         }
     }
     if (is_refused) {
+        digest_note_back(store->digests);
         satchel_query_begin(&query, store->db, store->statements[STORE_BACK]);
         status = satchel_query_run(&query, error);
         if (status != SATCHEL_OK)

@@ -92,7 +92,7 @@ static const char *const statement_sql[STORE_STATEMENT_COUNT] = {
     [STORE_BACK] = "ROLLBACK TO satchel_rows",
     [STORE_HEAD] = "SELECT id, node, cursor, seq, stamp FROM satchel_workspace",
     [STORE_SET_HEAD] = "UPDATE satchel_workspace SET cursor=?1, seq=?2, stamp=?3",
-    [STORE_ROW] = "SELECT version FROM satchel_row WHERE name=?1",
+    [STORE_ROW] = "SELECT version, scope FROM satchel_row WHERE name=?1",
     [STORE_SET_ROW] = "INSERT INTO satchel_row(name,version) VALUES(?1,?2)"
                       " ON CONFLICT(name) DO UPDATE SET version=excluded.version",
     [STORE_DEVICE] =
@@ -145,6 +145,7 @@ static void store_rollback(struct satchel_store *base)
     store_ids_forget(store, store->id_committed);
     store_machines_forget(store, false);
     scope_forget(store->scopes);
+    digest_forget(store->digests);
 }
 
 static enum satchel_status store_begin(struct satchel_store *base, struct satchel_error *error)
@@ -152,6 +153,7 @@ static enum satchel_status store_begin(struct satchel_store *base, struct satche
     if (!sqlite3_get_autocommit(store_of(base)->db))
         store_rollback(base);
     store_of(base)->is_looking = false;
+    digest_forget(store_of(base)->digests); /* what was only looked at since the last commit */
     return run(store_of(base), STORE_BEGIN, error);
 }
 
@@ -171,6 +173,7 @@ static enum satchel_status store_release_mark(struct satchel_store *base, bool k
         status = run(store, STORE_MARK_BACK, error);
         store_ids_forget(store, store->id_marked);
         store_machines_forget(store, false);
+        digest_note_back(store->digests);
     }
     return status == SATCHEL_OK ? run(store, STORE_MARK_RELEASE, error) : status;
 }
@@ -180,10 +183,13 @@ static enum satchel_status store_commit(struct satchel_store *base, struct satch
     struct satchel_store_sqlite *store = store_of(base);
     enum satchel_status status = scope_finish(store->scopes, error);
     if (status == SATCHEL_OK)
+        status = digest_finish(store->digests, error);
+    if (status == SATCHEL_OK)
         status = run(store, STORE_COMMIT, error);
     if (status == SATCHEL_OK) {
         store->id_committed = store->id_count;
         scope_settle(store->scopes);
+        digest_settle(store->digests);
     }
     return status;
 }
@@ -260,6 +266,7 @@ static void store_close(struct satchel_store *base)
     scope_viewer_free(store->viewer);
     satchel_buffer_deinit(&store->looked_as);
     scope_keeper_free(store->scopes);
+    digest_keeper_free(store->digests);
     satchel_aliases_free(store->aliases);
     for (int i = 0; i < STORE_STATEMENT_COUNT; i++)
         sqlite3_finalize(store->statements[i]);
@@ -487,6 +494,10 @@ static enum satchel_status make_ready(struct satchel_store_sqlite *store,
         status = satchel_store_sqlite_take_schema(&store->base, schema, error);
     if (status == SATCHEL_OK)
         status = end_scopes(store, error);
+    if (status == SATCHEL_OK)
+        status = digest_keeper_open(&store->digests, store->db, store->schema, error);
+    if (status == SATCHEL_OK)
+        scope_tell_digests(store->scopes, store->digests);
     if (status != SATCHEL_OK)
         satchel_error_default(error, status, "the central store could not be made ready");
     return status;
@@ -584,6 +595,8 @@ enum satchel_status satchel_store_sqlite_take_schema(struct satchel_store *base,
     satchel_row_io_free(store->rows);
     store->rows = NULL;
     enum satchel_status status = scope_take_schema(store->scopes, schema, error);
+    if (status == SATCHEL_OK && store->digests)
+        status = digest_take_schema(store->digests, schema, error);
     satchel_schema_free(store->schema);
     store->schema = schema;
     base->schema = schema;

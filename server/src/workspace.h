@@ -3,8 +3,8 @@
  * The writer thread owns the store's writing connection (the only one that checkpoints): it takes
  * jobs from a bounded queue, merges as many PUSH jobs as have gathered in one transaction (group
  * commit, synchronous=FULL) and completes them only after the commit. Two reader threads own a
- * read-only connection each: one sends entries and migrations, the other answers what may take
- * long, digests and SQL. Every job is completed exactly once, by a call of `complete` on one of
+ * read-only connection each: one sends entries, migrations and digests, the other answers what may
+ * take long, ranges of rows and SQL. Every job is completed exactly once, by a call of `complete` on one of
  * these threads (jobs of different threads in any order); nobody else ever blocks on SQLite. */
 #ifndef SATCHEL_WORKSPACE_H
 #define SATCHEL_WORKSPACE_H
@@ -27,8 +27,9 @@ enum satchel_job_kind {
     SATCHEL_JOB_SCHEMA,  /* migrations after `after` */
     SATCHEL_JOB_ENTRIES, /* entries after cursor `after` for `device` */
     SATCHEL_JOB_ROWS,    /* message.rows_request */
-    SATCHEL_JOB_DIGESTS,
-    SATCHEL_JOB_QUERY /* reading verbs of admin */
+    SATCHEL_JOB_DIGESTS, /* message.digest_request */
+    SATCHEL_JOB_RANGES,  /* message.ranges_request */
+    SATCHEL_JOB_QUERY    /* reading verbs of admin */
 };
 
 /* What a session knows of its device's scope (docs/scopes.md): told with each ENTRIES job, and
@@ -74,6 +75,8 @@ struct satchel_job {
     bool is_cut;                  /* it was answered for somebody who may not see everything */
     struct satchel_span role; /* whom a device's reading job was answered for; data NULL: none */
     uint64_t head;            /* ENTRIES: cursor of the last entry of the store */
+    uint64_t repaired_count;  /* DIGESTS: rows that the device says to have repaired */
+    uint64_t walked_count;    /* RANGES: rows that were read for it */
     struct satchel_message answers[4]; /* messages to send, e.g. JOINED and SCHEMA */
     uint32_t answer_count;
     bool has_revoked; /* ADMIN: `device`, whose sessions must end */

@@ -164,10 +164,13 @@ enum satchel_status scope_read_left(struct workspace_reader *reader, struct satc
  * answer of the job, if there are any. */
 enum satchel_status scope_read_came(struct workspace_reader *reader, struct satchel_job *job,
                                     const struct incarnations *known) SATCHEL_MUST_USE;
-/* The digest of the table's rows that the reader's viewer may see. */
-enum satchel_status scope_digest(struct workspace_reader *reader, const struct satchel_table *table,
-                                 struct satchel_table_digest *out,
-                                 struct satchel_error *error) SATCHEL_MUST_USE;
+/* ---- read_digests.c: on a reader thread ---- */
+/* Of what the reader's viewer may see; what the device says to have repaired is logged. */
+enum satchel_status digests_read(struct satchel_workspace *workspace,
+                                 struct workspace_reader *reader,
+                                 struct satchel_job *job) SATCHEL_MUST_USE;
+enum satchel_status ranges_read(struct workspace_reader *reader,
+                                struct satchel_job *job) SATCHEL_MUST_USE;
 
 /* ---- revoke.c ---- */
 struct device_revoked {

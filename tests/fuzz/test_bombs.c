@@ -138,7 +138,7 @@ static struct satchel_buffer hostile_message(int which, size_t size)
     case 3: return FULL_LIST("\x92\x24", "\x93\x01\xa0\xa0", "", size); /* SCHEMA: migrations */
     case 4:                                                             /* PUSH: change sets */
         return FULL_LIST("\x92\x04", "\x94\x01\x01" ID16 "\xc4\x00", "", size);
-    case 5: return FULL_LIST("\x93\x28\x01", "\x93\x01\x01" ID16, "", size); /* DIGESTS */
+    case 5: /* DIGESTS */ return FULL_LIST("\x95\x28\x01", "\x93\x01\x01" ID16, "\x01\x01", size);
     case 6: /* TIME, with something of a later version behind it that nests as deep as it is long */
         PUT(&message, "\x93\x01\x01");
         repeat(&message, "\x91", 1, size - 3);

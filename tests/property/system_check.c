@@ -135,10 +135,12 @@ static void check_digests(struct system_world *world, unsigned device, sqlite3 *
         if (schema->tables[i].is_local)
             continue;
         system_ok(world,
-                  satchel_table_digest_compute(replica, &schema->tables[i], NULL, &ours, &error),
+                  satchel_table_digest_compute(replica, &schema->tables[i], satchel_span_text(""),
+                                               &ours, &error),
                   "digest", &error);
         system_ok(world,
-                  satchel_table_digest_compute(store, &schema->tables[i], NULL, &theirs, &error),
+                  satchel_table_digest_compute(store, &schema->tables[i], satchel_span_text(""),
+                                               &theirs, &error),
                   "digest", &error);
         system_check(world,
                      ours.row_count == theirs.row_count &&

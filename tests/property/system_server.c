@@ -46,7 +46,8 @@ static void run_job(struct system_world *world, struct satchel_job *job)
 {
     world->done = NULL;
     if (job->kind == SATCHEL_JOB_SCHEMA || job->kind == SATCHEL_JOB_ENTRIES ||
-        job->kind == SATCHEL_JOB_ROWS || job->kind == SATCHEL_JOB_DIGESTS)
+        job->kind == SATCHEL_JOB_ROWS || job->kind == SATCHEL_JOB_DIGESTS ||
+        job->kind == SATCHEL_JOB_RANGES)
         workspace_read(&world->server, &world->server.readers[THREAD_STREAM], job);
     else
         workspace_write(&world->server, job);

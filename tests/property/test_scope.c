@@ -1,7 +1,9 @@
 /* Scopes against plain SQL: random writes over a schema with every kind of scope; after every batch
  * the set of each row, what each user holds and who sees what are compared with recursive queries
  * over the application's tables alone, what users gained and lost since earlier heads with what
- * they saw there, and what they may write with that, too. */
+ * they saw there, and what they may write with that, too; and the sums of digests that are kept of
+ * each set with sums over the rows. */
+#include "../unit/digest_oracle.h"
 #include "../unit/merge_kit.h"
 #include "scope.h"
 
@@ -719,6 +721,14 @@ static void close_reader(struct world *world)
     sqlite3_close_v2(world->reader);
 }
 
+/* What is kept of each set is what its rows come to. */
+static void check_sums(struct world *world)
+{
+    const char *said = digest_oracle(world->reader, world->kit.store->schema);
+    if (said)
+        fail_msg("%s", said);
+}
+
 /* The same store as an earlier version would have left it, opened by this one. */
 static void forget_scopes(struct world *world)
 {
@@ -727,7 +737,8 @@ static void forget_scopes(struct world *world)
     kit_run(kit, "DROP INDEX satchel_row_scope; ALTER TABLE satchel_row DROP COLUMN scope;"
                  "DROP TABLE satchel_scope; DROP TABLE satchel_scope_grant;"
                  "DROP TABLE satchel_move; DROP TABLE satchel_held_grant;"
-                 "DROP TABLE satchel_grant_move; UPDATE satchel_workspace SET format=3");
+                 "DROP TABLE satchel_grant_move; DROP TABLE satchel_digest; UPDATE "
+                 "satchel_workspace SET format=3");
     kit_reopen(kit);
     make_names(world);
     open_reader(world);
@@ -748,6 +759,7 @@ static void play(uint64_t seed)
         check_kept(&world, now);
         check_seen(&world, now);
         check_rights(&world);
+        check_sums(&world);
         if (pick(12) == 0) {
             close_reader(&world);
             kit_reopen(&world.kit);
@@ -765,6 +777,7 @@ static void play(uint64_t seed)
         if (!is_there[row])
             world.moments[world.count - 1].sets[row] = NULL;
     check_kept(&world, &world.moments[world.count - 1]);
+    check_sums(&world);
     printf("seed %llu: %llu rows left, %llu came (%llu had to), %llu writes may be made,"
            " %llu may not\n",
            (unsigned long long)seed, (unsigned long long)world.left_total,

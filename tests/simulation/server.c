@@ -138,7 +138,8 @@ void __wrap_workspace_complete(struct satchel_workspace *workspace, struct satch
         [SATCHEL_JOB_COPY] = "copy",       [SATCHEL_JOB_ROTATE] = "rotate",
         [SATCHEL_JOB_ADMIN] = "admin",     [SATCHEL_JOB_SCHEMA] = "schema",
         [SATCHEL_JOB_ENTRIES] = "entries", [SATCHEL_JOB_ROWS] = "rows",
-        [SATCHEL_JOB_DIGESTS] = "digests", [SATCHEL_JOB_QUERY] = "query"};
+        [SATCHEL_JOB_DIGESTS] = "digests", [SATCHEL_JOB_RANGES] = "ranges",
+        [SATCHEL_JOB_QUERY] = "query"};
     sim_trace("server: %s %s%s%s", kinds[job->kind], satchel_status_name(status),
               status == SATCHEL_OK ? "" : " ", status == SATCHEL_OK ? "" : job->error.message);
     sim_check(is_explained(job, status), "the server could not %s: %s: %s", kinds[job->kind],

@@ -104,6 +104,7 @@ static struct satchel_message sample_request(int index)
 {
     static struct satchel_push_item items[2];
     static struct satchel_value arguments[3];
+    static struct satchel_table_repair repairs[1];
     struct satchel_message m = {.kind = (enum satchel_message_kind)0};
     switch (index) {
     case 0:
@@ -149,7 +150,11 @@ static struct satchel_message sample_request(int index)
         items[1] = (struct satchel_push_item){14, UINT64_MAX, ramp() + 2, bytes_from(0, 0)};
         m.push = (struct satchel_message_push){items, 2};
         break;
-    case 4: m.kind = SATCHEL_MESSAGE_DIGEST_REQUEST; break;
+    case 4:
+        m.kind = SATCHEL_MESSAGE_DIGEST_REQUEST;
+        repairs[0] = (struct satchel_table_repair){2, 3};
+        m.digest_request = (struct satchel_message_digest_request){repairs, 1};
+        break;
     default:
         m.kind = SATCHEL_MESSAGE_ADMIN;
         arguments[0] = satchel_value_text(satchel_span_text("user.add"));
@@ -271,7 +276,7 @@ static struct satchel_message sample_answer(int index)
         m.kind = SATCHEL_MESSAGE_DIGESTS;
         digests[0] = (struct satchel_table_digest){1, 0, sample_id(0)};
         digests[1] = (struct satchel_table_digest){2, 8800, sample_id(0x77)};
-        m.digests = (struct satchel_message_digests){1002, digests, 2};
+        m.digests = (struct satchel_message_digests){1002, digests, 2, 2, 1};
         break;
     default:
         m.kind = SATCHEL_MESSAGE_ERROR;
@@ -334,8 +339,27 @@ static struct satchel_message sample_recovery(int index)
     return m;
 }
 
+/* A table that differs is looked through. */
+static struct satchel_message sample_range(int index)
+{
+    static struct satchel_range_digest ranges[2];
+    struct satchel_message m = {.kind = SATCHEL_MESSAGE_RANGES_REQUEST};
+    if (index == 26) {
+        m.ranges_request =
+            (struct satchel_message_ranges_request){2, bytes_from(0, 0), bytes_from(1, 9), 256};
+        return m;
+    }
+    m.kind = SATCHEL_MESSAGE_RANGES;
+    ranges[0] = (struct satchel_range_digest){bytes_from(1, 9), 256, sample_id(0x78)};
+    ranges[1] = (struct satchel_range_digest){bytes_from(0, 0), 0, sample_id(0)};
+    m.ranges = (struct satchel_message_ranges){1002, 2, ranges, 2};
+    return m;
+}
+
 struct satchel_message sample_message(int index)
 {
+    if (index >= 26)
+        return sample_range(index);
     if (index >= 16)
         return sample_recovery(index);
     if (index < 6)
@@ -350,11 +374,11 @@ struct satchel_message sample_message(int index)
 const char *sample_name(int index)
 {
     static const char *const names[SAMPLE_COUNT] = {
-        "time",       "join",         "hello",        "push",   "digest_request", "admin",
-        "time_reply", "joined",       "welcome",      "schema", "entries",        "ack",
-        "head",       "digests",      "admin_result", "error",  "forward",        "copy",
-        "copied",     "rows_request", "forwarded",    "rows",   "scope",          "wiped",
-        "rotate",     "rotated"};
+        "time",       "join",         "hello",          "push",   "digest_request", "admin",
+        "time_reply", "joined",       "welcome",        "schema", "entries",        "ack",
+        "head",       "digests",      "admin_result",   "error",  "forward",        "copy",
+        "copied",     "rows_request", "forwarded",      "rows",   "scope",          "wiped",
+        "rotate",     "rotated",      "ranges_request", "ranges"};
     return names[index];
 }
 
@@ -438,11 +462,34 @@ static bool schemas_equal(const struct satchel_message_schema *a,
 static bool digests_equal(const struct satchel_message_digests *a,
                           const struct satchel_message_digests *b)
 {
-    bool equal = a->cursor == b->cursor && a->table_count == b->table_count;
+    bool equal = a->cursor == b->cursor && a->table_count == b->table_count &&
+                 a->schema == b->schema && a->is_settled == b->is_settled;
     for (uint32_t i = 0; equal && i < a->table_count; i++)
         equal = a->tables[i].table == b->tables[i].table &&
                 a->tables[i].row_count == b->tables[i].row_count &&
                 satchel_id_equal(&a->tables[i].digest, &b->tables[i].digest);
+    return equal;
+}
+
+static bool repairs_equal(const struct satchel_message_digest_request *a,
+                          const struct satchel_message_digest_request *b)
+{
+    bool equal = a->repair_count == b->repair_count;
+    for (uint32_t i = 0; equal && i < a->repair_count; i++)
+        equal = a->repairs[i].table == b->repairs[i].table &&
+                a->repairs[i].row_count == b->repairs[i].row_count;
+    return equal;
+}
+
+static bool ranges_equal(const struct satchel_message_ranges *a,
+                         const struct satchel_message_ranges *b)
+{
+    bool equal =
+        a->cursor == b->cursor && a->schema == b->schema && a->range_count == b->range_count;
+    for (uint32_t i = 0; equal && i < a->range_count; i++)
+        equal = satchel_span_equal(a->ranges[i].last, b->ranges[i].last) &&
+                a->ranges[i].row_count == b->ranges[i].row_count &&
+                satchel_id_equal(&a->ranges[i].digest, &b->ranges[i].digest);
     return equal;
 }
 
@@ -480,7 +527,14 @@ bool messages_equal(const struct satchel_message *a, const struct satchel_messag
     case SATCHEL_MESSAGE_HELLO: return hellos_equal(&a->hello, &b->hello);
     case SATCHEL_MESSAGE_PUSH: return pushes_equal(&a->push, &b->push);
     case SATCHEL_MESSAGE_DIGEST_REQUEST:
+        return repairs_equal(&a->digest_request, &b->digest_request);
     case SATCHEL_MESSAGE_WIPED: return true;
+    case SATCHEL_MESSAGE_RANGES_REQUEST:
+        return a->ranges_request.table == b->ranges_request.table &&
+               satchel_span_equal(a->ranges_request.after, b->ranges_request.after) &&
+               satchel_span_equal(a->ranges_request.until, b->ranges_request.until) &&
+               a->ranges_request.row_count == b->ranges_request.row_count;
+    case SATCHEL_MESSAGE_RANGES: return ranges_equal(&a->ranges, &b->ranges);
     case SATCHEL_MESSAGE_ADMIN:
         return satchel_span_equal(a->admin.token, b->admin.token) &&
                a->admin.argument_count == b->admin.argument_count &&

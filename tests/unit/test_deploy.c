@@ -1,4 +1,5 @@
 /* Workspaces being made and migrated: all of it or nothing. */
+#include "digest_oracle.h"
 #include "workspace_kit.h"
 
 #include <stdatomic.h>
@@ -71,6 +72,58 @@ static void test_deploy__deploy_takes_new_migrations_and_refuses_edited_ones(voi
     reopen(&fixture);
     assert_ok(push(&fixture, &ann, 3, "i1", 1));
     assert_string_equal(sql(&fixture, "SELECT stock FROM item WHERE id='i1'"), "4");
+    fixture_close(&fixture);
+}
+
+/* The sums of the store that is kept at `fixture`, which a deployment may have made others. */
+static void expect_sums(struct fixture *fixture)
+{
+    char path[160];
+    sqlite3 *db;
+    struct satchel_schema *schema = NULL;
+    struct satchel_error error = {0};
+    snprintf(path, sizeof path, "%s/w.db", fixture->directory);
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+    assert_ok(satchel_schema_load(db, &schema, &error));
+    const char *said = digest_oracle(db, schema);
+    if (said)
+        fail_msg("%s", said);
+    satchel_schema_free(schema);
+    sqlite3_close(db);
+}
+
+static void test_deploy__columns_that_are_added_change_what_is_kept_of_every_row(void **state)
+{
+    (void)state;
+    static const char more[] = "ALTER TABLE item ADD COLUMN color TEXT DEFAULT 'red'; -- @lww\n"
+                               "INSERT INTO item(id, name) VALUES('first', 'row');\n"
+                               "-- @table scope=all delete=edit_wins\n"
+                               "CREATE TABLE later(id TEXT PRIMARY KEY, a TEXT);\n"
+                               "INSERT INTO later VALUES('x', 'y');\n";
+    static const char most[] = "ALTER TABLE later ADD COLUMN b TEXT DEFAULT 'z'; -- @lww\n";
+    static const char bad[] = "ALTER TABLE item ADD COLUMN d TEXT; -- @lww\n"
+                              "INSERT INTO item(id) VALUES('i1');\n";
+    struct fixture fixture;
+    struct device ann, bob;
+    open_joined(&fixture, &ann, &bob);
+    assert_ok(push(&fixture, &ann, 1, "i1", 0));
+    expect_sums(&fixture);
+    struct satchel_job *job = verb(SATCHEL_JOB_ADMIN, "workspace.deploy", "w", "001_init.sql",
+                                   kit_sql, "002_bad.sql", bad, NULL);
+    assert_int_equal(run(&fixture, job), SATCHEL_SCHEMA);
+    satchel_job_free(job);
+    expect_sums(&fixture);
+    job = verb(SATCHEL_JOB_ADMIN, "workspace.deploy", "w", "001_init.sql", kit_sql, "002_more.sql",
+               more, "003_most.sql", most, NULL);
+    if (run(&fixture, job) != SATCHEL_OK)
+        fail_msg("%s", fixture.error.message);
+    satchel_job_free(job);
+    expect_sums(&fixture);
+    assert_ok(push(&fixture, &ann, 2, "i1", 3));
+    expect_sums(&fixture);
+    reopen(&fixture);
+    assert_ok(push(&fixture, &ann, 3, "i1", 3));
+    expect_sums(&fixture);
     fixture_close(&fixture);
 }
 
@@ -200,6 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_deploy__first_rows_are_a_change_set_of_the_server),
         cmocka_unit_test(test_deploy__deploy_takes_new_migrations_and_refuses_edited_ones),
+        cmocka_unit_test(test_deploy__columns_that_are_added_change_what_is_kept_of_every_row),
         cmocka_unit_test(test_deploy__rules_that_rows_were_merged_by_stay),
         cmocka_unit_test(test_deploy__a_refused_schema_leaves_nothing_behind),
         cmocka_unit_test(test_deploy__nothing_is_merged_by_a_schema_that_was_taken_back),

@@ -31,7 +31,8 @@
     X(no_past, "a row that comes brings nothing of its past")                      \
     X(stale_rows, "rows are taken that another sync of the replica has gone past") \
     X(keep_past, "a replica's log keeps what it has of rows that left")            \
-    X(no_mask, "a column is sent to every role")
+    X(no_mask, "a column is sent to every role")                                   \
+    X(stale_sum, "the kept sum of a table misses rows that are changed")
 
 #ifdef SATCHEL_MUTATIONS
 enum satchel_mutation {

@@ -29,6 +29,11 @@
 #define SATCHEL_FRAME_BYTES_MAX_EARLY (4u << 20)
 #define SATCHEL_NAME_BYTES_MAX 128
 #define SATCHEL_ROWS_REQUEST_MAX 1024
+/* Rows that a range may hold; ranges of one answer. */
+#define SATCHEL_RANGE_ROWS_MAX 4096
+#define SATCHEL_RANGES_MAX 1024
+/* RANGES_REQUESTs that a server answers in one session. */
+#define SATCHEL_RANGES_REQUESTS_MAX 512
 #define SATCHEL_TOKEN_BYTES 32
 #define SATCHEL_JWT_BYTES_MAX 8192
 #define SATCHEL_BATCH_BYTES 262144 /* a sender closes a PUSH or ENTRIES batch beyond this */
@@ -46,6 +51,7 @@ enum satchel_message_kind {
     SATCHEL_MESSAGE_ROWS_REQUEST = 9,
     SATCHEL_MESSAGE_WIPED = 10, /* no fields: a drained device has nothing of the workspace left */
     SATCHEL_MESSAGE_ROTATE = 11,
+    SATCHEL_MESSAGE_RANGES_REQUEST = 12,
     /* server -> device or admin */
     SATCHEL_MESSAGE_TIME_REPLY = 33,
     SATCHEL_MESSAGE_JOINED = 34,
@@ -61,6 +67,7 @@ enum satchel_message_kind {
     SATCHEL_MESSAGE_FORWARDED = 44,
     SATCHEL_MESSAGE_SCOPE = 45,
     SATCHEL_MESSAGE_ROTATED = 47,
+    SATCHEL_MESSAGE_RANGES = 48,
     /* either */
     SATCHEL_MESSAGE_ERROR = 64
 };
@@ -250,6 +257,17 @@ struct satchel_message_scope {
     uint32_t entry_count;
 };
 
+/* How many rows of a table the device has repaired since it asked last (docs/digests.md). */
+struct satchel_table_repair {
+    uint64_t table; /* number in the schema */
+    uint64_t row_count;
+};
+/* Asks for the digests of all tables. */
+struct satchel_message_digest_request {
+    struct satchel_table_repair *repairs;
+    uint32_t repair_count;
+};
+
 struct satchel_table_digest {
     uint64_t table; /* number in the schema */
     uint64_t row_count;
@@ -259,6 +277,30 @@ struct satchel_message_digests {
     uint64_t cursor; /* the digests are of the state after this entry */
     struct satchel_table_digest *tables;
     uint32_t table_count;
+    uint64_t schema;     /* migrations deployed at that moment */
+    uint64_t is_settled; /* 0: rows may have moved by then of which a HEAD tells; it follows */
+};
+
+/* Asks for the digests of a table's rows in ranges, in the order of their keys: behind the row of
+ * the name `after` (satchel_row_name; empty: from the first) up to and with `until` (empty: to the
+ * last). Rows whose key holds a NULL are in none. */
+struct satchel_message_ranges_request {
+    uint64_t table;
+    struct satchel_span after, until;
+    uint64_t row_count; /* of a range; 1: the digests of single rows */
+};
+struct satchel_range_digest {
+    struct satchel_span last; /* name of the last row of the range; `until` itself where it ends */
+    uint64_t row_count;
+    struct satchel_id digest;
+};
+/* Ranges one behind the other, the first behind `after`. Where the last one is not `until`, it was
+ * too much for one answer: to be asked again from there. None: even to the next row that the user
+ * may see it was. */
+struct satchel_message_ranges {
+    uint64_t cursor, schema; /* as in DIGESTS */
+    struct satchel_range_digest *ranges;
+    uint32_t range_count;
 };
 
 /* Administration: a verb and its arguments as text or NULL, with the data directory's admin token.
@@ -297,7 +339,10 @@ struct satchel_message {
         struct satchel_message_ack ack;
         struct satchel_message_entries entries;
         struct satchel_message_head head;
+        struct satchel_message_digest_request digest_request;
         struct satchel_message_digests digests;
+        struct satchel_message_ranges_request ranges_request;
+        struct satchel_message_ranges ranges;
         struct satchel_message_forward forward;
         struct satchel_message_forwarded forwarded;
         struct satchel_message_copy copy;
