@@ -108,6 +108,7 @@ struct satchel_sync_report {
     uint64_t bytes_sent, bytes_received; /* WebSocket payloads */
     double seconds;
     uint64_t cursor, pending; /* when it ended */
+    uint64_t repaired;        /* rows that differed from the server's, docs/digests.md */
 };
 
 struct satchel_sync_options {
@@ -126,6 +127,7 @@ struct satchel_sync_options {
      * nothing from then on, in this file's copies too. By hand: AGAIN when it is done; go on
      * without. */
     bool rotate;
+    bool repairs; /* satchel_verify: repairs what differs, as every sync does, and compares again */
 };
 
 /* Syncs the replica at `path` over libwebsockets with a connection of its own: returns when
@@ -162,10 +164,12 @@ struct satchel_verify_table {
     uint64_t row_count, server_row_count;
     char digest[33], server_digest[33];
     bool is_equal;
+    uint64_t repaired_count; /* rows, before they were compared at last */
 };
 
-/* Syncs, then compares the digest of every synced table with the server's at one cursor. `*tables`
- * is freed with satchel_verify_free. OK also when tables differ. */
+/* Syncs, then compares the digest of every synced table with the server's at one cursor, and
+ * repairs nothing unless it is asked to. Rows with pending writes count with what the server has
+ * beneath. `*tables` is freed with satchel_verify_free. OK also when tables differ. */
 enum satchel_status satchel_verify(const char *path, const struct satchel_sync_options *options,
                                    struct satchel_verify_table **tables, size_t *count,
                                    struct satchel_error *error) SATCHEL_MUST_USE;

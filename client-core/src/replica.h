@@ -89,6 +89,8 @@
  * 0 if nobody knows. moved: the head of the last SCOPE. end: the receipt of HEAD, of the entry at
  * `cursor`, which may not be in the log. hidden: the masked columns that the log says nothing of
  * (forget.c). role_head: the node's head when it named `role`.
+ * repaired: how many rows differed from the node's and were written anew, and when last. checked_*:
+ * up to which row of which table large tables have been compared, and when (docs/digests.md).
  * refused: how many own rows nodes have set aside (quarantined), counted when their entries are
  * applied. file: what the triggers know the replica by: the device it was made for, which it is no
  * more if it is a copy. receipt: of the enrolment, for a server that has lost it. */
@@ -105,7 +107,9 @@
     "last_stamp INTEGER NOT NULL DEFAULT 0, file BLOB NOT NULL, receipt BLOB, held BLOB,"     \
     "complete INTEGER NOT NULL DEFAULT 0, end BLOB, moved INTEGER NOT NULL DEFAULT 0,"        \
     "hidden TEXT NOT NULL DEFAULT '', role_head INTEGER NOT NULL DEFAULT 0, pin BLOB,"        \
-    " next_token BLOB, token_number INTEGER NOT NULL DEFAULT 0)"
+    "next_token BLOB, token_number INTEGER NOT NULL DEFAULT 0,"                               \
+    "repaired INTEGER NOT NULL DEFAULT 0, repaired_ms INTEGER,"                               \
+    "checked_table INTEGER NOT NULL DEFAULT 0, checked BLOB, checked_ms INTEGER)"
 
 /* stamp: as estimated at the commit; utc_ms, monotonic_ms, boot: raw clock readings there, from
  * which the stamp is corrected when it is sent; floor: seen_stamp at the commit, below which a
@@ -167,7 +171,8 @@
     " iif(state IN ('draining', 'wiped'), state, NULL) AS revoked,"                                \
     " (SELECT nullif(count(*), 0) FROM satchel_lost l WHERE NOT l.is_cut AND l.given IS NOT"       \
     " satchel_replica.node) AS to_give_back,"                                                      \
-    " (SELECT nullif(count(*), 0) FROM satchel_doubt) AS in_doubt FROM satchel_replica"
+    " (SELECT nullif(count(*), 0) FROM satchel_doubt) AS in_doubt,"                                \
+    " nullif(repaired, 0) AS repaired, repaired_ms AS last_repair FROM satchel_replica"
 
 /* A clock sample of a handshake: the server's time at two raw readings of this device's clocks. */
 struct satchel_clock_reference {

@@ -91,6 +91,7 @@ enum satchel_status satchel_sync_new(satchel_sync **out, satchel_replica *replic
     if (options)
         sync->options = *options;
     sync->began_ms = sync->now_ms = now.monotonic_ms;
+    satchel_check_init(&sync->check);
     satchel_arena_init(&sync->push_arena, PUSH_ARENA_BYTES_MAX, NULL);
     satchel_arena_init(&sync->recovery.arena, PUSH_ARENA_BYTES_MAX, NULL);
     satchel_buffer_init(&sync->recovery.rows, SATCHEL_FRAME_BYTES_MAX, NULL);
@@ -117,7 +118,7 @@ void satchel_sync_free(struct satchel_sync *sync)
     sqlite3_finalize(sync->select_last);
     sqlite3_finalize(sync->select_unsent);
     sqlite3_finalize(sync->write_ack);
-    satchel_sync_forget_digests(sync);
+    satchel_check_deinit(&sync->check);
     satchel_recover_end(sync);
     satchel_arena_deinit(&sync->push_arena);
     satchel_buffer_deinit(&sync->push_scratch);
@@ -258,7 +259,7 @@ static enum satchel_status apply_run(struct satchel_sync *sync,
         (*index)++;
         is_full = ++count >= RUN_ENTRIES_MAX ||
                   clock->monotonic_ms(clock->context) - sync->began_run_ms >= RUN_MS_MAX ||
-                  (sync->has_digests && sync->apply->cursor == sync->digests_cursor) ||
+                  satchel_check_stops_here(sync) ||
                   (sync->recovery.has_rows && sync->apply->cursor == sync->recovery.rows_cursor);
     }
     if (status == SATCHEL_OK)
@@ -284,9 +285,7 @@ static void keep_before(struct satchel_sync *sync, const struct satchel_message_
 /* What waits for the replica to be at a cursor. */
 static enum satchel_status go_on(struct satchel_sync *sync, struct satchel_error *error)
 {
-    enum satchel_status status = SATCHEL_OK;
-    if (sync->has_digests && !sync->are_compared && sync->apply->cursor >= sync->digests_cursor)
-        status = satchel_sync_compute_digests(sync, error);
+    enum satchel_status status = satchel_check_go_on(sync, error);
     return status == SATCHEL_OK ? satchel_recover_apply_rows(sync, error) : status;
 }
 
@@ -313,6 +312,7 @@ static enum satchel_status take_head(struct satchel_sync *sync,
                                      const struct satchel_message_head *head,
                                      struct satchel_error *error)
 {
+    satchel_check_take_head(sync);
     if (sync->is_copy ||
         (sync->apply->cursor == head->cursor && sync->apply->complete == head->cursor))
         return SATCHEL_OK; /* nothing new, as a rule: the server lives */
@@ -355,8 +355,12 @@ static enum satchel_status take(struct satchel_sync *sync, const struct satchel_
     case SATCHEL_MESSAGE_COPIED: return satchel_sync_take_copied(sync, &message->copied, error);
     case SATCHEL_MESSAGE_ROTATED: return satchel_sync_take_rotated(sync, &message->rotated, error);
     case SATCHEL_MESSAGE_ACK: return satchel_sync_push_acked(sync, message->ack.number, error);
-    case SATCHEL_MESSAGE_DIGESTS: return satchel_sync_take_digests(sync, &message->digests, error);
-    case SATCHEL_MESSAGE_ROWS: return satchel_recover_take_rows(sync, &message->rows, error);
+    case SATCHEL_MESSAGE_DIGESTS: return satchel_check_take_digests(sync, &message->digests, error);
+    case SATCHEL_MESSAGE_RANGES: return satchel_check_take_ranges(sync, &message->ranges, error);
+    case SATCHEL_MESSAGE_ROWS:
+        return satchel_check_wants_rows(sync)
+                   ? satchel_check_take_rows(sync, &message->rows, error)
+                   : satchel_recover_take_rows(sync, &message->rows, error);
     case SATCHEL_MESSAGE_FORWARDED:
         return satchel_recover_take_forwarded(sync, &message->forwarded, error);
     case SATCHEL_MESSAGE_HEAD: return take_head(sync, &message->head, error);
@@ -395,11 +399,10 @@ static void tell_quarantined(struct satchel_sync *sync)
 
 /* What is answered by its entry was acknowledged, if not in this session. Once true it stays so:
  * with watch, later writes do not undo that everything was equal. */
-static enum satchel_status judge_done(struct satchel_sync *sync, struct satchel_error *error)
+static enum satchel_status judge_equal(struct satchel_sync *sync, struct satchel_error *error)
 {
-
     const struct satchel_apply *apply = sync->apply;
-    if (sync->is_done || !sync->is_welcome || sync->is_drained ||
+    if (sync->is_equal || !sync->is_welcome || sync->is_drained ||
         apply->migration_count < sync->schema_target || apply->cursor < sync->head_target ||
         apply->complete < sync->complete_target || apply->last_number < sync->number_target ||
         !satchel_recover_is_done(sync))
@@ -407,9 +410,18 @@ static enum satchel_status judge_done(struct satchel_sync *sync, struct satchel_
     /* Now it is known not to be a copy, of which the other file would lose its token. */
     if (sync->options.rotate)
         return satchel_sync_send_rotate(sync, error);
-    sync->is_done = true;
+    sync->is_equal = true;
     tell_quarantined(sync);
     return write_last_sync(sync, error);
+}
+
+static enum satchel_status judge_done(struct satchel_sync *sync, struct satchel_error *error)
+{
+    enum satchel_status status = judge_equal(sync, error);
+    if (status == SATCHEL_OK && sync->is_equal && !sync->is_copy)
+        status = satchel_check_step(sync, error);
+    sync->is_done = sync->is_done || (sync->is_equal && satchel_check_is_over(sync));
+    return status;
 }
 
 /* The server has refused what an attached device said: another file with its id said something else
@@ -470,6 +482,7 @@ void satchel_sync_get_report(const satchel_sync *sync, struct satchel_sync_repor
     report->pulled_entries = apply->entry_stored;
     report->conflicts = apply->conflict_stored;
     report->quarantined = apply->quarantined_stored;
+    report->repaired = satchel_check_repaired(sync);
     report->bytes_sent = sync->bytes_sent;
     report->bytes_received = sync->bytes_received;
     report->seconds = (double)(sync->now_ms - sync->began_ms) / 1000.0;

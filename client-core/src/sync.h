@@ -4,6 +4,7 @@
 #define SATCHEL_SYNC_H
 
 #include "apply.h"
+#include "check.h"
 
 #define SATCHEL_SOFTWARE "satchel " SATCHEL_VERSION_TEXT " sqlite "
 
@@ -84,19 +85,13 @@ struct satchel_sync {
     bool has_asked_rotate, has_rotated;
     uint8_t next_token[SATCHEL_TOKEN_BYTES]; /* that was said */
 
-    bool is_done;
+    bool is_equal;            /* as far as the stream tells */
+    bool is_done;             /* and the check is over */
     uint64_t pack_cursor;     /* below it there is nothing to pack (pack.c) */
     int64_t began_ms, now_ms; /* monotonic, the caller's clock */
     uint64_t pushed_count, bytes_sent, bytes_received;
 
-    /* verify: the server's digests as they came, compared when the cursor is theirs */
-    bool wants_digests;
-    bool has_digests;
-    uint64_t digests_cursor;
-    struct satchel_table_digest *digests, *own_digests;
-    uint32_t digest_count, own_digest_count;
-    uint32_t ask_count;
-    bool are_compared; /* own_digests are of the same cursor */
+    struct sync_check check; /* when everything is equal */
 };
 
 /* The frame was sent or has come; for the report. */
@@ -105,11 +100,6 @@ void satchel_sync_count_bytes(struct satchel_sync *sync, size_t sent, size_t rec
  * `*out` stays as it is if there is none. */
 void satchel_sync_clock(const struct satchel_session *session, struct satchel_replica *replica,
                         int64_t now_ms, struct satchel_clock_reference *out);
-/* Asks for the server's digests when no answer is under way and nothing of this device is. They are
- * compared (are_compared) in a later step; if the two sides did not meet at one cursor, ask again.
- */
-enum satchel_status satchel_sync_ask_digests(struct satchel_sync *sync,
-                                             struct satchel_error *error) SATCHEL_MUST_USE;
 /* Opens the replica at `path` with a connection for sync. */
 enum satchel_status satchel_sync_open(struct satchel_replica **out, const char *path,
                                       const struct satchel_sync_options *options,
@@ -123,8 +113,6 @@ enum satchel_status satchel_sync_connect(struct satchel_sync *sync,
                                          struct satchel_error *error) SATCHEL_MUST_USE;
 /* Whether the sync goes on in another session. `*count` is the caller's, 0 at first. */
 bool satchel_sync_is_to_begin_again(enum satchel_status status, bool was_done, uint32_t *count);
-/* Frees what verify has kept of an exchange of digests. */
-void satchel_sync_forget_digests(struct satchel_sync *sync);
 
 /* ---- forget.c ---- */
 
@@ -217,17 +205,6 @@ bool satchel_sync_is_token_old(const struct satchel_sync *sync);
 /* INVALID: neither an invite nor a JWT, or both. */
 enum satchel_status satchel_join_check_proof(const struct satchel_join_options *options,
                                              struct satchel_error *error) SATCHEL_MUST_USE;
-
-/* ---- verify.c ---- */
-
-/* Keeps the server's digests, and compares if the replica stands at their cursor. */
-enum satchel_status satchel_sync_take_digests(struct satchel_sync *sync,
-                                              const struct satchel_message_digests *digests,
-                                              struct satchel_error *error) SATCHEL_MUST_USE;
-/* Own digests of every synced table, if the replica stands where the server's are of, with nothing
- * pending; else they are asked for again. */
-enum satchel_status satchel_sync_compute_digests(struct satchel_sync *sync,
-                                                 struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* ---- sync.c ---- */
 

@@ -86,6 +86,7 @@ static void add_report(struct satchel_sync_report *sum, const struct satchel_syn
     sum->pulled_entries += session->pulled_entries;
     sum->conflicts += session->conflicts;
     sum->quarantined += session->quarantined;
+    sum->repaired += session->repaired;
     sum->bytes_sent += session->bytes_sent;
     sum->bytes_received += session->bytes_received;
     sum->cursor = session->cursor;

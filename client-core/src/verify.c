@@ -1,136 +1,29 @@
-/* Owns the comparison of a replica with its server: one sync, then digests of every table at one
- * cursor. Repairs nothing. */
+/* Owns the blocking comparison of a replica with its server: one sync, then the digests of every
+ * table at one cursor (check.h). */
 #include "sync.h"
 #include "transport.h"
-
-#include <satchel/digest.h>
-
-enum { ASKS_MAX = 100 };
-
-/* ---- digests ---- */
-
-void satchel_sync_forget_digests(struct satchel_sync *sync)
-{
-    satchel_free(NULL, sync->digests);
-    satchel_free(NULL, sync->own_digests);
-    sync->digests = sync->own_digests = NULL;
-    sync->digest_count = sync->own_digest_count = 0;
-    sync->has_digests = sync->are_compared = false;
-}
-
-enum satchel_status satchel_sync_compute_digests(struct satchel_sync *sync,
-                                                 struct satchel_error *error)
-{
-    struct satchel_apply *apply = sync->apply;
-    enum satchel_status status = satchel_sync_begin(sync, false, error);
-    if (status != SATCHEL_OK)
-        return status;
-    const struct satchel_schema *schema = apply->schema;
-    bool is_comparable = apply->cursor == sync->digests_cursor && !apply->pending.first;
-    sync->own_digest_count = 0;
-    satchel_free(NULL, sync->own_digests);
-    sync->own_digests = satchel_alloc_zero(NULL, ((schema ? schema->table_count : 0) + 1) *
-                                                     sizeof *sync->own_digests);
-    if (!sync->own_digests)
-        status = satchel_error_set(error, SATCHEL_NOMEM, "no memory to compute digests");
-    for (uint32_t i = 0; is_comparable && schema && i < schema->table_count && status == SATCHEL_OK;
-         i++) {
-        if (schema->tables[i].is_local)
-            continue;
-        status = satchel_table_digest_compute(sync->replica->db, &schema->tables[i],
-                                              satchel_span_text(""),
-                                              &sync->own_digests[sync->own_digest_count++], error);
-    }
-    satchel_apply_release(apply);
-    sync->are_compared = status == SATCHEL_OK && is_comparable;
-    sync->has_digests = sync->are_compared;
-    return status;
-}
-
-enum satchel_status satchel_sync_ask_digests(struct satchel_sync *sync, struct satchel_error *error)
-{
-    struct satchel_message message = {.kind = SATCHEL_MESSAGE_DIGEST_REQUEST};
-    if (sync->wants_digests || sync->has_digests ||
-        sync->apply->last_number < sync->sent_number) /* an own entry is still to come */
-        return SATCHEL_OK;
-    enum satchel_status status = satchel_session_send(sync->session, &message);
-    if (status == SATCHEL_BUSY)
-        return SATCHEL_OK;
-    if (status != SATCHEL_OK)
-        return satchel_error_set(error, status, "cannot ask for digests: %s",
-                                 satchel_status_text(status));
-    sync->wants_digests = true;
-    sync->ask_count++;
-    return SATCHEL_OK;
-}
-
-enum satchel_status satchel_sync_take_digests(struct satchel_sync *sync,
-                                              const struct satchel_message_digests *digests,
-                                              struct satchel_error *error)
-{
-    if (!sync->wants_digests)
-        return SATCHEL_OK;
-    satchel_sync_forget_digests(sync);
-    sync->wants_digests = false;
-    size_t bytes = digests->table_count * sizeof *digests->tables;
-    sync->digests = satchel_alloc(NULL, bytes);
-    if (!sync->digests)
-        return satchel_error_set(error, SATCHEL_NOMEM, "no memory to compare digests");
-    if (bytes)
-        memcpy(sync->digests, digests->tables, bytes);
-    sync->digest_count = digests->table_count;
-    sync->digests_cursor = digests->cursor;
-    sync->has_digests = true;
-    return sync->apply->cursor >= digests->cursor ? satchel_sync_compute_digests(sync, error)
-                                                  : SATCHEL_OK;
-}
-
-/* ---- the blocking call ---- */
 
 static enum satchel_status step(void *context, struct satchel_now now, bool *is_done,
                                 struct satchel_error *error)
 {
-    struct satchel_sync *sync = context;
-    bool is_equal = false;
-    enum satchel_status status = satchel_sync_step(sync, now, &is_equal, error);
-    *is_done = status == SATCHEL_OK && sync->are_compared;
-    if (status != SATCHEL_OK || !is_equal || *is_done)
-        return status;
-    if (sync->ask_count >= ASKS_MAX)
-        return satchel_error_set(
-            error, SATCHEL_BUSY,
-            "the replica and the server change faster than they can be compared; "
-            "verify again when it is quieter");
-    return satchel_sync_ask_digests(sync, error);
+    return satchel_sync_step(context, now, is_done, error);
 }
 
 /* ---- the result ---- */
 
-static const struct satchel_table_digest *find_digest(const struct satchel_table_digest *digests,
-                                                      uint32_t count, uint64_t table)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (digests[i].table == table)
-            return &digests[i];
-    return NULL;
-}
-
-/* A table that a side does not name has no rows there. */
 static void fill(struct satchel_verify_table *out, const struct satchel_table *table,
-                 const struct satchel_table_digest *own, const struct satchel_table_digest *server)
+                 const struct check_table *compared)
 {
-    static const struct satchel_table_digest NONE;
     size_t size = strlen(table->name);
-    own = own ? own : &NONE;
-    server = server ? server : &NONE;
     memset(out, 0, sizeof *out);
     memcpy(out->name, table->name, size < sizeof out->name ? size : sizeof out->name - 1);
-    out->row_count = own->row_count;
-    out->server_row_count = server->row_count;
-    satchel_id_text(&own->digest, out->digest);
-    satchel_id_text(&server->digest, out->server_digest);
-    out->is_equal =
-        own->row_count == server->row_count && satchel_id_equal(&own->digest, &server->digest);
+    out->row_count = compared->own.row_count;
+    out->server_row_count = compared->server.row_count;
+    satchel_id_text(&compared->own.digest, out->digest);
+    satchel_id_text(&compared->server.digest, out->server_digest);
+    out->is_equal = out->row_count == out->server_row_count &&
+                    satchel_id_equal(&compared->own.digest, &compared->server.digest);
+    out->repaired_count = compared->repaired_count;
 }
 
 static enum satchel_status make_tables(const struct satchel_sync *sync,
@@ -138,7 +31,7 @@ static enum satchel_status make_tables(const struct satchel_sync *sync,
                                        struct satchel_error *error)
 {
     const struct satchel_schema *schema = sync->apply->schema;
-    uint32_t table_count = schema ? schema->table_count : 0;
+    uint32_t table_count = schema && sync->check.tables ? sync->check.table_count : 0;
     *tables = satchel_alloc_zero(NULL, (table_count + 1) * sizeof **tables);
     *count = 0;
     if (!*tables)
@@ -147,9 +40,7 @@ static enum satchel_status make_tables(const struct satchel_sync *sync,
         const struct satchel_table *table = &schema->tables[i];
         if (table->is_local)
             continue;
-        fill(&(*tables)[(*count)++], table,
-             find_digest(sync->own_digests, sync->own_digest_count, table->number),
-             find_digest(sync->digests, sync->digest_count, table->number));
+        fill(&(*tables)[(*count)++], table, &sync->check.tables[i]);
     }
     return SATCHEL_OK;
 }
@@ -166,9 +57,11 @@ static enum satchel_status verify_once(const char *path, const struct satchel_sy
         status = satchel_sync_new(&sync, replica, options, satchel_transport_now(clock), error);
     if (status == SATCHEL_OK) {
         sync->options.rotate = false; /* a sync's own business */
+        sync->check.is_whole = true;
+        sync->check.only_looks = !options || !options->repairs;
         status = satchel_sync_connect(sync, step, error);
     }
-    if (status == SATCHEL_OK && !sync->are_compared)
+    if (status == SATCHEL_OK && !sync->is_done)
         status =
             satchel_error_set(error, SATCHEL_STATE, "verify was stopped before the comparison");
     if (status == SATCHEL_OK)

@@ -215,6 +215,19 @@ void phone_write(struct phone *phone, const char *sql)
     phone->town->commit_count++;
 }
 
+void phone_damage(struct phone *phone, const char *sql)
+{
+    sqlite3 *db;
+    char *message = NULL;
+    assert_int_equal(sqlite3_open_v2(phone->path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+    sqlite3_busy_timeout(db, 5000);
+    sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+    sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    if (sqlite3_exec(db, sql, NULL, NULL, &message) != SQLITE_OK)
+        fail_msg("phone %u: %s: %s", phone->index, sql, message);
+    sqlite3_close(db);
+}
+
 const char *phone_read(struct phone *phone, const char *sql)
 {
     static char texts[4][TEXT_BYTES];
@@ -345,10 +358,32 @@ static void take_forward(struct phone *phone, const struct satchel_message *mess
     satchel_job_free(job);
 }
 
+static void write_once(struct phone *phone, const char **sql)
+{
+    const char *write = *sql;
+    *sql = NULL;
+    if (write)
+        phone_write(phone, write);
+}
+
 static void say_rows(struct phone *phone, const struct satchel_message *message)
 {
+    write_once(phone, &phone->writes_at_rows);
     struct satchel_job *job = job_of(phone, SATCHEL_JOB_ROWS, message);
     ok(run(&phone->town->server, job), "read rows", job->error.message);
+    say(phone, &job->answers[0]);
+    satchel_job_free(job);
+}
+
+/* Someone who may not see everything hears HEAD behind it. */
+static void say_digests(struct phone *phone, enum satchel_job_kind kind,
+                        const struct satchel_message *message)
+{
+    struct satchel_job *job = job_of(phone, kind, message);
+    write_once(phone, &phone->writes_at_digests);
+    ok(run(&phone->town->server, job), "compare", job->error.message);
+    phone->repaired_count += job->repaired_count;
+    phone->peer.is_live = phone->peer.is_live && !job->is_cut;
     say(phone, &job->answers[0]);
     satchel_job_free(job);
 }
@@ -367,6 +402,11 @@ static void hear(struct phone *phone, struct satchel_span frame)
         case SATCHEL_MESSAGE_ROTATE: take_rotate(phone, &event); break;
         case SATCHEL_MESSAGE_FORWARD: take_forward(phone, &event); break;
         case SATCHEL_MESSAGE_ROWS_REQUEST: say_rows(phone, &event); break;
+        case SATCHEL_MESSAGE_DIGEST_REQUEST: say_digests(phone, SATCHEL_JOB_DIGESTS, &event); break;
+        case SATCHEL_MESSAGE_RANGES_REQUEST:
+            phone->ranges_count++;
+            say_digests(phone, SATCHEL_JOB_RANGES, &event);
+            break;
         default: fail_msg("phone %u says message %d", phone->index, (int)event.kind);
         }
     }

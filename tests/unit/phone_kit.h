@@ -37,12 +37,16 @@ struct phone {
     /* What is cut off. */
     bool loses_copied;  /* the answer to COPY, with the connection */
     unsigned up_frames; /* the connection is lost after these; 0: never */
+    /* By its application, when the server hears DIGEST_REQUEST, ROWS_REQUEST. */
+    const char *writes_at_digests, *writes_at_rows;
     bool is_mute; /* what it says once it is attached, with the connection, when the server has no
                      more to say */
 
     unsigned session_count, copy_count;
     uint64_t pushed_count,
-        duplicate_count; /* change sets said; of them held by the server already */
+        duplicate_count;     /* change sets said; of them held by the server already */
+    uint64_t repaired_count; /* rows that it has told the server to have repaired */
+    unsigned ranges_count;   /* RANGES_REQUESTs */
 };
 
 struct town {
@@ -72,6 +76,8 @@ void town_restore(struct town *town, const char *name, bool by_hand);
 
 /* One transaction of the application. */
 void phone_write(struct phone *phone, const char *sql);
+/* Changes the file as no application can: no trigger fires. */
+void phone_damage(struct phone *phone, const char *sql);
 /* The rows of a query: columns joined by '|', rows by ';', NULL as "null". */
 const char *phone_read(struct phone *phone, const char *sql);
 void phone_close_app(struct phone *phone);

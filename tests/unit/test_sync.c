@@ -136,6 +136,15 @@ static void server_take(struct server *server, const struct satchel_id *device,
         server_send(server, &copied);
         return;
     }
+    case SATCHEL_MESSAGE_DIGEST_REQUEST: {
+        /* It has nothing to compare: of another schema nobody can. */
+        struct satchel_message digests = {.kind = SATCHEL_MESSAGE_DIGESTS};
+        digests.digests.cursor = server->log_count;
+        digests.digests.schema = server->migration_count + 1;
+        digests.digests.is_settled = 1;
+        server_send(server, &digests);
+        return;
+    }
     default: return;
     }
 }

@@ -118,6 +118,19 @@ void fixture_put_back(struct fixture *fixture, const char *name, bool as_new_inc
                                      &fixture->callbacks, &fixture->error));
 }
 
+void fixture_damage(struct fixture *fixture, const char *sql)
+{
+    char path[128];
+    sqlite3 *db;
+    satchel_workspace_close(fixture->workspace);
+    snprintf(path, sizeof path, "%s/w.db", fixture->directory);
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    assert_ok(satchel_workspace_open(&fixture->workspace, fixture->directory, "w",
+                                     &fixture->callbacks, &fixture->error));
+}
+
 enum satchel_status run(struct fixture *fixture, struct satchel_job *job)
 {
     bool is_done = false;

@@ -48,6 +48,8 @@ void reopen(struct fixture *fixture);
 /* Keeps the store of workspace "w" as it is, and puts it back. */
 void fixture_back_up(struct fixture *fixture, const char *name);
 void fixture_put_back(struct fixture *fixture, const char *name, bool as_new_incarnation);
+/* Changes the store of workspace "w" as nothing but a failing disk can. */
+void fixture_damage(struct fixture *fixture, const char *sql);
 /* Submits a job and waits until it is done. */
 enum satchel_status run(struct fixture *fixture, struct satchel_job *job);
 /* `advanced` comes after the jobs of its commit. */
