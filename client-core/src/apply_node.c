@@ -48,6 +48,16 @@ struct satchel_pending_op *satchel_row_plan_left(const struct satchel_apply *app
 
 /* ---- the node's values ---- */
 
+/* An edited row that is not there although nobody has deleted it is damage (check.h): what it was
+ * is not made up of the edits. */
+static bool is_deleted(const struct satchel_pending_op *op)
+{
+    for (; op; op = op->next)
+        if (op->part.kind == SATCHEL_OP_DELETE)
+            return true;
+    return false;
+}
+
 bool satchel_row_plan_under(const struct satchel_row_plan *plan,
                             const struct satchel_pending_op *op, struct satchel_arena *arena,
                             struct satchel_value *values, bool *exists)
@@ -61,7 +71,7 @@ bool satchel_row_plan_under(const struct satchel_row_plan *plan,
     while (op && op->is_alias)
         op = op->next;
     if (op)
-        *exists = op->part.kind != SATCHEL_OP_INSERT;
+        *exists = op->part.kind != SATCHEL_OP_INSERT && (*exists || is_deleted(op));
     for (; op && (op->is_alias || op->part.kind != SATCHEL_OP_INSERT); op = op->next) {
         if (op->is_alias)
             continue;

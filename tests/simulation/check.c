@@ -1,5 +1,6 @@
 /* Owns what must hold at the end: everybody equal and at rest, the files sound. What the ledger
  * says is in check_ledger.c. */
+#include "../unit/digest_oracle.h"
 #include "simulation.h"
 
 #include <satchel/log_reader.h>
@@ -70,21 +71,6 @@ static bool is_device_quiet(const struct sim_device *device, const struct rest *
         is_acting ? ", its application writes" : "");
     (void)status;
     return false;
-}
-
-bool sim_is_quiet(struct satchel_buffer *why)
-{
-    bool is_quiet = sim.server.is_up && !sim.server.is_stopping && sim_admin_is_idle();
-    if (!is_quiet)
-        return false;
-    sqlite3 *db = sim_observe(STORE);
-    struct rest rest = {.head = integer(db, "SELECT cursor FROM satchel_workspace"),
-                        .migrations = integer(db, COUNT_MIGRATIONS),
-                        .node = node_of(db, "SELECT node FROM satchel_workspace")};
-    sim_unobserve(db);
-    for (unsigned i = 0; i < sim.device_count && (is_quiet || why); i++)
-        is_quiet = is_device_quiet(&sim.devices[i], &rest, why) && is_quiet;
-    return is_quiet;
 }
 
 /* ---- equal ---- */
@@ -190,8 +176,9 @@ static bool is_same_column(const struct eyes *eyes, sqlite3_stmt *ours, sqlite3_
     return satchel_value_equal(&value, &eyes->table->rules.columns[column].default_value);
 }
 
-static void check_same(const char *name, sqlite3 *replica, sqlite3 *store, const struct eyes *eyes,
-                       const char *sql)
+/* `differs`: set if they are not the same, instead of a failure. */
+static void compare(const char *name, sqlite3 *replica, sqlite3 *store, const struct eyes *eyes,
+                    const char *sql, bool *differs)
 {
     sqlite3_stmt *ours = sim_prepare(replica, sql), *theirs = sim_prepare(store, sql);
     for (;;) {
@@ -201,6 +188,10 @@ static void check_same(const char *name, sqlite3 *replica, sqlite3 *store, const
             break;
         for (int i = 0; is_same && i < sqlite3_column_count(ours); i++)
             is_same = is_same_column(eyes, ours, theirs, i);
+        if (!is_same && differs) {
+            *differs = true;
+            break;
+        }
         if (!is_same)
             fail_rows(name, sql, ours, is_ours, theirs, is_theirs);
         sim.counts.rows_compared++;
@@ -209,8 +200,14 @@ static void check_same(const char *name, sqlite3 *replica, sqlite3 *store, const
     sqlite3_finalize(theirs);
 }
 
-static void check_tables(const char *name, sqlite3 *replica, sqlite3 *store, struct eyes eyes,
-                         const struct satchel_schema *schema)
+static void check_same(const char *name, sqlite3 *replica, sqlite3 *store, const struct eyes *eyes,
+                       const char *sql)
+{
+    compare(name, replica, store, eyes, sql, NULL);
+}
+
+static void compare_tables(const char *name, sqlite3 *replica, sqlite3 *store, struct eyes eyes,
+                           const struct satchel_schema *schema, bool *differs)
 {
     for (uint32_t i = 0; i < schema->table_count; i++) {
         const struct satchel_table *table = &schema->tables[i];
@@ -221,9 +218,48 @@ static void check_tables(const char *name, sqlite3 *replica, sqlite3 *store, str
         for (uint32_t k = 0; k < table->key_count; k++)
             sim_put(&sql, "%s\"%s\"", k ? "," : "", table->columns[table->key_columns[k]].name);
         eyes.table = table;
-        check_same(name, replica, store, &eyes, sql.text);
+        compare(name, replica, store, &eyes, sql.text, differs);
         free(sql.text);
     }
+}
+
+/* ---- at rest, and mended ---- */
+
+/* A device that was damaged is as it was. */
+static bool is_mended(const struct sim_device *device)
+{
+    struct satchel_arena arena;
+    struct eyes eyes = {device->user, !sim_has_scopes(), NULL, &arena};
+    bool differs = false;
+    if (!device->was_damaged)
+        return true;
+    sqlite3 *db = sim_observe(device->path), *store = sim_observe(STORE);
+    if (sim_has_scopes())
+        (void)sim_sight_observe();
+    satchel_arena_init(&arena, (size_t)1 << 30, NULL);
+    compare_tables(device->machine.name, db, store, eyes,
+                   sim_schema((unsigned)integer(db, COUNT_MIGRATIONS)), &differs);
+    satchel_arena_deinit(&arena);
+    sim_unobserve(store);
+    sim_unobserve(db);
+    return !differs;
+}
+
+bool sim_is_quiet(struct satchel_buffer *why)
+{
+    bool is_quiet = sim.server.is_up && !sim.server.is_stopping && sim_admin_is_idle();
+    if (!is_quiet)
+        return false;
+    sqlite3 *db = sim_observe(STORE);
+    struct rest rest = {.head = integer(db, "SELECT cursor FROM satchel_workspace"),
+                        .migrations = integer(db, COUNT_MIGRATIONS),
+                        .node = node_of(db, "SELECT node FROM satchel_workspace")};
+    sim_unobserve(db);
+    for (unsigned i = 0; i < sim.device_count && (is_quiet || why); i++)
+        is_quiet = is_device_quiet(&sim.devices[i], &rest, why) && is_quiet;
+    for (unsigned i = 0; i < sim.device_count && is_quiet; i++)
+        is_quiet = is_mended(&sim.devices[i]);
+    return is_quiet;
 }
 
 /* ---- logs ---- */
@@ -388,12 +424,23 @@ static void check_sound(const char *name, sqlite3 *db)
     sqlite3_finalize(select);
 }
 
+/* Where nobody has damaged anything, nothing is repaired: it would be the stream that is at fault.
+ * A restored server does not know all that its devices have come to hold by their scopes. */
+static void check_repaired(const char *name, sqlite3 *db)
+{
+    int64_t count = integer(db, "SELECT repaired FROM satchel_replica");
+    sim_check(count == 0 || sim.counts.damages > 0 || (sim_has_scopes() && sim.server.was_restored),
+              "%s has repaired %lld rows, and nobody had damaged any", name, (long long)count);
+    sim.counts.repaired += (uint64_t)count;
+}
+
 static void check_replica(const struct sim_device *device, sqlite3 *store)
 {
     const char *name = device->machine.name;
     sqlite3 *db = sim_observe(device->path);
     unsigned migrations = (unsigned)integer(db, COUNT_MIGRATIONS);
     check_sound(name, db);
+    check_repaired(name, db);
     sim_check(migrations == sim.deployed, "%s has %u migrations of %u", name, migrations,
               sim.deployed);
     sim_check(integer(db, "SELECT count(*) FROM satchel_change") == 0 &&
@@ -402,7 +449,7 @@ static void check_replica(const struct sim_device *device, sqlite3 *store)
     struct satchel_arena arena;
     struct eyes eyes = {device->user, !sim_has_scopes(), NULL, &arena};
     satchel_arena_init(&arena, (size_t)1 << 30, NULL);
-    check_tables(name, db, store, eyes, sim_schema(migrations));
+    compare_tables(name, db, store, eyes, sim_schema(migrations), NULL);
     check_same(name, db, store, &eyes, "SELECT * FROM satchel_conflict ORDER BY id");
     if (eyes.see_all)
         check_same(name, db, store, &eyes, "SELECT * FROM satchel_alias ORDER BY 1,2,3");
@@ -447,6 +494,9 @@ void sim_check_all(void)
     if (sim_has_scopes())
         (void)sim_sight_observe();
     check_sound("the store", store);
+    const char *sums = digest_oracle(store, sim_schema(sim.deployed));
+    if (sums)
+        sim_fail("the store's digests: %s", sums);
     sim_check_ledger();
     for (unsigned i = 0; i < sim.device_count; i++)
         check_replica(&sim.devices[i], store);

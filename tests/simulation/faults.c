@@ -2,6 +2,10 @@
  * in the middle of an operation it is only planned here, and met in disk_vfs.c and memory.c. */
 #include "simulation.h"
 
+#include "db.h"
+
+#include <stdlib.h>
+
 static bool are_over;
 
 static struct sim_device *some_device(void)
@@ -209,6 +213,76 @@ void sim_faults_start(void)
     are_over = false;
     if (sim.options.fault_pause_ms > 0)
         on_strike(NULL, 0);
+}
+
+/* ---- damage ---- */
+
+static void choose_row(const struct satchel_table *table, unsigned row, struct sim_sql *sql)
+{
+    struct sim_sql key = {0};
+    for (uint32_t i = 0; i < table->key_count; i++)
+        sim_put(&key, "%s\"%s\"", i ? "," : "", table->columns[table->key_columns[i]].name);
+    sim_put(sql, " WHERE (%s) IN (SELECT %s FROM \"%s\" ORDER BY %s LIMIT 1 OFFSET %u)", key.text,
+            key.text, table->name, key.text, row);
+    free(key.text);
+}
+
+static void make_damage(const struct satchel_schema *schema, sqlite3 *db, struct sim_sql *sql)
+{
+    static const char *const values[] = {"'damaged'", "424242", "x'00'", "-0.5", "''"};
+    const struct satchel_table *table = sim_work_table(schema);
+    struct sim_sql count = {0};
+    if (table->is_local)
+        return;
+    sim_put(&count, "SELECT count(*) FROM \"%s\"", table->name);
+    unsigned rows = (unsigned)sim_integer(db, count.text);
+    free(count.text);
+    unsigned row = rows > 0 ? sim_below(SIM_FAULTS, rows) : 0;
+    uint32_t column = sim_below(SIM_FAULTS, table->column_count);
+    if (sim_one_in(SIM_FAULTS, 4))
+        sim_put(sql, "DELETE FROM \"%s\"", table->name);
+    else
+        sim_put(sql, "UPDATE OR IGNORE \"%s\" SET \"%s\" = %s", table->name,
+                table->columns[column].name,
+                values[sim_below(SIM_FAULTS, sizeof values / sizeof values[0])]);
+    choose_row(table, row, sql);
+}
+
+static void damage(struct sim_device *device)
+{
+    struct sim_sql sql = {0};
+    sqlite3 *db = sim_observe(device->path);
+    const struct satchel_schema *schema =
+        sim_schema((unsigned)sim_integer(db, "SELECT count(*) FROM satchel_migration"));
+    (void)sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+    sim_ok(satchel_db_exec(db, "PRAGMA ignore_check_constraints=ON", NULL), "damage", NULL);
+    if (schema)
+        make_damage(schema, db, &sql);
+    /* Where somebody holds the lock, or a type stands against it, there is none. */
+    if (sql.text && sqlite3_exec(db, sql.text, NULL, NULL, NULL) == SQLITE_OK &&
+        sqlite3_changes(db) > 0) {
+        sim_trace("%s is damaged: %s", device->machine.name, sql.text);
+        device->was_damaged = true;
+        sim.counts.damages++;
+    }
+    free(sql.text);
+    sim_unobserve(db);
+}
+
+/* When applications are at rest: what they write is to be what they were shown. */
+void sim_faults_damage(void)
+{
+    for (unsigned i = 0; i < sim.device_count; i++) {
+        struct sim_device *device = &sim.devices[i];
+        bool is_acting = device->machine.is_off;
+        for (unsigned a = 0; a < device->app_count; a++)
+            is_acting = is_acting || device->apps[a].is_acting;
+        if (is_acting || !sim_one_in(SIM_FAULTS, 4))
+            continue;
+        damage(device);
+        for (unsigned s = 0; s < device->sync_count; s++) /* one that watches has compared */
+            sim_process_kill(&device->syncs[s].process);
+    }
 }
 
 static void heal_process(struct sim_process *process)

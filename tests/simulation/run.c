@@ -112,6 +112,7 @@ static void heal(void)
     sim_trace("the faults end");
     sim.phase = SIM_PHASE_HEAL;
     sim_faults_end();
+    sim_faults_damage();
     int64_t deadline_ms = sim.now_ms + HEAL_MS_MAX;
     for (unsigned look = 1;; look++) {
         sim_run_until(sim.now_ms + LOOK_MS * (look < 8 ? look : 8));

@@ -67,7 +67,7 @@ enum {
     X(disk_full) X(read_errors) X(write_errors) X(sync_errors) X(allocations_failed) \
     X(cuts) X(cuts_in_a_frame) X(half_open) X(late_bytes) X(partitions) X(server_partitions) \
     X(slow_links) X(stalls) X(leaps) X(file_copies) X(files_put_back) X(second_phones) \
-    X(clock_jumps) X(clock_drifts) X(reboots)
+    X(clock_jumps) X(clock_drifts) X(reboots) X(damages)
 #define SIM_EVENT_COUNTS(X) \
     X(commits) X(commits_in_doubt) X(commits_recovered) X(commits_taken_back) X(change_sets) \
     X(inserts) X(updates) X(deletes) X(reinserts) X(refusals) X(busy) X(rollbacks) X(savepoints) \
@@ -77,7 +77,7 @@ enum {
     X(checkpoints) X(frames) X(deploys) X(admin_resolves) X(retries) X(drops) X(packs) \
     X(device_packs) X(admin_sets) X(store_opens) X(recoveries) X(watch_checks) X(replays) \
     X(reference_checks) X(rows_compared) X(sights) X(frames_checked) X(rows_named) X(marks_read) \
-    X(evictions) X(parts_masked) X(columns_masked)
+    X(evictions) X(parts_masked) X(columns_masked) X(repaired)
 #define SIM_OUTCOME_COUNTS(X) \
     X(quarantined_parts) X(conflicts_open) X(conflicts_closed) X(conflicts_review) \
     X(conflicts_info) \
@@ -344,6 +344,7 @@ struct sim_device {
     struct sim_sync syncs[SIM_SYNCS_MAX];
     unsigned app_count, sync_count;
     int64_t offline_until_ms;
+    bool was_damaged; /* a row of its file, by nobody */
 
     /* as the ledger knows it */
     uint64_t last_number;    /* of the last commit */
@@ -491,6 +492,8 @@ void sim_options_rotate(void);
 const char *sim_fault_name(unsigned kind);
 void sim_faults_start(void);
 void sim_faults_end(void);
+/* Rows of some replicas become others, without a trigger, as by a failing disk. */
+void sim_faults_damage(void);
 void sim_admin_start(void);
 bool sim_admin_is_idle(void);
 void sim_admin_end(void); /* learns what was deployed */
