@@ -28,6 +28,7 @@ static const struct {
     {"rotate", OPTION_ROTATE, false},
     {"jwt", OPTION_JWT, true},
     {"pin", OPTION_PIN, true},
+    {"repair", OPTION_REPAIR, false},
 };
 enum { OPTION_COUNT = sizeof options_known / sizeof options_known[0] };
 
@@ -56,7 +57,7 @@ static bool store(struct arguments *out, const char *name, unsigned bit, const c
             return false;
         out->grants[out->grant_count++] = value;
         return true;
-    default: return true; /* --watch, --open, --force, --rotate: `given` says it */
+    default: return true; /* --watch, --open, --force, --rotate, --repair: `given` says it */
     }
 }
 

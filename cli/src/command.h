@@ -24,7 +24,8 @@ enum option_bit {
     OPTION_FORCE = 1u << 12,
     OPTION_JWT = 1u << 13,
     OPTION_PIN = 1u << 14,
-    OPTION_ROTATE = 1u << 15
+    OPTION_ROTATE = 1u << 15,
+    OPTION_REPAIR = 1u << 16
 };
 
 enum { GRANTS_MAX = 64, POSITIONALS_MAX = 64 };

@@ -62,10 +62,11 @@ static const struct command commands[] = {
      OPTION_SERVER | OPTION_WORKSPACE | OPTION_OPEN | OPTION_JSON, 0, 1, run_conflicts},
     {"undo", "REPLICA HISTORY_ID", "Writes the value that a write replaced back, as a new change.",
      0, 2, 2, run_undo},
-    {"verify", "REPLICA [--json]",
+    {"verify", "REPLICA [--repair] [--json]",
      "Syncs, then compares a digest of every table with the server's. Exit status 1 on a "
-     "difference.",
-     OPTION_JSON, 1, 1, run_verify},
+     "difference.\n"
+     "With --repair rows that differ become what the server has first; what is not sent yet stays.",
+     OPTION_REPAIR | OPTION_JSON, 1, 1, run_verify},
     {"workspace create", "NAME --schema DIR",
      "Makes a workspace from the migrations 001_*.sql, 002_*.sql, ... in DIR.\n" SERVER_HELP,
      OPTION_SERVER | OPTION_SCHEMA, 1, 1, run_workspace_schema},

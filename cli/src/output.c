@@ -106,7 +106,7 @@ enum { SHOWN_WIDTH_MAX = 80, COLUMNS_MAX = 2000 };
 /* Columns that hold a time in ms since 1970. */
 static bool is_time(const char *column)
 {
-    static const char *const times[] = {"at", "resolved", "last_seen", "last_sync"};
+    static const char *const times[] = {"at", "resolved", "last_seen", "last_sync", "last_repair"};
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
         if (strcmp(column, times[i]) == 0)
             return true;

@@ -56,6 +56,7 @@ static int print_report(const struct satchel_sync_report *report)
         {"bytes_received", report->bytes_received},
         {"cursor", report->cursor},
         {"pending", report->pending},
+        {"repaired", report->repaired},
     };
     satchel_json_open(&json, '{');
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
@@ -81,6 +82,7 @@ static void add_report(struct satchel_sync_report *sum, const struct satchel_syn
     sum->pulled_entries += part->pulled_entries;
     sum->conflicts += part->conflicts;
     sum->quarantined += part->quarantined;
+    sum->repaired += part->repaired;
     sum->bytes_sent += part->bytes_sent;
     sum->bytes_received += part->bytes_received;
     sum->seconds += part->seconds;
@@ -153,11 +155,11 @@ int run_sync(const struct command *command, const struct arguments *arguments)
     if (arguments->json)
         return print_report(&report);
     printf("sent %llu change sets (%llu bytes), received %llu entries (%llu bytes), %llu new "
-           "conflicts, %llu quarantined, %.2f s\n",
+           "conflicts, %llu quarantined, %llu repaired, %.2f s\n",
            (unsigned long long)report.pushed_change_sets, (unsigned long long)report.bytes_sent,
            (unsigned long long)report.pulled_entries, (unsigned long long)report.bytes_received,
            (unsigned long long)report.conflicts, (unsigned long long)report.quarantined,
-           report.seconds);
+           (unsigned long long)report.repaired, report.seconds);
     return EXIT_DONE;
 }
 
@@ -167,7 +169,9 @@ int run_verify(const struct command *command, const struct arguments *arguments)
     struct satchel_error error = {0};
     struct satchel_verify_table *tables = NULL;
     size_t count = 0, difference_count = 0;
-    struct satchel_sync_options options = {.size = sizeof options, .notice = show_notice};
+    struct satchel_sync_options options = {.size = sizeof options,
+                                           .notice = show_notice,
+                                           .repairs = (arguments->given & OPTION_REPAIR) != 0};
     if (satchel_verify(arguments->positional[0], &options, &tables, &count, &error) != SATCHEL_OK)
         return command_fail(&error);
     static const char *const columns[] = {"table", "rows", "digest", "state"};

@@ -166,13 +166,13 @@
     " (SELECT count(*) FROM satchel_change) AS pending, last_sync_ms AS last_sync,"                \
     " reference_utc_ms - reference_server_ms AS clock_error_ms, refused,"                          \
     " (SELECT count(*) FROM satchel_conflict WHERE resolved IS NULL) AS conflicts,"                \
+    " repaired, repaired_ms AS last_repair,"                                                       \
     " sqlite_version() AS sqlite_version, (SELECT lower(hex(a.device)) FROM satchel_ancestor a"    \
     " ORDER BY a.last_number DESC LIMIT 1) AS copy_of,"                                            \
     " iif(state IN ('draining', 'wiped'), state, NULL) AS revoked,"                                \
     " (SELECT nullif(count(*), 0) FROM satchel_lost l WHERE NOT l.is_cut AND l.given IS NOT"       \
     " satchel_replica.node) AS to_give_back,"                                                      \
-    " (SELECT nullif(count(*), 0) FROM satchel_doubt) AS in_doubt,"                                \
-    " nullif(repaired, 0) AS repaired, repaired_ms AS last_repair FROM satchel_replica"
+    " (SELECT nullif(count(*), 0) FROM satchel_doubt) AS in_doubt FROM satchel_replica"
 
 /* A clock sample of a handshake: the server's time at two raw readings of this device's clocks. */
 struct satchel_clock_reference {

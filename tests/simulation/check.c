@@ -431,7 +431,15 @@ static void check_repaired(const char *name, sqlite3 *db)
     int64_t count = integer(db, "SELECT repaired FROM satchel_replica");
     sim_check(count == 0 || sim.counts.damages > 0 || (sim_has_scopes() && sim.server.was_restored),
               "%s has repaired %lld rows, and nobody had damaged any", name, (long long)count);
-    sim.counts.repaired += (uint64_t)count;
+}
+
+void sim_check_repaired(void)
+{
+    for (unsigned i = 0; i < sim.device_count; i++) {
+        sqlite3 *db = sim_observe(sim.devices[i].path);
+        check_repaired(sim.devices[i].machine.name, db);
+        sim_unobserve(db);
+    }
 }
 
 static void check_replica(const struct sim_device *device, sqlite3 *store)
@@ -440,7 +448,6 @@ static void check_replica(const struct sim_device *device, sqlite3 *store)
     sqlite3 *db = sim_observe(device->path);
     unsigned migrations = (unsigned)integer(db, COUNT_MIGRATIONS);
     check_sound(name, db);
-    check_repaired(name, db);
     sim_check(migrations == sim.deployed, "%s has %u migrations of %u", name, migrations,
               sim.deployed);
     sim_check(integer(db, "SELECT count(*) FROM satchel_change") == 0 &&
@@ -455,6 +462,7 @@ static void check_replica(const struct sim_device *device, sqlite3 *store)
         check_same(name, db, store, &eyes, "SELECT * FROM satchel_alias ORDER BY 1,2,3");
     check_logs(name, db, store, &eyes);
     satchel_arena_deinit(&arena);
+    sim.counts.repaired += (uint64_t)integer(db, "SELECT repaired FROM satchel_replica");
     sim_check(device->was_copied ||
                   (uint64_t)integer(db, "SELECT last_number FROM satchel_replica") ==
                       device->last_number,
@@ -498,6 +506,7 @@ void sim_check_all(void)
     if (sums)
         sim_fail("the store's digests: %s", sums);
     sim_check_ledger();
+    sim_check_repaired();
     for (unsigned i = 0; i < sim.device_count; i++)
         check_replica(&sim.devices[i], store);
     count_conflicts(store);

@@ -272,6 +272,7 @@ static void damage(struct sim_device *device)
 /* When applications are at rest: what they write is to be what they were shown. */
 void sim_faults_damage(void)
 {
+    sim_check_repaired();
     for (unsigned i = 0; i < sim.device_count; i++) {
         struct sim_device *device = &sim.devices[i];
         bool is_acting = device->machine.is_off;

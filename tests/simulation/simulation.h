@@ -503,6 +503,8 @@ void sim_admin_end(void); /* learns what was deployed */
 /* Whether nothing is on its way any more. Without `why`, it stops at the first that is. */
 bool sim_is_quiet(struct satchel_buffer *why);
 void sim_check_all(void);
+/* No device has repaired a row, as long as nobody has damaged any. */
+void sim_check_repaired(void);
 void sim_check_ledger(void);
 void sim_check_reference(bool is_end);
 /* The rows with keys of the duel. */
