@@ -63,10 +63,10 @@ struct sync_check {
     /* the table that is looked through */
     uint32_t table_number;
     const struct satchel_table *table; /* inside a transaction */
-    struct satchel_buffer after;     /* how far RANGES have come */
-    bool is_walked;                  /* to the table's end */
-    struct satchel_arena found_area; /* of what follows */
-    struct check_range *found;       /* ranges that differ */
+    struct satchel_buffer after;       /* how far RANGES have come */
+    bool is_walked;                    /* to the table's end */
+    struct satchel_arena found_area;   /* of what follows */
+    struct check_range *found;         /* ranges that differ */
     uint32_t found_count, found_index;
     struct satchel_buffer name_after; /* how far NAMES have come in the present one */
     bool is_named;                    /* to its end */

@@ -102,7 +102,7 @@ static enum satchel_status compare_ranges(struct satchel_sync *sync, struct satc
     for (uint32_t i = 0; i < check->range_count && status == SATCHEL_OK; i++) {
         const struct satchel_range_digest *range = &check->ranges[i];
         struct satchel_walk_bounds bounds;
-        struct satchel_table_digest own;
+        struct satchel_table_digest own = {0};
         status = bounds_of(check, after, range->last, &bounds);
         if (status == SATCHEL_OK)
             status = satchel_compare_sum(&compare, check->table, &bounds, &own, error);

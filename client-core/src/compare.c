@@ -168,7 +168,7 @@ enum satchel_status satchel_compare_sum(struct satchel_compare *compare,
                                         struct satchel_table_digest *out,
                                         struct satchel_error *error)
 {
-    const struct satchel_compare_visitor visitor = {out, add};
     *out = (struct satchel_table_digest){.table = table->number};
+    const struct satchel_compare_visitor visitor = {out, add};
     return satchel_compare_walk(compare, table, bounds, &visitor, error);
 }

@@ -4,8 +4,9 @@
  * jobs from a bounded queue, merges as many PUSH jobs as have gathered in one transaction (group
  * commit, synchronous=FULL) and completes them only after the commit. Two reader threads own a
  * read-only connection each: one sends entries, migrations and digests, the other answers what may
- * take long, ranges of rows and SQL. Every job is completed exactly once, by a call of `complete` on one of
- * these threads (jobs of different threads in any order); nobody else ever blocks on SQLite. */
+ * take long, ranges of rows and SQL. Every job is completed exactly once, by a call of `complete`
+ * on one of these threads (jobs of different threads in any order); nobody else ever blocks on
+ * SQLite. */
 #ifndef SATCHEL_WORKSPACE_H
 #define SATCHEL_WORKSPACE_H
 

@@ -303,6 +303,20 @@ static void say_rows(struct system_world *world, struct system_peer *peer,
     satchel_job_free(job);
 }
 
+static void say_digests(struct system_world *world, struct system_peer *peer,
+                        enum satchel_job_kind kind, const struct satchel_message *message)
+{
+    struct satchel_job *job = new_job(world, kind);
+    job->device = peer->device;
+    system_ok(world, satchel_job_take_request(job, message), "compare", NULL);
+    run_job(world, job);
+    system_ok(world, job->status, "compare", &job->error);
+    system_check(world, job->repaired_count == 0, "a device has repaired rows that nobody damaged");
+    peer->is_live = peer->is_live && !job->is_cut; /* HEAD follows */
+    say(world, peer, &job->answers[0]);
+    satchel_job_free(job);
+}
+
 void system_peer_receive(struct system_world *world, struct system_peer *peer,
                          struct satchel_span frame)
 {
@@ -325,6 +339,10 @@ void system_peer_receive(struct system_world *world, struct system_peer *peer,
             attach(world, peer, &event);
         else if (event.kind == SATCHEL_MESSAGE_FORWARD)
             forward(world, peer, &event);
+        else if (event.kind == SATCHEL_MESSAGE_DIGEST_REQUEST)
+            say_digests(world, peer, SATCHEL_JOB_DIGESTS, &event);
+        else if (event.kind == SATCHEL_MESSAGE_RANGES_REQUEST)
+            say_digests(world, peer, SATCHEL_JOB_RANGES, &event);
         else if (event.kind == SATCHEL_MESSAGE_ROWS_REQUEST)
             say_rows(world, peer, &event);
         else if (event.kind == SATCHEL_MESSAGE_PUSH) {
