@@ -9,8 +9,8 @@
 #include <satchel/sqlite.h>
 #include <sodium.h>
 
-/* The greatest value SQLite can be built to hold, with its MessagePack head. */
-enum { VALUE_BYTES_MAX = 0x7fffffff };
+/* The greatest row SQLite can be built to hold. */
+enum { ROW_BYTES_MAX = 0x7fffffff };
 
 void satchel_digest_add(struct satchel_id *sum, const struct satchel_id *row)
 {
@@ -34,7 +34,7 @@ void satchel_digest_subtract(struct satchel_id *sum, const struct satchel_id *ro
 
 enum satchel_status satchel_digester_init(struct satchel_digester *digester)
 {
-    satchel_buffer_init(&digester->scratch, VALUE_BYTES_MAX, NULL);
+    satchel_buffer_init(&digester->scratch, ROW_BYTES_MAX, NULL);
     return sodium_init() < 0 ? SATCHEL_IO : SATCHEL_OK;
 }
 
@@ -74,23 +74,10 @@ bool satchel_digest_sees_term(const struct satchel_table *table, uint32_t term,
            satchel_column_is_seen(table, satchel_digest_term_column(table, term), role);
 }
 
-static enum satchel_status add_value(struct satchel_digester *digester,
-                                     crypto_generichash_state *state,
-                                     const struct satchel_value *value)
-{
-    struct satchel_pack pack;
-    satchel_buffer_clear(&digester->scratch);
-    satchel_pack_init(&pack, &digester->scratch);
-    satchel_pack_value(&pack, value);
-    if (pack.status == SATCHEL_OK)
-        crypto_generichash_update(state, digester->scratch.data, digester->scratch.size);
-    return pack.status;
-}
-
-static void finish(crypto_generichash_state *state, struct satchel_id *out)
+static void finish(struct satchel_digester *digester, struct satchel_id *out)
 {
     uint8_t hash[crypto_generichash_BYTES_MAX];
-    crypto_generichash_final(state, hash, sizeof hash);
+    crypto_generichash(hash, sizeof hash, digester->scratch.data, digester->scratch.size, NULL, 0);
     memcpy(out->bytes, hash, sizeof out->bytes);
 }
 
@@ -98,32 +85,34 @@ static enum satchel_status column_term(struct satchel_digester *digester,
                                        const struct satchel_table *table, uint32_t column,
                                        const struct satchel_value *values, struct satchel_id *out)
 {
-    const struct satchel_value number = satchel_value_integer(column);
-    crypto_generichash_state state;
-    crypto_generichash_init(&state, NULL, 0, crypto_generichash_BYTES_MAX);
-    enum satchel_status status = add_value(digester, &state, &number);
-    for (uint32_t i = 0; i < table->key_count && status == SATCHEL_OK; i++)
-        status = add_value(digester, &state, &values[table->key_columns[i]]);
-    if (status == SATCHEL_OK)
-        status = add_value(digester, &state, &values[column]);
-    finish(&state, out);
-    return status;
+    struct satchel_pack pack;
+    satchel_buffer_clear(&digester->scratch);
+    satchel_pack_init(&pack, &digester->scratch);
+    satchel_pack_unsigned(&pack, column);
+    for (uint32_t i = 0; i < table->key_count; i++)
+        satchel_pack_value(&pack, &values[table->key_columns[i]]);
+    satchel_pack_value(&pack, &values[column]);
+    finish(digester, out);
+    return pack.status;
 }
 
 enum satchel_status satchel_row_terms(struct satchel_digester *digester,
                                       const struct satchel_table *table,
                                       const struct satchel_value *values, struct satchel_id *terms)
 {
-    crypto_generichash_state state;
+    struct satchel_pack pack;
     enum satchel_status status = SATCHEL_OK;
     uint32_t term = 1;
-    crypto_generichash_init(&state, NULL, 0, crypto_generichash_BYTES_MAX);
+    satchel_buffer_clear(&digester->scratch);
+    satchel_pack_init(&pack, &digester->scratch);
+    for (uint32_t i = 0; i < table->column_count; i++)
+        if (!is_masked(&table->columns[i]))
+            satchel_pack_value(&pack, &values[i]);
+    finish(digester, &terms[0]);
     for (uint32_t i = 0; i < table->column_count && status == SATCHEL_OK; i++)
-        status = is_masked(&table->columns[i])
-                     ? column_term(digester, table, i, values, &terms[term++])
-                     : add_value(digester, &state, &values[i]);
-    finish(&state, &terms[0]);
-    return status;
+        if (is_masked(&table->columns[i]))
+            status = column_term(digester, table, i, values, &terms[term++]);
+    return pack.status == SATCHEL_OK ? status : pack.status;
 }
 
 enum satchel_status satchel_row_digest(struct satchel_digester *digester,

@@ -18,7 +18,7 @@ void satchel_digest_subtract(struct satchel_id *sum, const struct satchel_id *ro
 
 /* Keeps its memory from row to row. */
 struct satchel_digester {
-    struct satchel_buffer scratch; /* one value at a time */
+    struct satchel_buffer scratch; /* the values of a row */
 };
 /* IO: there is no source of random bytes, without which libsodium does not start. */
 enum satchel_status satchel_digester_init(struct satchel_digester *digester) SATCHEL_MUST_USE;
