@@ -162,6 +162,56 @@ static void test_repair__a_damaged_server_is_not_copied(void **state)
     town_close(&town);
 }
 
+/* Slices of a large table come every so often. */
+static void sync_slices(struct phone *phone, int count)
+{
+    for (int i = 0; i < count; i++) {
+        phone_damage(phone, "UPDATE satchel_replica SET checked_ms = NULL");
+        phone_sync(phone);
+    }
+}
+
+static void test_repair__a_large_table_is_gone_through_slice_by_slice(void **state)
+{
+    struct town town;
+    (void)state;
+    struct phone *phone = open_town(&town, 20000);
+    unsigned ranges_count = phone->ranges_count;
+    phone_damage(phone, "UPDATE item SET owner = 'x' WHERE id IN ('i00010', 'i19990')");
+    phone_sync(phone); /* not yet */
+    assert_int_equal(phone->ranges_count, ranges_count);
+    expect_repaired(phone, 0);
+    sync_slices(phone, 2);
+    expect_repaired(phone, 2);
+    expect(phone, "SELECT count(owner) FROM item", "0");
+    sync_slices(phone, 3);
+    expect_repaired(phone, 2);
+    fixture_damage(&town.server, "UPDATE item SET owner = 'x' WHERE id = 'i00010'");
+    sync_slices(phone, 2);
+    expect_repaired(phone, 2);
+    expect(phone, "SELECT count(owner) FROM item", "0");
+    town_close(&town);
+}
+
+static void test_repair__a_device_that_watches_compares_again(void **state)
+{
+    struct town town;
+    (void)state;
+    struct phone *phone = open_town(&town, 30);
+    assert_ok(phone_connect(phone));
+    assert_ok(phone_talk(phone));
+    assert_true(phone->is_done);
+    phone_damage(phone, "DELETE FROM item WHERE id = 'i00004'");
+    assert_ok(phone_talk(phone));
+    expect_repaired(phone, 0);
+    town.monotonic_ms += 600000;
+    assert_ok(phone_talk(phone));
+    expect_repaired(phone, 1);
+    phone_hang_up(phone);
+    town_settle(&town);
+    town_close(&town);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +221,8 @@ int main(void)
         cmocka_unit_test(test_repair__pending_writes_stay_and_what_is_beneath_is_mended),
         cmocka_unit_test(test_repair__what_waits_to_be_sent_is_no_difference),
         cmocka_unit_test(test_repair__a_damaged_server_is_not_copied),
+        cmocka_unit_test(test_repair__a_large_table_is_gone_through_slice_by_slice),
+        cmocka_unit_test(test_repair__a_device_that_watches_compares_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
