@@ -207,7 +207,7 @@ enum satchel_status satchel_check_use_ranges(struct satchel_sync *sync, struct s
         return finish_slice(sync, error);
     if (check->range_count > 0)
         return next_range(sync);
-    satchel_check_give_up(sync, check->table, "it has too many rows that are not for this user");
+    satchel_check_give_up(sync, check->table, "the server does not go through more rows for it");
     satchel_check_next_table(sync);
     return SATCHEL_OK;
 }

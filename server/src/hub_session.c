@@ -246,6 +246,7 @@ void hub_session_request(struct hub_session *session, struct hub_workspace *work
     if (!job)
         return;
     job->is_outlived = session->is_outlived;
+    job->has_walked_enough = session->walked_count > SESSION_WALKED_ROWS_MAX;
     enum satchel_status status = SATCHEL_OK;
     if (kind != SATCHEL_JOB_WIPED) /* which says nothing more */
         status = satchel_job_take_request(job, message);
@@ -308,10 +309,9 @@ static void take_wiped(struct hub_session *session, const struct satchel_message
 /* Each costs the server far more than its bytes. */
 static void request_ranges(struct hub_session *session, const struct satchel_message *event)
 {
-    if (++session->ranges_count > SATCHEL_RANGES_REQUESTS_MAX ||
-        session->walked_count > SESSION_WALKED_ROWS_MAX)
+    if (++session->ranges_count > SATCHEL_RANGES_REQUESTS_MAX)
         hub_session_fail(session, SATCHEL_LIMIT,
-                         "the session has compared as many rows as one may: go on in another");
+                         "the session has compared as many ranges as one may: sync again");
     else
         hub_session_request(session, session->workspace, SATCHEL_JOB_RANGES, event);
 }

@@ -268,7 +268,7 @@ enum satchel_status ranges_read(struct workspace_reader *reader, struct satchel_
     if (status == SATCHEL_OK)
         status = incarnations_read(reader->db, &job->arena, &known, &job->error);
     bool sees_none = ranges.table->is_server && !scope_viewer_sees_all(reader->viewer);
-    if (status == SATCHEL_OK)
+    if (status == SATCHEL_OK && !job->has_walked_enough)
         status = sees_none ? close_range(&ranges, job->request.ranges_request.until)
                            : walk_rows(&ranges);
     satchel_buffer_deinit(&ranges.last);

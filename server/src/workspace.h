@@ -53,6 +53,7 @@ struct satchel_job {
     struct satchel_job *next;
 
     struct satchel_id device; /* PUSH, COPY, ROTATE, ENTRIES: authenticated by ATTACH */
+    bool has_walked_enough;   /* RANGES: to be answered without any */
     uint64_t after;
     /* ENTRIES: numbers above and up to which the device has the bodies of its own change sets */
     uint64_t number_min, number_max;
@@ -61,8 +62,8 @@ struct satchel_job {
     /* Of ATTACH the answer, for reading jobs: the device is drained (docs/scopes.md), and hears
      * nothing but of its own change sets that they have come. */
     bool is_drained;
-    struct satchel_message request;   /* join, hello, push, copy, rotate, admin */
-    struct satchel_span login;        /* JOIN: whose JWT it came with; no data: an invite says it */
+    struct satchel_message request; /* join, hello, push, copy, rotate, admin */
+    struct satchel_span login;      /* JOIN: whose JWT it came with; no data: an invite says it */
 
     /* the answer */
     enum satchel_status status;

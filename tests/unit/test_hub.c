@@ -558,6 +558,45 @@ static void test_hub__reads_no_more_from_a_device_over_its_rate(void **state)
     close_device(&device);
 }
 
+/* One RANGES_REQUEST, whose answer takes so many rows; false: it was refused. */
+static bool compare_ranges(struct device *device, uint64_t walked_count, bool is_spent)
+{
+    struct satchel_message message = {.kind = SATCHEL_MESSAGE_RANGES_REQUEST};
+
+    message.ranges_request.table = 1;
+    message.ranges_request.row_count = 1;
+    assert_int_equal(satchel_session_send(device->session, &message), SATCHEL_OK);
+    exchange(device);
+    if (device->connection.code)
+        return false;
+    struct satchel_job *job = expect_job(SATCHEL_JOB_RANGES);
+    assert_int_equal(job->has_walked_enough, is_spent);
+    job->walked_count = walked_count;
+    job->answers[0].kind = SATCHEL_MESSAGE_RANGES;
+    job->answer_count = 1;
+    complete(device->stage);
+    exchange(device);
+    expect_heard(device, SATCHEL_MESSAGE_RANGES);
+    return true;
+}
+
+static void test_hub__a_session_compares_no_more_than_so_many_rows(void **state)
+{
+    struct device device;
+
+    attach(*state, &device);
+    for (unsigned i = 0; i < SATCHEL_RANGES_REQUESTS_MAX; i++)
+        assert_true(compare_ranges(&device, 1, false));
+    assert_false(compare_ranges(&device, 1, false));
+    assert_int_equal(device.status, SATCHEL_LIMIT);
+    close_device(&device);
+    attach(*state, &device);
+    for (unsigned i = 0; i < 5; i++)
+        assert_true(compare_ranges(&device, 1 << 20, false));
+    assert_true(compare_ranges(&device, 0, true));
+    close_device(&device);
+}
+
 static void test_hub__serves_everybody_in_line_for_a_queue(void **state)
 {
     struct device one, two, three;
@@ -807,6 +846,7 @@ int main(void)
         HUB_TEST(reads_no_more_from_a_device_whose_queue_is_full),
         HUB_TEST(reads_no_more_after_four_requests),
         HUB_TEST(reads_no_more_from_a_device_over_its_rate),
+        HUB_TEST(a_session_compares_no_more_than_so_many_rows),
         HUB_TEST(serves_everybody_in_line_for_a_queue),
         HUB_TEST(an_answer_for_a_session_that_went_reaches_nobody),
         HUB_TEST(a_session_in_line_may_go),

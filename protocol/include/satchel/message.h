@@ -296,7 +296,7 @@ struct satchel_range_digest {
 };
 /* Ranges one behind the other, the first behind `after`. Where the last one is not `until`, it was
  * too much for one answer: to be asked again from there. None: even to the next row that the user
- * may see it was. */
+ * may see it was, or the session has had enough. */
 struct satchel_message_ranges {
     uint64_t cursor, schema; /* as in DIGESTS */
     struct satchel_range_digest *ranges;
