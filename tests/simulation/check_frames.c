@@ -151,6 +151,19 @@ static void check_entry(struct frame *frame, const struct satchel_entry *entry)
         check_part(frame, &content.parts[i], is_author);
 }
 
+/* All but the last end with a row that the server names; that one may be the device's own word. */
+static void check_ranges(struct frame *frame, const struct satchel_message_ranges *ranges)
+{
+    for (uint32_t i = 0; i + 1 < ranges->range_count; i++) {
+        const struct satchel_value *key;
+        uint32_t table, key_count;
+        sim_ok(satchel_row_name_read(ranges->ranges[i].last, &frame->arena, &table, &key,
+                                     &key_count),
+               "read the name of a row", NULL);
+        check_row(frame, table, key, key_count, false, "a range");
+    }
+}
+
 static void check_message(struct frame *frame, const struct satchel_message *message)
 {
     switch (message->kind) {
@@ -169,6 +182,10 @@ static void check_message(struct frame *frame, const struct satchel_message *mes
         check_notes(frame, message->scope.notes, false);
         for (uint32_t i = 0; i < message->scope.entry_count; i++)
             check_entry(frame, &message->scope.entries[i]);
+        break;
+    case SATCHEL_MESSAGE_RANGES:
+        frame->kind = "RANGES";
+        check_ranges(frame, &message->ranges);
         break;
     case SATCHEL_MESSAGE_ROWS: /* it evicts what the device has named itself */
         frame->kind = "ROWS";
