@@ -12,7 +12,8 @@ enum {
     ASKS_MAX = 8,     /* answers in a row that came too early or too late */
     ASKS_MAX_WHOLE = 100,
     ANSWER_MS_MAX = 5000,
-    PAUSE_MS = 600000,       /* between two checks of a sync that watches */
+    /* Between two checks of a sync that watches; the server counts ranges by half of that. */
+    PAUSE_MS = 600000,
     SLICE_PAUSE_MS = 600000, /* between two slices of large tables */
     REPAIRS_MAX = 256        /* of a DIGEST_REQUEST */
 };
@@ -132,7 +133,7 @@ static void begin(struct satchel_sync *sync)
     struct sync_check *check = &sync->check;
     check->step = CHECK_SUMS;
     check->is_confirmed = false;
-    check->ask_count = 0;
+    check->ask_count = check->ranges_count = 0;
     check->gives_up_ms = sync->now_ms + ANSWER_MS_MAX;
     for (uint32_t i = 0; i < check->table_count; i++)
         check->tables[i].is_suspect = false;

@@ -28,7 +28,8 @@ enum {
     UNATTACHED_MS_MAX = 10000,         /* without a request ... */
     UNATTACHED_MESSAGE_MS_MAX = 60000, /* ... or if one is arriving */
     HEARTBEAT_MS = 5000,
-    SESSION_WALKED_ROWS_MAX = 4 << 20 /* read for its RANGES_REQUESTs */
+    RANGES_MS = 300000, /* in which a session may say SATCHEL_RANGES_REQUESTS_MAX ... */
+    SESSION_WALKED_ROWS_MAX = 4 << 20 /* ... and has so many rows read for them */
 };
 
 /* The queues of a workspace's threads; each may be full while the others are not. */
@@ -96,8 +97,9 @@ struct hub_session {
     bool is_drained;       /* hears only that what it sends has come */
     bool is_outlived;      /* the device has followed a later incarnation of the workspace */
     bool has_copied;       /* said COPY: the next session is the copy's */
-    uint32_t ranges_count; /* RANGES_REQUESTs said */
+    uint32_t ranges_count; /* RANGES_REQUESTs said since ranges_since_ms */
     uint64_t walked_count; /* rows read for them */
+    int64_t ranges_since_ms;
     uint64_t schema;
     uint64_t cursor; /* given everything up to it */
     /* of its device; the names are the session's memory */

@@ -309,6 +309,12 @@ static void take_wiped(struct hub_session *session, const struct satchel_message
 /* Each costs the server far more than its bytes. */
 static void request_ranges(struct hub_session *session, const struct satchel_message *event)
 {
+    int64_t now_ms = hub_now().monotonic_ms;
+    if (now_ms - session->ranges_since_ms >= RANGES_MS) {
+        session->ranges_since_ms = now_ms;
+        session->ranges_count = 0;
+        session->walked_count = 0;
+    }
     if (++session->ranges_count > SATCHEL_RANGES_REQUESTS_MAX)
         hub_session_fail(session, SATCHEL_LIMIT,
                          "the session has compared as many ranges as one may: sync again");

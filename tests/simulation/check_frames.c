@@ -157,9 +157,9 @@ static void check_ranges(struct frame *frame, const struct satchel_message_range
     for (uint32_t i = 0; i + 1 < ranges->range_count; i++) {
         const struct satchel_value *key;
         uint32_t table, key_count;
-        sim_ok(satchel_row_name_read(ranges->ranges[i].last, &frame->arena, &table, &key,
-                                     &key_count),
-               "read the name of a row", NULL);
+        sim_ok(
+            satchel_row_name_read(ranges->ranges[i].last, &frame->arena, &table, &key, &key_count),
+            "read the name of a row", NULL);
         check_row(frame, table, key, key_count, false, "a range");
     }
 }

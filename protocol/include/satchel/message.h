@@ -32,7 +32,7 @@
 /* Rows that a range may hold; ranges of one answer. */
 #define SATCHEL_RANGE_ROWS_MAX 4096
 #define SATCHEL_RANGES_MAX 1024
-/* RANGES_REQUESTs that a server answers in one session. */
+/* RANGES_REQUESTs that a server answers in one session within five minutes. */
 #define SATCHEL_RANGES_REQUESTS_MAX 512
 #define SATCHEL_TOKEN_BYTES 32
 #define SATCHEL_JWT_BYTES_MAX 8192
