@@ -20,10 +20,24 @@ void satchel_compare_deinit(struct satchel_compare *compare)
     satchel_buffer_deinit(&compare->name);
 }
 
-static struct satchel_span role_of(const struct satchel_compare *compare)
+/* A masked column that the user does not see is in no sum of the node's: but one that has not its
+ * default is none that the node has sent, and shows as a difference. */
+static enum satchel_status row_digest(struct satchel_compare *compare,
+                                      const struct satchel_table *table,
+                                      const struct satchel_value *values, struct satchel_id *out)
 {
     const char *role = compare->apply->replica->role;
-    return satchel_span_text(role ? role : "");
+    struct satchel_id terms[SATCHEL_COLUMNS_MAX];
+    uint32_t count = satchel_digest_term_count(table);
+    enum satchel_status status = satchel_row_terms(&compare->digester, table, values, terms);
+    *out = terms[0];
+    for (uint32_t i = 1; i < count && status == SATCHEL_OK; i++) {
+        uint32_t column = satchel_digest_term_column(table, i);
+        if (satchel_digest_sees_term(table, i, satchel_span_text(role ? role : "")) ||
+            !satchel_value_equal(&values[column], &table->rules.columns[column].default_value))
+            satchel_digest_add(out, &terms[i]);
+    }
+    return status;
 }
 
 /* ---- rows with pending writes ---- */
@@ -55,8 +69,7 @@ enum satchel_status satchel_compare_row(struct satchel_compare *compare,
     enum satchel_status status = load_plan(compare, table, name, &plan, error);
     *exists = status == SATCHEL_OK && plan->node.exists;
     if (*exists)
-        status = satchel_row_digest(&compare->digester, table, plan->node.values, role_of(compare),
-                                    digest);
+        status = row_digest(compare, table, plan->node.values, digest);
     satchel_apply_forget_plans(compare->apply);
     return status;
 }
@@ -95,8 +108,7 @@ static enum satchel_status visit_present(struct satchel_compare *compare,
         return status;
     status = satchel_pending_find(&compare->apply->pending, name)
                  ? satchel_compare_row(compare, walk->table, name, &exists, &digest, error)
-                 : satchel_row_digest(&compare->digester, walk->table, walk->values,
-                                      role_of(compare), &digest);
+                 : row_digest(compare, walk->table, walk->values, &digest);
     return status == SATCHEL_OK && exists ? visitor->visit(visitor->context, name, &digest)
                                           : status;
 }
@@ -121,8 +133,7 @@ static enum satchel_status visit_absent(struct satchel_compare *compare,
         status = load_plan(compare, table, name, &plan, error);
         if (status != SATCHEL_OK || plan->is_present || !plan->node.exists)
             continue;
-        status = satchel_row_digest(&compare->digester, table, plan->node.values, role_of(compare),
-                                    &digest);
+        status = row_digest(compare, table, plan->node.values, &digest);
         if (status == SATCHEL_OK)
             status = visitor->visit(visitor->context, name, &digest);
     }
