@@ -8,6 +8,7 @@ import unittest
 import urllib.request
 
 import harness
+from test_masks import SCHEMA as MASKS
 from test_scopes import SCHEMA as SCOPES
 
 
@@ -174,6 +175,31 @@ class Scoped(Damaged):
         self.assertEqual((self.repaired(self.ana), self.repaired(self.ben)), (0, 0))
         self.assertEqual(self.sql(self.ben, "SELECT count(*) AS n FROM account"), [{"n": 408}])
         self.assert_each_in_its_scope(self.ana, self.ben)
+
+
+class Masked(Damaged):
+    """With columns that only some roles are sent."""
+    schema = MASKS
+    users = ()
+
+    def test_a_column_is_compared_by_who_sees_it(self):
+        hq, rep = self.join("hq"), self.join("rep")
+        self.sql(hq, "INSERT INTO product(id, name, cost, supplier, contract, stock, price)"
+                     " VALUES('p1', 'Chair', '70', 'Nordic', 'c-1', 5, 100), ('p2', 'Desk', '200', 'Baltic', 'c-2', 7, 300)")
+        self.sync_all(hq, rep)
+        for replica in (hq, rep):
+            self.assertEqual(self.states(replica)["product"], (2, "equal"))
+        # one that he sees, one that he does not
+        self.damage(hq, "UPDATE product SET cost = '71' WHERE id = 'p1'")
+        self.damage(rep, "UPDATE product SET cost = '70' WHERE id = 'p1'", "UPDATE product SET price = 1 WHERE id = 'p2'")
+        self.assertEqual((self.sync(hq)["repaired"], self.sync(rep)["repaired"]), (1, 2))
+        self.assertEqual(self.sql(hq, "SELECT cost, price FROM product ORDER BY id"),
+                         [{"cost": "70", "price": 100}, {"cost": "200", "price": 300}])
+        self.assertEqual(self.sql(rep, "SELECT cost, price FROM product ORDER BY id"),
+                         [{"cost": "unknown", "price": 100}, {"cost": "unknown", "price": 300}])
+        self.sql(hq, "UPDATE product SET cost = '72'")
+        self.sync_all(hq, rep)
+        self.assertEqual((self.repaired(hq), self.repaired(rep)), (1, 2))
 
 
 if __name__ == "__main__":
