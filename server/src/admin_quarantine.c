@@ -233,16 +233,19 @@ static enum satchel_status previous_of(struct release *release, uint64_t cursor,
     struct satchel_changeset changeset;
     struct satchel_entry again;
     struct satchel_buffer other;
-    satchel_buffer_init(&other, SATCHEL_CHANGESET_BYTES_MAX, NULL);
+    *previous = 0;
     enum satchel_status status = release->store->ops->load_entries(
         release->store, &cursor, 1, entry, &timeline, arena, &release->job->error);
     if (status == SATCHEL_OK)
         status =
             admin_entry(release->store, cursor, arena, &again, &changeset, &release->job->error);
+    if (status != SATCHEL_OK)
+        return status;
     struct satchel_cursor chain = satchel_cursor_of(timeline);
-    uint32_t count = (uint32_t)satchel_cursor_array(&chain, SATCHEL_CHANGESET_PARTS_MAX);
-    *previous = 0;
-    for (uint32_t i = 0; status == SATCHEL_OK && i < count; i++) {
+    if (satchel_cursor_array(&chain, SATCHEL_CHANGESET_PARTS_MAX) != changeset.header.part_count)
+        return SATCHEL_CORRUPT;
+    satchel_buffer_init(&other, SATCHEL_CHANGESET_BYTES_MAX, NULL);
+    for (uint32_t i = 0; status == SATCHEL_OK && i < changeset.header.part_count; i++) {
         const struct satchel_part *part = &changeset.parts[i];
         uint64_t element = satchel_cursor_unsigned(&chain, cursor - 1);
         satchel_buffer_clear(&other);

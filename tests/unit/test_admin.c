@@ -314,6 +314,55 @@ static void test_quarantine__a_released_write_does_not_know_what_its_author_did_
     kit_close(&kit);
 }
 
+static struct {
+    const struct satchel_store_ops *ops;
+    unsigned until; /* the read that fails, counted down */
+} failing;
+
+/* What a read that fails leaves behind is not to be looked at. */
+static enum satchel_status load_or_fail(struct satchel_store *store, const uint64_t *cursors,
+                                        size_t count, struct satchel_entry *entries,
+                                        struct satchel_span *timelines, struct satchel_arena *arena,
+                                        struct satchel_error *error)
+{
+    if (--failing.until > 0)
+        return failing.ops->load_entries(store, cursors, count, entries, timelines, arena, error);
+    for (size_t i = 0; i < count; i++)
+        timelines[i] = satchel_span_of((const void *)(uintptr_t)1, 1);
+    return satchel_error_set(error, SATCHEL_IO, "no read %zu", count);
+}
+
+static void test_quarantine__a_read_that_fails_releases_nothing(void **state)
+{
+    (void)state;
+    struct kit kit;
+    struct satchel_store_ops ops;
+    char device[SATCHEL_ID_TEXT_BYTES], id[128];
+    struct satchel_id two = kit_device(2);
+    enum satchel_status status = SATCHEL_IO;
+    unsigned reads = 0;
+    open_with_account(&kit);
+    kit_push(&kit, 2, 1, 1000, 1, kit_part(&kit, UPDATE, "account", "a", 2, text("own"), -1));
+    kit_push(&kit, 2, 2, 2000, 1, kit_part(&kit, UPDATE, "account", "a", 7, integer(9), -1));
+    kit_run(&kit, "PRAGMA ignore_check_constraints=ON");
+    satchel_id_text(&two, device);
+    snprintf(id, sizeof id, "%s.2.0", device);
+    ops = *kit.store->ops;
+    failing.ops = kit.store->ops;
+    ops.load_entries = load_or_fail;
+    kit.store->ops = &ops;
+    while (status == SATCHEL_IO) {
+        assert_string_equal(kit_rows(&kit, waiting), "3|0|waiting");
+        failing.until = ++reads;
+        status = run(&kit, quarantine_retry_job, id, NULL);
+    }
+    assert_ok(status);
+    assert_true(reads > 3);
+    assert_string_equal(kit_rows(&kit, waiting), "3|0|retried");
+    kit.store->ops = failing.ops;
+    kit_close(&kit);
+}
+
 static void test_quarantine__what_is_dropped_stays_on_record(void **state)
 {
     (void)state;
@@ -345,6 +394,7 @@ int main(void)
         cmocka_unit_test(test_quarantine__what_is_refused_again_stays),
         cmocka_unit_test(test_quarantine__an_insert_takes_along_what_waits_for_it),
         cmocka_unit_test(test_quarantine__a_released_write_does_not_know_what_its_author_did_not),
+        cmocka_unit_test(test_quarantine__a_read_that_fails_releases_nothing),
         cmocka_unit_test(test_quarantine__what_is_dropped_stays_on_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
