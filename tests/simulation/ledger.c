@@ -444,7 +444,9 @@ void sim_ledger_committed(struct sim_transaction *transaction, sqlite3 *db, bool
     sim.counts.no_op_commits += !has_written;
     if (has_written)
         enter(transaction, db, last);
-    if (is_durable)
+    /* What had nothing to write has synced nothing; what there is may be what a sync has applied,
+     * which it does not sync. */
+    if (is_durable && has_written)
         device->durable_number = device->last_number;
     sim_leave(running);
 }
