@@ -1,8 +1,8 @@
-/* Owns the end of a replica whose device was revoked, or whose user is one no more (docs/scopes.md).
- * From the WELCOME that says so (state 'draining') nothing is written here any more; the session
- * uploads what waits as any other does, and when all of it is answered, what the workspace had
- * here is removed (state 'wiped'), from the file and its WAL, too; then the server is told. Broken
- * off, it goes on in the next session. */
+/* Owns the end of a replica whose device was revoked, or whose user is one no more
+ * (docs/scopes.md). From the WELCOME that says so (state 'draining') nothing is written here any
+ * more; the session uploads what waits as any other does, and when all of it is answered, what the
+ * workspace had here is removed (state 'wiped'), from the file and its WAL, too; then the server is
+ * told. Broken off, it goes on in the next session. */
 #include "recover.h"
 #include "sync.h"
 
