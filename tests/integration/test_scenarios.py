@@ -254,6 +254,36 @@ class Scenarios(harness.SatchelTest):
         self.assertGreater(self.proxy.late_answers, 0)
         self.assertEqual(self.server.stop(), 0)
 
+    def test_09_her_phone_is_drained_and_wiped(self):
+        """As the requirements tell it: Li is set inactive at 17:00, before her phone connects at 18:00."""
+        self.scenario = scenario.Scenario("09-rep-leaves-customer-stays.scenario")
+        self.start_server()
+        steps = self.scenario.steps
+        leaving = next(i for i, step in enumerate(steps) if "active = 0" in step.text)
+        everybody, others = steps[leaving - 1], steps[leaving + 1]
+        self.assertEqual((everybody.kind, others.kind), ("sync", "sync"))
+        for step in steps[:leaving - 1]:
+            getattr(self, f"play_{step.kind}")(step)
+        self.play_sync(others)
+        self.play_write(steps[leaving])
+        self.play_sync(others)
+        li, clock = self.replica("li", others.at), self.clock("li", others.at)
+        self.assertEqual(self.sync(li, clock=clock)["pushed_change_sets"], 3)
+        for table in ("account", "contact", "activity", "user", "satchel_entry", "satchel_change"):
+            db = harness.sqlite3.connect(li)
+            self.assertEqual(db.execute(f"SELECT count(*) FROM {table}").fetchone(), (0,), table)
+            db.close()
+        left = b"".join(path.read_bytes() for path in li.parent.glob(li.name + "*"))
+        self.assertNotIn("四川华兴".encode(), left)
+        self.assertNotIn(b"Purchasing manager", left)
+        self.assertIn("revoked", self.refused("sync", li, clock=clock))
+        self.play_sync(others)
+        for step in steps[leaving + 2:]:
+            if "li" not in step.named:
+                getattr(self, f"play_{step.kind}")(step)
+        wang = self.sql(self.replica("wang", others.at), "SELECT id FROM activity WHERE account_id='A1' ORDER BY id")
+        self.assertEqual([row["id"] for row in wang], ["V1", "V2"])
+
     def test_a_wrong_expectation_fails(self):
         self.scenario = scenario.Scenario("base.scenario")
         self.start_server()
