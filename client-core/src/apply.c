@@ -20,8 +20,8 @@ static const char *const SQL[APPLY_STATEMENT_COUNT] = {
     [APPLY_ROLLBACK] = "ROLLBACK",
     [APPLY_READ_STATE] =
         "SELECT node, cursor, seen, seen_stamp, last_number, last_stamp,"
-        " (SELECT count(*) FROM satchel_migration), device, held, complete, end, moved"
-        " FROM satchel_replica",
+        " (SELECT count(*) FROM satchel_migration), device, held, complete, end, moved,"
+        " (state <> 'joined') + (state = 'wiped') FROM satchel_replica",
     [APPLY_WRITE_STATE] = "UPDATE satchel_replica SET cursor = ?1, seen = ?2, seen_stamp = ?3,"
                           " last_number = ?4, last_stamp = ?5, refused = refused + ?6, held = ?7,"
                           " complete = ?8, end = ?9, moved = ?10",
@@ -193,6 +193,11 @@ static enum satchel_status read_state(struct satchel_apply *apply, uint32_t *mig
             status = satchel_error_set(error, SATCHEL_AGAIN,
                                        "the replica has become a device of its own meanwhile; sync "
                                        "again");
+        else if (sqlite3_column_int(select, 12) !=
+                 apply->replica->is_revoked + apply->replica->is_wiped)
+            status = satchel_error_set(error, SATCHEL_AGAIN,
+                                       "another sync of this replica has heard that its device was "
+                                       "revoked; sync again");
     }
     sqlite3_reset(select);
     /* Another sync of the same replica has been here: what is pending must be read again. */

@@ -120,6 +120,7 @@ static enum satchel_status take_identity(struct satchel_replica *replica, sqlite
     replica->role = copy_text(statement, 9, &is_missing);
     replica->is_enrolled = is_enrolled;
     replica->is_revoked = is_enrolled && strcmp(state, "joined") != 0;
+    replica->is_wiped = is_enrolled && strcmp(state, "wiped") == 0;
     return is_missing ? satchel_error_set(error, SATCHEL_NOMEM, "out of memory") : SATCHEL_OK;
 }
 

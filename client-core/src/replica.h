@@ -191,7 +191,7 @@ struct satchel_replica {
 
     /* as last read from satchel_replica; who it is changes only when a copy is known as one */
     bool is_enrolled;
-    bool is_revoked; /* 'draining' or 'wiped' */
+    bool is_revoked, is_wiped; /* 'draining' or 'wiped'; 'wiped' */
     struct satchel_id device;
     struct satchel_id file; /* what the triggers know it by */
     struct satchel_id receipt;

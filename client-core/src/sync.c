@@ -294,7 +294,8 @@ static enum satchel_status take_entries(struct satchel_sync *sync,
                                         struct satchel_error *error)
 {
     enum satchel_status status = SATCHEL_OK;
-    uint32_t index = sync->is_copy ? entries->entry_count : 0;
+    bool is_over = sync->is_copy || sync->replica->is_wiped;
+    uint32_t index = is_over ? entries->entry_count : 0;
     while (index < entries->entry_count && status == SATCHEL_OK) {
         uint32_t first = index;
         status = apply_run(sync, entries, &index, entries->entry_count, error);

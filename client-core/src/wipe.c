@@ -6,6 +6,8 @@
 #include "recover.h"
 #include "sync.h"
 
+#include <satchel/mutation.h>
+
 static const char DRAIN[] = "UPDATE satchel_replica SET state = 'draining' WHERE state = 'joined'";
 static const char COUNT_WAITING[] =
     "SELECT (SELECT count(*) FROM satchel_change) + (SELECT count(*) FROM satchel_lost WHERE given"
@@ -73,9 +75,11 @@ static enum satchel_status remove_all(struct satchel_sync *sync, bool *is_empty,
     if (status != SATCHEL_OK)
         return status;
     status = count_waiting(sync, &waiting, error);
-    *is_empty = status == SATCHEL_OK && waiting == 0;
+    *is_empty = status == SATCHEL_OK && (waiting == 0 || SATCHEL_MUTATED(wipe_early));
     if (*is_empty)
         status = delete_rows(sync, error);
+    if (status == SATCHEL_OK && *is_empty && SATCHEL_MUTATED(wipe_early))
+        status = satchel_replica_execute(sync->replica->db, "DELETE FROM satchel_change", error);
     if (status == SATCHEL_OK && *is_empty)
         status = satchel_replica_execute(sync->replica->db, FORGET, error);
     if (status == SATCHEL_OK)
@@ -83,7 +87,7 @@ static enum satchel_status remove_all(struct satchel_sync *sync, bool *is_empty,
     else
         satchel_apply_rollback(sync->apply);
     satchel_sync_end_run(sync);
-    return status;
+    return status == SATCHEL_OK ? satchel_replica_read_identity(sync->replica, error) : status;
 }
 
 /* Pages that are free, and the WAL, hold what was there. */
@@ -109,11 +113,13 @@ enum satchel_status satchel_wipe_step(struct satchel_sync *sync, struct satchel_
     if (!sync->is_drained || sync->is_wiped || sync->is_copy ||
         apply->complete < sync->complete_target || !satchel_recover_is_given(sync))
         return SATCHEL_OK;
-    enum satchel_status status =
-        satchel_replica_execute(sync->replica->db, "PRAGMA secure_delete=ON", error);
+    enum satchel_status status = satchel_replica_execute(
+        sync->replica->db,
+        SATCHEL_MUTATED(wipe_rows_only) ? "PRAGMA secure_delete=OFF" : "PRAGMA secure_delete=ON",
+        error);
     if (status == SATCHEL_OK)
         status = remove_all(sync, &is_empty, error);
-    if (status == SATCHEL_OK && is_empty)
+    if (status == SATCHEL_OK && is_empty && !SATCHEL_MUTATED(wipe_rows_only))
         status = scrub(sync, error);
     if (status != SATCHEL_OK || !is_empty)
         return status;

@@ -461,10 +461,9 @@ static enum satchel_status find_attaching(struct satchel_workspace *workspace,
     return status;
 }
 
-/* A device that was revoked, or whose user is one no more, is drained and wiped. When it was, it is
- * refused, unless something is there again that it has not sent: it is another file then. */
+/* A device that was revoked, or whose user is one no more, is drained and wiped. When it says that
+ * it was, and had said so before, it is refused; another file with its id is drained in its turn. */
 static enum satchel_status judge_revoked(sqlite3 *db, struct satchel_job *job,
-                                         const struct device *device,
                                          const struct workspace_user *user)
 {
     const struct satchel_message_hello *hello = &job->request.hello;
@@ -473,7 +472,7 @@ static enum satchel_status judge_revoked(sqlite3 *db, struct satchel_job *job,
     if (status != SATCHEL_OK)
         return status;
     job->is_drained = revoked.is_revoked || revoked.is_wiped || !user->is_found || !user->is_active;
-    return revoked.is_wiped && hello->last_number <= device->last_number
+    return revoked.is_wiped && hello->is_wiped
                ? satchel_error_set(&job->error, SATCHEL_DENIED,
                                    "this device was revoked, and its data were wiped; join again "
                                    "with an invite, under a new file name")
@@ -510,7 +509,7 @@ enum satchel_status enrol_attach(struct satchel_workspace *workspace, struct sat
                                  (unsigned long long)hello->schema, workspace->name,
                                  (unsigned)schema);
     if (status == SATCHEL_OK)
-        status = judge_revoked(db, job, &device, &user);
+        status = judge_revoked(db, job, &user);
     if (status == SATCHEL_OK)
         status = record_attach(db, hello, error);
     if (status == SATCHEL_OK && !job->is_drained)

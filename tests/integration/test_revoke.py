@@ -100,6 +100,7 @@ class Revoke(harness.SatchelTest):
         source.backup(target)
         source.close()
         target.close()
+        before = copy.read_bytes()
         self.admin("device", "revoke", self.device_of("li"), "--workspace", "w")
         self.sync(self.li)
         self.sql(copy, "UPDATE account SET name='stolen'")
@@ -109,6 +110,11 @@ class Revoke(harness.SatchelTest):
         self.assertEqual([(row["user"], "wiped before" in row["reason"]) for row in waiting], [("li", True)])
         self.assert_wiped(copy)
         self.refused("sync", copy)
+        old = self.folder / "old.db"  # one that has nothing new is wiped all the same
+        old.write_bytes(before)
+        self.sync(old)
+        self.assert_wiped(old)
+        self.refused("sync", old)
 
     def test_cut_off_anywhere(self):
         proxy = harness.Proxy(self.server.port)

@@ -142,6 +142,20 @@ static void set(void)
     sim.counts.admin_sets += ask(arguments, 5) == SATCHEL_OK;
 }
 
+/* Somebody has lost a phone. The answer may be lost, too; in the end it is told anyway. */
+static void run_revocation(void *context)
+{
+    char id[SATCHEL_ID_TEXT_BYTES];
+    struct satchel_span arguments[3] = {TEXT("device.revoke"), TEXT("test")};
+    (void)context;
+    satchel_id_text(&sim.template->devices[sim_below(SIM_WORK, sim.options.device_count)], id);
+    arguments[2] = satchel_span_text(id);
+    sim_sleep(1 + sim_below(SIM_WORK, (unsigned)sim.options.span_ms));
+    while (ask(arguments, 3) != SATCHEL_OK)
+        sim_sleep(3000);
+    sim.counts.revocations++;
+}
+
 static void run_office(void *context)
 {
     (void)context;
@@ -167,6 +181,8 @@ void sim_admin_start(void)
     sim_process_init(&clerk, &office, "clerk");
     if (sim.options.admin_pause_ms > 0)
         sim_fiber_new(&clerk, run_office, NULL);
+    if (sim.options.is_revoking)
+        sim_fiber_new(&clerk, run_revocation, NULL);
 }
 
 bool sim_admin_is_idle(void)

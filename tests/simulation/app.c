@@ -31,6 +31,11 @@ static void judge(const struct sim_app *app, int code, const char *message, cons
         sim.counts.busy++;
         return;
     }
+    if (message && strstr(message, "this device was revoked")) {
+        sim_check(sim_is_revoked(app->device), "%s is told so, and nobody did it: %s",
+                  app->process.name, message);
+        return;
+    }
     sim.counts.failed_operations++;
     sim_check(sim_fiber_faults() > 0, "%s: %s: %d %s, and no fault met it", app->process.name,
               doing, code, message ? message : "");

@@ -1,7 +1,7 @@
 /* Owns what must hold at the end: everybody equal and at rest, the files sound. What the ledger
  * says is in check_ledger.c. */
 #include "../unit/digest_oracle.h"
-#include "simulation.h"
+#include "disk.h"
 
 #include <satchel/log_reader.h>
 #include <satchel/row_io.h>
@@ -33,6 +33,11 @@ static struct satchel_id node_of(sqlite3 *db, const char *sql)
     return node;
 }
 
+static bool is_wiped(sqlite3 *db)
+{
+    return integer(db, "SELECT state = 'wiped' FROM satchel_replica") == 1;
+}
+
 /* What the server is when it is at rest. */
 struct rest {
     int64_t head, migrations;
@@ -48,9 +53,14 @@ static bool is_device_quiet(const struct sim_device *device, const struct rest *
     if (!why && (is_acting || device->machine.is_off))
         return false;
     sqlite3 *db = sim_observe(device->path);
+    if (is_wiped(db) && !is_acting && !device->machine.is_off) {
+        sim_unobserve(db);
+        return true;
+    }
     int64_t pending = integer(db, "SELECT count(*) FROM satchel_change");
     int64_t cursor = integer(db, "SELECT cursor FROM satchel_replica");
     bool is_complete = integer(db, "SELECT complete FROM satchel_replica") == rest->head;
+    bool is_to_be_wiped = sim.options.is_revoking && sim_is_revoked(device);
     bool is_migrated = integer(db, COUNT_MIGRATIONS) == rest->migrations;
     bool has_forgotten = integer(db, "SELECT count(*) FROM satchel_forget") == 0;
     /* Before it hears that the server was restored, its cursor may be the same by chance. */
@@ -58,16 +68,17 @@ static bool is_device_quiet(const struct sim_device *device, const struct rest *
     bool is_renewed = satchel_id_equal(&node, &rest->node);
     sim_unobserve(db);
     if (pending == 0 && cursor == rest->head && is_complete && is_migrated && is_renewed &&
-        has_forgotten && !is_acting && !device->machine.is_off)
+        has_forgotten && !is_to_be_wiped && !is_acting && !device->machine.is_off)
         return true;
     if (!why)
         return false;
     enum satchel_status status = satchel_buffer_format(
-        why, " %s has %lld pending, its cursor is %lld of %lld%s%s%s%s%s;", device->machine.name,
+        why, " %s has %lld pending, its cursor is %lld of %lld%s%s%s%s%s%s;", device->machine.name,
         (long long)pending, (long long)cursor, (long long)rest->head,
         is_complete ? "" : ", it is not complete", is_migrated ? "" : ", its schema is old",
         is_renewed ? "" : ", it knows an earlier incarnation",
         has_forgotten ? "" : ", its log has what it should forget",
+        is_to_be_wiped ? ", it is revoked and not wiped" : "",
         is_acting ? ", its application writes" : "");
     (void)status;
     return false;
@@ -234,6 +245,11 @@ static bool is_mended(const struct sim_device *device)
     if (!device->was_damaged)
         return true;
     sqlite3 *db = sim_observe(device->path), *store = sim_observe(STORE);
+    if (is_wiped(db)) {
+        sim_unobserve(store);
+        sim_unobserve(db);
+        return true;
+    }
     if (sim_has_scopes())
         (void)sim_sight_observe();
     satchel_arena_init(&arena, (size_t)1 << 30, NULL);
@@ -442,12 +458,51 @@ void sim_check_repaired(void)
     }
 }
 
+/* Each text of the world of scopes bears a mark. */
+static bool has_mark(const struct sim_file *file)
+{
+    bool has_one = false;
+    for (size_t i = 0; file && file->exists && !has_one && i + 8 < file->size; i++) {
+        const uint8_t *at = file->bytes + i;
+        has_one = (at[0] == '~' || at[0] == '!') && at[1] >= '0' && at[1] <= '9' &&
+                  memchr(at + 2, ':', 2) && memchr(at + 3, 'k', 2);
+    }
+    return has_one;
+}
+
+/* Nothing of the workspace is left in the file, not even in free pages. */
+static void check_wiped(const struct sim_device *device, sqlite3 *db)
+{
+    const struct satchel_schema *schema = sim_schema(sim.deployed);
+    char name[100];
+    sim_check(sim_is_revoked(device), "%s is wiped, and nobody revoked it", device->machine.name);
+    for (uint32_t i = 0; i < schema->table_count; i++) {
+        char sql[200];
+        snprintf(sql, sizeof sql, "SELECT count(*) FROM \"%s\"", schema->tables[i].name);
+        sim_check(schema->tables[i].is_local || integer(db, sql) <= 0, "%s has rows of %s left",
+                  device->machine.name, schema->tables[i].name);
+    }
+    sim_check(integer(db, "SELECT (SELECT count(*) FROM satchel_entry) + (SELECT count(*) FROM"
+                          " satchel_change) + (SELECT count(*) FROM satchel_conflict)") == 0,
+              "%s has a log left", device->machine.name);
+    snprintf(name, sizeof name, "%s-wal", device->path);
+    sim_check(!has_mark(sim_file_find(device->path)) && !has_mark(sim_file_find(name)),
+              "%s has traces of rows left", device->machine.name);
+    sim.counts.wiped++;
+}
+
 static void check_replica(const struct sim_device *device, sqlite3 *store)
 {
     const char *name = device->machine.name;
     sqlite3 *db = sim_observe(device->path);
     unsigned migrations = (unsigned)integer(db, COUNT_MIGRATIONS);
     check_sound(name, db);
+    if (is_wiped(db)) {
+        check_wiped(device, db);
+        sim_unobserve(db);
+        return;
+    }
+    sim_check(!sim_is_revoked(device), "%s is revoked, and not wiped", name);
     sim_check(migrations == sim.deployed, "%s has %u migrations of %u", name, migrations,
               sim.deployed);
     sim_check(integer(db, "SELECT count(*) FROM satchel_change") == 0 &&

@@ -21,6 +21,25 @@ static uint64_t read_boot(void *context)
     return ((const struct sim_device *)context)->machine.boot;
 }
 
+bool sim_is_revoked(const struct sim_device *device)
+{
+    struct sim_process *running = sim_enter(NULL);
+    sqlite3 *db = sim_observe(device->path), *store = sim_observe("/sim/server/test.db");
+    sqlite3_stmt *id = sim_prepare(db, "SELECT device FROM satchel_replica");
+    sqlite3_stmt *find = sim_prepare(store, "SELECT 1 FROM satchel_revoked WHERE device=?1");
+    bool is_revoked = false;
+    if (sqlite3_step(id) == SQLITE_ROW) {
+        sqlite3_bind_value(find, 1, sqlite3_column_value(id, 0));
+        is_revoked = sqlite3_step(find) == SQLITE_ROW;
+    }
+    sqlite3_finalize(find);
+    sqlite3_finalize(id);
+    sim_unobserve(store);
+    sim_unobserve(db);
+    sim_leave(running);
+    return is_revoked;
+}
+
 /* ---- one sync after another ---- */
 
 static bool is_to_stop(void *context)
@@ -52,6 +71,8 @@ static void judge(const struct sim_sync *sync, enum satchel_status status,
     sim.counts.syncs_failed++;
     if ((status == SATCHEL_MISMATCH || status == SATCHEL_AGAIN) && sim.had_copies)
         return; /* where a copy parts from the other file: the next sync is another device's */
+    if (status == SATCHEL_DENIED && sim_is_revoked(sync->device))
+        return;
     sim_check(status != SATCHEL_MISMATCH && status != SATCHEL_CORRUPT, "%s cannot sync: %s: %s",
               sync->process.name, satchel_status_name(status), error->message);
     sim_check(is_lock(error) || sim_fiber_faults() > 0 || sync->process.was_server_at_fault,

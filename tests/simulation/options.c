@@ -97,6 +97,7 @@ static void draw_scoped(struct sim_options *options)
     /* As many seeds that once failed were drawn before there were masks. */
     unsigned place = (unsigned)(sim.seed / SIM_DUEL_SEEDS % 5);
     options->world = place == 2 || place == 3 ? SIM_SCOPED : SIM_MASKED;
+    options->is_revoking = options->world == SIM_MASKED && sim.seed / SIM_DUEL_SEEDS % 4 == 0;
     options->device_count = 2 + sim_below(SIM_OPTIONS, 4);
     options->span_ms = (int64_t)ONE_OF(20, 60, 120) * 1000;
     options->actions = ONE_OF(40, 80, 160);
@@ -170,7 +171,7 @@ void sim_options_describe(const struct sim_options *options, struct satchel_buff
                "%s devices=%u apps=%u syncs=%u span=%llds actions=%u think=%ums keys=%u bulk=1/%u "
                "big=1/%u undo=1/%u resolve=1/%u transaction=1/%u pause=%ums %s wake=%ums "
                "latency=%ums rate=%u/ms queue=%ums disk=%ums cache=%u checkpoint=%u wal_scale=%u "
-               "%s%s%s admin=%ums fault_every=%ums",
+               "%s%s%s%s admin=%ums fault_every=%ums",
                worlds[options->world], options->device_count, options->app_count,
                options->sync_count, (long long)(options->span_ms / 1000), options->actions,
                options->think_ms_max, options->key_count, options->bulk_one_in, options->big_one_in,
@@ -180,7 +181,8 @@ void sim_options_describe(const struct sim_options *options, struct satchel_buff
                options->disk_ms, options->cache_pages, options->server_checkpoint_pages,
                options->wal_scale, options->is_durable ? "full" : "normal",
                options->is_enforcing ? " fk" : "", options->is_rotating ? " rotate" : "",
-               options->admin_pause_ms, options->fault_pause_ms),
+               options->is_revoking ? " revoke" : "", options->admin_pause_ms,
+               options->fault_pause_ms),
            "describe", NULL);
     for (unsigned i = 0; i < SIM_FAULT_KIND_COUNT; i++)
         if (options->fault_weights[i] > 0 && options->fault_pause_ms > 0)

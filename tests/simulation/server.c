@@ -126,6 +126,8 @@ static bool is_explained(const struct satchel_job *job, enum satchel_status stat
         return true; /* it stood behind one that a fault met */
     if (status == SATCHEL_DENIED && job->kind == SATCHEL_JOB_ATTACH && sim.options.is_rotating)
         return true; /* another sync of the file was faster; this one must find out */
+    if (sim.options.is_revoking && (status == SATCHEL_AGAIN || status == SATCHEL_DENIED))
+        return true; /* device.c and check.c know who is revoked */
     return job->kind == SATCHEL_JOB_ADMIN || job->kind == SATCHEL_JOB_QUERY; /* admin.c judges */
 }
 

@@ -77,7 +77,8 @@ enum {
     X(checkpoints) X(frames) X(deploys) X(admin_resolves) X(retries) X(drops) X(packs) \
     X(device_packs) X(admin_sets) X(store_opens) X(recoveries) X(watch_checks) X(replays) \
     X(reference_checks) X(rows_compared) X(sights) X(frames_checked) X(rows_named) X(marks_read) \
-    X(evictions) X(parts_masked) X(columns_masked) X(repaired)
+    X(evictions) X(parts_masked) X(columns_masked) X(repaired) \
+    X(revocations) X(wiped)
 #define SIM_OUTCOME_COUNTS(X) \
     X(quarantined_parts) X(conflicts_open) X(conflicts_closed) X(conflicts_review) \
     X(conflicts_info) \
@@ -361,6 +362,8 @@ sim_action sim_device_boot; /* after a power cut */
 void sim_device_copy(struct sim_device *device);
 void sim_device_put_back(struct sim_device *device);
 void sim_device_clone(struct sim_device *device);
+/* Whether the server knows the device that the file is of now as revoked. */
+bool sim_is_revoked(const struct sim_device *device);
 void sim_app_start(struct sim_app *app);
 void sim_sync_start(struct sim_sync *sync);
 
@@ -478,6 +481,7 @@ struct sim_options {
     bool is_durable;         /* applications commit with synchronous=FULL */
     bool is_enforcing;       /* foreign keys */
     bool is_rotating;        /* devices replace their tokens */
+    bool is_revoking;        /* a device is revoked */
     unsigned fault_pause_ms; /* between two faults; 0: none */
     unsigned fault_weights[SIM_FAULT_KIND_COUNT];
     unsigned admin_pause_ms; /* 0: none */

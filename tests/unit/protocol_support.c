@@ -141,7 +141,8 @@ static struct satchel_message sample_request(int index)
                                                  7,
                                                  sample_vector(),
                                                  998,
-                                                 3};
+                                                 3,
+                                                 1};
         break;
     case 3:
         m.kind = SATCHEL_MESSAGE_PUSH;
@@ -406,7 +407,7 @@ static bool hellos_equal(const struct satchel_message_hello *a,
            satchel_span_equal(a->user, b->user) && satchel_id_equal(&a->receipt, &b->receipt) &&
            satchel_id_equal(&a->parent, &b->parent) && a->parent_number == b->parent_number &&
            vectors_equal(&a->receipts, &b->receipts) && a->complete == b->complete &&
-           a->token_number == b->token_number;
+           a->token_number == b->token_number && a->is_wiped == b->is_wiped;
 }
 
 static bool pushes_equal(const struct satchel_message_push *a, const struct satchel_message_push *b)

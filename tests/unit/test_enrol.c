@@ -170,6 +170,8 @@ static void test_enrol__a_user_who_is_no_longer_active_gets_no_further(void **st
     job->device = ann.id;
     assert_ok(run(&fixture, job));
     satchel_job_free(job);
+    assert_ok(attach(&fixture, &ann, NULL)); /* another file, so it seems */
+    ann.is_wiped = true;
     assert_int_equal(attach(&fixture, &ann, NULL), SATCHEL_DENIED);
     assert_int_equal(join(&fixture, &other, code), SATCHEL_DENIED);
     bob.last_number = 1;

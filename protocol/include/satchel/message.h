@@ -129,6 +129,7 @@ struct satchel_message_hello {
      * never yet, or nobody knows. */
     uint64_t complete;
     uint64_t token_number; /* as told with the receipt */
+    uint64_t is_wiped;     /* 1: it was drained and has nothing of the workspace left; else 0 */
 };
 /* ... and the node's. */
 struct satchel_message_welcome {
