@@ -462,7 +462,8 @@ static enum satchel_status find_attaching(struct satchel_workspace *workspace,
 }
 
 /* A device that was revoked, or whose user is one no more, is drained and wiped. When it says that
- * it was, and had said so before, it is refused; another file with its id is drained in its turn. */
+ * it was, and had said so before, it is refused; another file with its id is drained in its turn.
+ */
 static enum satchel_status judge_revoked(sqlite3 *db, struct satchel_job *job,
                                          const struct workspace_user *user)
 {
