@@ -209,6 +209,8 @@ static const char *needed_by_rules(const struct satchel_build_table *from,
                 return "in the table's scope";
     if (column->references_table || column->ref)
         return "a reference";
+    if (column->not_null && table->rules.columns[column->number].default_value.type == SATCHEL_NULL)
+        return "NOT NULL without a constant default";
     for (uint32_t i = 0; i < table->column_count; i++) {
         const struct satchel_column *other = &table->columns[i];
         if (other->ref && satchel_names_equal(other->ref, column->name))

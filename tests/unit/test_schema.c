@@ -854,6 +854,9 @@ static void test_schema__what_rules_need_is_not_masked(void **state)
     expect_refused("-- @table scope=row(a) delete=forbid\nCREATE TABLE t (id TEXT PRIMARY KEY,\na "
                    "-- @lww @mask(hq)\n);",
                    3, "in the table's scope", "take the @mask out");
+    expect_refused(TABLE("a TEXT NOT NULL -- @lww @mask(hq)"), 3, "NOT NULL without a constant",
+                   "take the @mask out");
+    expect_accepted(TABLE("a TEXT NOT NULL DEFAULT '' -- @lww @mask(hq)"));
     expect_refused(TABLE("a REFERENCES t(id) -- @lww @mask(hq)"), 3, "t.a, which is a reference",
                    "take the @mask out");
     expect_refused(TABLE("a, -- @lww @mask(hq)\nb -- @lww @ref(a)"), 3, "t.a, which is a reference",
