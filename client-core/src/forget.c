@@ -14,7 +14,7 @@
 #include <satchel/mutation.h>
 
 enum {
-    RUN_ENTRIES = 256, /* read in one transaction */
+    RUN_ENTRIES = 256, /* read in one transaction, at most */
     RUN_CHANGED = 32,  /* of them written again */
     COLUMNS_BYTES_MAX = 1 << 20
 };
@@ -25,8 +25,9 @@ static const char DELETE_NAME[] = "DELETE FROM satchel_forget WHERE name = ?1 AN
 static const char SELECT_HIDDEN[] = "SELECT hidden FROM satchel_replica";
 static const char IS_ROLE[] = "SELECT coalesce(role, '') = ?1 FROM satchel_replica";
 static const char UPDATE_HIDDEN[] = "UPDATE satchel_replica SET hidden = ?1";
-static const char SELECT_RECEIPT[] =
-    "SELECT receipt, is_cut FROM satchel_receipt WHERE cursor = ?1";
+static const char SELECT_WHOLE[] =
+    "SELECT receipt FROM satchel_receipt WHERE cursor = ?1 AND NOT is_cut";
+static const char IS_CUT[] = "SELECT 1 FROM satchel_receipt WHERE cursor = ?1 AND is_cut";
 static const char UPDATE_RECEIPT[] =
     "UPDATE satchel_receipt SET receipt = ?2, is_cut = 1 WHERE cursor = ?1";
 static const char IS_OWN[] = "SELECT 1 FROM satchel_replica WHERE device = ?1 UNION ALL"
@@ -43,7 +44,7 @@ struct pass {
     struct satchel_buffer name, body;
     struct satchel_span role;
     bool is_user_author; /* of the entry in hand */
-    sqlite3_stmt *is_role, *has_left, *is_own, *select_receipt, *update_receipt;
+    sqlite3_stmt *is_role, *has_left, *is_own, *select_whole, *is_cut, *update_receipt;
     uint64_t cursor; /* up to which the log is cut */
     bool is_over;
 };
@@ -180,6 +181,15 @@ static bool is_own(const struct pass *pass, const struct satchel_entry *entry)
     return found;
 }
 
+/* Its mark is made once, of the secret; the log does not say whether it has been. */
+static bool is_cut(const struct pass *pass, uint64_t cursor)
+{
+    sqlite3_bind_int64(pass->is_cut, 1, (sqlite3_int64)cursor);
+    bool found = sqlite3_step(pass->is_cut) == SQLITE_ROW;
+    sqlite3_reset(pass->is_cut);
+    return found;
+}
+
 /* Of what the user wrote elsewhere no row is forgotten. */
 static enum satchel_status cut(struct run *run, const struct satchel_entry *from,
                                struct satchel_error *error)
@@ -197,6 +207,7 @@ static enum satchel_status cut(struct run *run, const struct satchel_entry *from
         satchel_span_equal(from->user, satchel_span_text(replica->user ? replica->user : ""));
     *entry = *from;
     entry->body = body;
+    entry->is_cut = is_cut(pass, entry->cursor);
     status = satchel_entry_cut(&audience, SATCHEL_NOT_AUTHOR, &run->scratch, &run->arena, entry,
                                &run->is_empty[run->count], error);
     if (status != SATCHEL_OK ||
@@ -222,7 +233,9 @@ static enum satchel_status read_run(struct run *run, struct satchel_error *error
     bool found = true;
     enum satchel_status status =
         satchel_log_read_from(run->reader, pass->cursor, pass->marks, pass->mark_count, error);
-    for (int i = 0; status == SATCHEL_OK && i < RUN_ENTRIES && run->count < RUN_CHANGED; i++) {
+    for (int i = 0; status == SATCHEL_OK && i < RUN_ENTRIES && run->count < RUN_CHANGED &&
+                    (i == 0 || !satchel_sync_is_run_over(pass->sync));
+         i++) {
         status = satchel_log_read_next(run->reader, &found, &read, error);
         if (status != SATCHEL_OK || !found)
             break;
@@ -241,11 +254,10 @@ static enum satchel_status cut_receipt(struct pass *pass, uint64_t cursor,
 {
     struct satchel_id receipt;
     enum satchel_status status = SATCHEL_OK;
-    sqlite3_bind_int64(pass->select_receipt, 1, (sqlite3_int64)cursor);
-    int code = sqlite3_step(pass->select_receipt);
-    bool is_whole = code == SQLITE_ROW && !sqlite3_column_int(pass->select_receipt, 1) &&
-                    satchel_column_id(pass->select_receipt, 0, &receipt);
-    sqlite3_reset(pass->select_receipt);
+    sqlite3_bind_int64(pass->select_whole, 1, (sqlite3_int64)cursor);
+    int code = sqlite3_step(pass->select_whole);
+    bool is_whole = code == SQLITE_ROW && satchel_column_id(pass->select_whole, 0, &receipt);
+    sqlite3_reset(pass->select_whole);
     if (code != SQLITE_ROW && code != SQLITE_DONE)
         return sql_error(pass, error);
     if (!is_whole)
@@ -366,7 +378,8 @@ static enum satchel_status run_pass(struct pass *pass, struct satchel_error *err
         (sqlite3_prepare_v2(db, IS_ROLE, -1, &pass->is_role, NULL) != SQLITE_OK ||
          sqlite3_prepare_v2(db, HAS_LEFT, -1, &pass->has_left, NULL) != SQLITE_OK ||
          sqlite3_prepare_v2(db, IS_OWN, -1, &pass->is_own, NULL) != SQLITE_OK ||
-         sqlite3_prepare_v2(db, SELECT_RECEIPT, -1, &pass->select_receipt, NULL) != SQLITE_OK ||
+         sqlite3_prepare_v2(db, SELECT_WHOLE, -1, &pass->select_whole, NULL) != SQLITE_OK ||
+         sqlite3_prepare_v2(db, IS_CUT, -1, &pass->is_cut, NULL) != SQLITE_OK ||
          sqlite3_prepare_v2(db, UPDATE_RECEIPT, -1, &pass->update_receipt, NULL) != SQLITE_OK))
         status = sql_error(pass, error);
     while (status == SATCHEL_OK && !pass->is_over && !satchel_sync_is_stopped(sync))
@@ -374,7 +387,8 @@ static enum satchel_status run_pass(struct pass *pass, struct satchel_error *err
     sqlite3_finalize(pass->is_role);
     sqlite3_finalize(pass->has_left);
     sqlite3_finalize(pass->is_own);
-    sqlite3_finalize(pass->select_receipt);
+    sqlite3_finalize(pass->select_whole);
+    sqlite3_finalize(pass->is_cut);
     sqlite3_finalize(pass->update_receipt);
     return status;
 }
@@ -402,7 +416,7 @@ enum satchel_status satchel_forget_step(struct satchel_sync *sync, struct satche
     satchel_buffer_deinit(&pass.hidden);
     satchel_map_deinit(&pass.names);
     satchel_arena_deinit(&pass.arena);
-    return status == SATCHEL_OK
+    return status == SATCHEL_OK || status == SATCHEL_BUSY /* the next session goes on */
                ? SATCHEL_OK
                : satchel_error_default(error, status, "the replica's log cannot be cut: %s",
                                        satchel_status_text(status));

@@ -237,6 +237,12 @@ enum satchel_status satchel_sync_begin_run(struct satchel_sync *sync, struct sat
     return status;
 }
 
+bool satchel_sync_is_run_over(const struct satchel_sync *sync)
+{
+    const struct satchel_clock *clock = &satchel_clock_system;
+    return clock->monotonic_ms(clock->context) - sync->began_run_ms >= RUN_MS_MAX;
+}
+
 void satchel_sync_end_run(struct satchel_sync *sync)
 {
     const struct satchel_clock *clock = &satchel_clock_system;
@@ -250,15 +256,13 @@ static enum satchel_status apply_run(struct satchel_sync *sync,
                                      const struct satchel_message_entries *entries, uint32_t *index,
                                      uint32_t end, struct satchel_error *error)
 {
-    const struct satchel_clock *clock = &satchel_clock_system;
     enum satchel_status status = satchel_sync_begin_run(sync, error);
     uint32_t count = 0;
     bool is_full = false;
     while (status == SATCHEL_OK && !is_full && *index < end) {
         status = satchel_apply_entry(sync->apply, &entries->entries[*index], error);
         (*index)++;
-        is_full = ++count >= RUN_ENTRIES_MAX ||
-                  clock->monotonic_ms(clock->context) - sync->began_run_ms >= RUN_MS_MAX ||
+        is_full = ++count >= RUN_ENTRIES_MAX || satchel_sync_is_run_over(sync) ||
                   satchel_check_stops_here(sync) ||
                   (sync->recovery.has_rows && sync->apply->cursor == sync->recovery.rows_cursor);
     }

@@ -2,6 +2,7 @@
 what an outsider's device is sent."""
 import json
 import secrets
+import sqlite3
 import unittest
 
 import harness
@@ -185,6 +186,27 @@ class Scopes(harness.SatchelTest):
             self.sync(ben)
             self.assertEqual(self.rows(ben, "contact"), ["c1", "c2"] if turn % 2 == 0 else [])
             self.assert_each_in_its_scope(ben)
+
+    def last_entry(self, replica):
+        with sqlite3.connect(replica) as db:
+            return db.execute("SELECT cursor, secret, body FROM satchel_entry ORDER BY cursor DESC").fetchone()
+
+    def test_what_is_cut_twice_is_marked_once(self):
+        # By the mark a replica knows an entry again that comes back to a restored server.
+        self.sql(self.ana, "INSERT INTO share VALUES('s1', 'ben', 'a1'), ('s2', 'ben', 'a2')")
+        self.sync(self.ana)
+        self.sql(self.ana, "INSERT INTO account(id, owner, name) VALUES('a1', 'ana', 'Northwind Trading'),"
+                           " ('a2', 'ana', 'Contoso'), ('a3', 'ana', 'Fabrikam')")
+        self.sync_all(self.ana, self.ben)
+        cursor, mark, body = self.last_entry(self.ben)
+        self.assertNotEqual(mark, self.last_entry(self.ana)[1])
+        self.sql(self.ana, "DELETE FROM share WHERE id='s1'")
+        self.sync_all(self.ana, self.ben)
+        self.assertEqual(self.rows(self.ben, "account"), ["a2"])
+        with sqlite3.connect(self.ben) as db:
+            again = db.execute("SELECT secret, body FROM satchel_entry WHERE cursor=?", (cursor,)).fetchone()
+        self.assertEqual(again[0], mark)
+        self.assertLess(len(again[1]), len(body))
 
     def test_after_the_log_was_packed(self):
         self.make_customer()
