@@ -211,6 +211,7 @@ static enum satchel_status read_rows(struct satchel_workspace *workspace, struct
     struct workspace_reader reader = {
         .db = satchel_store_sqlite_db(workspace->store),
         .schema = (struct satchel_schema *)(uintptr_t)workspace->store->schema};
+    satchel_buffer_init(&reader.name, SATCHEL_CHANGESET_BYTES_MAX, NULL);
     enum satchel_status status = scope_viewer_new(&reader.viewer, reader.db, &job->error);
     if (status == SATCHEL_OK)
         status =
@@ -218,6 +219,7 @@ static enum satchel_status read_rows(struct satchel_workspace *workspace, struct
     if (status == SATCHEL_OK)
         status = rows_read(&reader, job);
     scope_viewer_free(reader.viewer);
+    satchel_buffer_deinit(&reader.name);
     if (status == SATCHEL_OK) {
         const struct satchel_message_rows *rows = &job->answers[0].rows;
         assert_int_equal(rows->row_count, job->request.rows_request.row_count);
