@@ -168,7 +168,7 @@ static void take_completion(struct hub_workspace *workspace, struct satchel_job 
     if (hub_admin_is_deploy(job)) {
         workspace->deploys_in_flight--;
         for (struct hub_session *s = workspace->sessions; s; s = s->next_attached)
-            s->needs_schema = true;
+            s->needs_schema = !s->is_drained;
     }
     if (session)
         hub_session_complete(session, workspace, job);

@@ -60,6 +60,8 @@ static enum satchel_status add_sets(struct workspace_reader *reader, struct satc
     size_t count = 0;
     struct satchel_query query;
     enum satchel_status status = SATCHEL_OK;
+    if (job->is_drained) /* nothing is told of rows any more */
+        return SATCHEL_OK;
     if (!scope_viewer_sees_all(reader->viewer))
         status = scope_viewer_sets(reader->viewer, &job->arena, &sets, &count, &job->error);
     if (status == SATCHEL_OK)
@@ -80,14 +82,16 @@ static void log_repairs(struct satchel_workspace *workspace, const struct worksp
 {
     const struct satchel_message_digest_request *request = &job->request.digest_request;
     char device[SATCHEL_ID_TEXT_BYTES];
+    uint64_t last = 0; /* a table twice would only fill the log */
     satchel_id_text(&job->device, device);
     for (uint32_t i = 0; i < request->repair_count; i++) {
         const struct satchel_table *table =
             reader->schema
                 ? satchel_schema_table(reader->schema, (uint32_t)request->repairs[i].table)
                 : NULL;
-        if (!table)
+        if (!table || request->repairs[i].table <= last || request->repairs[i].row_count == 0)
             continue;
+        last = request->repairs[i].table;
         job->repaired_count += request->repairs[i].row_count;
         workspace_log(workspace, "device %s of %.*s has repaired %llu rows of table %s", device,
                       (int)reader->login.size, (const char *)reader->login.data,
