@@ -171,7 +171,9 @@ enum satchel_status satchel_sync_send_hello(struct satchel_sync *sync, struct sa
     hello->user = satchel_span_text(replica->user ? replica->user : "");
     hello->receipt = replica->receipt;
     hello->complete = apply->complete;
-    hello->is_wiped = replica->is_wiped;
+    hello->drain = replica->is_wiped     ? SATCHEL_WIPED
+                   : replica->is_revoked ? SATCHEL_DRAINING
+                                         : SATCHEL_NOT_DRAINED;
     hello->token_number = replica->token_number;
     hello->software = satchel_span_text(software);
     hello->last_number = last_own_number(sync);

@@ -11,7 +11,7 @@
 static const char DRAIN[] = "UPDATE satchel_replica SET state = 'draining' WHERE state = 'joined'";
 static const char COUNT_WAITING[] =
     "SELECT (SELECT count(*) FROM satchel_change) + (SELECT count(*) FROM satchel_lost WHERE given"
-    " IS NULL AND NOT is_cut)";
+    " IS NOT (SELECT node FROM satchel_replica) AND NOT is_cut)";
 static const char FORGET[] =
     "DELETE FROM satchel_entry; DELETE FROM satchel_segment; DELETE FROM satchel_conflict;"
     "DELETE FROM satchel_base; DELETE FROM satchel_alias; DELETE FROM satchel_lineage;"

@@ -111,7 +111,7 @@ static const struct field hello_fields[] = {
     FIELD(FIELD_VECTOR, satchel_message_hello, receipts, 0),
     FIELD(FIELD_UNSIGNED, satchel_message_hello, complete, SEQUENCE_MAX),
     FIELD(FIELD_UNSIGNED, satchel_message_hello, token_number, SEQUENCE_MAX),
-    FIELD(FIELD_UNSIGNED, satchel_message_hello, is_wiped, 1),
+    FIELD(FIELD_UNSIGNED, satchel_message_hello, drain, SATCHEL_WIPED),
 };
 static const struct field welcome_fields[] = {
     FIELD(FIELD_ID, satchel_message_welcome, node, 0),

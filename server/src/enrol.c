@@ -451,29 +451,43 @@ static enum satchel_status find_attaching(struct satchel_workspace *workspace,
                                  "wrong; one whose token was replaced comes in again by satchel "
                                  "rejoin",
                                  workspace->name);
-    status = user_find(workspace->store, device->user, &job->arena, user, &job->error);
-    if (status == SATCHEL_OK && !user->is_found && known->lineage.count > 0)
-        status = satchel_error_set(&job->error, SATCHEL_BUSY,
-                                   "workspace %s was restored and does not know user %.*s yet: a "
-                                   "device that has the user's row has to sync first",
-                                   workspace->name, (int)device->user.size,
-                                   (const char *)device->user.data);
-    return status;
+    return user_find(workspace->store, device->user, &job->arena, user, &job->error);
 }
 
-/* A device that was revoked, or whose user is one no more, is drained and wiped. When it says that
- * it was, and had said so before, it is refused; another file with its id is drained in its turn.
- */
-static enum satchel_status judge_revoked(sqlite3 *db, struct satchel_job *job,
-                                         const struct workspace_user *user)
+/* A wipe cannot be taken back. So it takes a row that says that the user is not active; a row that
+ * is not there (a restored server, users that are still to come, a name mistyped) or that entries
+ * of this very device may put right makes the device wait. */
+static enum satchel_status judge_user(const struct satchel_workspace *workspace,
+                                      struct satchel_job *job, const struct device *device,
+                                      const struct workspace_user *user, uint64_t fork)
+{
+    const char *cure = NULL;
+    if (!user->is_found)
+        cure = "is not in satchel_users: a device that has the user's row has to sync first, or an "
+               "administrator adds it";
+    else if (!user->is_active && fork < job->request.hello.cursor)
+        cure = "is not active as far as the server, which was restored, knows yet: a device that "
+               "has newer changes has to sync first, or an administrator revokes this device";
+    if (cure)
+        return satchel_error_set(&job->error, SATCHEL_BUSY, "user %.*s of workspace %s %s",
+                                 (int)device->user.size, (const char *)device->user.data,
+                                 workspace->name, cure);
+    job->is_drained = !user->is_active;
+    return SATCHEL_OK;
+}
+
+/* A device that was revoked is drained and wiped; one that has begun with that ends it. When it
+ * says that it was, and had said so before, it is refused; another file with its id is drained in
+ * its turn. */
+static enum satchel_status judge_revoked(sqlite3 *db, struct satchel_job *job)
 {
     const struct satchel_message_hello *hello = &job->request.hello;
     struct device_revoked revoked;
     enum satchel_status status = revoke_find(db, &hello->device, &revoked, &job->error);
     if (status != SATCHEL_OK)
         return status;
-    job->is_drained = revoked.is_revoked || revoked.is_wiped || !user->is_found || !user->is_active;
-    return revoked.is_wiped && hello->is_wiped
+    job->is_drained = revoked.is_revoked || revoked.is_wiped || hello->drain != SATCHEL_NOT_DRAINED;
+    return revoked.is_wiped && hello->drain == SATCHEL_WIPED
                ? satchel_error_set(&job->error, SATCHEL_DENIED,
                                    "this device was revoked, and its data were wiped; join again "
                                    "with an invite, under a new file name")
@@ -510,13 +524,15 @@ enum satchel_status enrol_attach(struct satchel_workspace *workspace, struct sat
                                  (unsigned long long)hello->schema, workspace->name,
                                  (unsigned)schema);
     if (status == SATCHEL_OK)
-        status = judge_revoked(db, job, &user);
+        status = fork_find(workspace, job, &known, &fork);
+    if (status == SATCHEL_OK)
+        status = judge_revoked(db, job);
+    if (status == SATCHEL_OK && !job->is_drained)
+        status = judge_user(workspace, job, &device, &user, fork);
     if (status == SATCHEL_OK)
         status = record_attach(db, hello, error);
     if (status == SATCHEL_OK && !job->is_drained)
         status = role_told(db, &hello->device, user.role, workspace_now_ms(), error);
-    if (status == SATCHEL_OK)
-        status = fork_find(workspace, job, &known, &fork);
     if (status != SATCHEL_OK)
         return status;
     answer_attach(job, &known, &device, schema, user.role);

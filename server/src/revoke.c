@@ -14,7 +14,7 @@
     " ON CONFLICT(device) DO UPDATE SET wiped=?2, is_late=1"
 #define SQL_COPY                                                      \
     "INSERT OR IGNORE INTO satchel_revoked(device, revoked, is_late)" \
-    " SELECT ?1, revoked, is_late FROM satchel_revoked WHERE device=?2"
+    " SELECT ?1, coalesce(revoked, wiped), is_late FROM satchel_revoked WHERE device=?2"
 
 enum satchel_status revoke_find(sqlite3 *db, const struct satchel_id *device,
                                 struct device_revoked *out, struct satchel_error *error)

@@ -50,7 +50,7 @@ def kind(payload):
 def hello(workspace_id, device, token, workspace="w", **changed):
     fields = {"node": NOBODY, "cursor": 0, "seen": [], "lineage": [], "last": 0, "schema": 1, "error": 0,
               "software": "by hand", "user": "", "receipt": NOBODY, "parent": NOBODY,
-              "parent_number": 0, "receipts": [], "complete": 0, "token_number": 0, "is_wiped": 0,
+              "parent_number": 0, "receipts": [], "complete": 0, "token_number": 0, "drain": 0,
               **changed}
     return frame(HELLO, PROTOCOL, workspace, workspace_id, device, token, *fields.values())
 

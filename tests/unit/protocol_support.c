@@ -407,7 +407,7 @@ static bool hellos_equal(const struct satchel_message_hello *a,
            satchel_span_equal(a->user, b->user) && satchel_id_equal(&a->receipt, &b->receipt) &&
            satchel_id_equal(&a->parent, &b->parent) && a->parent_number == b->parent_number &&
            vectors_equal(&a->receipts, &b->receipts) && a->complete == b->complete &&
-           a->token_number == b->token_number && a->is_wiped == b->is_wiped;
+           a->token_number == b->token_number && a->drain == b->drain;
 }
 
 static bool pushes_equal(const struct satchel_message_push *a, const struct satchel_message_push *b)

@@ -130,12 +130,20 @@ static void test_enrol__attach_checks_the_token_and_the_past(void **state)
     fixture_close(&fixture);
 }
 
+/* As if it had been merged; the writer has nothing to do meanwhile. */
+static void write_user(struct fixture *fixture, const char *statement)
+{
+    assert_ok(satchel_db_exec(satchel_store_sqlite_db(fixture->workspace->store), statement,
+                              &fixture->error));
+}
+
 static void test_enrol__a_user_who_is_no_longer_active_gets_no_further(void **state)
 {
     (void)state;
     static const uint8_t secret[SATCHEL_SECRET_BYTES] = {9};
     struct fixture fixture;
-    struct device ann, bob, other = device_new(3);
+    struct device ann, bob, other;
+    struct satchel_message_welcome welcome;
     struct satchel_value key = satchel_value_text(satchel_span_text("ann"));
     struct satchel_field field = {3, satchel_value_integer(0)};
     struct satchel_changeset_header header = {.schema = 1, .part_count = 1};
@@ -165,14 +173,30 @@ static void test_enrol__a_user_who_is_no_longer_active_gets_no_further(void **st
     satchel_buffer_deinit(&body);
     assert_ok(run(&fixture, job));
     satchel_job_free(job);
-    assert_ok(attach(&fixture, &ann, NULL)); /* to be drained */
+    other = ann;
+    other.cursor = 99; /* the server was restored: she may have what makes her active */
+    assert_int_equal(attach(&fixture, &other, NULL), SATCHEL_BUSY);
+    assert_ok(attach(&fixture, &ann, &welcome));
+    assert_true(welcome.is_drained);
+    write_user(&fixture, "UPDATE person SET active = 1 WHERE login = 'ann'");
+    assert_ok(attach(&fixture, &ann, &welcome));
+    assert_false(welcome.is_drained);
+    ann.drain = SATCHEL_DRAINING; /* had heard of it: no way back */
+    assert_ok(attach(&fixture, &ann, &welcome));
+    assert_true(welcome.is_drained);
+    write_user(&fixture, "DELETE FROM person WHERE login = 'ann'");
+    assert_ok(attach(&fixture, &ann, &welcome));
+    assert_true(welcome.is_drained);
+    ann.drain = SATCHEL_NOT_DRAINED; /* a name mistyped wipes no phone */
+    assert_int_equal(attach(&fixture, &ann, NULL), SATCHEL_BUSY);
     job = satchel_job_new(SATCHEL_JOB_WIPED);
     job->device = ann.id;
     assert_ok(run(&fixture, job));
     satchel_job_free(job);
     assert_ok(attach(&fixture, &ann, NULL)); /* another file, so it seems */
-    ann.is_wiped = true;
+    ann.drain = SATCHEL_WIPED;
     assert_int_equal(attach(&fixture, &ann, NULL), SATCHEL_DENIED);
+    other = device_new(3);
     assert_int_equal(join(&fixture, &other, code), SATCHEL_DENIED);
     bob.last_number = 1;
     assert_ok(attach(&fixture, &bob, NULL));

@@ -265,7 +265,7 @@ enum satchel_status attach(struct fixture *fixture, struct device *device,
     message.hello.receipt = device->receipt;
     message.hello.token_number = device->token_number;
     message.hello.last_number = device->last_number;
-    message.hello.is_wiped = device->is_wiped;
+    message.hello.drain = device->drain;
     message.hello.clock_error_ms = -1500;
     message.hello.software = satchel_span_text("test 1");
     assert_ok(satchel_job_take_request(job, &message));

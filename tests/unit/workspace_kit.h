@@ -36,7 +36,7 @@ struct device {
     uint64_t cursor, last_number;
     struct satchel_id receipt; /* of its enrolment */
     uint64_t token_number;
-    bool is_wiped; /* it says so */
+    enum satchel_drain drain;
     char user[16];
 };
 

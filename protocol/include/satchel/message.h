@@ -38,6 +38,13 @@
 #define SATCHEL_JWT_BYTES_MAX 8192
 #define SATCHEL_BATCH_BYTES 262144 /* a sender closes a PUSH or ENTRIES batch beyond this */
 
+/* What HELLO says of a device that was revoked (docs/scopes.md). */
+enum satchel_drain {
+    SATCHEL_NOT_DRAINED,
+    SATCHEL_DRAINING, /* takes no more writes, and will have nothing of the workspace in the end */
+    SATCHEL_WIPED     /* has nothing of it any more */
+};
+
 enum satchel_message_kind {
     /* device or admin -> server */
     SATCHEL_MESSAGE_TIME = 1,
@@ -129,7 +136,7 @@ struct satchel_message_hello {
      * never yet, or nobody knows. */
     uint64_t complete;
     uint64_t token_number; /* as told with the receipt */
-    uint64_t is_wiped;     /* 1: it was drained and has nothing of the workspace left; else 0 */
+    uint64_t drain;        /* enum satchel_drain */
 };
 /* ... and the node's. */
 struct satchel_message_welcome {
