@@ -198,7 +198,7 @@ static void write_change_set(struct server *server, const struct bench_subject *
     must(server->store->ops->load_head(server->store, &head, &error), &error);
     const struct satchel_position position = {head.node, server->seen};
     const struct satchel_changeset_header header = {
-        1, {&position, server->seen > 0}, {NULL, 0}, ROWS_PER_CHANGE_SET};
+        1, {&position, server->seen > 0}, satchel_span_text("rep"), ROWS_PER_CHANGE_SET};
     snprintf(table_name, sizeof table_name, "t_%s", subject->name);
     const struct satchel_table *table = satchel_schema_find(server->store->schema, table_name);
     if (!table)
