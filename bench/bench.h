@@ -30,6 +30,8 @@ double bench_cpu_seconds(void);
 double bench_median(double *numbers, uint32_t count);
 /* A pseudo-random number below `count`. */
 uint32_t bench_draw(uint64_t *seed, uint32_t count);
+/* The database's file and those beside it, if they are there. */
+void bench_remove_store(const char *path);
 /* Ends the program. */
 _Noreturn void bench_fail(const char *what, const char *why);
 
@@ -39,5 +41,7 @@ void bench_local(struct bench *bench);
 void bench_rules(struct bench *bench);
 /* The same with a store beneath: what a server's writer thread does (bench_store.c). */
 void bench_store(struct bench *bench);
+/* What it costs to tell which rows a user may see (bench_scope.c). */
+void bench_scope(struct bench *bench);
 
 #endif

@@ -14,7 +14,6 @@
 #include <satchel/schema.h>
 
 #include <stdlib.h>
-#include <unistd.h>
 
 enum { ROWS = 500, ROWS_PER_CHANGE_SET = 25, CHANGE_SETS = ROWS / ROWS_PER_CHANGE_SET };
 enum { TESTED = 5, COMPANION = 6, COLUMNS = 7 };
@@ -97,16 +96,6 @@ static struct satchel_id device_id(uint32_t device)
     return id;
 }
 
-static void remove_files(const char *path)
-{
-    static const char *const beside[] = {"", "-wal", "-shm"};
-    char name[4200];
-    for (size_t i = 0; i < 3; i++) {
-        snprintf(name, sizeof name, "%s%s", path, beside[i]);
-        unlink(name);
-    }
-}
-
 static void enrol(struct server *server, uint32_t device)
 {
     struct satchel_error error = {0};
@@ -128,7 +117,7 @@ static void open_server(struct server *server, const struct bench *bench)
     server->maker.seed = 7;
     satchel_arena_init(&server->maker.arena, (size_t)1 << 30, NULL);
     snprintf(server->path, sizeof server->path, "%s/bench-store.db", bench->folder);
-    remove_files(server->path);
+    bench_remove_store(server->path);
     write_schema(sql, sizeof sql);
     const struct satchel_migration migration = {1, satchel_span_text("001_bench.sql"),
                                                 satchel_span_text(sql)};
@@ -147,7 +136,7 @@ static void open_server(struct server *server, const struct bench *bench)
 static void close_server(struct server *server)
 {
     server->store->ops->close(server->store);
-    remove_files(server->path);
+    bench_remove_store(server->path);
     satchel_arena_deinit(&server->maker.arena);
 }
 

@@ -1,12 +1,14 @@
 /* The budget table: ratios measured in one run on one machine, against their budgets.
  *
- *   bench [--rows N] [--rounds N] [--json FILE] [--folder DIR] [local] [rules] [store] */
+ *   bench [--rows N] [--rounds N] [--json FILE] [--folder DIR] [local] [rules] [store]
+ *         [scope] */
 #include "bench.h"
 
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 enum { ROWS_MIN = 1000, ROWS_MAX = 10000000 };
 
@@ -14,6 +16,16 @@ void bench_fail(const char *what, const char *why)
 {
     fprintf(stderr, "bench: %s: %s\n", what, why);
     exit(1);
+}
+
+void bench_remove_store(const char *path)
+{
+    static const char *const beside[] = {"", "-wal", "-shm"};
+    char name[4200];
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "%s%s", path, beside[i]);
+        unlink(name);
+    }
 }
 
 double bench_cpu_seconds(void)
@@ -83,7 +95,7 @@ static bool read_options(int count, char **words, struct bench *bench, const cha
     }
     for (int i = optind; i < count; i++)
         if (strcmp(words[i], "local") != 0 && strcmp(words[i], "rules") != 0 &&
-            strcmp(words[i], "store") != 0)
+            strcmp(words[i], "store") != 0 && strcmp(words[i], "scope") != 0)
             return false;
     return bench->row_count >= ROWS_MIN && bench->row_count <= ROWS_MAX &&
            bench->round_count >= 1 && bench->round_count <= ROUNDS_MAX;
@@ -104,7 +116,7 @@ int main(int count, char **words)
     const char *json = NULL;
     if (!read_options(count, words, &bench, &json)) {
         fputs("usage: bench [--rows N] [--rounds N] [--json FILE] [--folder DIR]"
-              " [local] [rules] [store]\n",
+              " [local] [rules] [store] [scope]\n",
               stderr);
         return 2;
     }
@@ -117,6 +129,8 @@ int main(int count, char **words)
         bench_rules(&bench);
     if (is_wanted(count, words, "store"))
         bench_store(&bench);
+    if (is_wanted(count, words, "scope"))
+        bench_scope(&bench);
     if (bench.json) {
         fputs("]\n", bench.json);
         if (fclose(bench.json) != 0)
