@@ -1,7 +1,7 @@
 /* What it costs to tell which rows a user may see: CPU time to look at every row of a store, as the
  * reader thread does for what it sends, over CPU time for one SELECT that joins the rows with the
- * user's grants. 1,000 grants of 2,000 values, 100,000 rows, so that half of the rows are seen; once
- * where the row itself has the value, once where it is found through the row that it hangs on. */
+ * user's grants. 1,000 grants of 2,000 values, 100,000 rows, so that half of them are seen; once
+ * where the row itself has the value, once where the row has it that it hangs on. */
 #include "bench.h"
 
 #include "merge.h"

@@ -12,6 +12,9 @@ static const char DRAIN[] = "UPDATE satchel_replica SET state = 'draining' WHERE
 static const char COUNT_WAITING[] =
     "SELECT (SELECT count(*) FROM satchel_change) + (SELECT count(*) FROM satchel_lost WHERE given"
     " IS NOT (SELECT node FROM satchel_replica) AND NOT is_cut)";
+static const char SELECT_TRIGGER[] =
+    "SELECT name FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE"
+    " AND name NOT LIKE 'satchel!_%' ESCAPE '!' LIMIT 1";
 static const char FORGET[] =
     "DELETE FROM satchel_entry; DELETE FROM satchel_segment; DELETE FROM satchel_conflict;"
     "DELETE FROM satchel_base; DELETE FROM satchel_alias; DELETE FROM satchel_lineage;"
@@ -36,7 +39,35 @@ enum satchel_status satchel_wipe_begin(struct satchel_sync *sync, bool is_told,
 
 /* ---- removing it ---- */
 
-/* Triggers of the application go on, so that its search index loses the rows, too. */
+/* Of the application, on one table. */
+static enum satchel_status drop_triggers(struct satchel_sync *sync, const char *table,
+                                         struct satchel_error *error)
+{
+    sqlite3 *db = sync->replica->db;
+    sqlite3_stmt *select = NULL;
+    enum satchel_status status = SATCHEL_OK;
+    bool is_over = false;
+    while (status == SATCHEL_OK && !is_over) {
+        char *sql = NULL;
+        if (sqlite3_prepare_v2(db, SELECT_TRIGGER, -1, &select, NULL) == SQLITE_OK) {
+            sqlite3_bind_text(select, 1, table, -1, SQLITE_STATIC);
+            int code = sqlite3_step(select);
+            is_over = code == SQLITE_DONE;
+            if (code == SQLITE_ROW)
+                sql = sqlite3_mprintf("DROP TRIGGER main.\"%w\"", sqlite3_column_text(select, 0));
+        }
+        sqlite3_finalize(select);
+        if (sql)
+            status = satchel_replica_execute(db, sql, error);
+        else if (!is_over)
+            status = satchel_apply_sql_error(sync->apply, "drop triggers", error);
+        sqlite3_free(sql);
+    }
+    return status;
+}
+
+/* Triggers of the application go on, so that its search index loses the rows, too; where one does
+ * not let rows go, those of the table are dropped. */
 static enum satchel_status delete_rows(struct satchel_sync *sync, struct satchel_error *error)
 {
     const struct satchel_schema *schema = sync->replica->schema;
@@ -46,6 +77,11 @@ static enum satchel_status delete_rows(struct satchel_sync *sync, struct satchel
             continue;
         char *sql = sqlite3_mprintf("DELETE FROM main.\"%w\"", schema->tables[i].name);
         status = sql ? satchel_replica_execute(sync->replica->db, sql, error) : SATCHEL_NOMEM;
+        if (sql && (sqlite3_errcode(sync->replica->db) & 0xff) == SQLITE_CONSTRAINT) {
+            status = drop_triggers(sync, schema->tables[i].name, error);
+            if (status == SATCHEL_OK)
+                status = satchel_replica_execute(sync->replica->db, sql, error);
+        }
         sqlite3_free(sql);
         sync->apply->is_touched[i] = true;
     }

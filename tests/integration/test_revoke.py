@@ -72,6 +72,13 @@ class Revoke(harness.SatchelTest):
         self.assertIn("revoked", self.refused("sql", self.li, "INSERT INTO account(id, owner) VALUES('x', 'li')"))
         self.assertEqual([d["state"] for d in self.devices() if d["user"] == "li"], ["wiped"])
 
+    def test_a_trigger_of_the_application_does_not_keep_rows(self):
+        with sqlite3.connect(self.li) as db:
+            db.execute("CREATE TRIGGER never BEFORE DELETE ON account BEGIN SELECT RAISE(ABORT, 'never'); END")
+        self.deactivate("li")
+        self.sync(self.li)
+        self.assert_wiped(self.li)
+
     def test_a_lost_phone_is_revoked_while_it_is_online(self):
         watch = harness.subprocess.Popen([str(harness.SATCHEL), "sync", str(self.li), "--watch"],
                                          stdout=harness.subprocess.DEVNULL, stderr=harness.subprocess.PIPE, text=True)
