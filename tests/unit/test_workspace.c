@@ -278,6 +278,17 @@ static void test_workspace__digests_are_of_the_head(void **state)
     assert_int_equal(digests->tables[0].row_count, 3);
     assert_int_equal(digests->tables[1].row_count, 1);
     satchel_job_free(job);
+    job = satchel_job_new(SATCHEL_JOB_DIGESTS);
+    job->device = ann.id;
+    job->is_drained = true; /* nothing of the rows is told */
+    assert_ok(run(&fixture, job));
+    digests = &job->answers[0].digests;
+    assert_int_equal(digests->table_count, 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(digests->tables[i].row_count, 0);
+        assert_true(satchel_id_is_zero(&digests->tables[i].digest));
+    }
+    satchel_job_free(job);
     fixture_close(&fixture);
 }
 
