@@ -151,8 +151,9 @@ static struct satchel_buffer hostile_message(int which, size_t size)
     case 12: PUT(&message, "\x93\x01\x01\xc9\xff\xff\xff\xff\x01"); return message;
     case 13: return FULL_LIST("\x94\x2d\x01\xc4\x00", ENTRY, "", size); /* SCOPE */
     default: /* HELLO, whose `seen` has more nodes than there are */
-        PUT(&message, "\xdc\x00\x13\x03\x04\xa1w" ID16 ID16
-                      "\xc4\x20 32 bytes of them 32 bytes of th" ID16 "\x00");
+        PUT(&message, "\xdc\x00\x16\x03");
+        put(&message, (const char[]){SATCHEL_PROTOCOL_VERSION}, 1);
+        PUT(&message, "\xa1w" ID16 ID16 "\xc4\x20 32 bytes of them 32 bytes of th" ID16 "\x00");
         put_count(&message, (char)0xdd, size / 18 * 2);
         repeat(&message, ID16 "\x01", 19, size / 19 - 10);
         return message;

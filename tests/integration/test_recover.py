@@ -479,7 +479,7 @@ INSERT INTO person VALUES ('hq', 'hq', 'hq');
         self.sql(dora, "UPDATE note SET hits = hits + 10")
         refused = self.run_command("sync", dora)
         self.assertEqual(refused.returncode, 1, refused.stderr)
-        self.assertIn("does not know user dora yet", refused.stderr)
+        self.assertIn("dora of workspace w is not in satchel_users", refused.stderr)
         self.sync_all(hq, dora)
         self.assertEqual(self.sql(hq, "SELECT hits FROM note"), [{"hits": 11}])
         self.assert_all_equal(hq, dora)
