@@ -25,9 +25,8 @@ static const char DELETE_NAME[] = "DELETE FROM satchel_forget WHERE name = ?1 AN
 static const char SELECT_HIDDEN[] = "SELECT hidden FROM satchel_replica";
 static const char IS_ROLE[] = "SELECT coalesce(role, '') = ?1 FROM satchel_replica";
 static const char UPDATE_HIDDEN[] = "UPDATE satchel_replica SET hidden = ?1";
-static const char SELECT_WHOLE[] =
-    "SELECT receipt FROM satchel_receipt WHERE cursor = ?1 AND NOT is_cut";
-static const char IS_CUT[] = "SELECT 1 FROM satchel_receipt WHERE cursor = ?1 AND is_cut";
+static const char SELECT_RECEIPT[] =
+    "SELECT receipt, is_cut FROM satchel_receipt WHERE cursor = ?1";
 static const char UPDATE_RECEIPT[] =
     "UPDATE satchel_receipt SET receipt = ?2, is_cut = 1 WHERE cursor = ?1";
 static const char IS_OWN[] = "SELECT 1 FROM satchel_replica WHERE device = ?1 UNION ALL"
@@ -44,7 +43,7 @@ struct pass {
     struct satchel_buffer name, body;
     struct satchel_span role;
     bool is_user_author; /* of the entry in hand */
-    sqlite3_stmt *is_role, *has_left, *is_own, *select_whole, *is_cut, *update_receipt;
+    sqlite3_stmt *is_role, *has_left, *is_own, *select_receipt, *update_receipt;
     uint64_t cursor; /* up to which the log is cut */
     bool is_over;
 };
@@ -173,21 +172,32 @@ static enum satchel_status look(void *context, uint32_t table, const struct satc
 }
 
 /* What this device wrote it keeps whole: nobody else may be able to give it back. */
-static bool is_own(const struct pass *pass, const struct satchel_entry *entry)
+static enum satchel_status is_own(const struct pass *pass, const struct satchel_entry *entry,
+                                  bool *out, struct satchel_error *error)
 {
     sqlite3_bind_blob(pass->is_own, 1, &entry->device, sizeof entry->device, SQLITE_STATIC);
-    bool found = sqlite3_step(pass->is_own) == SQLITE_ROW;
+    int code = sqlite3_step(pass->is_own);
+    *out = code == SQLITE_ROW;
     sqlite3_reset(pass->is_own);
-    return found;
+    return code == SQLITE_ROW || code == SQLITE_DONE ? SATCHEL_OK : sql_error(pass, error);
 }
 
-/* Its mark is made once, of the secret; the log does not say whether it has been. */
-static bool is_cut(const struct pass *pass, uint64_t cursor)
+/* The log does not say whether the entry was cut before: a mark is made once, of the secret. */
+static enum satchel_status read_receipt(const struct pass *pass, struct satchel_entry *entry,
+                                        struct satchel_error *error)
 {
-    sqlite3_bind_int64(pass->is_cut, 1, (sqlite3_int64)cursor);
-    bool found = sqlite3_step(pass->is_cut) == SQLITE_ROW;
-    sqlite3_reset(pass->is_cut);
-    return found;
+    sqlite3_bind_int64(pass->select_receipt, 1, (sqlite3_int64)entry->cursor);
+    int code = sqlite3_step(pass->select_receipt);
+    entry->is_cut = code == SQLITE_ROW && sqlite3_column_int(pass->select_receipt, 1) != 0;
+    bool is_there =
+        code != SQLITE_ROW || satchel_column_id(pass->select_receipt, 0, &entry->receipt);
+    sqlite3_reset(pass->select_receipt);
+    if (code != SQLITE_ROW && code != SQLITE_DONE)
+        return sql_error(pass, error);
+    return is_there
+               ? SATCHEL_OK
+               : satchel_error_set(error, SATCHEL_CORRUPT, "receipt %llu of the log is damaged",
+                                   (unsigned long long)entry->cursor);
 }
 
 /* Of what the user wrote elsewhere no row is forgotten. */
@@ -207,13 +217,19 @@ static enum satchel_status cut(struct run *run, const struct satchel_entry *from
         satchel_span_equal(from->user, satchel_span_text(replica->user ? replica->user : ""));
     *entry = *from;
     entry->body = body;
-    entry->is_cut = is_cut(pass, entry->cursor);
-    status = satchel_entry_cut(&audience, SATCHEL_NOT_AUTHOR, &run->scratch, &run->arena, entry,
-                               &run->is_empty[run->count], error);
+    status = read_receipt(pass, entry, error);
+    if (status == SATCHEL_OK)
+        status = satchel_entry_cut(&audience, SATCHEL_NOT_AUTHOR, &run->scratch, &run->arena, entry,
+                                   &run->is_empty[run->count], error);
     if (status != SATCHEL_OK ||
         (entry->body.data == body.data && entry->notes.data == from->notes.data &&
          !run->is_empty[run->count]))
         return status;
+    /* By the receipt the node is known again, also by that of an entry of which nothing is left. */
+    if (run->is_empty[run->count] && !entry->is_cut) {
+        entry->receipt = satchel_entry_cut_receipt(&entry->receipt);
+        entry->is_cut = true;
+    }
     /* What is borrowed is the reader's. */
     const uint8_t *secret =
         satchel_arena_copy(&run->arena, satchel_span_of(entry->secret, SATCHEL_SECRET_BYTES)).data;
@@ -240,7 +256,11 @@ static enum satchel_status read_run(struct run *run, struct satchel_error *error
         if (status != SATCHEL_OK || !found)
             break;
         pass->cursor = read.entry.cursor;
-        if (read.entry.body.size > 0 && read.entry.secret && !is_own(pass, &read.entry))
+        if (read.entry.body.size == 0 || !read.entry.secret)
+            continue;
+        bool keeps_all = false;
+        status = is_own(pass, &read.entry, &keeps_all, error);
+        if (status == SATCHEL_OK && !keeps_all)
             status = cut(run, &read.entry, error);
     }
     pass->is_over = !found;
@@ -248,27 +268,16 @@ static enum satchel_status read_run(struct run *run, struct satchel_error *error
     return status;
 }
 
-/* By the receipt the node is known again, also by that of an entry of which nothing is left. */
-static enum satchel_status cut_receipt(struct pass *pass, uint64_t cursor,
-                                       struct satchel_error *error)
+static enum satchel_status write_receipt(struct pass *pass, const struct satchel_entry *entry,
+                                         struct satchel_error *error)
 {
-    struct satchel_id receipt;
-    enum satchel_status status = SATCHEL_OK;
-    sqlite3_bind_int64(pass->select_whole, 1, (sqlite3_int64)cursor);
-    int code = sqlite3_step(pass->select_whole);
-    bool is_whole = code == SQLITE_ROW && satchel_column_id(pass->select_whole, 0, &receipt);
-    sqlite3_reset(pass->select_whole);
-    if (code != SQLITE_ROW && code != SQLITE_DONE)
-        return sql_error(pass, error);
-    if (!is_whole)
-        return SATCHEL_OK;
-    receipt = satchel_entry_cut_receipt(&receipt);
-    sqlite3_bind_int64(pass->update_receipt, 1, (sqlite3_int64)cursor);
-    sqlite3_bind_blob(pass->update_receipt, 2, receipt.bytes, sizeof receipt.bytes, SQLITE_STATIC);
-    if (sqlite3_step(pass->update_receipt) != SQLITE_DONE)
-        status = sql_error(pass, error);
+    const struct satchel_id *receipt = &entry->receipt;
+    sqlite3_bind_int64(pass->update_receipt, 1, (sqlite3_int64)entry->cursor);
+    sqlite3_bind_blob(pass->update_receipt, 2, receipt->bytes, sizeof receipt->bytes,
+                      SQLITE_STATIC);
+    int code = sqlite3_step(pass->update_receipt);
     sqlite3_reset(pass->update_receipt);
-    return status;
+    return code == SQLITE_DONE ? SATCHEL_OK : sql_error(pass, error);
 }
 
 static enum satchel_status write_run(struct run *run, struct satchel_error *error)
@@ -279,8 +288,8 @@ static enum satchel_status write_run(struct run *run, struct satchel_error *erro
     for (uint32_t i = 0; i < run->count && status == SATCHEL_OK; i++) {
         struct satchel_entry *entry = &run->entries[i];
         status = satchel_log_take(apply->replica->db, entry->cursor, error);
-        if (status == SATCHEL_OK)
-            status = cut_receipt(pass, entry->cursor, error);
+        if (status == SATCHEL_OK && entry->is_cut)
+            status = write_receipt(pass, entry, error);
         if (status != SATCHEL_OK || run->is_empty[i])
             continue;
         satchel_buffer_clear(&apply->stored);
@@ -378,8 +387,7 @@ static enum satchel_status run_pass(struct pass *pass, struct satchel_error *err
         (sqlite3_prepare_v2(db, IS_ROLE, -1, &pass->is_role, NULL) != SQLITE_OK ||
          sqlite3_prepare_v2(db, HAS_LEFT, -1, &pass->has_left, NULL) != SQLITE_OK ||
          sqlite3_prepare_v2(db, IS_OWN, -1, &pass->is_own, NULL) != SQLITE_OK ||
-         sqlite3_prepare_v2(db, SELECT_WHOLE, -1, &pass->select_whole, NULL) != SQLITE_OK ||
-         sqlite3_prepare_v2(db, IS_CUT, -1, &pass->is_cut, NULL) != SQLITE_OK ||
+         sqlite3_prepare_v2(db, SELECT_RECEIPT, -1, &pass->select_receipt, NULL) != SQLITE_OK ||
          sqlite3_prepare_v2(db, UPDATE_RECEIPT, -1, &pass->update_receipt, NULL) != SQLITE_OK))
         status = sql_error(pass, error);
     while (status == SATCHEL_OK && !pass->is_over && !satchel_sync_is_stopped(sync))
@@ -387,8 +395,7 @@ static enum satchel_status run_pass(struct pass *pass, struct satchel_error *err
     sqlite3_finalize(pass->is_role);
     sqlite3_finalize(pass->has_left);
     sqlite3_finalize(pass->is_own);
-    sqlite3_finalize(pass->select_whole);
-    sqlite3_finalize(pass->is_cut);
+    sqlite3_finalize(pass->select_receipt);
     sqlite3_finalize(pass->update_receipt);
     return status;
 }
