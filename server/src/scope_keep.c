@@ -28,7 +28,7 @@
     "CREATE TABLE IF NOT EXISTS satchel_mask_move(cursor INTEGER NOT NULL, tbl INTEGER NOT NULL," \
     " PRIMARY KEY(cursor, tbl)) WITHOUT ROWID;"
 
-/* Of two moves with one cursor the first says what was before. */
+/* Of two moves with one cursor the first says what was before, to who has not synced in between. */
 static const char *const statement_sql[SCOPE_STATEMENT_COUNT] = {
     [SCOPE_HEAD] = "SELECT cursor FROM satchel_workspace",
     [SCOPE_OF_ROW] = "SELECT scope FROM satchel_row WHERE name=?1",

@@ -8,7 +8,7 @@
     "WITH now(login, role, is_active) AS MATERIALIZED (SELECT login,"                            \
     " CAST(COALESCE(role,'') AS TEXT), COALESCE(active,0)<>0 FROM %s WHERE typeof(login)='text'" \
     " GROUP BY login) "
-/* Of two moves with one cursor the first says what was before. */
+/* Of two moves with one cursor the first says what was before, to who has not synced in between. */
 #define SQL_MOVES                                                                      \
     SQL_NOW "INSERT OR IGNORE INTO satchel_role_move(user, cursor, before)"            \
             " SELECT user, ?1, held.role FROM satchel_held_user AS held LEFT JOIN now" \
