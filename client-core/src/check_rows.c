@@ -52,18 +52,14 @@ enum satchel_status satchel_check_ask_ranges(struct satchel_sync *sync,
 
 /* ---- bounds ---- */
 
-/* Keys of the names, in the answer's memory. CORRUPT: the server names no row of the table. */
+/* The key of a bound, in the answer's memory; NULL: there is none. CORRUPT: the server names no row
+ * of the table. */
 static enum satchel_status key_of(struct sync_check *check, struct satchel_span name,
                                   const struct satchel_value **key)
 {
-    uint32_t number = 0, key_count = 0;
     *key = NULL;
-    if (name.size == 0)
-        return SATCHEL_OK;
-    enum satchel_status status =
-        satchel_row_name_read(name, &check->answer, &number, key, &key_count);
-    bool is_fit = number == check->table->number && key_count == check->table->key_count;
-    return status == SATCHEL_OK && !is_fit ? SATCHEL_CORRUPT : status;
+    return name.size == 0 ? SATCHEL_OK
+                          : satchel_row_name_key(name, check->table, &check->answer, key);
 }
 
 static enum satchel_status bounds_of(struct sync_check *check, struct satchel_span after,

@@ -213,20 +213,16 @@ static enum satchel_status take_row(struct ranges *ranges)
 static enum satchel_status key_of(struct ranges *ranges, struct satchel_span name,
                                   const struct satchel_value **key)
 {
-    uint32_t number = 0, key_count = 0;
     *key = NULL;
     if (name.size == 0)
         return SATCHEL_OK;
     enum satchel_status status =
-        satchel_row_name_read(name, &ranges->job->arena, &number, key, &key_count);
-    if (status == SATCHEL_NOMEM)
+        satchel_row_name_key(name, ranges->table, &ranges->job->arena, key);
+    if (status != SATCHEL_CORRUPT)
         return status;
-    bool is_fit = status == SATCHEL_OK && number == ranges->table->number &&
-                  key_count == ranges->table->key_count;
-    return is_fit ? SATCHEL_OK
-                  : satchel_error_set(&ranges->job->error, SATCHEL_INVALID,
-                                      "RANGES_REQUEST names a row that table %s does not have",
-                                      ranges->table->name);
+    return satchel_error_set(&ranges->job->error, SATCHEL_INVALID,
+                             "RANGES_REQUEST names a row that table %s does not have",
+                             ranges->table->name);
 }
 
 static enum satchel_status walk_rows(struct ranges *ranges)

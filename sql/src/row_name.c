@@ -35,6 +35,17 @@ enum satchel_status satchel_row_name_read(struct satchel_span name, struct satch
     return is_whole ? SATCHEL_OK : SATCHEL_CORRUPT;
 }
 
+enum satchel_status satchel_row_name_key(struct satchel_span name,
+                                         const struct satchel_table *table,
+                                         struct satchel_arena *arena,
+                                         const struct satchel_value **key)
+{
+    uint32_t number = 0, key_count = 0;
+    enum satchel_status status = satchel_row_name_read(name, arena, &number, key, &key_count);
+    bool is_fit = number == table->number && key_count == table->key_count;
+    return status == SATCHEL_OK && !is_fit ? SATCHEL_CORRUPT : status;
+}
+
 enum satchel_status satchel_json_value(struct satchel_json *json, const struct satchel_value *value)
 {
     switch (value->type) {

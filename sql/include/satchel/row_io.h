@@ -56,6 +56,11 @@ enum satchel_status satchel_row_name(struct satchel_buffer *out, uint32_t table,
 enum satchel_status satchel_row_name_read(struct satchel_span name, struct satchel_arena *arena,
                                           uint32_t *table, const struct satchel_value **key,
                                           uint32_t *key_count) SATCHEL_MUST_USE;
+/* The same of a row of `table`. CORRUPT: it names no such row. */
+enum satchel_status satchel_row_name_key(struct satchel_span name,
+                                         const struct satchel_table *table,
+                                         struct satchel_arena *arena,
+                                         const struct satchel_value **key) SATCHEL_MUST_USE;
 /* The key as the interfaces show it (docs/interface.md: the value as text; several columns as a
  * JSON array). */
 enum satchel_status satchel_key_text(struct satchel_buffer *out, const struct satchel_value *key,
