@@ -79,6 +79,15 @@ class Server:
         return status
 
 
+def shut(*ends):
+    """Whoever waits for one of these sockets goes on."""
+    for end in ends:
+        try:
+            end.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+
 class Proxy:
     """Forwards TCP. `cut_up`/`cut_down`: cut the next connection after that many bytes that way."""
 
@@ -126,11 +135,7 @@ class Proxy:
                 budget = budget - len(data) if budget is not None else None
         except OSError:
             pass
-        for end in (source, sink):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        shut(source, sink)
 
     def close(self):
         self.listener.close()

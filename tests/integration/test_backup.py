@@ -5,7 +5,6 @@ import os
 import random
 import re
 import signal
-import socket
 import sqlite3
 import subprocess
 import threading
@@ -35,11 +34,7 @@ class Flipper(harness.Proxy):
                 sink.sendall(data)
         except OSError:
             pass
-        for end in (source, sink):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        harness.shut(source, sink)
 
 
 class Backup(harness.SatchelTest):

@@ -417,11 +417,7 @@ class ReverseProxy:
                 sink.sendall(data)
         except OSError:
             pass
-        for end in (source, sink):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        harness.shut(source, sink)
 
     def close(self):
         self.listener.close()
