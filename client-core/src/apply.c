@@ -37,6 +37,7 @@ static const char *const SQL[APPLY_STATEMENT_COUNT] = {
     [APPLY_READ_PAST] = "SELECT node, last_cursor FROM satchel_lineage ORDER BY node",
     [APPLY_WRITE_RECEIPT] = "INSERT OR REPLACE INTO satchel_receipt(cursor, receipt, positions,"
                             " previous, is_cut) VALUES(?1, ?2, ?3, ?4, ?5)",
+    [APPLY_HAS_WHOLE] = "SELECT 1 FROM satchel_receipt WHERE cursor = ?1 AND NOT is_cut",
     [APPLY_ANY_LOST] = "SELECT 1 FROM satchel_lost LIMIT 1",
     [APPLY_DROP_LOST] = "DELETE FROM satchel_lost WHERE mark = ?1 AND node = ?2 AND seq = ?3",
     [APPLY_LOST_OWN] = "SELECT body, secret FROM satchel_lost WHERE is_own AND number = ?1"

@@ -35,6 +35,7 @@ enum satchel_apply_statement {
     APPLY_FIND_CONFLICT,
     APPLY_READ_PAST,
     APPLY_WRITE_RECEIPT,
+    APPLY_HAS_WHOLE,
     APPLY_ANY_LOST,
     APPLY_DROP_LOST,
     APPLY_LOST_OWN,

@@ -107,15 +107,35 @@ enum satchel_status satchel_apply_rows(struct satchel_apply *apply, struct satch
 
 /* ---- rows that leave and come ---- */
 
-/* What the log has of it already is part of this, unless it is the replica's own: that is whole. */
+/* Whether the log has all of the entry, by its receipt. */
+static enum satchel_status is_whole_here(struct satchel_apply *apply, uint64_t cursor, bool *out,
+                                         struct satchel_error *error)
+{
+    sqlite3_stmt *select = apply->statements[APPLY_HAS_WHOLE];
+    enum satchel_status status = SATCHEL_OK;
+    sqlite3_bind_int64(select, 1, (sqlite3_int64)cursor);
+    int code = sqlite3_step(select);
+    *out = code == SQLITE_ROW;
+    if (code != SQLITE_ROW && code != SQLITE_DONE)
+        status = satchel_apply_sql_error(apply, "read satchel_receipt", error);
+    sqlite3_reset(select);
+    return status;
+}
+
+/* What the log has of it already is part of this. Of its own it has all, unless another file with
+ * its id wrote it. */
 static enum satchel_status take_past(struct satchel_apply *apply, const struct satchel_entry *entry,
                                      struct satchel_error *error)
 {
+    enum satchel_status status = SATCHEL_OK;
+    bool is_whole = false;
     apply->own = NULL;
     satchel_arena_reset(&apply->arena);
     if (satchel_id_equal(&entry->device, &apply->replica->device))
-        return SATCHEL_OK;
-    enum satchel_status status = satchel_log_take(apply->replica->db, entry->cursor, error);
+        status = is_whole_here(apply, entry->cursor, &is_whole, error);
+    if (status != SATCHEL_OK || is_whole)
+        return status;
+    status = satchel_log_take(apply->replica->db, entry->cursor, error);
     if (status == SATCHEL_OK)
         status = satchel_apply_append(apply, entry, error);
     if (status == SATCHEL_OK && entry->cursor > apply->cursor) {

@@ -191,6 +191,29 @@ enum satchel_status merge_context_begin(struct merge_run *run)
     return status;
 }
 
+/* What the row's references with a type are resolved by as it stands: the tables that they point
+ * at. A merge resolves by these, though it may give the row another type. */
+static enum satchel_status note_targets(struct merge_row *row)
+{
+    const struct satchel_schema *schema = row->run->store->schema;
+    row->was_new = !row->is_known;
+    for (uint32_t i = 0; i < schema->reference_count; i++) {
+        const struct satchel_reference *reference = &schema->references[i];
+        if (reference->table != row->stored.table->number || reference->target > 0)
+            continue;
+        if (!row->targets)
+            row->targets = SATCHEL_ARENA_ARRAY(&row->run->arena, const struct satchel_table *,
+                                               schema->reference_count);
+        if (!row->targets)
+            return SATCHEL_NOMEM;
+        row->targets[i] = row->row.exists
+                              ? merge_reference_target(schema, reference,
+                                                       &row->row.values[reference->type_column])
+                              : NULL;
+    }
+    return SATCHEL_OK;
+}
+
 enum satchel_status merge_context_set(struct merge_row *row, const struct satchel_part *part)
 {
     struct merge_run *run = row->run;
@@ -201,6 +224,10 @@ enum satchel_status merge_context_set(struct merge_row *row, const struct satche
         return status;
     if (parent)
         row->last_parent = parent;
+    if (run->has_aliases)
+        status = note_targets(row);
+    if (status != SATCHEL_OK)
+        return status;
     row->has_context = true;
     row->context = (struct satchel_row_context){
         .machines = run->machines,
@@ -212,7 +239,13 @@ enum satchel_status merge_context_set(struct merge_row *row, const struct satche
     return run->context_status;
 }
 
-/* Whether a reference would be shown otherwise: its type was not known when it was merged. */
+static bool may_be_merged(const struct satchel_table *target)
+{
+    return target && target->rules.has_keys;
+}
+
+/* Whether a reference would be shown otherwise, or what lost on it: it was merged while its type
+ * was not known, or was another. */
 static bool resolves_otherwise(struct merge_row *row)
 {
     const struct satchel_table *table = row->stored.table;
@@ -222,8 +255,14 @@ static bool resolves_otherwise(struct merge_row *row)
         return false;
     for (uint32_t i = 0; i < schema->reference_count; i++) {
         const struct satchel_reference *reference = &schema->references[i];
-        if (reference->table == table->number && reference->target == 0 &&
-            resolve(row, reference->column, &row->row.values[reference->column], &resolved))
+        if (reference->table != table->number || reference->target > 0)
+            continue;
+        const struct satchel_table *target =
+            merge_reference_target(schema, reference, &row->row.values[reference->type_column]);
+        if (row->targets[i] != target &&
+            (may_be_merged(row->targets[i]) || (may_be_merged(target) && !row->was_new)))
+            return true;
+        if (resolve(row, reference->column, &row->row.values[reference->column], &resolved))
             return true;
     }
     return false;

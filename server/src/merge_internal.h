@@ -51,8 +51,10 @@ struct merge_row {
     uint32_t cause; /* the part of the last change set that changed it, itself or another row */
 
     /* merge_context.c */
-    bool has_context;              /* `context` is what this run merged it by */
-    struct merge_row *last_parent; /* of a row that is not there */
+    bool has_context;                     /* `context` is what this run merged it by */
+    const struct satchel_table **targets; /* by reference: what it pointed at, by its type, then */
+    bool was_new;                         /* then */
+    struct merge_row *last_parent;        /* of a row that is not there */
     /* merge_spread.c */
     const struct merge_touch *lost_to; /* a value that lost on it points there */
     const struct merge_changeset *recomputed_by;

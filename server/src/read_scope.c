@@ -157,13 +157,12 @@ static enum satchel_status follow(struct past *past, const struct satchel_log_en
     return status;
 }
 
-/* The device has what it wrote itself. */
 static enum satchel_status take_entry(struct past *past, const struct satchel_entry *read)
 {
     void *items = past->entries;
     size_t capacity = past->entry_capacity;
     bool is_empty = false;
-    if (satchel_id_equal(&read->device, &past->job->device) || SATCHEL_MUTATED(no_past))
+    if (SATCHEL_MUTATED(no_past))
         return SATCHEL_OK;
     if (!make_room(&past->job->arena, &items, past->entry_count, &capacity, sizeof *past->entries))
         return SATCHEL_NOMEM;

@@ -57,14 +57,16 @@ struct scope_node {
     bool is_noted;         /* to be worked out: it was written, or hangs on one that was */
     bool has_come_or_gone; /* what hangs on it is to be worked out again */
     bool is_read;          /* from here on */
-    bool exists;           /* its set is what its columns say, and not the last one it had */
+    bool exists;           /* or it is a past: it has a set that is to be found */
     bool is_everyones;     /* its table's scope is `all` */
+    bool is_past;          /* somebody's `past`: it hangs on rows that are gone, too */
     bool is_on_stack;
     uint32_t number, low; /* Tarjan's: in order of discovery, the lowest reached; 0: new */
     uint32_t parent_count, next_parent;
     struct scope_node *parents[SATCHEL_SCOPE_CLAUSES_MAX]; /* what it hangs on */
     struct scope_node *next_noted;
     struct scope_node *caller, *below; /* of the walk, on its stack */
+    struct scope_node *past; /* of a row that is gone: as it was; NULL: nobody has asked */
     const struct satchel_table *table; /* NULL: none of the schema */
     const struct satchel_value *key;
     struct satchel_span *own; /* values of its own columns, packed */
@@ -82,8 +84,9 @@ struct scope_link {
 enum scope_statement {
     SCOPE_HEAD,
     SCOPE_OF_ROW,
+    SCOPE_KEPT,
     SCOPE_SET_ROW,
-    SCOPE_SET_NOBODYS,
+    SCOPE_SET_FIRST,
     SCOPE_ADD_MOVE,
     SCOPE_FIND,
     SCOPE_ADD,
@@ -130,6 +133,13 @@ enum satchel_status scope_node_of(struct scope_keeper *keeper, struct satchel_sp
 enum satchel_status scope_note(struct scope_keeper *keeper, struct satchel_span name,
                                bool has_come_or_gone) SATCHEL_MUST_USE;
 enum satchel_status scope_node_read(struct scope_keeper *keeper, struct scope_node *node,
+                                    struct satchel_error *error) SATCHEL_MUST_USE;
+/* Notes a row that was found gone, with its last values. NOMEM. */
+enum satchel_status scope_node_note_gone(struct scope_keeper *keeper,
+                                         const struct satchel_store_row *row) SATCHEL_MUST_USE;
+/* The node itself if the row is there; if it was merged into another, that one, as long as it is
+ * there; else the row that is gone as it was. */
+enum satchel_status scope_node_past(struct scope_keeper *keeper, struct scope_node **node,
                                     struct satchel_error *error) SATCHEL_MUST_USE;
 /* Opens a query for the keys of all rows of a table, in columns 1 and on. */
 enum satchel_status scope_node_query_rows(struct scope_keeper *keeper,

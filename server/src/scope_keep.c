@@ -32,7 +32,9 @@
 static const char *const statement_sql[SCOPE_STATEMENT_COUNT] = {
     [SCOPE_HEAD] = "SELECT cursor FROM satchel_workspace",
     [SCOPE_OF_ROW] = "SELECT scope FROM satchel_row WHERE name=?1",
-    [SCOPE_SET_NOBODYS] = "UPDATE satchel_row SET scope=2 WHERE name=?1 AND scope IS NULL",
+    [SCOPE_KEPT] = "SELECT grants FROM satchel_row LEFT JOIN satchel_scope ON id=scope"
+                   " WHERE name=?1",
+    [SCOPE_SET_FIRST] = "UPDATE satchel_row SET scope=?2 WHERE name=?1 AND scope IS NULL",
     [SCOPE_SET_ROW] = "UPDATE satchel_row SET scope=?2 WHERE name=?1",
     [SCOPE_ADD_MOVE] = "INSERT OR IGNORE INTO satchel_move(name,cursor,before) VALUES(?1,?2,?3)",
     [SCOPE_FIND] = "SELECT id FROM satchel_scope WHERE grants=?1",
@@ -183,8 +185,10 @@ enum satchel_status scope_note_row(struct scope_keeper *keeper, const struct sat
     if (!keeper->is_active)
         return SATCHEL_OK;
     has_come_or_gone = has_come_or_gone && is_pointed_at(keeper, table);
-    return table->is_scoped || has_come_or_gone ? scope_note(keeper, row->name, has_come_or_gone)
-                                                : SATCHEL_OK;
+    if (!table->is_scoped && !has_come_or_gone)
+        return SATCHEL_OK;
+    enum satchel_status status = scope_note(keeper, row->name, has_come_or_gone);
+    return status == SATCHEL_OK && !row->exists ? scope_node_note_gone(keeper, row) : status;
 }
 
 enum satchel_status scope_note_alias(struct scope_keeper *keeper, struct satchel_span name)
@@ -284,15 +288,28 @@ static enum satchel_status keep(struct scope_keeper *keeper, const struct scope_
     return satchel_query_run(&query, error);
 }
 
-/* A row that came and went within the commit is nobody's, so that whoever gets it later gets
- * what the log has about it. */
-static enum satchel_status keep_nobodys(struct scope_keeper *keeper, const struct scope_node *node,
-                                        uint64_t cursor, struct satchel_error *error)
+/* Of a row that is gone: it keeps the set that it had. If it came within this commit it has none
+ * yet, and gets that of its last values: as if each change set had been a commit of its own. */
+static enum satchel_status keep_last(struct scope_keeper *keeper, struct scope_node *node,
+                                     uint64_t cursor, struct satchel_error *error)
 {
     struct satchel_query query;
-    satchel_query_begin(&query, keeper->db, keeper->statements[SCOPE_SET_NOBODYS]);
+    struct scope_node *past = node;
+    uint64_t id = 0;
+    enum satchel_status status = scope_of_row(keeper, node->name, &id, error);
+    if (status != SATCHEL_OK || id > 0)
+        return status;
+    status = scope_node_past(keeper, &past, error);
+    if (status == SATCHEL_OK)
+        status = scope_solve(keeper, past, error);
+    if (status == SATCHEL_OK && past->set)
+        status = number_set(keeper, past->set, error);
+    if (status != SATCHEL_OK)
+        return status;
+    satchel_query_begin(&query, keeper->db, keeper->statements[SCOPE_SET_FIRST]);
     satchel_query_blob(&query, node->name);
-    enum satchel_status status = satchel_query_run(&query, error);
+    satchel_query_integer(&query, past->set ? (int64_t)past->set->id : SCOPE_NOBODY);
+    status = satchel_query_run(&query, error);
     if (status != SATCHEL_OK || sqlite3_changes(keeper->db) == 0)
         return status;
     satchel_query_begin(&query, keeper->db, keeper->statements[SCOPE_ADD_MOVE]);
@@ -311,10 +328,10 @@ static enum satchel_status work_off(struct scope_keeper *keeper, uint64_t cursor
          node = node->next_noted) {
         bool is_another = false;
         status = scope_solve(keeper, node, error);
-        /* One that is gone keeps its set; one that was merged into another has that one's. */
+        /* One that was merged into another has that one's. */
         if (status == SATCHEL_OK && node->table && node->table->is_scoped)
             status = node->set ? keep(keeper, node, cursor, first, &is_another, error)
-                               : keep_nobodys(keeper, node, cursor, error);
+                               : keep_last(keeper, node, cursor, error);
         if (status == SATCHEL_OK && (is_another || node->has_come_or_gone))
             status = scope_node_note_children(keeper, node, error);
     }

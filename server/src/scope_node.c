@@ -123,35 +123,35 @@ static enum satchel_status add_parent(struct scope_keeper *keeper, struct scope_
     return status;
 }
 
-/* The columns of a VIA from `at` on. */
+/* A VIA. */
 static enum satchel_status follow(struct scope_keeper *keeper, struct scope_node *node,
-                                  const struct satchel_scope_clause *clause, sqlite3_stmt *row,
-                                  int at)
+                                  const struct satchel_scope_clause *clause,
+                                  const struct satchel_value *values)
 {
-    struct satchel_value type = satchel_value_of_column(row, at);
-    struct satchel_value value = satchel_value_of_column(row, at + (int)clause->column_count - 1);
+    const struct satchel_value *type = &values[clause->columns[0]];
+    const struct satchel_value *value = &values[clause->columns[clause->column_count - 1]];
     const struct satchel_table *target =
-        target_of(keeper->schema, &keeper->schema->references[clause->reference], &type);
-    if (!target || value.type == SATCHEL_NULL)
+        target_of(keeper->schema, &keeper->schema->references[clause->reference], type);
+    if (!target || value->type == SATCHEL_NULL)
         return SATCHEL_OK;
     satchel_buffer_clear(&keeper->scratch);
-    enum satchel_status status = satchel_row_name(&keeper->scratch, target->number, &value, 1);
+    enum satchel_status status = satchel_row_name(&keeper->scratch, target->number, value, 1);
     return status == SATCHEL_OK ? add_parent(keeper, node, satchel_buffer_span(&keeper->scratch))
                                 : status;
 }
 
-/* The columns of a ROW from `at` on. */
+/* A ROW. */
 static enum satchel_status take_values(struct scope_keeper *keeper, struct scope_values *own,
-                                       const struct satchel_scope_clause *clause, sqlite3_stmt *row,
-                                       int at)
+                                       const struct satchel_scope_clause *clause,
+                                       const struct satchel_value *values)
 {
     enum satchel_status status = SATCHEL_OK;
     for (uint32_t i = 0; status == SATCHEL_OK && i < clause->column_count; i++) {
-        struct satchel_value value = satchel_value_of_column(row, at + (int)i);
-        if (value.type == SATCHEL_NULL)
+        const struct satchel_value *value = &values[clause->columns[i]];
+        if (value->type == SATCHEL_NULL)
             continue;
         satchel_buffer_clear(&keeper->scratch);
-        status = scope_value_pack(&keeper->scratch, &value);
+        status = scope_value_pack(&keeper->scratch, value);
         if (status != SATCHEL_OK)
             break;
         struct satchel_span packed =
@@ -161,12 +161,33 @@ static enum satchel_status take_values(struct scope_keeper *keeper, struct scope
     return status;
 }
 
-static enum satchel_status take_row(struct scope_keeper *keeper, struct scope_node *node,
-                                    sqlite3_stmt *row)
+/* What the row is seen by; of `values`, by column, those of its table's scopes are looked at. */
+static enum satchel_status take_scopes(struct scope_keeper *keeper, struct scope_node *node,
+                                       const struct satchel_value *values)
 {
     const struct satchel_table *table = node->table;
     struct scope_values own = {.arena = &keeper->arena};
     enum satchel_status status = SATCHEL_OK;
+    node->exists = true;
+    node->is_everyones = !table->is_scoped && !table->is_server;
+    for (uint32_t s = 0; status == SATCHEL_OK && table->is_scoped && s < table->scope_count; s++) {
+        const struct satchel_scope_clause *clause = &table->scopes[s];
+        if (clause->kind == SATCHEL_SCOPE_VIA)
+            status = follow(keeper, node, clause, values);
+        else if (clause->kind == SATCHEL_SCOPE_ROW)
+            status = take_values(keeper, &own, clause, values);
+    }
+    node->own = own.items;
+    node->own_count = (uint32_t)own.count;
+    return status;
+}
+
+/* The row as prepare_read's statement gives it. */
+static enum satchel_status take_row(struct scope_keeper *keeper, struct scope_node *node,
+                                    sqlite3_stmt *row)
+{
+    const struct satchel_table *table = node->table;
+    struct satchel_value values[SATCHEL_COLUMNS_MAX];
     int at = 1;
     /* SQLite may find a row by a value of another type: a row's name says what its key is. */
     for (uint32_t i = 0; i < table->key_count; i++) {
@@ -174,19 +195,10 @@ static enum satchel_status take_row(struct scope_keeper *keeper, struct scope_no
         if (!satchel_value_equal(&part, &node->key[i]))
             return SATCHEL_OK;
     }
-    node->exists = true;
-    node->is_everyones = !table->is_scoped && !table->is_server;
-    for (uint32_t s = 0; status == SATCHEL_OK && table->is_scoped && s < table->scope_count; s++) {
-        const struct satchel_scope_clause *clause = &table->scopes[s];
-        if (clause->kind == SATCHEL_SCOPE_VIA)
-            status = follow(keeper, node, clause, row, at);
-        else if (clause->kind == SATCHEL_SCOPE_ROW)
-            status = take_values(keeper, &own, clause, row, at);
-        at += (int)clause->column_count;
-    }
-    node->own = own.items;
-    node->own_count = (uint32_t)own.count;
-    return status;
+    for (uint32_t s = 0; table->is_scoped && s < table->scope_count; s++)
+        for (uint32_t i = 0; i < table->scopes[s].column_count; i++)
+            values[table->scopes[s].columns[i]] = satchel_value_of_column(row, at++);
+    return take_scopes(keeper, node, values);
 }
 
 static enum satchel_status read_row(struct scope_keeper *keeper, struct scope_node *node,
@@ -230,6 +242,90 @@ static enum satchel_status follow_alias(struct scope_keeper *keeper, struct scop
     return status == SATCHEL_OK && survivor.size > 0 ? add_parent(keeper, node, survivor) : status;
 }
 
+/* ---- rows that are gone ---- */
+
+static struct scope_node *new_past(struct scope_keeper *keeper, struct scope_node *node,
+                                   const struct satchel_table *table)
+{
+    struct scope_node *past = SATCHEL_ARENA_ARRAY(&keeper->arena, struct scope_node, 1);
+    if (past) {
+        past->name = node->name;
+        past->table = table;
+        past->exists = past->is_past = true;
+        node->past = past;
+    }
+    return past;
+}
+
+enum satchel_status scope_node_note_gone(struct scope_keeper *keeper,
+                                         const struct satchel_store_row *row)
+{
+    struct scope_node *node, *past = NULL;
+    enum satchel_status status = scope_node_of(keeper, row->name, &node);
+    if (status == SATCHEL_OK)
+        past = new_past(keeper, node, row->table);
+    return past ? take_scopes(keeper, past, row->values) : SATCHEL_NOMEM;
+}
+
+enum satchel_status scope_node_past(struct scope_keeper *keeper, struct scope_node **node,
+                                    struct satchel_error *error)
+{
+    enum satchel_status status = scope_node_read(keeper, *node, error);
+    if (status == SATCHEL_OK && !(*node)->exists && (*node)->parent_count > 0) {
+        *node = (*node)->parents[0];
+        status = scope_node_read(keeper, *node, error);
+    }
+    if (status != SATCHEL_OK || (*node)->exists || (*node)->is_past)
+        return status;
+    *node = (*node)->past ? (*node)->past : new_past(keeper, *node, (*node)->table);
+    return *node ? SATCHEL_OK : SATCHEL_NOMEM;
+}
+
+/* The set that it was kept with, as values of its own. */
+static enum satchel_status take_kept(struct scope_keeper *keeper, struct scope_node *past,
+                                     struct satchel_span kept)
+{
+    struct scope_values own = {.arena = &keeper->arena};
+    struct satchel_span packed, set = satchel_arena_copy(&keeper->arena, kept);
+    enum satchel_status status = set.data ? SATCHEL_OK : SATCHEL_NOMEM;
+    past->is_everyones = scope_set_is_everyone(set);
+    struct scope_set_reader reader = scope_set_read(set);
+    while (status == SATCHEL_OK && scope_set_next(&reader, &packed))
+        status = scope_values_add(&own, packed);
+    past->own = own.items;
+    past->own_count = (uint32_t)own.count;
+    past->parent_count = 0;
+    return status;
+}
+
+/* A row that has a set was there before the commit; one that came with it is what its last values
+ * say; one that the store does not know is nothing, whatever was noted on the way. */
+static enum satchel_status read_past(struct scope_keeper *keeper, struct scope_node *past,
+                                     struct satchel_error *error)
+{
+    struct satchel_query query;
+    bool is_known = false;
+    satchel_query_begin(&query, keeper->db, keeper->statements[SCOPE_KEPT]);
+    satchel_query_blob(&query, past->name);
+    enum satchel_status status = satchel_query_step(&query, &is_known, error);
+    struct satchel_span kept = satchel_span_of(NULL, 0);
+    if (status == SATCHEL_OK && is_known)
+        kept = satchel_column_span(query.statement, 0);
+    if (kept.size > 0)
+        status = take_kept(keeper, past, kept);
+    else if (!is_known)
+        past->own_count = past->parent_count = 0;
+    satchel_query_end(&query);
+    if (kept.size == 0)
+        past->is_everyones =
+            is_known && past->table && !past->table->is_scoped && !past->table->is_server;
+    for (uint32_t i = 0; status == SATCHEL_OK && i < past->parent_count; i++)
+        status = scope_node_past(keeper, &past->parents[i], error);
+    return status;
+}
+
+/* ---- any row ---- */
+
 enum satchel_status scope_node_read(struct scope_keeper *keeper, struct scope_node *node,
                                     struct satchel_error *error)
 {
@@ -237,6 +333,8 @@ enum satchel_status scope_node_read(struct scope_keeper *keeper, struct scope_no
     if (node->is_read)
         return SATCHEL_OK;
     node->is_read = true;
+    if (node->is_past)
+        return read_past(keeper, node, error);
     enum satchel_status status =
         satchel_row_name_read(node->name, &keeper->arena, &table, &node->key, &key_count);
     if (status != SATCHEL_OK)

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { KEYS = 6, BATCHES = 24, USERS = 4, DEVICES = 3, RIGHTS = 6 };
+enum { KEYS = 6, BATCHES = 24, USERS = 4, DEVICES = 3, RIGHTS = 6, PASSING = 3 };
 
 static const char schema_sql[] =
     "-- @table scope=all delete=edit_wins\n"
@@ -109,25 +109,44 @@ static const char model_sql[] =
     " SELECT 'account:'||id, owner FROM account UNION ALL SELECT 'account:'||id, region"
     " FROM account UNION ALL SELECT 'task:'||id, owner FROM task"
     " UNION ALL SELECT 'node:'||id, owner FROM node UNION ALL SELECT 'firm:'||id, owner FROM firm"
-    " UNION ALL SELECT 'badge:'||id, x FROM badge;";
+    " UNION ALL SELECT 'badge:'||id, x FROM badge;"
+    /* Rows that came and went within one commit, as they were last: they hang on each other, too;
+     * what stands does not hang on them. */
+    "CREATE TEMP TABLE passing(row TEXT PRIMARY KEY);"
+    "CREATE TEMP TABLE passing_points(child, parent);"
+    "CREATE TEMP TABLE passing_own(row, value);";
 #define PLAIN(value)                                                     \
     "quote(CASE WHEN typeof(" value ")='real' AND " value "=CAST(" value \
     " AS INTEGER) THEN CAST(" value " AS INTEGER) ELSE " value " END)"
+/* row, one value that it is seen by, '*' everyone; who is seen by nobody has no row here. What
+ * left is seen by who saw it last. */
+static const char seen_by_sql[] =
+    "CREATE TEMP TABLE stood(row, v);"
+    "CREATE TEMP VIEW stays(row) AS SELECT row FROM standing UNION"
+    " SELECT row FROM stands WHERE survivor IN (SELECT row FROM standing);"
+    "CREATE TEMP VIEW seen_by(row, v) AS WITH RECURSIVE here(row) AS MATERIALIZED (SELECT row FROM "
+    "stays),"
+    " present(row) AS MATERIALIZED (SELECT row FROM here UNION SELECT row FROM passing),"
+    " every(row) AS MATERIALIZED (SELECT row FROM present UNION SELECT row FROM stood),"
+    " edge(child, parent) AS MATERIALIZED (SELECT child, parent FROM hangs"
+    "  WHERE parent IN here UNION SELECT row, survivor FROM stands UNION"
+    "  SELECT child, coalesce((SELECT survivor FROM stands WHERE stands.row=parent), parent) AS p"
+    "   FROM passing_points WHERE p IN every),"
+    " has(row, v) AS MATERIALIZED (SELECT row, " PLAIN(
+        "value") " FROM"
+                 "   (SELECT * FROM own UNION ALL SELECT * FROM passing_own) WHERE value NOTNULL "
+                 "UNION"
+                 "  SELECT row, '*' FROM present WHERE row LIKE 'person:%' OR row LIKE 'member:%' "
+                 "UNION"
+                 "  SELECT row, v FROM stood WHERE row NOT IN present),"
+                 " reach(row, at) AS (SELECT row, row FROM present UNION"
+                 "  SELECT reach.row, edge.parent FROM reach JOIN edge ON edge.child=reach.at)"
+                 " SELECT DISTINCT reach.row, has.v FROM reach JOIN has ON has.row=reach.at";
 /* number of the row, what it is seen by: '*' everyone, else values; '' nobody */
-#define SQL_SETS                                                                               \
-    "WITH RECURSIVE live(row) AS MATERIALIZED (SELECT row FROM standing UNION"                 \
-    "  SELECT row FROM stands WHERE survivor IN (SELECT row FROM standing)),"                  \
-    " edge(child, parent) AS MATERIALIZED (SELECT child, parent FROM hangs"                    \
-    "  WHERE parent IN live UNION SELECT row, survivor FROM stands),"                          \
-    " reach(row, at) AS (SELECT row, row FROM live UNION"                                      \
-    "  SELECT reach.row, edge.parent FROM reach JOIN edge ON edge.child=reach.at)"             \
-    " SELECT names.number, (SELECT CASE WHEN max(at LIKE 'person:%' OR at LIKE 'member:%')"    \
-    "  THEN '*' ELSE '' END FROM reach WHERE reach.row=live.row),"                             \
-    " (SELECT group_concat(v, ' ') FROM (SELECT DISTINCT " PLAIN(                              \
-        "own.value") " AS v"                                                                   \
-                     "  FROM reach JOIN own ON own.row=reach.at WHERE reach.row=live.row AND " \
-                     "own.value NOTNULL"                                                       \
-                     "  ORDER BY v)) FROM live JOIN names ON names.row=live.row"
+#define SQL_SETS                                                                           \
+    "SELECT number, iif('*' IN (SELECT v FROM seen_by s WHERE s.row=names.row), '*', '')," \
+    " (SELECT group_concat(v, ' ') FROM (SELECT v FROM seen_by s WHERE s.row=names.row"    \
+    "  ORDER BY v)) FROM names WHERE row IN stays OR row IN passing"
 /* Two queries: in a view of both SQLite may give the values the type of the first. */
 #define SQL_GRANTS                                                                             \
     "SELECT DISTINCT login, " PLAIN("value") " FROM person JOIN member ON person_id=person.id" \
@@ -174,7 +193,7 @@ struct world {
     int maker[ROWS];        /* the user who made the row, from 1; 0: it has never been */
     uint64_t made_at[ROWS]; /* the cursor of that */
     int survivor[ROWS];     /* the row that stands for it now; -1: itself */
-    uint64_t left_total, came_total, exact_total, written_total, refused_total;
+    uint64_t left_total, came_total, exact_total, written_total, refused_total, passed_total;
 };
 
 static bool is_scoped(uint32_t row)
@@ -244,16 +263,11 @@ static struct moment *look(struct world *world)
         now->sets[row] = keep(world, *all ? all : text_of(statement, 2));
     }
     sqlite3_finalize(statement);
-    /* What came and went within one commit is nobody's. */
-    statement = query(world, "SELECT number FROM satchel_row JOIN names USING(name)");
-    while (sqlite3_step(statement) == SQLITE_ROW) {
-        int row = sqlite3_column_int(statement, 0);
-        if (!is_scoped((uint32_t)row) || now->sets[row])
-            continue;
-        now->created[row] = world->count;
-        now->sets[row] = keep(world, "");
-    }
-    sqlite3_finalize(statement);
+    kit_run(&world->kit, "CREATE TEMP TABLE seen AS SELECT row, v FROM seen_by;"
+                         "DELETE FROM stood WHERE row IN stays OR row IN passing;"
+                         "INSERT INTO stood SELECT row, v FROM seen; DROP TABLE seen;"
+                         "DELETE FROM passing; DELETE FROM passing_points;"
+                         "DELETE FROM passing_own");
     for (int user = 0; user < USERS; user++) {
         char grants[4096] = " ", login[16];
         snprintf(login, sizeof login, "user%d", user + 1);
@@ -467,21 +481,14 @@ static struct satchel_value random_code(void)
     return pick(3) == 0 ? satchel_value_null() : text(codes[pick(3)]);
 }
 
-static struct satchel_part random_part(struct world *world)
+static struct satchel_part random_write(struct world *world, enum satchel_op_kind kind,
+                                        uint32_t row)
 {
     struct kit *kit = &world->kit;
-    uint32_t table = pick(TABLES), number = pick(KEYS);
-    char buffer[8], count[120];
-    if (pick(3) == 0)
-        table = pick(4) == 0 ? FIRM : pick(2) ? ACCOUNT : NODE;
-    snprintf(buffer, sizeof buffer, "k%u", number);
-    const char *key = keep(world, buffer);
-    snprintf(count, sizeof count, "SELECT count(*) FROM %s WHERE id='%s'", table_names[table], key);
-    bool exists = strcmp(kit_rows(kit, count), "0") != 0;
-    enum satchel_op_kind kind = !exists        ? SATCHEL_OP_INSERT
-                                : pick(5) == 0 ? SATCHEL_OP_DELETE
-                                               : SATCHEL_OP_UPDATE;
-    const char *name = table_names[table];
+    uint32_t table = row / KEYS;
+    char buffer[8];
+    snprintf(buffer, sizeof buffer, "k%u", row % KEYS);
+    const char *key = keep(world, buffer), *name = table_names[table];
     if (kind == SATCHEL_OP_DELETE)
         return kit_part(kit, kind, name, key, -1);
     switch (table) {
@@ -505,6 +512,21 @@ static struct satchel_part random_part(struct world *world)
     }
 }
 
+static struct satchel_part random_part(struct world *world)
+{
+    uint32_t table = pick(TABLES), number = pick(KEYS);
+    char count[120];
+    if (pick(3) == 0)
+        table = pick(4) == 0 ? FIRM : pick(2) ? ACCOUNT : NODE;
+    snprintf(count, sizeof count, "SELECT count(*) FROM %s WHERE id='k%u'", table_names[table],
+             number);
+    bool exists = strcmp(kit_rows(&world->kit, count), "0") != 0;
+    enum satchel_op_kind kind = !exists        ? SATCHEL_OP_INSERT
+                                : pick(5) == 0 ? SATCHEL_OP_DELETE
+                                               : SATCHEL_OP_UPDATE;
+    return random_write(world, kind, table * KEYS + number);
+}
+
 static uint32_t row_of(uint32_t table, const struct satchel_value *key)
 {
     return table * KEYS + (uint32_t)(key->bytes.data[1] - '0');
@@ -522,21 +544,108 @@ static void note_makers(struct world *world, int user, uint64_t cursor,
     }
 }
 
+/* ---- rows that come and go within one commit ---- */
+
+struct passing {
+    uint32_t row;
+    size_t first;                 /* of the change sets that write it, one after the other */
+    struct satchel_part parts[3]; /* an insert, perhaps an update, a delete */
+    uint32_t count;
+};
+
+/* Of a row that has never been. */
+static void random_passing(struct world *world, struct passing *out)
+{
+    uint32_t row = pick(ROWS);
+    out->count = 0;
+    if (world->maker[row] || row / KEYS == FIRM) /* a firm may be one with another */
+        return;
+    out->row = row;
+    out->first = pick(6);
+    for (uint32_t i = 0; i < 3; i++) {
+        struct satchel_part part = random_write(world,
+                                                i == 0   ? SATCHEL_OP_INSERT
+                                                : i == 1 ? SATCHEL_OP_UPDATE
+                                                         : SATCHEL_OP_DELETE,
+                                                row);
+        if (i != 1 || pick(2))
+            out->parts[out->count++] = part;
+    }
+}
+
+/* Whether the part would be in their way: it writes one of them, or a firm, and what points at one
+ * is made to point at another when the two are found to be one. */
+static bool disturbs(const struct passing *passing, const struct satchel_part *part)
+{
+    for (int i = 0; i < PASSING; i++)
+        if (passing[i].count > 0 &&
+            (passing[i].row == row_of(part->table - 1, part->key) || part->table - 1 == FIRM))
+            return true;
+    return false;
+}
+
+/* What the model says of the row as it was last: while it stands in its table for a moment. */
+static void keep_passing(struct world *world, const struct passing *passing)
+{
+    const char *table = table_names[passing->row / KEYS];
+    sqlite3 *db = satchel_store_sqlite_db(world->kit.store);
+    char sql[400];
+    snprintf(sql, sizeof sql, "INSERT INTO %s(id) VALUES('k%u')", table, passing->row % KEYS);
+    kit_run(&world->kit, sql);
+    for (uint32_t i = 0; i < passing->count; i++)
+        for (uint32_t f = 0; f < passing->parts[i].field_count; f++) {
+            const struct satchel_field *field = &passing->parts[i].fields[f];
+            snprintf(
+                sql, sizeof sql, "UPDATE %s SET \"%s\"=?1 WHERE id='k%u'", table,
+                world->kit.store->schema->tables[passing->row / KEYS].columns[field->column].name,
+                passing->row % KEYS);
+            struct satchel_query update;
+            assert_ok(satchel_query_open(&update, db, sql, &world->kit.error));
+            satchel_query_value(&update, &field->value);
+            assert_ok(satchel_query_run(&update, &world->kit.error));
+            satchel_query_close(&update);
+        }
+    snprintf(sql, sizeof sql,
+             "INSERT INTO passing VALUES('%s:k%u');"
+             "INSERT INTO passing_points SELECT child, parent FROM points WHERE child='%s:k%u';"
+             "INSERT INTO passing_own SELECT row, value FROM own WHERE row='%s:k%u';"
+             "DELETE FROM %s WHERE id='k%u'",
+             table, passing->row % KEYS, table, passing->row % KEYS, table, passing->row % KEYS,
+             table, passing->row % KEYS);
+    kit_run(&world->kit, sql);
+    world->passed_total++;
+}
+
 static void write_batch(struct world *world)
 {
     struct satchel_incoming incoming[8];
     struct satchel_incoming_outcome outcomes[8];
-    struct satchel_part parts[8][4];
+    struct satchel_part parts[8][4 + PASSING];
     uint32_t part_counts[8];
     uint8_t devices[8];
+    struct passing passing[PASSING] = {{0}};
     struct kit *kit = &world->kit;
     uint64_t seen = world->moments[world->count - 1].head;
-    size_t count = 1 + pick(8);
+    size_t count = pick(2) ? 8 : 1 + pick(8);
+    for (int i = 0; i < PASSING && count == 8; i++) {
+        struct passing one = {.count = 0};
+        for (int attempt = 0; one.count == 0 && attempt < 8; attempt++)
+            random_passing(world, &one);
+        if (one.count > 0 && !disturbs(passing, &one.parts[0]))
+            passing[i] = one;
+    }
     for (size_t i = 0; i < count; i++) {
         part_counts[i] = 1 + pick(4);
         devices[i] = (uint8_t)(1 + pick(DEVICES));
-        for (uint32_t p = 0; p < part_counts[i]; p++)
+        for (uint32_t p = 0; p < part_counts[i];) {
             parts[i][p] = random_part(world);
+            p += !disturbs(passing, &parts[i][p]);
+        }
+        for (int k = 0; k < PASSING; k++)
+            if (i >= passing[k].first && i < passing[k].first + passing[k].count) {
+                devices[i] = 1; /* who deletes it has seen it */
+                parts[i][part_counts[i]++] = passing[k].parts[i - passing[k].first];
+            }
         incoming[i] = kit_changeset(kit, devices[i], ++world->numbers[devices[i]], ++world->ms,
                                     pick(4) ? seen : seen / 2, parts[i], part_counts[i]);
         incoming[i].is_forwarded = true; /* anybody writes anything here: not to be judged */
@@ -553,6 +662,9 @@ static void write_batch(struct world *world)
             fail_msg("not merged: %s", outcomes[i].error.message);
     for (size_t i = 0; i < count; i++)
         note_makers(world, devices[i], outcomes[i].cursor, parts[i], part_counts[i]);
+    for (int i = 0; i < PASSING; i++)
+        if (passing[i].count > 0)
+            keep_passing(world, &passing[i]);
 }
 
 /* ---- rights ---- */
@@ -705,6 +817,7 @@ static void make_names(struct world *world)
         satchel_buffer_deinit(&name);
     }
     kit_run(&world->kit, model_sql);
+    kit_run(&world->kit, seen_by_sql);
 }
 
 static void open_reader(struct world *world)
@@ -719,6 +832,18 @@ static void close_reader(struct world *world)
 {
     scope_viewer_free(world->viewer);
     sqlite3_close_v2(world->reader);
+}
+
+static void reopen(struct world *world)
+{
+    const char *stood =
+        keep(world, kit_rows(&world->kit, "SELECT 'INSERT INTO stood VALUES'||group_concat("
+                                          "'('||quote(row)||','||quote(v)||')') FROM stood"));
+    close_reader(world);
+    kit_reopen(&world->kit);
+    make_names(world);
+    kit_run(&world->kit, stood);
+    open_reader(world);
 }
 
 /* What is kept of each set is what its rows come to. */
@@ -760,12 +885,8 @@ static void play(uint64_t seed)
         check_seen(&world, now);
         check_rights(&world);
         check_sums(&world);
-        if (pick(12) == 0) {
-            close_reader(&world);
-            kit_reopen(&world.kit);
-            make_names(&world);
-            open_reader(&world);
-        }
+        if (pick(12) == 0)
+            reopen(&world);
     }
     forget_scopes(&world);
     bool is_there[ROWS] = {false};
@@ -778,11 +899,12 @@ static void play(uint64_t seed)
             world.moments[world.count - 1].sets[row] = NULL;
     check_kept(&world, &world.moments[world.count - 1]);
     check_sums(&world);
-    printf("seed %llu: %llu rows left, %llu came (%llu had to), %llu writes may be made,"
-           " %llu may not\n",
+    printf("seed %llu: %llu rows left, %llu came (%llu had to), %llu passed, %llu writes may be"
+           " made, %llu may not\n",
            (unsigned long long)seed, (unsigned long long)world.left_total,
            (unsigned long long)world.came_total, (unsigned long long)world.exact_total,
-           (unsigned long long)world.written_total, (unsigned long long)world.refused_total);
+           (unsigned long long)world.passed_total, (unsigned long long)world.written_total,
+           (unsigned long long)world.refused_total);
     close_reader(&world);
     kit_close(&world.kit);
 }

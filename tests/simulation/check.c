@@ -373,8 +373,7 @@ static void check_parts(struct logs *logs, const struct satchel_entry *ours,
                       (is_left && is_same_fields(held, &masked)),
                   "%s has a part %u of entry %llu with what is masked", logs->name, i,
                   (unsigned long long)theirs->cursor);
-        /* A row that came and went in one commit was nobody's: it has no past for those who get it
-         * later. */
+        /* What was set aside before there was a row is not told to who gets it when it comes. */
         bool is_due = sight == SIM_SEEN && is_left &&
                       (sim.server.was_restored ||
                        theirs->cursor > sim_sight_begun(part->table, part->key, part->key_count));

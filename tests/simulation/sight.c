@@ -6,6 +6,7 @@
 
 #include "db.h"
 
+#include <satchel/log_reader.h>
 #include <satchel/map.h>
 #include <satchel/row_io.h>
 #include <stdlib.h>
@@ -180,22 +181,22 @@ struct satchel_span sim_row_name(const struct satchel_table *table, sqlite3_stmt
     return satchel_arena_copy(&sight.arena, satchel_buffer_span(&sight.scratch));
 }
 
-/* The row that the columns of the clause point at; none: nothing that could exist. */
-static struct satchel_span parent_of(struct look *look, const struct satchel_scope_clause *clause,
-                                     sqlite3_stmt *row)
+/* The row that a reference points at; none: nothing that could exist. */
+static struct satchel_span name_parent(struct look *look, const struct satchel_reference *reference,
+                                       const struct satchel_value *key,
+                                       const struct satchel_value *type)
 {
-    const struct satchel_reference *reference = &look->schema->references[clause->reference];
-    struct satchel_value key = satchel_value_of_column(row, (int)reference->column);
     uint32_t target = reference->target;
-    if (target == 0) {
-        const char *name = (const char *)sqlite3_column_text(row, (int)reference->type_column);
-        const struct satchel_table *named = name ? satchel_schema_find(look->schema, name) : NULL;
+    if (target == 0 && type->type == SATCHEL_TEXT && type->bytes.size <= SATCHEL_NAME_BYTES_MAX) {
+        char name[SATCHEL_NAME_BYTES_MAX + 1];
+        snprintf(name, sizeof name, "%.*s", (int)type->bytes.size, (const char *)type->bytes.data);
+        const struct satchel_table *named = satchel_schema_find(look->schema, name);
         target = named ? named->number : 0;
     }
-    if (target == 0 || key.type == SATCHEL_NULL)
+    if (target == 0 || key->type == SATCHEL_NULL)
         return satchel_span_of(NULL, 0);
     satchel_buffer_clear(&sight.scratch);
-    sim_ok(satchel_row_name(&sight.scratch, target, &key, 1), "name a row", NULL);
+    sim_ok(satchel_row_name(&sight.scratch, target, key, 1), "name a row", NULL);
     struct satchel_span name = satchel_buffer_span(&sight.scratch);
     const struct satchel_span *survivor = satchel_map_get(&look->survivors, name);
     return satchel_arena_copy(&sight.arena, survivor ? *survivor : name);
@@ -216,7 +217,10 @@ static void read_row(struct look *look, const struct satchel_table *table, sqlit
                 add_value(&row->set, satchel_value_of_column(select, (int)clause->columns[c]));
             break;
         case SATCHEL_SCOPE_VIA: {
-            struct satchel_span parent = parent_of(look, clause, select);
+            const struct satchel_reference *to = &look->schema->references[clause->reference];
+            struct satchel_value key = satchel_value_of_column(select, (int)to->column);
+            struct satchel_value type = satchel_value_of_column(select, (int)to->type_column);
+            struct satchel_span parent = name_parent(look, to, &key, &type);
             if (parent.size > 0)
                 row->parents[row->parent_count++] = parent;
         }
@@ -284,7 +288,7 @@ static void flow_down(struct look *look)
     }
 }
 
-/* ---- moments ---- */
+/* ---- what is kept ---- */
 
 static void keep(struct history *history, struct set *set, size_t moment)
 {
@@ -300,17 +304,186 @@ static void keep(struct history *history, struct set *set, size_t moment)
     history->changes[history->count++] = (struct change){moment, *set};
 }
 
+static struct history *history_of(struct satchel_span name)
+{
+    struct history *history = satchel_map_get(&sight.rows, name);
+    if (!history) {
+        history = sim_alloc(NULL, sizeof *history);
+        memset(history, 0, sizeof *history);
+        sim_ok(satchel_map_put(&sight.rows, name, history), "keep rows", NULL);
+    }
+    return history;
+}
+
+static const struct set *last_of(const struct history *history)
+{
+    return history && history->count > 0 ? &history->changes[history->count - 1].set : NULL;
+}
+
+/* ---- rows that came and went between two moments ---- */
+
+/* A row that the store knows, that does not stand, and never did at any moment before. */
+struct passing {
+    const struct satchel_table *table;
+    struct satchel_span name;
+    struct satchel_value *values; /* as it was last, by column */
+    struct satchel_order *orders; /* of the writes they are of */
+    struct set set;
+};
+struct passings {
+    struct passing *items;
+    size_t count, capacity;
+    struct satchel_map by_name;
+};
+
+static void find_passings(struct look *look, struct passings *all)
+{
+    sqlite3_stmt *select =
+        sim_prepare(look->db, "SELECT name FROM satchel_row WHERE scope NOTNULL");
+    while (sqlite3_step(select) == SQLITE_ROW) {
+        const struct satchel_value *key;
+        uint32_t table, key_count;
+        struct satchel_span name = satchel_column_span(select, 0);
+        if (satchel_map_get(&look->by_name, name) || satchel_map_get(&sight.rows, name) ||
+            satchel_map_get(&look->survivors, name))
+            continue;
+        SIM_GROW(all->items, all->count, all->capacity);
+        struct passing *passing = &all->items[all->count++];
+        *passing = (struct passing){.name = satchel_arena_copy(&sight.arena, name)};
+        sim_ok(satchel_row_name_read(passing->name, &sight.arena, &table, &key, &key_count),
+               "read the name of a row", NULL);
+        passing->table = satchel_schema_table(look->schema, table);
+        uint32_t columns = passing->table->column_count;
+        passing->values = SATCHEL_ARENA_ARRAY(&sight.arena, struct satchel_value, columns);
+        passing->orders = SATCHEL_ARENA_ARRAY(&sight.arena, struct satchel_order, columns);
+        for (uint32_t c = 0; c < columns; c++)
+            passing->values[c] = passing->table->rules.columns[c].default_value;
+        for (uint32_t k = 0; k < key_count; k++)
+            passing->values[passing->table->key_columns[k]] = key[k];
+    }
+    sqlite3_finalize(select);
+}
+
+/* The later write of each column stays. */
+static void pass_part(struct passings *all, const struct satchel_order *order,
+                      const struct satchel_part *part)
+{
+    satchel_buffer_clear(&sight.scratch);
+    sim_ok(satchel_row_name(&sight.scratch, part->table, part->key, part->key_count), "name a row",
+           NULL);
+    uintptr_t at = (uintptr_t)satchel_map_get(&all->by_name, satchel_buffer_span(&sight.scratch));
+    struct passing *passing = at > 0 ? &all->items[at - 1] : NULL;
+    for (uint32_t f = 0; passing && f < part->field_count; f++) {
+        uint32_t column = part->fields[f].column;
+        if (satchel_order_compare(&passing->orders[column], order) > 0)
+            continue;
+        passing->orders[column] = *order;
+        sim_ok(satchel_value_copy(&sight.arena, &part->fields[f].value, &passing->values[column]),
+               "read a part", NULL);
+    }
+}
+
+static void pass_entry(struct passings *all, const struct satchel_entry *entry)
+{
+    struct satchel_changeset content;
+    struct satchel_notes notes;
+    struct satchel_buffer text;
+    struct satchel_span body;
+    struct satchel_error error = {0};
+    struct satchel_order order = {
+        .stamp = entry->stamp, .device = entry->device, .number = entry->number};
+    satchel_buffer_init(&text, 256 << 20, NULL);
+    sim_ok(satchel_body_load(entry->body, &text, &body), "read a body", NULL);
+    sim_ok(satchel_changeset_decode(body, &sight.arena, &content, &error), "read a body", &error);
+    sim_ok(satchel_notes_read(entry->notes, &sight.arena, &notes), "read notes", NULL);
+    for (uint32_t p = 0; p < content.header.part_count; p++) {
+        bool is_set_aside = false;
+        for (uint32_t q = 0; q < notes.quarantined_count; q++)
+            is_set_aside = is_set_aside || notes.quarantined[q].part == p;
+        if (!is_set_aside)
+            pass_part(all, &order, &content.parts[p]);
+    }
+    satchel_buffer_deinit(&text);
+}
+
+static void read_passings(struct look *look, struct passings *all)
+{
+    struct satchel_log_reader *log;
+    struct satchel_log_entry read;
+    struct satchel_error error = {0};
+    bool found = true;
+    satchel_map_init(&all->by_name, NAMES_MAX, NULL);
+    for (size_t i = 0; i < all->count; i++)
+        sim_ok(satchel_map_put(&all->by_name, all->items[i].name, (void *)(i + 1)), "keep rows",
+               NULL);
+    sim_ok(satchel_log_reader_new(&log, look->db), "read the log", NULL);
+    sim_ok(satchel_log_read_from(log, 0, NULL, 0, &error), "read the log", &error);
+    while (found) {
+        sim_ok(satchel_log_read_next(log, &found, &read, &error), "read the log", &error);
+        if (found)
+            pass_entry(all, &read.entry);
+    }
+    satchel_log_read_end(log);
+    satchel_log_reader_free(log);
+}
+
+/* What the clause says of the row. True if its set grew. */
+static bool pass_clause(struct look *look, const struct passings *all, struct passing *passing,
+                        const struct satchel_scope_clause *clause)
+{
+    bool has_grown = false;
+    if (clause->kind == SATCHEL_SCOPE_ROW)
+        for (uint32_t c = 0; c < clause->column_count; c++) {
+            struct set one = {0};
+            add_value(&one, passing->values[clause->columns[c]]);
+            has_grown = add_set(&passing->set, &one) || has_grown;
+            free(one.values);
+        }
+    if (clause->kind != SATCHEL_SCOPE_VIA)
+        return has_grown;
+    const struct satchel_reference *reference = &look->schema->references[clause->reference];
+    struct satchel_span parent = name_parent(look, reference, &passing->values[reference->column],
+                                             &passing->values[reference->type_column]);
+    if (parent.size == 0)
+        return false;
+    uintptr_t stands = (uintptr_t)satchel_map_get(&look->by_name, parent);
+    uintptr_t passes = (uintptr_t)satchel_map_get(&all->by_name, parent);
+    const struct set *from = stands > 0   ? &look->rows[stands - 1].set
+                             : passes > 0 ? &all->items[passes - 1].set
+                                          : last_of(satchel_map_get(&sight.rows, parent));
+    return from && add_set(&passing->set, from);
+}
+
+/* They hang on what stands, on each other, and on what is gone as it was last. */
+static void take_passings(struct look *look, size_t moment)
+{
+    struct passings all = {0};
+    bool has_grown = true;
+    find_passings(look, &all);
+    if (all.count == 0)
+        return;
+    read_passings(look, &all);
+    while (has_grown) {
+        has_grown = false;
+        for (size_t i = 0; i < all.count; i++)
+            for (uint32_t s = 0; s < all.items[i].table->scope_count; s++)
+                has_grown =
+                    pass_clause(look, &all, &all.items[i], &all.items[i].table->scopes[s]) ||
+                    has_grown;
+    }
+    for (size_t i = 0; i < all.count; i++)
+        keep(history_of(all.items[i].name), &all.items[i].set, moment);
+    sim.counts.passings += all.count;
+    satchel_map_deinit(&all.by_name);
+    free(all.items);
+}
+
+/* ---- moments ---- */
+
 static void keep_rows(struct look *look, size_t moment)
 {
-    for (size_t i = 0; i < look->count; i++) {
-        struct history *history = satchel_map_get(&sight.rows, look->rows[i].name);
-        if (!history) {
-            history = sim_alloc(NULL, sizeof *history);
-            memset(history, 0, sizeof *history);
-            sim_ok(satchel_map_put(&sight.rows, look->rows[i].name, history), "keep rows", NULL);
-        }
-        keep(history, &look->rows[i].set, moment);
-    }
+    for (size_t i = 0; i < look->count; i++)
+        keep(history_of(look->rows[i].name), &look->rows[i].set, moment);
 }
 
 static void keep_role(struct role_history *history, const char *role, size_t moment)
@@ -370,6 +543,7 @@ static void take(struct look *look, uint64_t cursor, unsigned migrations)
     read_rows(look);
     read_merged(look);
     flow_down(look);
+    take_passings(look, sight.moment_count - 1);
     keep_rows(look, sight.moment_count - 1);
     keep_grants(look, sight.moment_count - 1);
     free(look->rows);

@@ -76,7 +76,8 @@ enum {
     X(connects_refused) \
     X(checkpoints) X(frames) X(deploys) X(admin_resolves) X(retries) X(drops) X(packs) \
     X(device_packs) X(admin_sets) X(store_opens) X(recoveries) X(watch_checks) X(replays) \
-    X(reference_checks) X(rows_compared) X(sights) X(frames_checked) X(rows_named) X(marks_read) \
+    X(reference_checks) X(rows_compared) X(sights) X(passings) X(frames_checked) X(rows_named) \
+    X(marks_read) \
     X(evictions) X(parts_masked) X(columns_masked) X(repaired) \
     X(revocations) X(wiped)
 #define SIM_OUTCOME_COUNTS(X) \
@@ -544,7 +545,7 @@ enum sim_sight sim_sight_of_key(unsigned user, uint32_t table, const struct satc
 /* Whether the user was in a role that sees the column, at any of these moments. */
 bool sim_sight_of_column(unsigned user, const struct satchel_table *table, uint32_t column,
                          size_t from, size_t to);
-/* The cursor behind which a moment has shown the row first. */
+/* The cursor behind which the row was first there. */
 uint64_t sim_sight_begun(uint32_t table, const struct satchel_value *key, uint32_t key_count);
 struct satchel_span sim_row_name(const struct satchel_table *table, sqlite3_stmt *row);
 /* A frame goes down, or up. */

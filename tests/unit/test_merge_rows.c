@@ -11,7 +11,8 @@
 /* stage: 0 id, 1 code, 2 rank, 3 closed, 4 back_to
  * account: 0 id, 1 name, 2 phone, 3 notes
  * quote: 0 id, 1 number, 2 stage, 3 total, 4 account
- * line: 0 id, 1 quote, 2 amount */
+ * line: 0 id, 1 quote, 2 amount
+ * remark: 0 id, 1 kind, 2 on_id */
 static const char schema_sql[] =
     "-- @table scope=all delete=edit_wins\n"
     "CREATE TABLE stage (id TEXT PRIMARY KEY, code TEXT,"
@@ -37,6 +38,9 @@ static const char schema_sql[] =
     "  id TEXT PRIMARY KEY,\n"
     "  quote TEXT REFERENCES quote(id), -- @lww\n"
     "  amount INTEGER -- @lww frozen(parent)\n"
+    ");\n"
+    "-- @table scope=all delete=edit_wins\n"
+    "CREATE TABLE remark (id TEXT PRIMARY KEY, kind TEXT, on_id TEXT -- @lww @ref(kind)\n"
     ");\n"
     "CREATE VIEW satchel_states(machine, code, rank, closed, back_to) AS\n"
     " SELECT 'quote', code, rank, closed, back_to FROM stage;\n"
@@ -369,6 +373,25 @@ static void test_keys__writes_and_references_to_the_alias_mean_the_survivor(void
     kit_close(&kit);
 }
 
+static void test_keys__a_reference_means_the_survivor_only_among_rows_of_its_type(void **state)
+{
+    (void)state;
+    struct kit kit;
+    uint64_t seen = open_with_twins(&kit, false);
+    const char *remark = "SELECT kind, on_id FROM remark";
+    kit_push(&kit, 3, 1, 2000, seen,
+             kit_part(&kit, INSERT, "remark", "r", 1, text("account"), 2, text("b"), -1));
+    assert_string_equal(kit_rows(&kit, remark), "account|a");
+    kit_push(&kit, 3, 2, 3000, seen,
+             kit_part(&kit, UPDATE, "remark", "r", 1, text("quote"), 2, text("b"), -1));
+    assert_string_equal(kit_rows(&kit, remark), "quote|b");
+    kit_push(&kit, 3, 3, 4000, seen, kit_part(&kit, UPDATE, "remark", "r", 1, text("account"), -1));
+    assert_string_equal(kit_rows(&kit, remark), "account|a");
+    kit_push(&kit, 3, 4, 5000, seen, kit_part(&kit, UPDATE, "remark", "r", 1, text("line"), -1));
+    assert_string_equal(kit_rows(&kit, remark), "line|b");
+    kit_close(&kit);
+}
+
 static void test_keys__a_third_row_with_an_earlier_insert_becomes_the_survivor(void **state)
 {
     (void)state;
@@ -558,6 +581,7 @@ static const char everything[] =
     "SELECT 'a', id, name, phone, notes FROM account UNION ALL"
     " SELECT 'q', id, stage, total, account FROM quote UNION ALL"
     " SELECT 'l', id, quote, amount, '' FROM line UNION ALL"
+    " SELECT 'r', id, kind, on_id, '' FROM remark UNION ALL"
     " SELECT 'alias', key, hex(survivor), '', '' FROM satchel_alias UNION ALL"
     " SELECT 'c', tbl||key, field||rule||severity, mine, kept FROM satchel_conflicts"
     " WHERE resolved IS NULL ORDER BY 1, 2, 3, 4";
@@ -668,7 +692,8 @@ static const char *known_account(const char *own, bool has_own)
 static struct satchel_part random_part(struct kit *kit, const char *own, bool *has_own)
 {
     static const char *const refs[] = {"a", "own0", "own1", "own2", "own3"};
-    switch (below(*has_own ? 11 : 12)) {
+    static const char *const kinds[] = {"account", "quote", "line"};
+    switch (below(*has_own ? 13 : 14)) {
     case 0:
         return kit_part(kit, UPDATE, "account", known_account(own, *has_own), 2, random_key(), -1);
     case 1:
@@ -685,6 +710,10 @@ static struct satchel_part random_part(struct kit *kit, const char *own, bool *h
     case 8: return kit_part(kit, DELETE, "line", below(2) ? "l" : "m", -1);
     case 9: return kit_part(kit, UPDATE, "line", "m", 1, text(below(2) ? "q" : "p"), -1);
     case 10: return kit_part(kit, UPDATE, "quote", "q", 3, integer(below(9)), -1);
+    case 11: return kit_part(kit, UPDATE, "remark", "r", 1, text(kinds[below(3)]), -1);
+    case 12:
+        return kit_part(kit, UPDATE, "remark", "r", 1, text(kinds[below(3)]), 2,
+                        text(refs[below(5)]), -1);
     default: break;
     }
     *has_own = true;
@@ -712,6 +741,7 @@ static char *play_random(uint32_t seed, uint32_t order_seed)
     kit_push(&kit, 9, 3, -7000, 1, kit_part(&kit, INSERT, "quote", "p", -1));
     kit_push(&kit, 9, 4, -6000, 1, kit_part(&kit, INSERT, "line", "l", 1, text("q"), -1));
     kit_push(&kit, 9, 5, -5000, 1, kit_part(&kit, INSERT, "line", "m", 1, text("p"), -1));
+    kit_push(&kit, 9, 6, -4000, 1, kit_part(&kit, INSERT, "remark", "r", -1));
     uint64_t seen = head_of(&kit);
     random_state = seed;
     for (uint32_t d = 0; d < DEVICES; d++) {
@@ -893,6 +923,7 @@ int main(void)
         cmocka_unit_test(test_keys__two_rows_with_one_key_are_one_in_any_order),
         cmocka_unit_test(test_keys__a_part_set_aside_leaves_an_alias_as_it_is),
         cmocka_unit_test(test_keys__writes_and_references_to_the_alias_mean_the_survivor),
+        cmocka_unit_test(test_keys__a_reference_means_the_survivor_only_among_rows_of_its_type),
         cmocka_unit_test(test_keys__a_third_row_with_an_earlier_insert_becomes_the_survivor),
         cmocka_unit_test(test_keys__set_apart_they_are_two_again),
         cmocka_unit_test(test_keys__another_key_written_in_ignorance_parts_them),
