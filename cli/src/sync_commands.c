@@ -5,10 +5,11 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { RETRY_SECONDS_MAX = 8 };
+enum { RETRY_SECONDS_MAX = 8, BAR_WIDTH = 40 };
 
 static volatile sig_atomic_t is_stopped;
 
@@ -24,9 +25,26 @@ static bool stop_asked(void *context)
     return is_stopped != 0;
 }
 
+/* A bar of the pages of the first rows that are here. */
+static void show_snapshot(const struct satchel_sync_report *report)
+{
+    char bar[BAR_WIDTH + 1];
+    uint64_t pages = report->snapshot_pages, here = report->snapshot_pages_here;
+    size_t filled = (size_t)(here * BAR_WIDTH / pages);
+    memset(bar, '.', BAR_WIDTH);
+    memset(bar, '#', filled < BAR_WIDTH ? filled : BAR_WIDTH);
+    bar[BAR_WIDTH] = '\0';
+    fprintf(stderr, "\r\033[K[%s] %llu%% of the first %llu rows", bar,
+            (unsigned long long)(here * 100 / pages), (unsigned long long)report->snapshot_rows);
+}
+
 static void show_progress(void *context, const struct satchel_sync_report *report)
 {
     (void)context;
+    if (report->snapshot_pages > 0) {
+        show_snapshot(report);
+        return;
+    }
     fprintf(stderr, "\rsent %llu change sets, received %llu entries ",
             (unsigned long long)report->pushed_change_sets,
             (unsigned long long)report->pulled_entries);
@@ -57,6 +75,7 @@ static int print_report(const struct satchel_sync_report *report)
         {"cursor", report->cursor},
         {"pending", report->pending},
         {"repaired", report->repaired},
+        {"snapshot_rows", report->snapshot_rows},
     };
     satchel_json_open(&json, '{');
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
@@ -83,6 +102,7 @@ static void add_report(struct satchel_sync_report *sum, const struct satchel_syn
     sum->conflicts += part->conflicts;
     sum->quarantined += part->quarantined;
     sum->repaired += part->repaired;
+    sum->snapshot_rows += part->snapshot_rows;
     sum->bytes_sent += part->bytes_sent;
     sum->bytes_received += part->bytes_received;
     sum->seconds += part->seconds;
@@ -154,6 +174,8 @@ int run_sync(const struct command *command, const struct arguments *arguments)
         return command_fail(&error);
     if (arguments->json)
         return print_report(&report);
+    if (report.snapshot_rows > 0)
+        printf("filled with the first %llu rows\n", (unsigned long long)report.snapshot_rows);
     printf("sent %llu change sets (%llu bytes), received %llu entries (%llu bytes), %llu new "
            "conflicts, %llu quarantined, %llu repaired, %.2f s\n",
            (unsigned long long)report.pushed_change_sets, (unsigned long long)report.bytes_sent,

@@ -222,6 +222,12 @@ enum satchel_status satchel_apply_scope(struct satchel_apply *apply,
                                         const struct satchel_message_scope *scope,
                                         struct satchel_error *error) SATCHEL_MUST_USE;
 
+/* An entry that the log is to have, whatever it has of it now; rows are left as they are. Inside
+ * the open transaction. */
+enum satchel_status satchel_apply_past(struct satchel_apply *apply,
+                                       const struct satchel_entry *entry,
+                                       struct satchel_error *error) SATCHEL_MUST_USE;
+
 /* Rows as the node has them at the replica's cursor, in notes: the tables and the rows' conflicts
  * become that, with what is pending on them. Inside the open transaction. */
 enum satchel_status satchel_apply_rows(struct satchel_apply *apply, struct satchel_span notes,

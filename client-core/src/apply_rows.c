@@ -124,8 +124,9 @@ static enum satchel_status is_whole_here(struct satchel_apply *apply, uint64_t c
 
 /* What the log has of it already is part of this. Of its own it has all, unless another file with
  * its id wrote it. */
-static enum satchel_status take_past(struct satchel_apply *apply, const struct satchel_entry *entry,
-                                     struct satchel_error *error)
+enum satchel_status satchel_apply_past(struct satchel_apply *apply,
+                                       const struct satchel_entry *entry,
+                                       struct satchel_error *error)
 {
     enum satchel_status status = SATCHEL_OK;
     bool is_whole = false;
@@ -160,7 +161,7 @@ enum satchel_status satchel_apply_scope(struct satchel_apply *apply,
     apply->moved_head = scope->head;
     enum satchel_status status = satchel_apply_rows(apply, scope->notes, error);
     for (uint32_t i = 0; i < scope->entry_count && status == SATCHEL_OK; i++)
-        status = take_past(apply, &scope->entries[i], error);
+        status = satchel_apply_past(apply, &scope->entries[i], error);
     return status == SATCHEL_OK
                ? SATCHEL_OK
                : satchel_error_default(error, status, "rows of the server cannot be applied: %s",

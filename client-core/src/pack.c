@@ -22,7 +22,7 @@ static bool pack_segment(sqlite3 *db)
 void satchel_sync_pack(struct satchel_sync *sync)
 {
     uint64_t cursor = sync->apply->cursor;
-    if (cursor < sync->pack_cursor)
+    if (cursor < sync->pack_cursor || !satchel_past_is_over(sync))
         return;
     int packed = 0;
     while (packed < SEGMENTS_MAX && pack_segment(sync->replica->db))

@@ -260,6 +260,8 @@ enum satchel_status satchel_recover_rewind(struct satchel_sync *sync, uint64_t c
         status = satchel_log_cut(sync->replica->db, cursor, error);
     if (status == SATCHEL_OK)
         status = forget_receipts(sync, cursor, error);
+    if (status == SATCHEL_OK)
+        status = satchel_past_rewind(sync, cursor, error);
     if (status == SATCHEL_OK) {
         sync->apply->cursor = cursor;
         /* Rows came and left that the node knows nothing of. */

@@ -34,9 +34,9 @@ uint32_t satchel_replica_data_version(const struct satchel_replica *replica)
 
 enum satchel_status satchel_replica_create_tables(sqlite3 *db, struct satchel_error *error)
 {
-    static const char *const statements[] = {SATCHEL_REPLICA_DDL, SATCHEL_CHANGE_DDL,
-                                             SATCHEL_BASE_DDL, SATCHEL_RECOVERY_DDL,
-                                             SATCHEL_STATUS_DDL};
+    static const char *const statements[] = {SATCHEL_REPLICA_DDL,  SATCHEL_CHANGE_DDL,
+                                             SATCHEL_BASE_DDL,     SATCHEL_RECOVERY_DDL,
+                                             SATCHEL_SNAPSHOT_DDL, SATCHEL_STATUS_DDL};
     enum satchel_status status = satchel_log_create(db, error);
     for (size_t i = 0; i < sizeof statements / sizeof statements[0] && status == SATCHEL_OK; i++)
         status = satchel_replica_execute(db, statements[i], error);

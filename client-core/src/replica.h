@@ -20,6 +20,11 @@
  *   satchel_ancestor  the devices that this one is a copy of, and up to which number it was them
  *   satchel_elsewhere own change sets that are in the log as another device's
  *
+ * and of one that is new (docs/bootstrap.md):
+ *
+ *   satchel_snapshot  one row: the server's snapshot whose pages are coming; satchel_snapshot_page:
+ *                     those that are here
+ *
  * ## Pending writes, base, view
  *
  * A change set is *pending* until its own entry is applied. The application's tables show the
@@ -74,7 +79,7 @@
 #include <satchel/sql_error.h>
 #include <satchel/sqlite.h>
 
-#define SATCHEL_REPLICA_FORMAT 6
+#define SATCHEL_REPLICA_FORMAT 7
 
 /* state: 'joining' until the server has confirmed the enrolment, then 'joined'; of a device that
  * was revoked 'draining', then 'wiped' (wipe.c).
@@ -91,6 +96,8 @@
  * (forget.c). role_head: the node's head when it named `role`.
  * repaired: how many rows differed from the node's and were written anew, and when last. checked_*:
  * up to which row of which table large tables have been compared, and when (docs/digests.md).
+ * begun, past: of a replica that was filled from a snapshot made at the cursor `begun`: what the
+ * log has behind `past` up to there is still to come; 0: nothing is.
  * refused: how many own rows nodes have set aside (quarantined), counted when their entries are
  * applied. file: what the triggers know the replica by: the device it was made for, which it is no
  * more if it is a copy. receipt: of the enrolment, for a server that has lost it. */
@@ -109,7 +116,8 @@
     "hidden TEXT NOT NULL DEFAULT '', role_head INTEGER NOT NULL DEFAULT 0, pin BLOB,"        \
     "next_token BLOB, token_number INTEGER NOT NULL DEFAULT 0,"                               \
     "repaired INTEGER NOT NULL DEFAULT 0, repaired_ms INTEGER,"                               \
-    "checked_table INTEGER NOT NULL DEFAULT 0, checked BLOB, checked_ms INTEGER)"
+    "checked_table INTEGER NOT NULL DEFAULT 0, checked BLOB, checked_ms INTEGER,"             \
+    "begun INTEGER NOT NULL DEFAULT 0, past INTEGER NOT NULL DEFAULT 0)"
 
 /* stamp: as estimated at the commit; utc_ms, monotonic_ms, boot: raw clock readings there, from
  * which the stamp is corrected when it is sent; floor: seen_stamp at the commit, below which a
@@ -159,6 +167,15 @@
     "CREATE TABLE IF NOT EXISTS satchel_forget(name BLOB PRIMARY KEY, mark INTEGER NOT NULL"       \
     " DEFAULT (random())) WITHOUT ROWID"
 
+/* vector, receipt, stamp: of the message SNAPSHOT. notes: stored form, as of a body. */
+#define SATCHEL_SNAPSHOT_DDL                                                                     \
+    "CREATE TABLE IF NOT EXISTS satchel_snapshot(one INTEGER PRIMARY KEY CHECK(one=1),"          \
+    "id BLOB NOT NULL, cursor INTEGER NOT NULL, vector BLOB NOT NULL, receipt BLOB NOT NULL,"    \
+    "stamp INTEGER NOT NULL, schema INTEGER NOT NULL, row_count INTEGER NOT NULL,"               \
+    "page_count INTEGER NOT NULL);"                                                              \
+    "CREATE TABLE IF NOT EXISTS satchel_snapshot_page(page INTEGER PRIMARY KEY, notes BLOB NOT " \
+    "NULL)"
+
 /* What every SQLite can read of the replica: one row, as `satchel status` prints it. */
 #define SATCHEL_STATUS_DDL                                                                         \
     "CREATE VIEW IF NOT EXISTS satchel_status AS SELECT lower(hex(device)) AS device, user, role," \
@@ -172,7 +189,10 @@
     " iif(state IN ('draining', 'wiped'), state, NULL) AS revoked,"                                \
     " (SELECT nullif(count(*), 0) FROM satchel_lost l WHERE NOT l.is_cut AND l.given IS NOT"       \
     " satchel_replica.node) AS to_give_back,"                                                      \
-    " (SELECT nullif(count(*), 0) FROM satchel_doubt) AS in_doubt FROM satchel_replica"
+    " (SELECT nullif(count(*), 0) FROM satchel_doubt) AS in_doubt,"                                \
+    " (SELECT nullif(page_count - (SELECT count(*) FROM satchel_snapshot_page), 0)"                \
+    " FROM satchel_snapshot) AS pages_to_come, nullif(begun - past, 0) AS entries_to_come"         \
+    " FROM satchel_replica"
 
 /* A clock sample of a handshake: the server's time at two raw readings of this device's clocks. */
 struct satchel_clock_reference {

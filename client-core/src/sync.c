@@ -370,6 +370,8 @@ static enum satchel_status take(struct satchel_sync *sync, const struct satchel_
         return satchel_recover_take_forwarded(sync, &message->forwarded, error);
     case SATCHEL_MESSAGE_HEAD: return take_head(sync, &message->head, error);
     case SATCHEL_MESSAGE_SCOPE: return take_scope(sync, &message->scope, error);
+    case SATCHEL_MESSAGE_PAST: return satchel_past_take(sync, &message->past, error);
+    case SATCHEL_MESSAGE_SNAPSHOT: return satchel_bootstrap_take(sync, &message->snapshot, error);
     default: /* ERROR has ended the session, which says so itself */ return SATCHEL_OK;
     }
 }
@@ -425,7 +427,10 @@ static enum satchel_status judge_done(struct satchel_sync *sync, struct satchel_
     enum satchel_status status = judge_equal(sync, error);
     if (status == SATCHEL_OK && sync->is_equal && !sync->is_copy)
         status = satchel_check_step(sync, error);
-    sync->is_done = sync->is_done || (sync->is_equal && satchel_check_is_over(sync));
+    if (status == SATCHEL_OK)
+        status = satchel_past_step(sync, error);
+    sync->is_done = sync->is_done ||
+                    (sync->is_equal && satchel_check_is_over(sync) && satchel_past_is_over(sync));
     return status;
 }
 
@@ -454,6 +459,10 @@ enum satchel_status satchel_sync_step(satchel_sync *sync, struct satchel_now now
     }
     if (status == SATCHEL_MISMATCH && sync->is_welcome)
         status = begin_again(error);
+    if (status == SATCHEL_OK && sync->is_welcome && sync->bootstrap.is_on) {
+        *is_done = false;
+        return satchel_bootstrap_step(sync, error);
+    }
     if (status == SATCHEL_OK && sync->is_welcome)
         status = satchel_recover_step(sync, error);
     if (status == SATCHEL_OK && sync->is_welcome && satchel_recover_is_given(sync))
@@ -492,6 +501,9 @@ void satchel_sync_get_report(const satchel_sync *sync, struct satchel_sync_repor
     report->bytes_received = sync->bytes_received;
     report->seconds = (double)(sync->now_ms - sync->began_ms) / 1000.0;
     report->cursor = apply->cursor;
+    report->snapshot_rows = sync->bootstrap.row_count;
+    report->snapshot_pages = sync->bootstrap.is_on ? sync->bootstrap.page_count : 0;
+    report->snapshot_pages_here = sync->bootstrap.page_next;
     if (sqlite3_prepare_v2(sync->replica->db, COUNT_PENDING, -1, &count, NULL) == SQLITE_OK &&
         sqlite3_step(count) == SQLITE_ROW)
         report->pending = (uint64_t)sqlite3_column_int64(count, 0);

@@ -41,6 +41,21 @@ struct sync_recovery {
     struct satchel_buffer rows; /* its notes */
 };
 
+/* Filling a new replica (bootstrap.c). */
+struct sync_bootstrap {
+    bool is_on;                 /* the session has no stream, but a snapshot */
+    struct satchel_id snapshot; /* zero: none yet */
+    bool is_confirmed;          /* the server has it, as this session has heard */
+    uint64_t page_next, page_count, row_count;
+    uint64_t asked_count; /* pages that have not come */
+};
+
+/* What its log lacks then (bootstrap.c): behind `after`, up to `until`. */
+struct sync_past {
+    uint64_t after, until;
+    bool is_asked;
+};
+
 struct satchel_sync {
     struct satchel_replica *replica;
     struct satchel_sync_options options;
@@ -77,6 +92,8 @@ struct satchel_sync {
     int64_t held_ms, released_ms, began_run_ms;
 
     struct sync_recovery recovery;
+    struct sync_bootstrap bootstrap;
+    struct sync_past past;
     /* This replica is a copy: nothing is pushed or applied any more in this session. */
     bool is_copy, has_asked_copy;
     bool is_drained, is_wiped; /* the device was revoked (wipe.c); WIPED is said */
@@ -113,6 +130,33 @@ enum satchel_status satchel_sync_connect(struct satchel_sync *sync,
                                          struct satchel_error *error) SATCHEL_MUST_USE;
 /* Whether the sync goes on in another session. `*count` is the caller's, 0 at first. */
 bool satchel_sync_is_to_begin_again(enum satchel_status status, bool was_done, uint32_t *count);
+
+/* ---- bootstrap.c ---- */
+
+/* WELCOME has said that the session is for a snapshot: what an earlier one has brought is here. */
+enum satchel_status satchel_bootstrap_begin(struct satchel_sync *sync,
+                                            struct satchel_error *error) SATCHEL_MUST_USE;
+enum satchel_status satchel_bootstrap_take(struct satchel_sync *sync,
+                                           const struct satchel_message_snapshot *snapshot,
+                                           struct satchel_error *error) SATCHEL_MUST_USE;
+/* Asks for the next pages. AGAIN: all are here and the replica has its rows; or another sync has
+ * filled it. */
+enum satchel_status satchel_bootstrap_step(struct satchel_sync *sync,
+                                           struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* Of a replica that was filled so: the log from before the snapshot comes when everything is
+ * equal, and nobody waits for it. */
+enum satchel_status satchel_past_begin(struct satchel_sync *sync,
+                                       struct satchel_error *error) SATCHEL_MUST_USE;
+enum satchel_status satchel_past_step(struct satchel_sync *sync,
+                                      struct satchel_error *error) SATCHEL_MUST_USE;
+enum satchel_status satchel_past_take(struct satchel_sync *sync,
+                                      const struct satchel_message_past *past,
+                                      struct satchel_error *error) SATCHEL_MUST_USE;
+bool satchel_past_is_over(const struct satchel_sync *sync);
+/* The log ends at the cursor now. */
+enum satchel_status satchel_past_rewind(struct satchel_sync *sync, uint64_t cursor,
+                                        struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* ---- forget.c ---- */
 

@@ -177,6 +177,9 @@ enum satchel_status satchel_sync_send_hello(struct satchel_sync *sync, struct sa
     hello->token_number = replica->token_number;
     hello->software = satchel_span_text(software);
     hello->last_number = last_own_number(sync);
+    hello->wants_snapshot = apply->cursor == 0 && apply->last_number == 0 &&
+                            apply->seen.count == 0 && !apply->has_lost && !replica->is_revoked &&
+                            hello->parent_number == 0;
     status = satchel_session_send(sync->session, &message);
     return status == SATCHEL_OK
                ? SATCHEL_OK
@@ -413,6 +416,10 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
         status = satchel_recover_begin(sync, error);
     if (status == SATCHEL_OK)
         status = satchel_sync_push_begin(sync, welcome->last_number, error);
+    if (status == SATCHEL_OK)
+        status = satchel_past_begin(sync, error);
+    if (status == SATCHEL_OK && welcome->has_snapshot)
+        status = satchel_bootstrap_begin(sync, error);
     sync->is_welcome = status == SATCHEL_OK;
     return status;
 }

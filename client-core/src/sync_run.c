@@ -87,6 +87,8 @@ static void add_report(struct satchel_sync_report *sum, const struct satchel_syn
     sum->conflicts += session->conflicts;
     sum->quarantined += session->quarantined;
     sum->repaired += session->repaired;
+    if (session->snapshot_rows > 0) /* begun again it is the same, or what was there is no more */
+        sum->snapshot_rows = session->snapshot_rows;
     sum->bytes_sent += session->bytes_sent;
     sum->bytes_received += session->bytes_received;
     sum->cursor = session->cursor;

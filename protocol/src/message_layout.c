@@ -112,6 +112,7 @@ static const struct field hello_fields[] = {
     FIELD(FIELD_UNSIGNED, satchel_message_hello, complete, SEQUENCE_MAX),
     FIELD(FIELD_UNSIGNED, satchel_message_hello, token_number, SEQUENCE_MAX),
     FIELD(FIELD_UNSIGNED, satchel_message_hello, drain, SATCHEL_WIPED),
+    FIELD(FIELD_UNSIGNED, satchel_message_hello, wants_snapshot, 1),
 };
 static const struct field welcome_fields[] = {
     FIELD(FIELD_ID, satchel_message_welcome, node, 0),
@@ -124,6 +125,7 @@ static const struct field welcome_fields[] = {
     FIELD(FIELD_UNSIGNED, satchel_message_welcome, cursor, SEQUENCE_MAX),
     FIELD(FIELD_VECTOR, satchel_message_welcome, lineage, 0),
     FIELD(FIELD_UNSIGNED, satchel_message_welcome, is_drained, 1),
+    FIELD(FIELD_UNSIGNED, satchel_message_welcome, has_snapshot, 1),
 };
 static const struct field schema_fields[] = {
     LIST(FIELD_LIST, satchel_message_schema, migrations, migration_count, UINT32_MAX, &migrations),
@@ -164,6 +166,30 @@ static const struct field ranges_fields[] = {
     FIELD(FIELD_UNSIGNED, satchel_message_ranges, schema, UINT32_MAX),
     LIST(FIELD_LIST, satchel_message_ranges, ranges, range_count, SATCHEL_RANGES_MAX,
          &range_digests),
+};
+static const struct field snapshot_request_fields[] = {
+    FIELD(FIELD_ID, satchel_message_snapshot_request, snapshot, 0),
+    FIELD(FIELD_UNSIGNED, satchel_message_snapshot_request, page, SEQUENCE_MAX),
+};
+static const struct field snapshot_fields[] = {
+    FIELD(FIELD_ID, satchel_message_snapshot, snapshot, 0),
+    FIELD(FIELD_UNSIGNED, satchel_message_snapshot, cursor, SEQUENCE_MAX),
+    FIELD(FIELD_VECTOR, satchel_message_snapshot, vector, 0),
+    FIELD(FIELD_ID, satchel_message_snapshot, receipt, 0),
+    FIELD(FIELD_UNSIGNED, satchel_message_snapshot, stamp, UINT64_MAX),
+    FIELD(FIELD_UNSIGNED, satchel_message_snapshot, schema, UINT32_MAX),
+    FIELD(FIELD_UNSIGNED, satchel_message_snapshot, row_count, SEQUENCE_MAX),
+    FIELD(FIELD_UNSIGNED, satchel_message_snapshot, page, SEQUENCE_MAX),
+    FIELD(FIELD_UNSIGNED, satchel_message_snapshot, page_count, SEQUENCE_MAX),
+    FIELD(FIELD_BINARY, satchel_message_snapshot, notes, SATCHEL_NOTES_BYTES_MAX),
+};
+static const struct field past_request_fields[] = {
+    FIELD(FIELD_UNSIGNED, satchel_message_past_request, after, SEQUENCE_MAX),
+    FIELD(FIELD_UNSIGNED, satchel_message_past_request, until, SEQUENCE_MAX),
+};
+static const struct field past_fields[] = {
+    FIELD(FIELD_UNSIGNED, satchel_message_past, reached, SEQUENCE_MAX),
+    LIST(FIELD_ENTRIES, satchel_message_past, entries, entry_count, UINT32_MAX, NULL),
 };
 static const struct field forward_fields[] = {
     FIELD(FIELD_ID, satchel_message_forward, node, 0),
@@ -238,6 +264,8 @@ static const struct layout layouts[] = {
     {SATCHEL_MESSAGE_WIPED, "WIPED", NULL, 0},
     LAYOUT(ROTATE, rotate_fields),
     LAYOUT(RANGES_REQUEST, ranges_request_fields),
+    LAYOUT(SNAPSHOT_REQUEST, snapshot_request_fields),
+    LAYOUT(PAST_REQUEST, past_request_fields),
     LAYOUT(TIME_REPLY, time_reply_fields),
     LAYOUT(JOINED, joined_fields),
     LAYOUT(WELCOME, welcome_fields),
@@ -253,6 +281,8 @@ static const struct layout layouts[] = {
     LAYOUT(SCOPE, scope_fields),
     LAYOUT(ROTATED, rotated_fields),
     LAYOUT(RANGES, ranges_fields),
+    LAYOUT(SNAPSHOT, snapshot_fields),
+    LAYOUT(PAST, past_fields),
     LAYOUT(ERROR, error_fields),
 #undef LAYOUT
 };
@@ -292,6 +322,8 @@ const char *satchel_message_flaw(const struct satchel_message *message)
         return flaw_of_entries(message->entries.entries, message->entries.entry_count);
     case SATCHEL_MESSAGE_FORWARD:
         return flaw_of_entries(message->forward.entries, message->forward.entry_count);
+    case SATCHEL_MESSAGE_PAST:
+        return flaw_of_order(message->past.entries, message->past.entry_count);
     case SATCHEL_MESSAGE_SCOPE:
         return flaw_of_order(message->scope.entries, message->scope.entry_count);
     case SATCHEL_MESSAGE_COPY:
@@ -300,6 +332,10 @@ const char *satchel_message_flaw(const struct satchel_message *message)
         return message->rows_request.row_count == 0 ? "at least one row is needed" : NULL;
     case SATCHEL_MESSAGE_RANGES_REQUEST:
         return message->ranges_request.row_count == 0 ? "a range holds at least one row" : NULL;
+    case SATCHEL_MESSAGE_SNAPSHOT:
+        return message->snapshot.page > 0 && message->snapshot.page >= message->snapshot.page_count
+                   ? "a page that the snapshot has not"
+                   : NULL;
     case SATCHEL_MESSAGE_SCHEMA:
         for (uint32_t i = 0; i < message->schema.migration_count; i++)
             if (message->schema.migrations[i].number == 0 ||

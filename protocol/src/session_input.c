@@ -106,6 +106,8 @@ static enum satchel_status server_takes(struct satchel_session *session,
     case SATCHEL_MESSAGE_ROTATE:
     case SATCHEL_MESSAGE_ROWS_REQUEST:
     case SATCHEL_MESSAGE_RANGES_REQUEST:
+    case SATCHEL_MESSAGE_SNAPSHOT_REQUEST:
+    case SATCHEL_MESSAGE_PAST_REQUEST:
     case SATCHEL_MESSAGE_DIGEST_REQUEST:
     case SATCHEL_MESSAGE_WIPED:
         return session->is_attached ? surface(session) : out_of_place(session, message);
@@ -221,6 +223,8 @@ static enum satchel_status client_takes(struct satchel_session *session,
     case SATCHEL_MESSAGE_ROTATED:
     case SATCHEL_MESSAGE_ROWS:
     case SATCHEL_MESSAGE_RANGES:
+    case SATCHEL_MESSAGE_SNAPSHOT:
+    case SATCHEL_MESSAGE_PAST:
     case SATCHEL_MESSAGE_SCOPE:
     case SATCHEL_MESSAGE_FORWARDED:
     case SATCHEL_MESSAGE_DIGESTS:

@@ -177,6 +177,8 @@ static enum satchel_status send_from_client(struct satchel_session *session,
     case SATCHEL_MESSAGE_ROTATE:
     case SATCHEL_MESSAGE_ROWS_REQUEST:
     case SATCHEL_MESSAGE_RANGES_REQUEST:
+    case SATCHEL_MESSAGE_SNAPSHOT_REQUEST:
+    case SATCHEL_MESSAGE_PAST_REQUEST:
     case SATCHEL_MESSAGE_DIGEST_REQUEST:
     case SATCHEL_MESSAGE_WIPED:
         return session->is_attached ? satchel_session_queue(session, message) : SATCHEL_STATE;
@@ -253,6 +255,8 @@ static enum satchel_status send_from_server(struct satchel_session *session,
     case SATCHEL_MESSAGE_ROTATED:
     case SATCHEL_MESSAGE_ROWS:
     case SATCHEL_MESSAGE_RANGES:
+    case SATCHEL_MESSAGE_SNAPSHOT:
+    case SATCHEL_MESSAGE_PAST:
     case SATCHEL_MESSAGE_SCOPE:
     case SATCHEL_MESSAGE_FORWARDED:
     case SATCHEL_MESSAGE_DIGESTS:

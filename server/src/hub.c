@@ -257,6 +257,7 @@ enum satchel_status satchel_hub_new(struct satchel_hub **out,
     hub->metrics = options->metrics;
     hub->login_key = options->login_key;
     memcpy(hub->rate_limits, options->rate_limits, sizeof hub->rate_limits);
+    hub->snapshot_entries = options->snapshot_entries;
     if (pthread_mutex_init(&hub->mutex, NULL) != 0) {
         free(hub);
         return satchel_error_set(error, SATCHEL_NOMEM, "cannot make a lock");

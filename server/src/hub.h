@@ -26,6 +26,7 @@ struct satchel_hub_options {
     struct satchel_metrics *metrics;
     const struct satchel_login_key *login_key; /* NULL: no JWT is taken */
     struct rate_limit rate_limits[HUB_RATE_COUNT];
+    uint64_t snapshot_entries; /* a new device has a snapshot where the log has so many; 0: never */
 };
 
 /* NOMEM, IO. Everything in the options is borrowed for the hub's life. */

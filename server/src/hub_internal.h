@@ -29,7 +29,8 @@ enum {
     UNATTACHED_MESSAGE_MS_MAX = 60000, /* ... or if one is arriving */
     HEARTBEAT_MS = 5000,
     RANGES_MS = 300000, /* in which a session may say SATCHEL_RANGES_REQUESTS_MAX ... */
-    SESSION_WALKED_ROWS_MAX = 4 << 20 /* ... and has so many rows read for them */
+    SESSION_WALKED_ROWS_MAX = 4 << 20, /* ... and has so many rows read for them */
+    SESSION_SNAPSHOTS_MAX = 4          /* that are made for a session */
 };
 
 /* The queues of a workspace's threads; each may be full while the others are not. */
@@ -100,6 +101,8 @@ struct hub_session {
     uint32_t ranges_count; /* RANGES_REQUESTs said since ranges_since_ms */
     uint64_t walked_count; /* rows read for them */
     int64_t ranges_since_ms;
+    bool is_bootstrapping;   /* asks for a snapshot, and has no stream */
+    uint32_t snapshot_count; /* that were made for it */
     uint64_t schema;
     uint64_t cursor; /* given everything up to it */
     /* of its device; the names are the session's memory */
@@ -165,6 +168,7 @@ struct satchel_hub {
     const struct satchel_login_key *login_key; /* NULL: no JWT is taken */
     struct attempts attempts;                  /* to join */
     struct rate_limit rate_limits[HUB_RATE_COUNT];
+    uint64_t snapshot_entries;
 };
 
 /* ---- hub.c ---- */

@@ -322,6 +322,19 @@ static void request_ranges(struct hub_session *session, const struct satchel_mes
         hub_session_request(session, session->workspace, SATCHEL_JOB_RANGES, event);
 }
 
+/* To make one costs the server a reading of all rows. */
+static void request_snapshot(struct hub_session *session, const struct satchel_message *event)
+{
+    if (!session->is_bootstrapping)
+        hub_session_fail(session, SATCHEL_STATE,
+                         "SNAPSHOT_REQUEST in a session that has the stream");
+    else if (session->snapshot_count >= SESSION_SNAPSHOTS_MAX)
+        hub_session_fail(session, SATCHEL_LIMIT,
+                         "the session has had as many snapshots as one may: sync again");
+    else
+        hub_session_request(session, session->workspace, SATCHEL_JOB_SNAPSHOT, event);
+}
+
 static void take_event(struct hub_session *session, const struct satchel_message *event)
 {
     session->idle_since_ms = hub_now().monotonic_ms;
@@ -340,6 +353,10 @@ static void take_event(struct hub_session *session, const struct satchel_message
         hub_session_request(session, session->workspace, SATCHEL_JOB_ROWS, event);
         break;
     case SATCHEL_MESSAGE_RANGES_REQUEST: request_ranges(session, event); break;
+    case SATCHEL_MESSAGE_SNAPSHOT_REQUEST: request_snapshot(session, event); break;
+    case SATCHEL_MESSAGE_PAST_REQUEST:
+        hub_session_request(session, session->workspace, SATCHEL_JOB_PAST, event);
+        break;
     case SATCHEL_MESSAGE_COPY:
         if (session->has_copied)
             hub_session_fail(session, SATCHEL_STATE, "a second COPY: the session is over");
@@ -400,11 +417,21 @@ void hub_session_received(struct hub_session *session, const void *bytes, size_t
 
 /* ---- answers ---- */
 
+/* A device that has nothing, and of which there is nothing. */
+static bool gets_snapshot(const struct hub_session *session,
+                          const struct satchel_message_hello *hello,
+                          const struct satchel_message_welcome *welcome)
+{
+    return hello->wants_snapshot != 0 && hello->cursor == 0 && welcome->last_number == 0 &&
+           !welcome->is_drained && session->hub->snapshot_entries > 0 &&
+           welcome->head >= session->hub->snapshot_entries;
+}
+
 static void attach(struct hub_session *session, struct hub_workspace *workspace,
                    struct satchel_job *job)
 {
     const struct satchel_message_hello *hello = &job->request.hello;
-    const struct satchel_message_welcome *welcome = &job->answers[0].welcome;
+    struct satchel_message_welcome *welcome = &job->answers[0].welcome;
     char device[SATCHEL_ID_TEXT_BYTES];
     char peer[PEER_TEXT_BYTES];
 
@@ -415,6 +442,8 @@ static void attach(struct hub_session *session, struct hub_workspace *workspace,
     session->schema = hello->schema;
     session->is_drained = welcome->is_drained != 0;
     session->needs_schema = hello->schema < welcome->schema && !session->is_drained;
+    session->is_bootstrapping = gets_snapshot(session, hello, welcome);
+    welcome->has_snapshot = session->is_bootstrapping;
     session->cursor = welcome->cursor;
     session->scope = job->scope;
     session->is_outlived = job->is_outlived;
@@ -496,6 +525,7 @@ static void complete_request(struct hub_session *session, struct hub_workspace *
     session->requests_in_flight--;
     session->request_bytes -= request_bytes(job);
     session->walked_count += job->walked_count;
+    session->snapshot_count += job->has_made_snapshot;
     satchel_metric_add(session->hub->metrics, SATCHEL_METRIC_REPAIRED, job->repaired_count);
     if (job->status == SATCHEL_OK && job->is_renewed)
         renew_sessions(workspace);

@@ -117,6 +117,8 @@ void hub_stream_step(struct hub_session *session)
         return;
     if (session->needs_schema)
         ask_schema(session);
+    else if (session->is_bootstrapping)
+        return;
     else if (workspace->deploys_in_flight > 0)
         return; /* entries of the next schema must not overtake it */
     else if (!session->is_live || session->cursor < workspace->head || has_moves(session))

@@ -151,6 +151,8 @@ enum satchel_status satchel_job_take_request(struct satchel_job *job,
     case SATCHEL_MESSAGE_DIGEST_REQUEST:
         is_taken = take_repairs(arena, &job->request.digest_request);
         break;
+    case SATCHEL_MESSAGE_PAST_REQUEST:
+    case SATCHEL_MESSAGE_SNAPSHOT_REQUEST: is_taken = true; break; /* it borrows nothing */
     case SATCHEL_MESSAGE_RANGES_REQUEST:
         is_taken = take(arena, &job->request.ranges_request.after) &&
                    take(arena, &job->request.ranges_request.until);

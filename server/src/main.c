@@ -144,6 +144,7 @@ static enum satchel_status start(struct server *server,
     hub_options.rate_limits[HUB_RATE_BYTES] = limit_of(options->rate_bytes);
     hub_options.rate_limits[HUB_RATE_MESSAGES] = limit_of(options->rate_messages);
     hub_options.rate_limits[HUB_RATE_CHANGE_SETS] = limit_of(options->rate_change_sets);
+    hub_options.snapshot_entries = (uint64_t)options->snapshot_entries;
     status = satchel_hub_new(&server->hub, &hub_options, error);
     if (status != SATCHEL_OK)
         return status;

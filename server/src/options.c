@@ -27,6 +27,10 @@ const char satchel_server_usage[] =
     "slowly;\n"
     "                      0: no limit; default 16777216, 1000 and 20000, and five times that at "
     "once\n"
+    "  --snapshot-entries N\n"
+    "                      a new device gets the rows at once, and not by the log, where this has "
+    "N\n"
+    "                      entries or more; 0: never; default 4096\n"
     "  --insecure          allow a HOST that is not loopback without TLS\n"
     "  --help              this text\n"
     "\n"
@@ -34,6 +38,7 @@ const char satchel_server_usage[] =
     "standard\n"
     "error. The token for administration is in DIR/admin.token.\n";
 
+enum { SNAPSHOT_ENTRIES = 4096 };
 enum { RATE_BYTES = 16 << 20, RATE_MESSAGES = 1000, RATE_CHANGE_SETS = 20000 };
 
 enum {
@@ -48,6 +53,7 @@ enum {
     OPTION_RATE_BYTES,
     OPTION_RATE_MESSAGES,
     OPTION_RATE_CHANGE_SETS,
+    OPTION_SNAPSHOT_ENTRIES,
     OPTION_INSECURE,
     OPTION_UPSTREAM,
     OPTION_CONFIG,
@@ -66,6 +72,7 @@ static const struct option long_options[] = {
     {"rate-bytes", required_argument, NULL, OPTION_RATE_BYTES},
     {"rate-messages", required_argument, NULL, OPTION_RATE_MESSAGES},
     {"rate-change-sets", required_argument, NULL, OPTION_RATE_CHANGE_SETS},
+    {"snapshot-entries", required_argument, NULL, OPTION_SNAPSHOT_ENTRIES},
     {"insecure", no_argument, NULL, OPTION_INSECURE},
     {"upstream", required_argument, NULL, OPTION_UPSTREAM},
     {"upstream-invite", required_argument, NULL, OPTION_UPSTREAM},
@@ -134,16 +141,21 @@ static enum satchel_status parse_prefix(struct satchel_server_options *out, cons
     return SATCHEL_OK;
 }
 
-static enum satchel_status parse_rate(int64_t *out, const char *name, struct satchel_error *error)
+static enum satchel_status parse_number(int64_t *out, const char *name, const char *wanted,
+                                        struct satchel_error *error)
 {
     size_t digits = strspn(optarg, "0123456789");
 
     if (digits == 0 || digits > 12 || optarg[digits] != '\0')
-        return satchel_error_set(error, SATCHEL_INVALID,
-                                 "--%s wants a number a second, or 0 for no limit, not '%s'", name,
+        return satchel_error_set(error, SATCHEL_INVALID, "--%s wants %s, not '%s'", name, wanted,
                                  optarg);
     *out = strtoll(optarg, NULL, 10);
     return SATCHEL_OK;
+}
+
+static enum satchel_status parse_rate(int64_t *out, const char *name, struct satchel_error *error)
+{
+    return parse_number(out, name, "a number a second, or 0 for no limit", error);
 }
 
 static enum satchel_status take_option(struct satchel_server_options *out, int option, int index,
@@ -163,6 +175,9 @@ static enum satchel_status take_option(struct satchel_server_options *out, int o
         return parse_rate(&out->rate_messages, long_options[index].name, error);
     case OPTION_RATE_CHANGE_SETS:
         return parse_rate(&out->rate_change_sets, long_options[index].name, error);
+    case OPTION_SNAPSHOT_ENTRIES:
+        return parse_number(&out->snapshot_entries, long_options[index].name, "a number of entries",
+                            error);
     case OPTION_INSECURE: out->is_insecure = true; return SATCHEL_OK;
     case OPTION_HELP: out->is_help = true; return SATCHEL_OK;
     case OPTION_UPSTREAM:
@@ -199,6 +214,7 @@ enum satchel_status satchel_server_options_parse(struct satchel_server_options *
     out->rate_bytes = RATE_BYTES;
     out->rate_messages = RATE_MESSAGES;
     out->rate_change_sets = RATE_CHANGE_SETS;
+    out->snapshot_entries = SNAPSHOT_ENTRIES;
     opterr = 0;
     optind = 1;
     while ((option = getopt_long(argc, argv, "+:", long_options, &index)) != -1) {

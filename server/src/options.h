@@ -18,8 +18,9 @@ struct satchel_server_options {
     const char *path_prefix; /* NULL: none */
     bool is_proxy_trusted;
     int64_t rate_bytes, rate_messages, rate_change_sets; /* a second; 0: no limit */
-    bool is_insecure; /* a non-loopback address without TLS is wanted */
-    bool is_help;     /* --help: everything else is unset */
+    int64_t snapshot_entries; /* in the log, from which on a new device gets a snapshot */
+    bool is_insecure;         /* a non-loopback address without TLS is wanted */
+    bool is_help;             /* --help: everything else is unset */
 };
 
 extern const char satchel_server_usage[];

@@ -3,6 +3,7 @@
  * read_digests.c's. */
 #include "incarnation.h"
 #include "lines.h"
+#include "snapshot.h"
 
 #include <satchel/mutation.h>
 
@@ -78,6 +79,7 @@ void reader_close(struct workspace_reader *reader)
     satchel_buffer_deinit(&reader->scratch);
     satchel_buffer_deinit(&reader->name);
     satchel_arena_deinit(&reader->cut_arena);
+    snapshots_free(reader->snapshots);
 }
 
 /* The schema as this transaction sees it. */
@@ -323,7 +325,7 @@ static enum satchel_status add_entry(struct workspace_reader *reader, struct sat
 }
 
 static enum satchel_status read_batch(struct workspace_reader *reader, struct satchel_job *job,
-                                      const struct incarnations *known,
+                                      const struct incarnations *known, uint64_t until,
                                       struct satchel_message_entries *batch)
 {
     struct satchel_log_entry read;
@@ -335,7 +337,7 @@ static enum satchel_status read_batch(struct workspace_reader *reader, struct sa
     if (status == SATCHEL_OK)
         status = satchel_log_read_next(reader->log, &found, &read, &job->error);
     while (status == SATCHEL_OK && found && bytes < SATCHEL_BATCH_BYTES &&
-           read_count++ < ENTRIES_MAX) {
+           read_count++ < ENTRIES_MAX && read.entry.cursor <= until) {
         uint32_t before = batch->entry_count;
         job->reached = read.entry.cursor;
         status = add_entry(reader, job, known, &read.entry, batch, &capacity);
@@ -404,6 +406,17 @@ static enum satchel_status prove_end(struct workspace_reader *reader, struct sat
     return status;
 }
 
+enum satchel_status reader_end(struct workspace_reader *reader, struct satchel_job *job)
+{
+    struct incarnations known;
+    enum satchel_status status = incarnations_read(reader->db, &job->arena, &known, &job->error);
+    if (status != SATCHEL_OK)
+        return status;
+    job->head = known.cursor;
+    status = vector_at(reader, job, &known, known.cursor);
+    return status == SATCHEL_OK ? prove_end(reader, job, &known) : status;
+}
+
 static void add_head(struct satchel_job *job)
 {
     struct satchel_message *answer = &job->answers[job->answer_count++];
@@ -435,7 +448,7 @@ static enum satchel_status read_entries(struct satchel_workspace *workspace,
         struct satchel_message *answer = &job->answers[job->answer_count];
         memset(answer, 0, sizeof *answer);
         answer->kind = SATCHEL_MESSAGE_ENTRIES;
-        status = read_batch(reader, job, &known, &answer->entries);
+        status = read_batch(reader, job, &known, UINT64_MAX, &answer->entries);
         job->answer_count += answer->entries.entry_count > 0;
     }
     note_progress(workspace, job);
@@ -450,6 +463,27 @@ static enum satchel_status read_entries(struct satchel_workspace *workspace,
     if (status == SATCHEL_OK && job->scope.complete == job->reached &&
         (job->wants_head || has_moves))
         add_head(job);
+    return status;
+}
+
+/* What a replica lacks of the log that was filled from a snapshot; a drained one has no use for
+ * it. */
+static enum satchel_status read_past(struct workspace_reader *reader, struct satchel_job *job)
+{
+    const struct satchel_message_past_request *request = &job->request.past_request;
+    struct satchel_message *answer = &job->answers[0];
+    struct satchel_message_entries batch = {0};
+    struct incarnations known;
+    enum satchel_status status = incarnations_read(reader->db, &job->arena, &known, &job->error);
+    job->after = job->reached = request->after;
+    if (status == SATCHEL_OK && !job->is_drained)
+        status = read_batch(reader, job, &known, request->until, &batch);
+    memset(answer, 0, sizeof *answer);
+    answer->kind = SATCHEL_MESSAGE_PAST;
+    answer->past = (struct satchel_message_past){job->reached, batch.entries, batch.entry_count};
+    if (job->reached_end || job->reached > request->until)
+        answer->past.reached = request->until;
+    job->answer_count = 1;
     return status;
 }
 
@@ -487,6 +521,8 @@ static enum satchel_status answer(struct satchel_workspace *workspace,
     case SATCHEL_JOB_DIGESTS: return digests_read(workspace, reader, job);
     case SATCHEL_JOB_RANGES: return ranges_read(reader, job);
     case SATCHEL_JOB_ROWS: return rows_read(reader, job);
+    case SATCHEL_JOB_SNAPSHOT: return snapshot_read(reader, job);
+    case SATCHEL_JOB_PAST: return read_past(reader, job);
     case SATCHEL_JOB_QUERY: return query_verb(workspace, reader, job);
     default: return SATCHEL_INVALID; /* a job of the writer: submit never brings it here */
     }

@@ -10,6 +10,24 @@
 #define SQL_CONFLICTS                                                        \
     "SELECT iif(resolved IS NULL, NULL, opened), note FROM satchel_conflict" \
     " WHERE tbl=?1 AND (key=?2 OR loser_key=?2)"
+#define SQL_ANY_CONFLICT "SELECT 1 FROM satchel_conflict LIMIT 1"
+
+static enum satchel_status prepare_conflicts(struct rows_answer *answer)
+{
+    struct workspace_reader *reader = answer->reader;
+    struct satchel_query query;
+    bool has_row = false;
+    enum satchel_status status =
+        satchel_query_open(&query, reader->db, SQL_ANY_CONFLICT, &answer->job->error);
+    if (status != SATCHEL_OK)
+        return status;
+    status = satchel_query_step(&query, &has_row, &answer->job->error);
+    satchel_query_close(&query);
+    return status == SATCHEL_OK && has_row
+               ? satchel_db_prepare(reader->db, SQL_CONFLICTS, &answer->conflicts_of,
+                                    &answer->job->error)
+               : status;
+}
 
 enum satchel_status rows_begin(struct rows_answer *answer, struct workspace_reader *reader,
                                struct satchel_job *job, size_t row_count)
@@ -17,17 +35,24 @@ enum satchel_status rows_begin(struct rows_answer *answer, struct workspace_read
     memset(answer, 0, sizeof *answer);
     answer->reader = reader;
     answer->job = job;
+    satchel_buffer_init(&answer->text, SATCHEL_CHANGESET_BYTES_MAX, NULL);
     answer->effects = SATCHEL_ARENA_ARRAY(&job->arena, struct satchel_effect, row_count);
     if (!answer->effects)
         return SATCHEL_NOMEM;
     enum satchel_status status = satchel_row_io_new(&answer->rows, reader->db, reader->schema);
-    return status == SATCHEL_OK ? satchel_aliases_new(&answer->aliases, reader->db) : status;
+    if (status == SATCHEL_OK)
+        status = satchel_aliases_new(&answer->aliases, reader->db);
+    if (status == SATCHEL_OK)
+        status = satchel_alias_any(answer->aliases, &answer->has_aliases, &job->error);
+    return status == SATCHEL_OK ? prepare_conflicts(answer) : status;
 }
 
 void rows_end(struct rows_answer *answer)
 {
     satchel_aliases_free(answer->aliases);
     satchel_row_io_free(answer->rows);
+    sqlite3_finalize(answer->conflicts_of);
+    satchel_buffer_deinit(&answer->text);
 }
 
 /* The row's values that are not their column's default, nor masked from the reader's viewer. */
@@ -77,8 +102,10 @@ static enum satchel_status add_effect(struct rows_answer *answer, struct satchel
     bool exists = false;
     if (!values)
         return SATCHEL_NOMEM;
-    enum satchel_status status =
-        satchel_alias_survivor(answer->aliases, name, arena, &survivor, &answer->job->error);
+    enum satchel_status status = SATCHEL_OK;
+    if (answer->has_aliases && table->rules.has_keys)
+        status =
+            satchel_alias_survivor(answer->aliases, name, arena, &survivor, &answer->job->error);
     if (status == SATCHEL_OK && survivor.size > 0)
         return add_alias(answer, table, survivor, effect);
     if (status == SATCHEL_OK)
@@ -151,16 +178,16 @@ static enum satchel_status add_conflicts(struct rows_answer *answer,
                                          const struct satchel_value *key)
 {
     struct satchel_query query;
-    struct satchel_buffer text;
     bool has_row = true;
-    satchel_buffer_init(&text, SATCHEL_CHANGESET_BYTES_MAX, NULL);
-    enum satchel_status status = satchel_key_text(&text, key, table->key_count);
-    if (status == SATCHEL_OK)
-        status = satchel_query_open(&query, answer->reader->db, SQL_CONFLICTS, &answer->job->error);
+    if (!answer->conflicts_of)
+        return SATCHEL_OK;
+    satchel_buffer_clear(&answer->text);
+    enum satchel_status status = satchel_key_text(&answer->text, key, table->key_count);
     if (status != SATCHEL_OK)
-        goto cleanup;
+        return status;
+    satchel_query_begin(&query, answer->reader->db, answer->conflicts_of);
     satchel_query_text(&query, satchel_span_text(table->name));
-    satchel_query_text(&query, satchel_buffer_span(&text));
+    satchel_query_text(&query, satchel_buffer_span(&answer->text));
     while (status == SATCHEL_OK &&
            (status = satchel_query_step(&query, &has_row, &answer->job->error)) == SATCHEL_OK &&
            has_row) {
@@ -169,9 +196,7 @@ static enum satchel_status add_conflicts(struct rows_answer *answer,
         if (status == SATCHEL_OK)
             status = add_conflict(answer, table, satchel_column_span(query.statement, 1));
     }
-    satchel_query_close(&query);
-cleanup:
-    satchel_buffer_deinit(&text);
+    satchel_query_end(&query);
     return status;
 }
 

@@ -16,6 +16,9 @@ struct rows_answer {
     struct satchel_job *job;
     struct satchel_row_io *rows;
     struct satchel_aliases *aliases;
+    bool has_aliases;
+    sqlite3_stmt *conflicts_of; /* NULL: the store has none */
+    struct satchel_buffer text;
     struct satchel_effect *effects;
     uint32_t effect_count;
     struct satchel_conflict_note *conflicts;

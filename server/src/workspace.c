@@ -185,6 +185,8 @@ static enum workspace_thread thread_of(enum satchel_job_kind kind)
     case SATCHEL_JOB_DIGESTS:
     case SATCHEL_JOB_ENTRIES: return THREAD_STREAM;
     case SATCHEL_JOB_RANGES:
+    case SATCHEL_JOB_SNAPSHOT:
+    case SATCHEL_JOB_PAST:
     case SATCHEL_JOB_QUERY: break;
     }
     return THREAD_QUERY;

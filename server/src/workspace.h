@@ -25,12 +25,14 @@ enum satchel_job_kind {
     SATCHEL_JOB_WIPED,   /* `device` has nothing of the workspace any more */
     SATCHEL_JOB_ADMIN,   /* writing verbs */
     /* reader */
-    SATCHEL_JOB_SCHEMA,  /* migrations after `after` */
-    SATCHEL_JOB_ENTRIES, /* entries after cursor `after` for `device` */
-    SATCHEL_JOB_ROWS,    /* message.rows_request */
-    SATCHEL_JOB_DIGESTS, /* message.digest_request */
-    SATCHEL_JOB_RANGES,  /* message.ranges_request */
-    SATCHEL_JOB_QUERY    /* reading verbs of admin */
+    SATCHEL_JOB_SCHEMA,   /* migrations after `after` */
+    SATCHEL_JOB_ENTRIES,  /* entries after cursor `after` for `device` */
+    SATCHEL_JOB_ROWS,     /* message.rows_request */
+    SATCHEL_JOB_DIGESTS,  /* message.digest_request */
+    SATCHEL_JOB_RANGES,   /* message.ranges_request */
+    SATCHEL_JOB_SNAPSHOT, /* message.snapshot_request */
+    SATCHEL_JOB_PAST,     /* message.past_request */
+    SATCHEL_JOB_QUERY     /* reading verbs of admin */
 };
 
 /* What a session knows of its device's scope (docs/scopes.md): told with each ENTRIES job, and
@@ -79,6 +81,7 @@ struct satchel_job {
     uint64_t head;            /* ENTRIES: cursor of the last entry of the store */
     uint64_t repaired_count;  /* DIGESTS: rows that the device says to have repaired */
     uint64_t walked_count;    /* RANGES: rows that were read for it */
+    bool has_made_snapshot;   /* SNAPSHOT: the page is of a new one */
     struct satchel_message answers[4]; /* messages to send, e.g. JOINED and SCHEMA */
     uint32_t answer_count;
     bool has_revoked; /* ADMIN: `device`, whose sessions must end */

@@ -54,6 +54,7 @@ struct workspace_reader {
     struct scope_viewer *viewer;
     struct satchel_span login; /* in the job's arena */
     struct satchel_arena cut_arena;
+    struct snapshots *snapshots; /* snapshot.c; NULL: none was asked for */
 };
 
 /* How far a device has come since this process started, as its session asked for entries. */
@@ -152,6 +153,9 @@ enum satchel_status forward_job(struct satchel_workspace *workspace,
                                 struct satchel_job *job) SATCHEL_MUST_USE;
 
 /* ---- read_rows.c: on a reader thread ---- */
+/* Of the store as the transaction sees it: the job's `head`, `vector` and `end`. */
+enum satchel_status reader_end(struct workspace_reader *reader,
+                               struct satchel_job *job) SATCHEL_MUST_USE;
 enum satchel_status rows_read(struct workspace_reader *reader,
                               struct satchel_job *job) SATCHEL_MUST_USE;
 

@@ -181,8 +181,13 @@ class SatchelTest(unittest.TestCase):
 
     def satchel(self, *words, **options):
         done = self.run_command(*words, **options)
-        self.assertEqual(done.returncode, 0, f"satchel {words}: {done.stderr}")
+        self.assertEqual(done.returncode, 0, f"satchel {words}: {done.stderr}{self.last_words(done)}")
         return done.stdout.strip()
+
+    def last_words(self, done):
+        """What the servers logged last, if the command failed."""
+        logs = self.folder.glob("**/satcheld.log") if done.returncode else ()
+        return "".join(f"\n{log}:\n...{log.read_text()[-2000:]}" for log in logs)
 
     def refused(self, *words, status=1, **options):
         """Runs a command that must fail with one line on stderr; returns that line."""

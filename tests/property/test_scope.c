@@ -914,7 +914,7 @@ static void test_scope__is_what_plain_sql_says(void **state)
     (void)state;
     const char *first = getenv("SATCHEL_SEED"), *count = getenv("SATCHEL_SEEDS");
     uint64_t seed = first ? strtoull(first, NULL, 10) : 20261129;
-    uint64_t seeds = count ? strtoull(count, NULL, 10) : 12;
+    uint64_t seeds = count ? strtoull(count, NULL, 10) : 6;
     for (uint64_t i = 0; i < seeds; i++) {
         print_message("seed %llu\n", (unsigned long long)(seed + i));
         play(seed + i);

@@ -183,6 +183,18 @@ static void check_message(struct frame *frame, const struct satchel_message *mes
         for (uint32_t i = 0; i < message->scope.entry_count; i++)
             check_entry(frame, &message->scope.entries[i]);
         break;
+    case SATCHEL_MESSAGE_PAST:
+        frame->kind = "PAST";
+        for (uint32_t i = 0; i < message->past.entry_count; i++)
+            check_entry(frame, &message->past.entries[i]);
+        break;
+    case SATCHEL_MESSAGE_SNAPSHOT:
+        frame->kind = "SNAPSHOT";
+        sim.counts.snapshots += message->snapshot.page == 0;
+        sim.counts.snapshot_pages++;
+        if (message->snapshot.page_count > 0)
+            check_notes(frame, message->snapshot.notes, false);
+        break;
     case SATCHEL_MESSAGE_RANGES:
         frame->kind = "RANGES";
         check_ranges(frame, &message->ranges);

@@ -78,7 +78,7 @@ enum {
     X(device_packs) X(admin_sets) X(store_opens) X(recoveries) X(watch_checks) X(replays) \
     X(reference_checks) X(rows_compared) X(sights) X(passings) X(frames_checked) X(rows_named) \
     X(marks_read) \
-    X(evictions) X(parts_masked) X(columns_masked) X(repaired) \
+    X(evictions) X(snapshots) X(snapshot_pages) X(parts_masked) X(columns_masked) X(repaired) \
     X(revocations) X(wiped)
 #define SIM_OUTCOME_COUNTS(X) \
     X(quarantined_parts) X(conflicts_open) X(conflicts_closed) X(conflicts_review) \
@@ -485,7 +485,8 @@ struct sim_options {
     bool is_revoking;        /* a device is revoked */
     unsigned fault_pause_ms; /* between two faults; 0: none */
     unsigned fault_weights[SIM_FAULT_KIND_COUNT];
-    unsigned admin_pause_ms; /* 0: none */
+    unsigned admin_pause_ms;   /* 0: none */
+    unsigned snapshot_entries; /* 0: new devices get the log */
     bool checks_watch, checks_replay;
 };
 void sim_options_draw(struct sim_options *options);

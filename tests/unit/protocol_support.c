@@ -142,6 +142,7 @@ static struct satchel_message sample_request(int index)
                                                  sample_vector(),
                                                  998,
                                                  3,
+                                                 1,
                                                  1};
         break;
     case 3:
@@ -194,6 +195,7 @@ static struct satchel_message sample_state(int index)
                                                      satchel_span_text("rep"),
                                                      999,
                                                      sample_vector(),
+                                                     1,
                                                      1};
         break;
     default:
@@ -357,8 +359,46 @@ static struct satchel_message sample_range(int index)
     return m;
 }
 
+/* What a new device is given in place of the log. */
+static struct satchel_message sample_snapshot(int index)
+{
+    static struct satchel_position vector[1];
+    struct satchel_message m = {.kind = SATCHEL_MESSAGE_SNAPSHOT_REQUEST};
+    if (index == 28) {
+        m.snapshot_request = (struct satchel_message_snapshot_request){sample_id(0x79), 3};
+        return m;
+    }
+    if (index == 30) {
+        m.kind = SATCHEL_MESSAGE_PAST_REQUEST;
+        m.past_request = (struct satchel_message_past_request){100, 1002};
+        return m;
+    }
+    if (index == 31) {
+        struct satchel_message entries = sample_entries();
+        m.kind = SATCHEL_MESSAGE_PAST;
+        m.past = (struct satchel_message_past){1001, entries.entries.entries,
+                                               entries.entries.entry_count};
+        return m;
+    }
+    m.kind = SATCHEL_MESSAGE_SNAPSHOT;
+    vector[0] = (struct satchel_position){sample_id(0x20), 900};
+    m.snapshot = (struct satchel_message_snapshot){.snapshot = sample_id(0x79),
+                                                   .cursor = 1002,
+                                                   .vector = {vector, 1},
+                                                   .receipt = sample_id(0x7a),
+                                                   .stamp = 17,
+                                                   .schema = 2,
+                                                   .row_count = 12345,
+                                                   .page = 3,
+                                                   .page_count = 4,
+                                                   .notes = bytes_from(0, 33)};
+    return m;
+}
+
 struct satchel_message sample_message(int index)
 {
+    if (index >= 28)
+        return sample_snapshot(index);
     if (index >= 26)
         return sample_range(index);
     if (index >= 16)
@@ -374,12 +414,38 @@ struct satchel_message sample_message(int index)
 
 const char *sample_name(int index)
 {
-    static const char *const names[SAMPLE_COUNT] = {
-        "time",       "join",         "hello",          "push",   "digest_request", "admin",
-        "time_reply", "joined",       "welcome",        "schema", "entries",        "ack",
-        "head",       "digests",      "admin_result",   "error",  "forward",        "copy",
-        "copied",     "rows_request", "forwarded",      "rows",   "scope",          "wiped",
-        "rotate",     "rotated",      "ranges_request", "ranges"};
+    static const char *const names[SAMPLE_COUNT] = {"time",
+                                                    "join",
+                                                    "hello",
+                                                    "push",
+                                                    "digest_request",
+                                                    "admin",
+                                                    "time_reply",
+                                                    "joined",
+                                                    "welcome",
+                                                    "schema",
+                                                    "entries",
+                                                    "ack",
+                                                    "head",
+                                                    "digests",
+                                                    "admin_result",
+                                                    "error",
+                                                    "forward",
+                                                    "copy",
+                                                    "copied",
+                                                    "rows_request",
+                                                    "forwarded",
+                                                    "rows",
+                                                    "scope",
+                                                    "wiped",
+                                                    "rotate",
+                                                    "rotated",
+                                                    "ranges_request",
+                                                    "ranges",
+                                                    "snapshot_request",
+                                                    "snapshot",
+                                                    "past_request",
+                                                    "past"};
     return names[index];
 }
 
@@ -392,6 +458,16 @@ static bool vectors_equal(const struct satchel_vector *a, const struct satchel_v
         equal = satchel_id_equal(&a->items[i].node, &b->items[i].node) &&
                 a->items[i].seq == b->items[i].seq;
     return equal;
+}
+
+static bool snapshots_equal(const struct satchel_message_snapshot *a,
+                            const struct satchel_message_snapshot *b)
+{
+    return satchel_id_equal(&a->snapshot, &b->snapshot) && a->cursor == b->cursor &&
+           vectors_equal(&a->vector, &b->vector) && satchel_id_equal(&a->receipt, &b->receipt) &&
+           a->stamp == b->stamp && a->schema == b->schema && a->row_count == b->row_count &&
+           a->page == b->page && a->page_count == b->page_count &&
+           satchel_span_equal(a->notes, b->notes);
 }
 
 static bool hellos_equal(const struct satchel_message_hello *a,
@@ -407,7 +483,8 @@ static bool hellos_equal(const struct satchel_message_hello *a,
            satchel_span_equal(a->user, b->user) && satchel_id_equal(&a->receipt, &b->receipt) &&
            satchel_id_equal(&a->parent, &b->parent) && a->parent_number == b->parent_number &&
            vectors_equal(&a->receipts, &b->receipts) && a->complete == b->complete &&
-           a->token_number == b->token_number && a->drain == b->drain;
+           a->token_number == b->token_number && a->drain == b->drain &&
+           a->wants_snapshot == b->wants_snapshot;
 }
 
 static bool pushes_equal(const struct satchel_message_push *a, const struct satchel_message_push *b)
@@ -536,6 +613,17 @@ bool messages_equal(const struct satchel_message *a, const struct satchel_messag
                satchel_span_equal(a->ranges_request.until, b->ranges_request.until) &&
                a->ranges_request.row_count == b->ranges_request.row_count;
     case SATCHEL_MESSAGE_RANGES: return ranges_equal(&a->ranges, &b->ranges);
+    case SATCHEL_MESSAGE_SNAPSHOT_REQUEST:
+        return satchel_id_equal(&a->snapshot_request.snapshot, &b->snapshot_request.snapshot) &&
+               a->snapshot_request.page == b->snapshot_request.page;
+    case SATCHEL_MESSAGE_SNAPSHOT: return snapshots_equal(&a->snapshot, &b->snapshot);
+    case SATCHEL_MESSAGE_PAST_REQUEST:
+        return a->past_request.after == b->past_request.after &&
+               a->past_request.until == b->past_request.until;
+    case SATCHEL_MESSAGE_PAST:
+        return a->past.reached == b->past.reached &&
+               entries_equal(a->past.entries, a->past.entry_count, b->past.entries,
+                             b->past.entry_count);
     case SATCHEL_MESSAGE_ADMIN:
         return satchel_span_equal(a->admin.token, b->admin.token) &&
                a->admin.argument_count == b->admin.argument_count &&
@@ -559,7 +647,8 @@ bool messages_equal(const struct satchel_message *a, const struct satchel_messag
                satchel_span_equal(a->welcome.role, b->welcome.role) &&
                a->welcome.cursor == b->welcome.cursor &&
                vectors_equal(&a->welcome.lineage, &b->welcome.lineage) &&
-               a->welcome.is_drained == b->welcome.is_drained;
+               a->welcome.is_drained == b->welcome.is_drained &&
+               a->welcome.has_snapshot == b->welcome.has_snapshot;
     case SATCHEL_MESSAGE_SCHEMA: return schemas_equal(&a->schema, &b->schema);
     case SATCHEL_MESSAGE_ENTRIES:
         return entries_equal(a->entries.entries, a->entries.entry_count, b->entries.entries,

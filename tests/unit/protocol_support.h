@@ -29,7 +29,7 @@ void counting_allocator_init(struct counting_allocator *counting);
 struct satchel_id sample_id(uint8_t fill);
 
 /* One message of every kind, with every field set. Static storage. */
-enum { SAMPLE_COUNT = 28 };
+enum { SAMPLE_COUNT = 32 };
 struct satchel_message sample_message(int index);
 const char *sample_name(int index);
 /* Equal in every field. */

@@ -597,6 +597,19 @@ static void test_hub__a_session_compares_no_more_than_so_many_rows(void **state)
     close_device(&device);
 }
 
+/* Else a device could have everything read again and again. */
+static void test_hub__a_session_that_has_the_stream_gets_no_snapshot(void **state)
+{
+    struct satchel_message message = {.kind = SATCHEL_MESSAGE_SNAPSHOT_REQUEST};
+    struct device device;
+
+    attach(*state, &device);
+    assert_int_equal(satchel_session_send(device.session, &message), SATCHEL_OK);
+    exchange(&device);
+    assert_int_equal(device.status, SATCHEL_STATE);
+    close_device(&device);
+}
+
 static void test_hub__serves_everybody_in_line_for_a_queue(void **state)
 {
     struct device one, two, three;
@@ -847,6 +860,7 @@ int main(void)
         HUB_TEST(reads_no_more_after_four_requests),
         HUB_TEST(reads_no_more_from_a_device_over_its_rate),
         HUB_TEST(a_session_compares_no_more_than_so_many_rows),
+        HUB_TEST(a_session_that_has_the_stream_gets_no_snapshot),
         HUB_TEST(serves_everybody_in_line_for_a_queue),
         HUB_TEST(an_answer_for_a_session_that_went_reaches_nobody),
         HUB_TEST(a_session_in_line_may_go),

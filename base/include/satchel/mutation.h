@@ -34,7 +34,10 @@
     X(no_mask, "a column is sent to every role")                                        \
     X(wipe_early, "a revoked device wipes itself before all it had is answered")        \
     X(wipe_rows_only, "a revoked device deletes its rows and leaves the file as it is") \
-    X(stale_sum, "the kept sum of a table misses rows that are changed")
+    X(stale_sum, "the kept sum of a table misses rows that are changed")                \
+    X(stale_page, "a page of a snapshot is sent with rows that have left the scope")    \
+    X(short_snapshot, "a replica is filled from a snapshot without its last page")      \
+    X(late_snapshot, "what happens while a snapshot comes is not heard")
 
 #ifdef SATCHEL_MUTATIONS
 enum satchel_mutation {

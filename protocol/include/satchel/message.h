@@ -59,6 +59,8 @@ enum satchel_message_kind {
     SATCHEL_MESSAGE_WIPED = 10, /* no fields: a drained device has nothing of the workspace left */
     SATCHEL_MESSAGE_ROTATE = 11,
     SATCHEL_MESSAGE_RANGES_REQUEST = 12,
+    SATCHEL_MESSAGE_SNAPSHOT_REQUEST = 13,
+    SATCHEL_MESSAGE_PAST_REQUEST = 14,
     /* server -> device or admin */
     SATCHEL_MESSAGE_TIME_REPLY = 33,
     SATCHEL_MESSAGE_JOINED = 34,
@@ -75,6 +77,8 @@ enum satchel_message_kind {
     SATCHEL_MESSAGE_SCOPE = 45,
     SATCHEL_MESSAGE_ROTATED = 47,
     SATCHEL_MESSAGE_RANGES = 48,
+    SATCHEL_MESSAGE_SNAPSHOT = 49,
+    SATCHEL_MESSAGE_PAST = 50,
     /* either */
     SATCHEL_MESSAGE_ERROR = 64
 };
@@ -137,6 +141,8 @@ struct satchel_message_hello {
     uint64_t complete;
     uint64_t token_number; /* as told with the receipt */
     uint64_t drain;        /* enum satchel_drain */
+    /* 1: the replica has nothing yet, and takes a snapshot if that is less than the log. Else 0. */
+    uint64_t wants_snapshot;
 };
 /* ... and the node's. */
 struct satchel_message_welcome {
@@ -155,6 +161,9 @@ struct satchel_message_welcome {
     /* 1: the device was revoked, or its user is one no more. It uploads what it has, hears no more
      * than that it has come, removes the workspace's data, and says WIPED. Else 0. */
     uint64_t is_drained;
+    /* 1: there is no stream in this session: the device asks for a snapshot (docs/bootstrap.md).
+     * Else 0. */
+    uint64_t has_snapshot;
 };
 
 struct satchel_migration {
@@ -311,6 +320,41 @@ struct satchel_message_ranges {
     uint32_t range_count;
 };
 
+/* Asks for a page of the snapshot with that id; zero: for a new one, whose first page is the
+ * answer. */
+struct satchel_message_snapshot_request {
+    struct satchel_id snapshot;
+    uint64_t page; /* from 0 */
+};
+/* One page of all rows that the device's user may see, as they are after the entry at `cursor`:
+ * notes (entry.h) with an effect for each row, WHOLE, ALIAS or, where only its conflicts are left,
+ * GONE, and all its conflicts. Where rows have left the scope meanwhile they are not in it.
+ * `snapshot` zero: there is none of the id asked for any more. */
+struct satchel_message_snapshot {
+    struct satchel_id snapshot;
+    uint64_t cursor;
+    struct satchel_vector vector; /* belongs to `cursor`, as in HEAD */
+    struct satchel_id receipt;    /* likewise */
+    satchel_stamp stamp;          /* the greatest that the node holds there */
+    uint64_t schema;              /* migrations deployed there */
+    uint64_t row_count;           /* of all pages together */
+    uint64_t page, page_count;    /* 0 of 0: there are no rows */
+    struct satchel_span notes;
+};
+
+/* Asks for what the log has behind `after` up to `until`: a replica that was filled from a snapshot
+ * made there has its rows already. */
+struct satchel_message_past_request {
+    uint64_t after, until;
+};
+/* So much of it as one message should hold, in ascending cursor: all up to `reached`, cut to what
+ * the user may see. */
+struct satchel_message_past {
+    uint64_t reached;
+    struct satchel_entry *entries;
+    uint32_t entry_count;
+};
+
 /* Administration: a verb and its arguments as text or NULL, with the data directory's admin token.
  */
 struct satchel_message_admin {
@@ -351,6 +395,10 @@ struct satchel_message {
         struct satchel_message_digests digests;
         struct satchel_message_ranges_request ranges_request;
         struct satchel_message_ranges ranges;
+        struct satchel_message_snapshot_request snapshot_request;
+        struct satchel_message_snapshot snapshot;
+        struct satchel_message_past_request past_request;
+        struct satchel_message_past past;
         struct satchel_message_forward forward;
         struct satchel_message_forwarded forwarded;
         struct satchel_message_copy copy;
