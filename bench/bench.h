@@ -22,6 +22,7 @@ struct bench_line {
     double ratio, budget; /* budget 0: shown, not judged */
     double per_second;    /* of what the ratio compares with */
     const char *per_second_of;
+    bool is_by_clock;
 };
 
 void bench_report(struct bench *bench, const struct bench_line *line);
@@ -43,5 +44,8 @@ void bench_rules(struct bench *bench);
 void bench_store(struct bench *bench);
 /* What it costs to tell which rows a user may see (bench_scope.c). */
 void bench_scope(struct bench *bench);
+
+/* What it takes to fill a new device (bench_bootstrap.c). */
+void bench_bootstrap(struct bench *bench);
 
 #endif

@@ -62,9 +62,9 @@ void bench_report(struct bench *bench, const struct bench_line *line)
     char budget[16] = "   -";
     if (line->budget != 0)
         snprintf(budget, sizeof budget, "%4.2f", line->budget);
-    printf("%-56s %-11s %5.2f x %-4s  budget %s  %-6s  (%s: %.0f per CPU second)\n", line->text,
+    printf("%-56s %-11s %5.2f x %-4s  budget %s  %-6s  (%s: %.0f per %s)\n", line->text,
            line->variant, line->ratio, line->unit, budget, verdict, line->per_second_of,
-           line->per_second);
+           line->per_second, line->is_by_clock ? "second" : "CPU second");
     fflush(stdout);
     if (!bench->json)
         return;
@@ -95,7 +95,8 @@ static bool read_options(int count, char **words, struct bench *bench, const cha
     }
     for (int i = optind; i < count; i++)
         if (strcmp(words[i], "local") != 0 && strcmp(words[i], "rules") != 0 &&
-            strcmp(words[i], "store") != 0 && strcmp(words[i], "scope") != 0)
+            strcmp(words[i], "store") != 0 && strcmp(words[i], "scope") != 0 &&
+            strcmp(words[i], "bootstrap") != 0)
             return false;
     return bench->row_count >= ROWS_MIN && bench->row_count <= ROWS_MAX &&
            bench->round_count >= 1 && bench->round_count <= ROUNDS_MAX;
@@ -116,7 +117,7 @@ int main(int count, char **words)
     const char *json = NULL;
     if (!read_options(count, words, &bench, &json)) {
         fputs("usage: bench [--rows N] [--rounds N] [--json FILE] [--folder DIR]"
-              " [local] [rules] [store] [scope]\n",
+              " [local] [rules] [store] [scope] [bootstrap]\n",
               stderr);
         return 2;
     }
@@ -131,6 +132,8 @@ int main(int count, char **words)
         bench_store(&bench);
     if (is_wanted(count, words, "scope"))
         bench_scope(&bench);
+    if (is_wanted(count, words, "bootstrap"))
+        bench_bootstrap(&bench);
     if (bench.json) {
         fputs("]\n", bench.json);
         if (fclose(bench.json) != 0)

@@ -81,6 +81,7 @@ enum satchel_status satchel_bootstrap_begin(struct satchel_sync *sync, struct sa
     bootstrap->snapshot = staged.snapshot;
     bootstrap->page_count = staged.page_count;
     bootstrap->row_count = staged.row_count;
+    bootstrap->schema = staged.schema;
     bootstrap->is_on = status == SATCHEL_OK;
     satchel_apply_release(sync->apply);
     return status;
@@ -200,6 +201,7 @@ enum satchel_status satchel_bootstrap_take(struct satchel_sync *sync,
         bootstrap->page_next = 0;
         bootstrap->page_count = snapshot->page_count;
         bootstrap->row_count = snapshot->row_count;
+        bootstrap->schema = snapshot->schema;
         status = is_gone ? drop_staged(sync, error) : begin_snapshot(sync, snapshot, error);
     }
     if (status == SATCHEL_OK && !is_gone && snapshot->page == bootstrap->page_next &&
@@ -263,7 +265,7 @@ static enum satchel_status settle(struct satchel_sync *sync, struct satchel_erro
     status = apply_pages(sync, page_count, error);
     struct satchel_message_head head = {snapshot.cursor, snapshot.vector, snapshot.receipt};
     if (SATCHEL_MUTATED(late_snapshot))
-        head.cursor = sync->head_target;
+        head.cursor++;
     apply->complete = 0;
     apply->moved_head = snapshot.cursor;
     if (snapshot.stamp > apply->seen_stamp)
@@ -324,7 +326,7 @@ enum satchel_status satchel_bootstrap_step(struct satchel_sync *sync, struct sat
     enum satchel_status status = SATCHEL_OK;
     if (!bootstrap->is_on || sync->apply->migration_count < sync->schema_target)
         return SATCHEL_OK;
-    if (bootstrap->is_confirmed &&
+    if (bootstrap->is_confirmed && sync->apply->migration_count >= bootstrap->schema &&
         bootstrap->page_next + SATCHEL_MUTATED(short_snapshot) >= bootstrap->page_count)
         return take_over(sync, error);
     while (status == SATCHEL_OK &&

@@ -47,6 +47,7 @@ struct sync_bootstrap {
     struct satchel_id snapshot; /* zero: none yet */
     bool is_confirmed;          /* the server has it, as this session has heard */
     uint64_t page_next, page_count, row_count;
+    uint64_t schema;      /* migrations that its rows need */
     uint64_t asked_count; /* pages that have not come */
 };
 

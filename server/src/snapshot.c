@@ -10,7 +10,7 @@
 
 enum {
 #ifdef SATCHEL_MUTATIONS
-    PAGE_ROWS = 7, /* the simulator has few rows, and wants many pages */
+    PAGE_ROWS = 2, /* the simulator has few rows, and wants many pages */
 #else
     PAGE_ROWS = 4096,
 #endif
@@ -345,8 +345,9 @@ static enum satchel_status make(struct workspace_reader *reader, struct satchel_
 
 /* ---- served ---- */
 
-/* Whether the device has a snapshot, which is the one asked for if one is, and made for the role that
- * its user has: with *out all of it but the notes. Of two syncs of one replica both get the same. */
+/* Whether the device has a snapshot, which is the one asked for if one is, and made for the role
+ * that its user has: with *out all of it but the notes. Of two syncs of one replica both get the
+ * same. */
 static enum satchel_status find(struct workspace_reader *reader, struct satchel_job *job,
                                 struct satchel_message_snapshot *out, bool *found)
 {
