@@ -14,15 +14,20 @@ enum { WINDOW = 2 };      /* pages that are asked for and have not come */
 
 static const char SELECT_STAGED[] =
     "SELECT id, cursor, vector, receipt, stamp, schema, row_count, page_count,"
-    " (SELECT count(*) FROM satchel_snapshot_page) FROM satchel_snapshot";
+    " iif(EXISTS(SELECT 1 FROM satchel_snapshot_page WHERE page = 0),"
+    " (SELECT min(page) + 1 FROM satchel_snapshot_page p WHERE NOT EXISTS"
+    " (SELECT 1 FROM satchel_snapshot_page WHERE page = p.page + 1)), 0) FROM satchel_snapshot";
 static const char INSERT_SNAPSHOT[] =
     "INSERT INTO satchel_snapshot(one, id, cursor, vector, receipt, stamp, schema, row_count,"
     " page_count) VALUES(1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 static const char INSERT_PAGE[] =
     "INSERT OR IGNORE INTO satchel_snapshot_page(page, notes) VALUES(?1, ?2)";
 static const char SELECT_PAGE[] = "SELECT notes FROM satchel_snapshot_page WHERE page = ?1";
+/* The receipt tells a server up to where the logs are the same, while there is nothing else to. */
 static const char WRITE_BEGUN[] =
-    "UPDATE satchel_replica SET begun = (SELECT cursor FROM satchel_snapshot)";
+    "UPDATE satchel_replica SET begun = (SELECT cursor FROM satchel_snapshot);"
+    "INSERT OR IGNORE INTO satchel_receipt(cursor, receipt, previous, is_cut)"
+    " SELECT cursor, receipt, 0, 1 FROM satchel_snapshot";
 static const char SELECT_PAST[] = "SELECT past, begun FROM satchel_replica";
 /* Another sync may be ahead of this one, or have met a server that was restored. */
 static const char WRITE_PAST[] =
@@ -35,9 +40,10 @@ static const char DROP_STAGED[] = "DELETE FROM satchel_snapshot; DELETE FROM sat
 
 /* ---- what is here ---- */
 
-/* In a transaction. The vector is in the arena of pushes, of which this session has none. */
+/* In a transaction; `*page_next`: the first that is missing. The vector is in the arena of pushes,
+ * of which this session has none. */
 static enum satchel_status read_staged(struct satchel_sync *sync,
-                                       struct satchel_message_snapshot *out, uint64_t *page_count,
+                                       struct satchel_message_snapshot *out, uint64_t *page_next,
                                        struct satchel_error *error)
 {
     sqlite3_stmt *select = NULL;
@@ -45,7 +51,7 @@ static enum satchel_status read_staged(struct satchel_sync *sync,
     enum satchel_status status = SATCHEL_OK;
     int code = SQLITE_ERROR;
     memset(out, 0, sizeof *out);
-    *page_count = 0;
+    *page_next = 0;
     if (sqlite3_prepare_v2(sync->replica->db, SELECT_STAGED, -1, &select, NULL) == SQLITE_OK)
         code = sqlite3_step(select);
     if (code == SQLITE_ROW && satchel_column_id(select, 0, &out->snapshot) &&
@@ -55,7 +61,7 @@ static enum satchel_status read_staged(struct satchel_sync *sync,
         out->schema = (uint64_t)sqlite3_column_int64(select, 5);
         out->row_count = (uint64_t)sqlite3_column_int64(select, 6);
         out->page_count = (uint64_t)sqlite3_column_int64(select, 7);
-        *page_count = (uint64_t)sqlite3_column_int64(select, 8);
+        *page_next = (uint64_t)sqlite3_column_int64(select, 8);
         satchel_arena_reset(&sync->push_arena);
         struct satchel_span vector =
             satchel_arena_copy(&sync->push_arena, satchel_column_span(select, 2));
@@ -87,6 +93,11 @@ enum satchel_status satchel_bootstrap_begin(struct satchel_sync *sync, struct sa
     return status;
 }
 
+enum satchel_status satchel_bootstrap_drop(struct satchel_sync *sync, struct satchel_error *error)
+{
+    return satchel_replica_execute(sync->replica->db, DROP_STAGED, error);
+}
+
 /* Another sync of the same replica may have filled it meanwhile. */
 static enum satchel_status begin_writing(struct satchel_sync *sync, struct satchel_error *error)
 {
@@ -110,9 +121,18 @@ static enum satchel_status end_writing(struct satchel_sync *sync, enum satchel_s
     return status;
 }
 
-static enum satchel_status drop_staged(struct satchel_sync *sync, struct satchel_error *error)
+/* What is here is still of the snapshot that this session has, and of the server that it has met:
+ * another sync may have begun with another. */
+static enum satchel_status check_staged(struct satchel_sync *sync, struct satchel_error *error)
 {
-    return satchel_replica_execute(sync->replica->db, DROP_STAGED, error);
+    struct satchel_message_snapshot staged;
+    uint64_t page_next = 0;
+    enum satchel_status status = read_staged(sync, &staged, &page_next, error);
+    if (status != SATCHEL_OK || (satchel_id_equal(&staged.snapshot, &sync->bootstrap.snapshot) &&
+                                 satchel_id_equal(&sync->apply->node, &sync->recovery.node)))
+        return status;
+    return satchel_error_set(error, SATCHEL_AGAIN,
+                             "another sync has begun to fill this replica; sync again");
 }
 
 /* ---- a page ---- */
@@ -129,7 +149,7 @@ static enum satchel_status begin_snapshot(struct satchel_sync *sync,
     if (status != SATCHEL_OK || satchel_id_equal(&staged.snapshot, &snapshot->snapshot))
         return status;
     sync->bootstrap.page_next = 0;
-    status = drop_staged(sync, error);
+    status = satchel_bootstrap_drop(sync, error);
     if (status != SATCHEL_OK)
         return status;
     satchel_buffer_clear(vector);
@@ -202,11 +222,14 @@ enum satchel_status satchel_bootstrap_take(struct satchel_sync *sync,
         bootstrap->page_count = snapshot->page_count;
         bootstrap->row_count = snapshot->row_count;
         bootstrap->schema = snapshot->schema;
-        status = is_gone ? drop_staged(sync, error) : begin_snapshot(sync, snapshot, error);
+        status =
+            is_gone ? satchel_bootstrap_drop(sync, error) : begin_snapshot(sync, snapshot, error);
     }
     if (status == SATCHEL_OK && !is_gone && snapshot->page == bootstrap->page_next &&
         snapshot->page < snapshot->page_count) {
-        status = write_page(sync, snapshot, error);
+        status = check_staged(sync, error);
+        if (status == SATCHEL_OK)
+            status = write_page(sync, snapshot, error);
         bootstrap->page_next++;
     }
     return end_writing(sync, status, error);
@@ -254,15 +277,15 @@ static enum satchel_status settle(struct satchel_sync *sync, struct satchel_erro
 {
     struct satchel_apply *apply = sync->apply;
     struct satchel_message_snapshot snapshot;
-    uint64_t page_count = 0;
-    enum satchel_status status = read_staged(sync, &snapshot, &page_count, error);
+    uint64_t page_next = 0;
+    enum satchel_status status = check_staged(sync, error);
+    if (status == SATCHEL_OK)
+        status = read_staged(sync, &snapshot, &page_next, error);
     if (status != SATCHEL_OK)
         return status;
-    if (page_count + SATCHEL_MUTATED(short_snapshot) < snapshot.page_count ||
-        !satchel_id_equal(&snapshot.snapshot, &sync->bootstrap.snapshot))
-        return satchel_error_set(error, SATCHEL_AGAIN,
-                                 "another sync has begun to fill this replica; sync again");
-    status = apply_pages(sync, page_count, error);
+    if (page_next + SATCHEL_MUTATED(short_snapshot) < snapshot.page_count)
+        return satchel_error_set(error, SATCHEL_AGAIN, "pages of the snapshot are missing");
+    status = apply_pages(sync, page_next, error);
     struct satchel_message_head head = {snapshot.cursor, snapshot.vector, snapshot.receipt};
     if (SATCHEL_MUTATED(late_snapshot))
         head.cursor++;
@@ -274,11 +297,12 @@ static enum satchel_status settle(struct satchel_sync *sync, struct satchel_erro
         status = satchel_apply_head(apply, &head, error);
     if (status == SATCHEL_OK)
         status = satchel_replica_execute(sync->replica->db, WRITE_BEGUN, error);
-    return status == SATCHEL_OK ? drop_staged(sync, error) : status;
+    return status == SATCHEL_OK ? satchel_bootstrap_drop(sync, error) : status;
 }
 
-/* All rows in one transaction are more than the cache should hold. It may spill (replica.c): no
- * savepoint is rolled back here. */
+/* All rows in one transaction are more than the cache should hold. It may spill (replica.c says why
+ * it may not else) where no statement can fail and the rest be committed all the same: what waits
+ * here may stand against rows of the snapshot. */
 static enum satchel_status open_cache(struct satchel_sync *sync, int *cache_size,
                                       struct satchel_error *error)
 {
@@ -290,10 +314,11 @@ static enum satchel_status open_cache(struct satchel_sync *sync, int *cache_size
         status = satchel_apply_sql_error(sync->apply, "read a setting", error);
     *cache_size = status == SATCHEL_OK ? sqlite3_column_int(select, 0) : 0;
     sqlite3_finalize(select);
-    return status == SATCHEL_OK
-               ? satchel_replica_execute(db, "PRAGMA cache_spill=ON; PRAGMA cache_size=-" CACHE_KIB,
-                                         error)
-               : status;
+    if (status == SATCHEL_OK)
+        status = satchel_replica_execute(db, "PRAGMA cache_size=-" CACHE_KIB, error);
+    if (status == SATCHEL_OK && !sync->apply->pending.last)
+        status = satchel_replica_execute(db, "PRAGMA cache_spill=ON", error);
+    return status;
 }
 
 static void close_cache(struct satchel_sync *sync, int cache_size)
@@ -306,12 +331,13 @@ static void close_cache(struct satchel_sync *sync, int cache_size)
 static enum satchel_status take_over(struct satchel_sync *sync, struct satchel_error *error)
 {
     int cache_size = 0;
-    enum satchel_status status = open_cache(sync, &cache_size, error);
+    enum satchel_status status = begin_writing(sync, error);
     if (status != SATCHEL_OK)
         return status;
-    status = begin_writing(sync, error);
+    status = open_cache(sync, &cache_size, error);
     if (status == SATCHEL_OK)
-        status = end_writing(sync, settle(sync, error), error);
+        status = settle(sync, error);
+    status = end_writing(sync, status, error);
     close_cache(sync, cache_size);
     return status == SATCHEL_OK
                ? satchel_error_set(error, SATCHEL_AGAIN,
@@ -413,9 +439,18 @@ enum satchel_status satchel_past_take(struct satchel_sync *sync,
     enum satchel_status status = satchel_sync_begin_run(sync, error);
     if (status != SATCHEL_OK)
         return status;
-    bool is_of_here = satchel_id_equal(&sync->apply->node, &sync->recovery.node);
+    struct satchel_apply *apply = sync->apply;
+    bool is_of_here = satchel_id_equal(&apply->node, &sync->recovery.node);
+    /* It was cut before something that this replica, perhaps by another sync, has heard of. */
+    bool is_old = past->head < apply->moved_head || past->head < apply->complete ||
+                  past->schema < apply->migration_count;
+    if (is_of_here && is_old) {
+        satchel_apply_release(apply);
+        satchel_sync_end_run(sync);
+        return SATCHEL_OK;
+    }
     for (uint32_t i = 0; is_of_here && i < past->entry_count && status == SATCHEL_OK; i++)
-        status = satchel_apply_past(sync->apply, &past->entries[i], error);
+        status = satchel_apply_past(apply, &past->entries[i], error);
     if (status == SATCHEL_OK && is_of_here)
         status = write_past(sync, past->reached, error);
     status = end_writing(sync, status, error);

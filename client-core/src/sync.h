@@ -145,6 +145,10 @@ enum satchel_status satchel_bootstrap_take(struct satchel_sync *sync,
 enum satchel_status satchel_bootstrap_step(struct satchel_sync *sync,
                                            struct satchel_error *error) SATCHEL_MUST_USE;
 
+/* There is no snapshot for it, or no more: in WELCOME's transaction. */
+enum satchel_status satchel_bootstrap_drop(struct satchel_sync *sync,
+                                           struct satchel_error *error) SATCHEL_MUST_USE;
+
 /* Of a replica that was filled so: the log from before the snapshot comes when everything is
  * equal, and nobody waits for it. */
 enum satchel_status satchel_past_begin(struct satchel_sync *sync,

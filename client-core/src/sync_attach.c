@@ -398,6 +398,8 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
             sync->apply->complete = welcome->head;
         status = satchel_wipe_begin(sync, welcome->is_drained != 0, error);
     }
+    if (status == SATCHEL_OK && !welcome->has_snapshot)
+        status = satchel_bootstrap_drop(sync, error);
     if (status == SATCHEL_OK) {
         sync->number_target = last_own_number(sync);
         sync->schema_target = welcome->schema;

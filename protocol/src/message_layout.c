@@ -189,6 +189,8 @@ static const struct field past_request_fields[] = {
 };
 static const struct field past_fields[] = {
     FIELD(FIELD_UNSIGNED, satchel_message_past, reached, SEQUENCE_MAX),
+    FIELD(FIELD_UNSIGNED, satchel_message_past, head, SEQUENCE_MAX),
+    FIELD(FIELD_UNSIGNED, satchel_message_past, schema, UINT32_MAX),
     LIST(FIELD_ENTRIES, satchel_message_past, entries, entry_count, UINT32_MAX, NULL),
 };
 static const struct field forward_fields[] = {

@@ -30,7 +30,8 @@ enum {
     HEARTBEAT_MS = 5000,
     RANGES_MS = 300000, /* in which a session may say SATCHEL_RANGES_REQUESTS_MAX ... */
     SESSION_WALKED_ROWS_MAX = 4 << 20, /* ... and has so many rows read for them */
-    SESSION_SNAPSHOTS_MAX = 4          /* that are made for a session */
+    SESSION_SNAPSHOTS_MAX = 4,         /* that are made for a session */
+    SESSION_PAST_REPEATS_MAX = 64      /* PAST_REQUESTs that go no further than the last */
 };
 
 /* The queues of a workspace's threads; each may be full while the others are not. */
@@ -103,6 +104,9 @@ struct hub_session {
     int64_t ranges_since_ms;
     bool is_bootstrapping;   /* asks for a snapshot, and has no stream */
     uint32_t snapshot_count; /* that were made for it */
+    bool has_asked_past;     /* PAST_REQUEST, at last behind past_after */
+    uint64_t past_after;
+    uint32_t past_repeats;
     uint64_t schema;
     uint64_t cursor; /* given everything up to it */
     /* of its device; the names are the session's memory */

@@ -328,11 +328,27 @@ static void request_snapshot(struct hub_session *session, const struct satchel_m
     if (!session->is_bootstrapping)
         hub_session_fail(session, SATCHEL_STATE,
                          "SNAPSHOT_REQUEST in a session that has the stream");
-    else if (session->snapshot_count >= SESSION_SNAPSHOTS_MAX)
+    else if (session->snapshot_count >= SESSION_SNAPSHOTS_MAX &&
+             satchel_id_is_zero(&event->snapshot_request.snapshot))
         hub_session_fail(session, SATCHEL_LIMIT,
                          "the session has had as many snapshots as one may: sync again");
     else
         hub_session_request(session, session->workspace, SATCHEL_JOB_SNAPSHOT, event);
+}
+
+/* A session reads the log once, but for what was read too early. */
+static void request_past(struct hub_session *session, const struct satchel_message *event)
+{
+    uint64_t after = event->past_request.after;
+    session->past_repeats += session->has_asked_past && after <= session->past_after;
+    session->has_asked_past = true;
+    if (after > session->past_after)
+        session->past_after = after;
+    if (session->past_repeats > SESSION_PAST_REPEATS_MAX)
+        hub_session_fail(session, SATCHEL_LIMIT,
+                         "the session has asked for the same past as often as one may: sync again");
+    else
+        hub_session_request(session, session->workspace, SATCHEL_JOB_PAST, event);
 }
 
 static void take_event(struct hub_session *session, const struct satchel_message *event)
@@ -354,9 +370,7 @@ static void take_event(struct hub_session *session, const struct satchel_message
         break;
     case SATCHEL_MESSAGE_RANGES_REQUEST: request_ranges(session, event); break;
     case SATCHEL_MESSAGE_SNAPSHOT_REQUEST: request_snapshot(session, event); break;
-    case SATCHEL_MESSAGE_PAST_REQUEST:
-        hub_session_request(session, session->workspace, SATCHEL_JOB_PAST, event);
-        break;
+    case SATCHEL_MESSAGE_PAST_REQUEST: request_past(session, event); break;
     case SATCHEL_MESSAGE_COPY:
         if (session->has_copied)
             hub_session_fail(session, SATCHEL_STATE, "a second COPY: the session is over");
@@ -643,6 +657,16 @@ static void check_unattached(struct hub_session *session, struct satchel_now now
                          "no request has come in time: say JOIN, HELLO or ADMIN");
 }
 
+/* Where there is no HEAD to be said: that nothing new is acknowledged. */
+static void say_alive(struct hub_session *session)
+{
+    struct satchel_message message = {.kind = SATCHEL_MESSAGE_ACK};
+
+    message.ack.number = session->acked_said;
+    if (hub_session_say(session, &message) != SATCHEL_OK)
+        return; /* at the next tick */
+}
+
 void hub_session_tick(struct hub_session *session, struct satchel_now now)
 {
     if (session->is_over)
@@ -656,5 +680,7 @@ void hub_session_tick(struct hub_session *session, struct satchel_now now)
         check_unattached(session, now);
     else if (session->is_live && now.monotonic_ms - session->said_ms >= HEARTBEAT_MS)
         session->needs_head = true;
+    else if (session->is_bootstrapping && now.monotonic_ms - session->said_ms >= HEARTBEAT_MS)
+        say_alive(session);
     hub_session_step(session);
 }

@@ -224,10 +224,10 @@ static enum hub_queue queue_of(enum satchel_job_kind kind)
     case SATCHEL_JOB_SCHEMA:
     case SATCHEL_JOB_ROWS:
     case SATCHEL_JOB_DIGESTS:
+    case SATCHEL_JOB_PAST: /* never behind news of a row that it tells of */
     case SATCHEL_JOB_ENTRIES: return HUB_QUEUE_STREAM;
     case SATCHEL_JOB_RANGES:
     case SATCHEL_JOB_SNAPSHOT:
-    case SATCHEL_JOB_PAST:
     case SATCHEL_JOB_QUERY: break;
     }
     return HUB_QUEUE_QUERY;

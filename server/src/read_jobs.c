@@ -480,7 +480,8 @@ static enum satchel_status read_past(struct workspace_reader *reader, struct sat
         status = read_batch(reader, job, &known, request->until, &batch);
     memset(answer, 0, sizeof *answer);
     answer->kind = SATCHEL_MESSAGE_PAST;
-    answer->past = (struct satchel_message_past){job->reached, batch.entries, batch.entry_count};
+    answer->past = (struct satchel_message_past){
+        job->reached, known.cursor, reader->migration_count, batch.entries, batch.entry_count};
     if (job->reached_end || job->reached > request->until)
         answer->past.reached = request->until;
     job->answer_count = 1;

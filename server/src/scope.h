@@ -105,8 +105,6 @@ enum satchel_status scope_saw_since(struct scope_viewer *viewer, const struct sa
  * because their sets or the user's grants changed; and of a table of which he may see other columns
  * than at some moment since, all that he may see. Rows that came into being since then and were
  * never anybody else's are not among them. */
-/* Whether there are such tables, of the last of these two. */
-bool scope_viewer_is_retold(const struct scope_viewer *viewer);
 enum satchel_status scope_left(struct scope_viewer *viewer, uint64_t head,
                                struct satchel_span after, size_t limit, struct satchel_arena *arena,
                                struct satchel_span **names, size_t *count,

@@ -240,11 +240,6 @@ bool scope_viewer_is_active(const struct scope_viewer *viewer)
     return viewer->is_active;
 }
 
-bool scope_viewer_is_retold(const struct scope_viewer *viewer)
-{
-    return viewer->retold_count > 0;
-}
-
 void scope_viewer_blind(struct scope_viewer *viewer)
 {
     viewer->sees_all = false;

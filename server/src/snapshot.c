@@ -15,7 +15,8 @@ enum {
     PAGE_ROWS = 4096,
 #endif
     PAGE_BYTES = 256 << 10, /* and roughly so much at most, or one row */
-    SNAPSHOTS_MAX = 16,     /* kept at once: the one that was asked for least lately goes */
+    SNAPSHOTS_MAX = 32,     /* kept at once: the one that was asked for least lately goes ... */
+    IDLE_MS = 120000,       /* ... if nobody has for so long */
     CACHE_KIB = 2048
 };
 
@@ -23,7 +24,7 @@ enum {
     "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE;"           \
     "CREATE TABLE snapshot(device BLOB PRIMARY KEY, id BLOB NOT NULL, cursor INTEGER NOT NULL," \
     " vector BLOB NOT NULL, receipt BLOB NOT NULL, stamp INTEGER NOT NULL,"                     \
-    " schema INTEGER NOT NULL, role TEXT NOT NULL, asked INTEGER NOT NULL,"                     \
+    " schema INTEGER NOT NULL, role TEXT NOT NULL, asked_ms INTEGER NOT NULL,"                  \
     " row_count INTEGER NOT NULL, page_count INTEGER NOT NULL);"                                \
     "CREATE TABLE page(device BLOB NOT NULL, page INTEGER NOT NULL, notes BLOB NOT NULL);"      \
     "CREATE INDEX page_device ON page(device, page);"
@@ -32,12 +33,11 @@ enum statement { FIND, ADD, ASKED, DROP, DROP_PAGES, OLDEST, ADD_PAGE, FIND_PAGE
 static const char *const statement_sql[STATEMENT_COUNT] = {
     [FIND] = "SELECT id, cursor, vector, receipt, stamp, schema, role, row_count, page_count FROM"
              " snapshot WHERE device=?1",
-    [ADD] = "INSERT INTO snapshot VALUES(?1,?2,?3,?4,?5,?6,?7,?8,"
-            " (SELECT coalesce(max(asked),0)+1 FROM snapshot),?9,?10)",
-    [ASKED] = "UPDATE snapshot SET asked=(SELECT max(asked)+1 FROM snapshot) WHERE device=?1",
+    [ADD] = "INSERT INTO snapshot VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)",
+    [ASKED] = "UPDATE snapshot SET asked_ms=?2 WHERE device=?1",
     [DROP] = "DELETE FROM snapshot WHERE device=?1",
     [DROP_PAGES] = "DELETE FROM page WHERE device=?1",
-    [OLDEST] = "SELECT device FROM snapshot ORDER BY asked DESC LIMIT 1 OFFSET ?1",
+    [OLDEST] = "SELECT device, asked_ms FROM snapshot ORDER BY asked_ms DESC LIMIT 1 OFFSET ?1",
     [ADD_PAGE] = "INSERT INTO page VALUES(?1,?2,?3)",
     [FIND_PAGE] = "SELECT notes FROM page WHERE device=?1 AND page=?2",
 };
@@ -108,19 +108,26 @@ static enum satchel_status drop(struct snapshots *snapshots, const struct satche
     return satchel_query_run(&query, error);
 }
 
-/* Until there is room for one more. */
+/* Until there is room for one more. BUSY: all are being fetched. */
 static enum satchel_status drop_oldest(struct snapshots *snapshots, struct satchel_error *error)
 {
     struct satchel_query query;
     struct satchel_id device;
-    bool has_row = false;
+    bool has_row = false, is_idle = false;
     enum satchel_status status;
     do {
         begin(snapshots, &query, OLDEST);
         satchel_query_integer(&query, SNAPSHOTS_MAX - 1);
         status = satchel_query_step(&query, &has_row, error);
         has_row = has_row && satchel_column_id(query.statement, 0, &device);
+        int64_t idle_ms =
+            has_row ? workspace_now_ms() - sqlite3_column_int64(query.statement, 1) : 0;
+        is_idle = idle_ms > IDLE_MS || idle_ms < 0; /* the clock was set back */
         satchel_query_end(&query);
+        if (status == SATCHEL_OK && has_row && !is_idle)
+            return satchel_error_set(error, SATCHEL_BUSY,
+                                     "%d other new devices are being filled: try again later",
+                                     SNAPSHOTS_MAX);
         if (status == SATCHEL_OK && has_row)
             status = drop(snapshots, &device, error);
     } while (status == SATCHEL_OK && has_row);
@@ -179,12 +186,13 @@ static enum satchel_status add_row(struct making *making, struct satchel_span na
         return status == SATCHEL_OK ? SATCHEL_NOMEM : status;
     uint32_t conflict_count = rows->conflict_count;
     status = rows_add(rows, name);
+    if (status != SATCHEL_OK)
+        return status;
     enum satchel_effect_kind kind = rows->effects[rows->effect_count - 1].kind;
-    if (status == SATCHEL_OK &&
-        (kind == SATCHEL_EFFECT_EVICT ||
-         (kind == SATCHEL_EFFECT_GONE && rows->conflict_count == conflict_count)))
+    if (kind == SATCHEL_EFFECT_EVICT ||
+        (kind == SATCHEL_EFFECT_GONE && rows->conflict_count == conflict_count))
         rows->effect_count--;
-    return status;
+    return SATCHEL_OK;
 }
 
 static enum satchel_status add_table(struct making *making, sqlite3_stmt *names,
@@ -297,6 +305,7 @@ static enum satchel_status add_snapshot(struct making *making)
         satchel_query_integer(&query, (int64_t)out->stamp);
         satchel_query_integer(&query, (int64_t)out->schema);
         satchel_query_text(&query, scope_viewer_role(making->reader->viewer));
+        satchel_query_integer(&query, workspace_now_ms());
         satchel_query_integer(&query, (int64_t)out->row_count);
         satchel_query_integer(&query, (int64_t)out->page_count);
         status = satchel_query_run(&query, &making->job->error);
@@ -330,17 +339,18 @@ static enum satchel_status make(struct workspace_reader *reader, struct satchel_
     status = satchel_db_exec(reader->snapshots->db, "BEGIN", &job->error);
     if (status == SATCHEL_OK)
         status = add_tables(&making);
-    enum satchel_status ended = end_page(&making);
     if (status == SATCHEL_OK)
-        status = ended;
+        status = end_page(&making);
+    if (making.has_rows)
+        rows_end(&making.rows);
     if (status == SATCHEL_OK)
         status = add_snapshot(&making);
     if (making.page.error.message[0] && !job->error.message[0])
         job->error = making.page.error;
-    ended = satchel_db_exec(reader->snapshots->db, status == SATCHEL_OK ? "COMMIT" : "ROLLBACK",
-                            status == SATCHEL_OK ? &job->error : NULL);
+    if (status == SATCHEL_OK)
+        status = satchel_db_exec(reader->snapshots->db, "COMMIT", &job->error);
     satchel_arena_deinit(&making.page.arena);
-    return status == SATCHEL_OK ? ended : status;
+    return status;
 }
 
 /* ---- served ---- */
@@ -377,21 +387,22 @@ static enum satchel_status find(struct workspace_reader *reader, struct satchel_
     return status;
 }
 
-/* Whether rows have left the user's scope since, or are seen with other columns. */
+/* Whether rows have left the user's scope since, or may be seen with other columns: which ones
+ * follows from the role, for which it was made, and the schema. */
 static enum satchel_status has_lost(struct workspace_reader *reader, struct satchel_job *job,
                                     const struct satchel_message_snapshot *snapshot, bool *rows,
                                     bool *columns)
 {
     struct satchel_span *names = NULL;
     size_t count = 0;
-    *rows = *columns = false;
+    *rows = false;
+    *columns = snapshot->schema != reader->migration_count && reader->schema->has_masks;
     if (scope_viewer_sees_all(reader->viewer))
         return SATCHEL_OK;
     enum satchel_status status =
         scope_left(reader->viewer, snapshot->cursor, satchel_span_of(NULL, 0), 1, &job->arena,
                    &names, &count, &job->error);
     *rows = count > 0;
-    *columns = scope_viewer_is_retold(reader->viewer);
     return status;
 }
 
@@ -478,6 +489,7 @@ static enum satchel_status note_asked(struct workspace_reader *reader, struct sa
     struct satchel_query query;
     begin(reader->snapshots, &query, ASKED);
     satchel_query_id(&query, &job->device);
+    satchel_query_integer(&query, workspace_now_ms());
     return satchel_query_run(&query, &job->error);
 }
 
@@ -515,6 +527,11 @@ enum satchel_status snapshot_read(struct workspace_reader *reader, struct satche
     if (status == SATCHEL_OK)
         status = answer(reader, job, &message->snapshot);
     job->answer_count = status == SATCHEL_OK;
+    if (status == SATCHEL_SQL || status == SATCHEL_IO || status == SATCHEL_NOMEM) {
+        /* Without a journal what a failed statement leaves is no file any more. */
+        snapshots_free(reader->snapshots);
+        reader->snapshots = NULL;
+    }
     if (status == SATCHEL_SQL || status == SATCHEL_IO)
         status = satchel_error_set(&job->error, SATCHEL_BUSY,
                                    "the server cannot make a snapshot now: try again later");

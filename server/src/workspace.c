@@ -183,10 +183,10 @@ static enum workspace_thread thread_of(enum satchel_job_kind kind)
     case SATCHEL_JOB_SCHEMA:
     case SATCHEL_JOB_ROWS:
     case SATCHEL_JOB_DIGESTS:
+    case SATCHEL_JOB_PAST: /* never behind news of a row that it tells of */
     case SATCHEL_JOB_ENTRIES: return THREAD_STREAM;
     case SATCHEL_JOB_RANGES:
     case SATCHEL_JOB_SNAPSHOT:
-    case SATCHEL_JOB_PAST:
     case SATCHEL_JOB_QUERY: break;
     }
     return THREAD_QUERY;

@@ -376,7 +376,7 @@ static struct satchel_message sample_snapshot(int index)
     if (index == 31) {
         struct satchel_message entries = sample_entries();
         m.kind = SATCHEL_MESSAGE_PAST;
-        m.past = (struct satchel_message_past){1001, entries.entries.entries,
+        m.past = (struct satchel_message_past){1001, 1002, 2, entries.entries.entries,
                                                entries.entries.entry_count};
         return m;
     }
@@ -621,7 +621,8 @@ bool messages_equal(const struct satchel_message *a, const struct satchel_messag
         return a->past_request.after == b->past_request.after &&
                a->past_request.until == b->past_request.until;
     case SATCHEL_MESSAGE_PAST:
-        return a->past.reached == b->past.reached &&
+        return a->past.reached == b->past.reached && a->past.head == b->past.head &&
+               a->past.schema == b->past.schema &&
                entries_equal(a->past.entries, a->past.entry_count, b->past.entries,
                              b->past.entry_count);
     case SATCHEL_MESSAGE_ADMIN:

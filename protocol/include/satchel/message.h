@@ -12,7 +12,7 @@
 #include <satchel/cursor.h>
 #include <satchel/entry.h>
 
-#define SATCHEL_PROTOCOL_VERSION 5
+#define SATCHEL_PROTOCOL_VERSION 6
 
 /* Of a frame before and after decompression: an entry with a change set of the largest size fits,
  * and notes of SATCHEL_NOTES_BYTES_MAX, behind a batch of others. */
@@ -348,9 +348,9 @@ struct satchel_message_past_request {
     uint64_t after, until;
 };
 /* So much of it as one message should hold, in ascending cursor: all up to `reached`, cut to what
- * the user may see. */
+ * the user may see at `head`, by a schema of so many migrations. */
 struct satchel_message_past {
-    uint64_t reached;
+    uint64_t reached, head, schema;
     struct satchel_entry *entries;
     uint32_t entry_count;
 };
