@@ -211,21 +211,21 @@ enum satchel_status satchel_bootstrap_take(struct satchel_sync *sync,
     bool is_same = !is_gone && satchel_id_equal(&snapshot->snapshot, &bootstrap->snapshot);
     bool is_new = !is_same && !is_gone && satchel_id_is_zero(&bootstrap->snapshot);
     bootstrap->is_confirmed = is_same || is_new;
-    if (is_same && snapshot->page != bootstrap->page_next)
-        return SATCHEL_OK; /* it was here already */
-    enum satchel_status status = begin_writing(sync, error);
-    if (status != SATCHEL_OK)
-        return status;
     if (is_gone || is_new) {
         bootstrap->snapshot = snapshot->snapshot;
         bootstrap->page_next = 0;
         bootstrap->page_count = snapshot->page_count;
         bootstrap->row_count = snapshot->row_count;
         bootstrap->schema = snapshot->schema;
-        status =
-            is_gone ? satchel_bootstrap_drop(sync, error) : begin_snapshot(sync, snapshot, error);
     }
-    if (status == SATCHEL_OK && !is_gone && snapshot->page == bootstrap->page_next &&
+    if (!is_new && !(is_same && snapshot->page == bootstrap->page_next))
+        return SATCHEL_OK; /* what is here of one that is gone goes when another one comes */
+    enum satchel_status status = begin_writing(sync, error);
+    if (status != SATCHEL_OK)
+        return status;
+    if (is_new)
+        status = begin_snapshot(sync, snapshot, error);
+    if (status == SATCHEL_OK && snapshot->page == bootstrap->page_next &&
         snapshot->page < snapshot->page_count) {
         status = check_staged(sync, error);
         if (status == SATCHEL_OK)

@@ -154,6 +154,16 @@ class Bootstrap(harness.SatchelTest):
         self.assertNotIn(b"text 1", bob.read_bytes())
         self.assert_each_in_its_scope(self.ann, bob)
 
+    def test_a_migration_meanwhile_begins_it_anew_where_columns_are_masked(self):
+        proxy, bob = self.join_by_proxy()
+        self.begin(proxy, bob)
+        self.write_schema({"002_secret.sql": "ALTER TABLE note ADD COLUMN secret TEXT -- @lww @mask(boss)\n;\n"})
+        self.admin("workspace", "deploy", "w", "--schema", self.folder / "schema")
+        self.assertEqual(self.sync(bob)["snapshot_rows"], 71)
+        self.sync(self.ann)
+        self.assertEqual(self.count(bob), (60, 1, 10))
+        self.assertEqual(self.rows(bob, "SELECT count(secret) FROM note"), [(0,)])
+
     def test_after_a_restart_of_the_server_it_begins_anew(self):
         proxy, bob = self.join_by_proxy()
         self.begin(proxy, bob)
