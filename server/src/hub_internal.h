@@ -297,4 +297,18 @@ void hub_transfer_cancel(struct hub_session *session);
 /* The session ends: so does its transfer. */
 void hub_transfer_leave(struct hub_session *session);
 
+/* ---- hub_bootstrap.c ---- */
+
+/* Whether the session that begins with this WELCOME is for a snapshot. */
+bool hub_bootstrap_is_due(const struct hub_session *session,
+                          const struct satchel_message_hello *hello,
+                          const struct satchel_message_welcome *welcome);
+void hub_bootstrap_request(struct hub_session *session, const struct satchel_message *event);
+void hub_bootstrap_request_past(struct hub_session *session, const struct satchel_message *event);
+/* Whether the answer is not to be said, but the log read on. */
+bool hub_bootstrap_reads_on(struct hub_session *session, struct hub_workspace *workspace,
+                            const struct satchel_job *job);
+/* A heartbeat. */
+void hub_bootstrap_say_alive(struct hub_session *session);
+
 #endif

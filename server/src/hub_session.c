@@ -322,35 +322,6 @@ static void request_ranges(struct hub_session *session, const struct satchel_mes
         hub_session_request(session, session->workspace, SATCHEL_JOB_RANGES, event);
 }
 
-/* To make one costs the server a reading of all rows. */
-static void request_snapshot(struct hub_session *session, const struct satchel_message *event)
-{
-    if (!session->is_bootstrapping)
-        hub_session_fail(session, SATCHEL_STATE,
-                         "SNAPSHOT_REQUEST in a session that has the stream");
-    else if (session->snapshot_count >= SESSION_SNAPSHOTS_MAX &&
-             satchel_id_is_zero(&event->snapshot_request.snapshot))
-        hub_session_fail(session, SATCHEL_LIMIT,
-                         "the session has had as many snapshots as one may: sync again");
-    else
-        hub_session_request(session, session->workspace, SATCHEL_JOB_SNAPSHOT, event);
-}
-
-/* A session reads the log once, but for what was read too early. */
-static void request_past(struct hub_session *session, const struct satchel_message *event)
-{
-    uint64_t after = event->past_request.after;
-    session->past_repeats += session->has_asked_past && after <= session->past_after;
-    session->has_asked_past = true;
-    if (after > session->past_after)
-        session->past_after = after;
-    if (session->past_repeats > SESSION_PAST_REPEATS_MAX)
-        hub_session_fail(session, SATCHEL_LIMIT,
-                         "the session has asked for the same past as often as one may: sync again");
-    else
-        hub_session_request(session, session->workspace, SATCHEL_JOB_PAST, event);
-}
-
 static void take_event(struct hub_session *session, const struct satchel_message *event)
 {
     session->idle_since_ms = hub_now().monotonic_ms;
@@ -369,8 +340,8 @@ static void take_event(struct hub_session *session, const struct satchel_message
         hub_session_request(session, session->workspace, SATCHEL_JOB_ROWS, event);
         break;
     case SATCHEL_MESSAGE_RANGES_REQUEST: request_ranges(session, event); break;
-    case SATCHEL_MESSAGE_SNAPSHOT_REQUEST: request_snapshot(session, event); break;
-    case SATCHEL_MESSAGE_PAST_REQUEST: request_past(session, event); break;
+    case SATCHEL_MESSAGE_SNAPSHOT_REQUEST: hub_bootstrap_request(session, event); break;
+    case SATCHEL_MESSAGE_PAST_REQUEST: hub_bootstrap_request_past(session, event); break;
     case SATCHEL_MESSAGE_COPY:
         if (session->has_copied)
             hub_session_fail(session, SATCHEL_STATE, "a second COPY: the session is over");
@@ -431,16 +402,6 @@ void hub_session_received(struct hub_session *session, const void *bytes, size_t
 
 /* ---- answers ---- */
 
-/* A device that has nothing, and of which there is nothing. */
-static bool gets_snapshot(const struct hub_session *session,
-                          const struct satchel_message_hello *hello,
-                          const struct satchel_message_welcome *welcome)
-{
-    return hello->wants_snapshot != 0 && hello->cursor == 0 && welcome->last_number == 0 &&
-           !welcome->is_drained && session->hub->snapshot_entries > 0 &&
-           welcome->head >= session->hub->snapshot_entries;
-}
-
 static void attach(struct hub_session *session, struct hub_workspace *workspace,
                    struct satchel_job *job)
 {
@@ -456,7 +417,7 @@ static void attach(struct hub_session *session, struct hub_workspace *workspace,
     session->schema = hello->schema;
     session->is_drained = welcome->is_drained != 0;
     session->needs_schema = hello->schema < welcome->schema && !session->is_drained;
-    session->is_bootstrapping = gets_snapshot(session, hello, welcome);
+    session->is_bootstrapping = hub_bootstrap_is_due(session, hello, welcome);
     welcome->has_snapshot = session->is_bootstrapping;
     session->cursor = welcome->cursor;
     session->scope = job->scope;
@@ -569,6 +530,10 @@ static void complete_request(struct hub_session *session, struct hub_workspace *
         satchel_job_free(job);
         return;
     }
+    if (hub_bootstrap_reads_on(session, workspace, job)) {
+        satchel_job_free(job);
+        return;
+    }
     if (job->kind == SATCHEL_JOB_ATTACH)
         attach(session, workspace, job);
     else if (job->kind == SATCHEL_JOB_WIPED)
@@ -657,16 +622,6 @@ static void check_unattached(struct hub_session *session, struct satchel_now now
                          "no request has come in time: say JOIN, HELLO or ADMIN");
 }
 
-/* Where there is no HEAD to be said: that nothing new is acknowledged. */
-static void say_alive(struct hub_session *session)
-{
-    struct satchel_message message = {.kind = SATCHEL_MESSAGE_ACK};
-
-    message.ack.number = session->acked_said;
-    if (hub_session_say(session, &message) != SATCHEL_OK)
-        return; /* at the next tick */
-}
-
 void hub_session_tick(struct hub_session *session, struct satchel_now now)
 {
     if (session->is_over)
@@ -681,6 +636,6 @@ void hub_session_tick(struct hub_session *session, struct satchel_now now)
     else if (session->is_live && now.monotonic_ms - session->said_ms >= HEARTBEAT_MS)
         session->needs_head = true;
     else if (session->is_bootstrapping && now.monotonic_ms - session->said_ms >= HEARTBEAT_MS)
-        say_alive(session);
+        hub_bootstrap_say_alive(session);
     hub_session_step(session);
 }
