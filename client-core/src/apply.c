@@ -46,6 +46,7 @@ static const char *const SQL[APPLY_STATEMENT_COUNT] = {
                             " SELECT number, ?2 FROM satchel_lost WHERE mark = ?1 AND is_own",
     [APPLY_NOTE_OWN] = "INSERT OR REPLACE INTO satchel_elsewhere(number, device) VALUES(?1, ?2)",
     [APPLY_FORGET_OWN] = "DELETE FROM satchel_elsewhere WHERE number = ?1",
+    [APPLY_ANY_CONFLICT] = "SELECT 1 FROM satchel_conflict LIMIT 1",
     [APPLY_ROW_CONFLICTS] =
         "SELECT id FROM satchel_conflict WHERE tbl = ?1 AND (key = ?2 OR loser_key = ?2)",
     [APPLY_DROP_OPEN] = "DELETE FROM satchel_conflict WHERE tbl = ?1"

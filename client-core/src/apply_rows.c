@@ -85,6 +85,7 @@ enum satchel_status satchel_apply_rows(struct satchel_apply *apply, struct satch
     const struct satchel_entry here = {.cursor = apply->cursor};
     const struct satchel_changeset nothing = {0};
     struct satchel_notes notes = {0};
+    bool has_conflicts = false;
     satchel_arena_reset(&apply->arena);
     apply->own = NULL;
     apply->held_next = apply->held;
@@ -94,7 +95,9 @@ enum satchel_status satchel_apply_rows(struct satchel_apply *apply, struct satch
         status = satchel_apply_aliases(apply, &notes, error);
     if (status == SATCHEL_OK)
         status = satchel_apply_write_effects(apply, &here, &nothing, &notes, error);
-    for (uint32_t i = 0; i < notes.effect_count && status == SATCHEL_OK; i++)
+    if (status == SATCHEL_OK)
+        status = satchel_apply_any(apply, APPLY_ANY_CONFLICT, &has_conflicts, error);
+    for (uint32_t i = 0; has_conflicts && i < notes.effect_count && status == SATCHEL_OK; i++)
         status = drop_unknown_conflicts(apply, &notes.effects[i], &notes, error);
     if (status == SATCHEL_OK)
         status = satchel_apply_record_conflicts(apply, &notes, error);

@@ -41,8 +41,8 @@ bool hub_bootstrap_is_due(const struct hub_session *session,
            welcome->head >= session->hub->snapshot_entries;
 }
 
-/* Of a stretch of the log in which there is nothing for the device it does not hear: how much others
- * write is none of its business. */
+/* Of a stretch of the log in which there is nothing for the device it does not hear: how much
+ * others write is none of its business. */
 bool hub_bootstrap_reads_on(struct hub_session *session, struct hub_workspace *workspace,
                             const struct satchel_job *job)
 {

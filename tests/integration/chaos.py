@@ -312,7 +312,8 @@ class World:
     # ---- setting up ----
 
     def start(self):
-        self.test.server = harness.Server(self.folder)
+        self.test.server = harness.Server(self.folder, "--snapshot-entries",
+                                          self.source("snapshots").choice(("0", "1", "20")))
         self.test.make_workspace()
         self.test.addCleanup(self.close)
         self.network = chaos_proxy.Network(self.server.port, self.source("network"))
