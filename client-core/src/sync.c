@@ -250,6 +250,15 @@ void satchel_sync_end_run(struct satchel_sync *sync)
     sync->held_ms += sync->released_ms - sync->began_run_ms;
 }
 
+/* Whether the entry may have been cut by an older scope than another sync of this replica has heard
+ * of: that has evicted rows which this one would bring back. */
+static bool is_cut_too_early(const struct satchel_sync *sync, uint64_t cursor)
+{
+    const struct satchel_apply *apply = sync->apply;
+    return sync->heard_head < apply->moved_head && cursor > apply->cursor &&
+           cursor <= apply->moved_head && !SATCHEL_MUTATED(stale_rows);
+}
+
 /* A run of entries from `*index` on, before `end`, in one transaction: bounded in number and in
  * time, and ended where digests are to be compared. */
 static enum satchel_status apply_run(struct satchel_sync *sync,
@@ -260,7 +269,11 @@ static enum satchel_status apply_run(struct satchel_sync *sync,
     uint32_t count = 0;
     bool is_full = false;
     while (status == SATCHEL_OK && !is_full && *index < end) {
-        status = satchel_apply_entry(sync->apply, &entries->entries[*index], error);
+        const struct satchel_entry *entry = &entries->entries[*index];
+        status = is_cut_too_early(sync, entry->cursor)
+                     ? satchel_error_set(error, SATCHEL_AGAIN,
+                                         "another sync of this replica is ahead of this one")
+                     : satchel_apply_entry(sync->apply, entry, error);
         (*index)++;
         is_full = ++count >= RUN_ENTRIES_MAX || satchel_sync_is_run_over(sync) ||
                   satchel_check_stops_here(sync) ||
@@ -317,6 +330,8 @@ static enum satchel_status take_head(struct satchel_sync *sync,
                                      const struct satchel_message_head *head,
                                      struct satchel_error *error)
 {
+    if (head->cursor > sync->heard_head)
+        sync->heard_head = head->cursor;
     satchel_check_take_head(sync);
     if (sync->is_copy ||
         (sync->apply->cursor == head->cursor && sync->apply->complete == head->cursor))
@@ -338,6 +353,8 @@ static enum satchel_status take_scope(struct satchel_sync *sync,
 {
     if (sync->is_copy)
         return SATCHEL_OK;
+    if (scope->head > sync->heard_head)
+        sync->heard_head = scope->head;
     leave_lock(sync);
     enum satchel_status status = satchel_sync_begin(sync, true, error);
     if (status != SATCHEL_OK)

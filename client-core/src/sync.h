@@ -68,7 +68,8 @@ struct satchel_sync {
 
     /* of the handshake */
     bool is_welcome;
-    uint64_t head_target;     /* the server's end when it began */
+    uint64_t head_target; /* the server's end when it began */
+    uint64_t heard_head;  /* what has come since was cut by the scope of that head or a later one */
     uint64_t complete_target; /* the same: what its scope was then is here when HEAD says so */
     uint64_t number_target;   /* the replica's last change set when it began */
     uint64_t schema_target;

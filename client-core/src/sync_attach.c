@@ -391,7 +391,7 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
         status = find_answered_stamp(sync, &sync->apply->last_stamp, error);
     if (status == SATCHEL_OK) {
         satchel_sync_clock(sync->session, sync->replica, sync->now_ms, &sync->after);
-        sync->head_target = sync->complete_target = welcome->head;
+        sync->head_target = sync->complete_target = sync->heard_head = welcome->head;
         if (welcome->head < sync->apply->moved_head)
             sync->apply->moved_head = 0;
         if (was_new(sync))

@@ -58,6 +58,8 @@ static void check_row(struct frame *frame, uint32_t table, const struct satchel_
     size_t from = is_named_only ? frame->complete_at : frame->read_at;
     enum sim_sight sight = sim_sight_of_key(frame->user, table, key, key_count, from, frame->now);
     sim.counts.rows_named++;
+    if (sight == SIM_UNKNOWN && sim.options.world == SIM_CRM)
+        return; /* it may have come and gone between two moments */
     if (sight == SIM_SEEN && !sim.is_tracing)
         return;
     char text[100] = "";
