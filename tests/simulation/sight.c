@@ -41,6 +41,7 @@ struct history {
 static struct {
     struct satchel_map values; /* to their number + 1 */
     struct satchel_map rows;   /* names to a history */
+    struct satchel_map passed; /* names of the world of the CRM that came and went at once */
     struct history users[SIM_DEVICES_MAX];
     struct role_history roles[SIM_DEVICES_MAX];
     uint64_t *moments; /* cursors */
@@ -74,6 +75,7 @@ static void make(void)
         return;
     satchel_map_init(&sight.values, VALUES_MAX, NULL);
     satchel_map_init(&sight.rows, NAMES_MAX, NULL);
+    satchel_map_init(&sight.passed, NAMES_MAX, NULL);
     satchel_buffer_init(&sight.scratch, 1 << 24, NULL);
     satchel_arena_init(&sight.arena, (size_t)1 << 30, NULL);
     sight.is_made = true;
@@ -460,8 +462,13 @@ static void take_passings(struct look *look, size_t moment)
     struct passings all = {0};
     bool has_grown = true;
     find_passings(look, &all);
-    if (all.count == 0)
+    /* Where rules make other values than those written last, nobody knows. */
+    for (size_t i = 0; sim.options.world == SIM_CRM && i < all.count; i++)
+        sim_ok(satchel_map_put(&sight.passed, all.items[i].name, look), "keep rows", NULL);
+    if (all.count == 0 || sim.options.world == SIM_CRM) {
+        free(all.items);
         return;
+    }
     read_passings(look, &all);
     while (has_grown) {
         has_grown = false;
@@ -543,8 +550,7 @@ static void take(struct look *look, uint64_t cursor, unsigned migrations)
     read_rows(look);
     read_merged(look);
     flow_down(look);
-    if (sim.options.world != SIM_CRM) /* whose rules make other values than those written last */
-        take_passings(look, sight.moment_count - 1);
+    take_passings(look, sight.moment_count - 1);
     keep_rows(look, sight.moment_count - 1);
     keep_grants(look, sight.moment_count - 1);
     free(look->rows);
@@ -600,7 +606,7 @@ enum sim_sight sim_sight_of(unsigned user, const struct satchel_table *table,
         if (table->scopes[s].kind == SATCHEL_SCOPE_ALL)
             return SIM_SEEN;
     const struct history *history = satchel_map_get(&sight.rows, name);
-    if (!history || history->changes[0].moment > to)
+    if (!history || history->changes[0].moment > to || satchel_map_get(&sight.passed, name))
         return SIM_UNKNOWN;
     for (size_t moment = from; moment <= to; moment++) {
         const struct set *row = at(history, moment), *grants = at(&sight.users[user], moment);
