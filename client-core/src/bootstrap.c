@@ -110,17 +110,6 @@ static enum satchel_status begin_writing(struct satchel_sync *sync, struct satch
                              "another sync has filled this replica meanwhile; sync again");
 }
 
-static enum satchel_status end_writing(struct satchel_sync *sync, enum satchel_status status,
-                                       struct satchel_error *error)
-{
-    if (status == SATCHEL_OK)
-        status = satchel_sync_commit(sync, error);
-    else
-        satchel_apply_rollback(sync->apply);
-    satchel_sync_end_run(sync);
-    return status;
-}
-
 /* What is here is still of the snapshot that this session has, and of the server that it has met:
  * another sync may have begun with another. */
 static enum satchel_status check_staged(struct satchel_sync *sync, struct satchel_error *error)
@@ -232,7 +221,7 @@ enum satchel_status satchel_bootstrap_take(struct satchel_sync *sync,
             status = write_page(sync, snapshot, error);
         bootstrap->page_next++;
     }
-    return end_writing(sync, status, error);
+    return satchel_sync_finish_run(sync, status, error);
 }
 
 /* ---- all of it ---- */
@@ -337,7 +326,7 @@ static enum satchel_status take_over(struct satchel_sync *sync, struct satchel_e
     status = open_cache(sync, &cache_size, error);
     if (status == SATCHEL_OK)
         status = settle(sync, error);
-    status = end_writing(sync, status, error);
+    status = satchel_sync_finish_run(sync, status, error);
     close_cache(sync, cache_size);
     return status == SATCHEL_OK
                ? satchel_error_set(error, SATCHEL_AGAIN,
@@ -453,7 +442,7 @@ enum satchel_status satchel_past_take(struct satchel_sync *sync,
         status = satchel_apply_past(apply, &past->entries[i], error);
     if (status == SATCHEL_OK && is_of_here)
         status = write_past(sync, past->reached, error);
-    status = end_writing(sync, status, error);
+    status = satchel_sync_finish_run(sync, status, error);
     sync->past.after = past->reached;
     return status == SATCHEL_OK && !is_of_here
                ? satchel_error_set(

@@ -364,11 +364,7 @@ static enum satchel_status do_run(struct pass *pass, struct satchel_error *error
             status = write_run(&run, error);
         if (status == SATCHEL_OK && pass->is_over)
             status = forget_names(pass, error);
-        if (status == SATCHEL_OK)
-            status = satchel_sync_commit(sync, error);
-        else
-            satchel_apply_rollback(sync->apply);
-        satchel_sync_end_run(sync);
+        status = satchel_sync_finish_run(sync, status, error);
     }
     satchel_log_reader_free(run.reader);
     satchel_arena_deinit(&run.scratch);

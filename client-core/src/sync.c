@@ -250,6 +250,17 @@ void satchel_sync_end_run(struct satchel_sync *sync)
     sync->held_ms += sync->released_ms - sync->began_run_ms;
 }
 
+enum satchel_status satchel_sync_finish_run(struct satchel_sync *sync, enum satchel_status status,
+                                            struct satchel_error *error)
+{
+    if (status == SATCHEL_OK)
+        status = satchel_sync_commit(sync, error);
+    else
+        satchel_apply_rollback(sync->apply);
+    satchel_sync_end_run(sync);
+    return status;
+}
+
 /* Whether the entry may have been cut by an older scope than another sync of this replica has heard
  * of: that has evicted rows which this one would bring back. */
 static bool is_cut_too_early(const struct satchel_sync *sync, uint64_t cursor)
@@ -279,12 +290,7 @@ static enum satchel_status apply_run(struct satchel_sync *sync,
                   satchel_check_stops_here(sync) ||
                   (sync->recovery.has_rows && sync->apply->cursor == sync->recovery.rows_cursor);
     }
-    if (status == SATCHEL_OK)
-        status = satchel_sync_commit(sync, error);
-    else
-        satchel_apply_rollback(sync->apply);
-    satchel_sync_end_run(sync);
-    return status;
+    return satchel_sync_finish_run(sync, status, error);
 }
 
 /* ---- the step ---- */

@@ -269,6 +269,9 @@ enum satchel_status satchel_sync_begin_run(struct satchel_sync *sync,
 /* It has held the write lock as long as it may. */
 bool satchel_sync_is_run_over(const struct satchel_sync *sync);
 void satchel_sync_end_run(struct satchel_sync *sync);
+/* Commits the run if `status` is SATCHEL_OK, else rolls it back and keeps `status`; ends it. */
+enum satchel_status satchel_sync_finish_run(struct satchel_sync *sync, enum satchel_status status,
+                                            struct satchel_error *error) SATCHEL_MUST_USE;
 bool satchel_sync_is_stopped(const struct satchel_sync *sync);
 
 /* satchel_apply_begin, tried again while another connection holds the lock. */

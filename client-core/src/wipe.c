@@ -119,11 +119,7 @@ static enum satchel_status remove_all(struct satchel_sync *sync, bool *is_empty,
         status = satchel_replica_execute(sync->replica->db, "DELETE FROM satchel_change", error);
     if (status == SATCHEL_OK && *is_empty)
         status = satchel_replica_execute(sync->replica->db, FORGET, error);
-    if (status == SATCHEL_OK)
-        status = satchel_sync_commit(sync, error);
-    else
-        satchel_apply_rollback(sync->apply);
-    satchel_sync_end_run(sync);
+    status = satchel_sync_finish_run(sync, status, error);
     return status == SATCHEL_OK ? satchel_replica_read_identity(sync->replica, error) : status;
 }
 
