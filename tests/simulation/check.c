@@ -44,6 +44,36 @@ struct rest {
     struct satchel_id node;
 };
 
+/* What a device's file says of it, as long as nothing is written to the file. */
+struct standing {
+    struct sim_disk_state file;
+    int64_t pending, cursor, complete, migrations, to_forget;
+    struct satchel_id node;
+    bool is_wiped;
+};
+
+static const struct standing *standing_of(const struct sim_device *device)
+{
+    static struct standing standings[SIM_DEVICES_MAX];
+    struct standing *standing = &standings[device - sim.devices];
+    struct sim_disk_state file = sim_disk_state(device->path);
+    if (memcmp(&file, &standing->file, sizeof file) == 0)
+        return standing;
+    sqlite3 *db = sim_observe(device->path);
+    *standing = (struct standing){
+        .file = file,
+        .pending = integer(db, "SELECT count(*) FROM satchel_change"),
+        .cursor = integer(db, "SELECT cursor FROM satchel_replica"),
+        .complete = integer(db, "SELECT complete FROM satchel_replica"),
+        .migrations = integer(db, COUNT_MIGRATIONS),
+        .to_forget = integer(db, "SELECT count(*) FROM satchel_forget"),
+        .node = node_of(db, "SELECT node FROM satchel_replica"),
+        .is_wiped = is_wiped(db),
+    };
+    sim_unobserve(db);
+    return standing;
+}
+
 static bool is_device_quiet(const struct sim_device *device, const struct rest *rest,
                             struct satchel_buffer *why)
 {
@@ -52,29 +82,23 @@ static bool is_device_quiet(const struct sim_device *device, const struct rest *
         is_acting = is_acting || device->apps[i].is_acting;
     if (!why && (is_acting || device->machine.is_off))
         return false;
-    sqlite3 *db = sim_observe(device->path);
-    if (is_wiped(db) && !is_acting && !device->machine.is_off) {
-        sim_unobserve(db);
+    const struct standing *standing = standing_of(device);
+    if (standing->is_wiped && !is_acting && !device->machine.is_off)
         return true;
-    }
-    int64_t pending = integer(db, "SELECT count(*) FROM satchel_change");
-    int64_t cursor = integer(db, "SELECT cursor FROM satchel_replica");
-    bool is_complete = integer(db, "SELECT complete FROM satchel_replica") == rest->head;
-    bool is_to_be_wiped = sim.options.is_revoking && sim_is_revoked(device);
-    bool is_migrated = integer(db, COUNT_MIGRATIONS) == rest->migrations;
-    bool has_forgotten = integer(db, "SELECT count(*) FROM satchel_forget") == 0;
+    bool is_complete = standing->complete == rest->head;
+    bool is_to_be_wiped = sim_is_revoked(device);
+    bool is_migrated = standing->migrations == rest->migrations;
+    bool has_forgotten = standing->to_forget == 0;
     /* Before it hears that the server was restored, its cursor may be the same by chance. */
-    struct satchel_id node = node_of(db, "SELECT node FROM satchel_replica");
-    bool is_renewed = satchel_id_equal(&node, &rest->node);
-    sim_unobserve(db);
-    if (pending == 0 && cursor == rest->head && is_complete && is_migrated && is_renewed &&
-        has_forgotten && !is_to_be_wiped && !is_acting && !device->machine.is_off)
+    bool is_renewed = satchel_id_equal(&standing->node, &rest->node);
+    if (standing->pending == 0 && standing->cursor == rest->head && is_complete && is_migrated &&
+        is_renewed && has_forgotten && !is_to_be_wiped && !is_acting && !device->machine.is_off)
         return true;
     if (!why)
         return false;
     enum satchel_status status = satchel_buffer_format(
         why, " %s has %lld pending, its cursor is %lld of %lld%s%s%s%s%s%s;", device->machine.name,
-        (long long)pending, (long long)cursor, (long long)rest->head,
+        (long long)standing->pending, (long long)standing->cursor, (long long)rest->head,
         is_complete ? "" : ", it is not complete", is_migrated ? "" : ", its schema is old",
         is_renewed ? "" : ", it knows an earlier incarnation",
         has_forgotten ? "" : ", its log has what it should forget",

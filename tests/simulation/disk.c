@@ -51,6 +51,7 @@ static void resize(struct sim_file *file, size_t size)
     if (size > file->size)
         memset(file->bytes + file->size, 0, size - file->size);
     file->size = size;
+    file->changes++;
 }
 
 void sim_file_read(const struct sim_file *file, void *out, size_t size, size_t offset)
@@ -96,6 +97,7 @@ static void put(struct sim_file *file, const void *bytes, size_t size, size_t of
     if (offset + size > file->size)
         resize(file, offset + size);
     memcpy(file->bytes + offset, bytes, size);
+    file->changes++;
 }
 
 void sim_file_write(struct sim_file *file, const void *bytes, size_t size, size_t offset)
@@ -277,6 +279,18 @@ bool sim_disk_exists(const char *path)
 {
     const struct sim_file *file = sim_file_find(path);
     return file && file->exists;
+}
+
+struct sim_disk_state sim_disk_state(const char *path)
+{
+    char wal_name[96];
+    snprintf(wal_name, sizeof wal_name, "%s-wal", path);
+    const struct sim_file *file = sim_file_find(path), *wal = sim_file_find(wal_name);
+    struct sim_disk_state state = {.changes = file ? file->changes : 0,
+                                   .wal_changes = wal ? wal->changes : 0};
+    if (file && file->shm && file->shm->regions[0])
+        memcpy(state.wal_index, file->shm->regions[0], sizeof state.wal_index);
+    return state;
 }
 
 /* ---- every file, for those who look after locks and shared memory ---- */

@@ -30,6 +30,7 @@ struct sim_file {
     bool has_other_sectors; /* a WAL that was copied from a machine of another kind */
     uint8_t *bytes;
     size_t size, capacity;
+    uint64_t changes; /* grows with each of the bytes */
 
     /* since the last sync */
     uint8_t *log;

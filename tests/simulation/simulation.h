@@ -225,6 +225,13 @@ void sim_disk_restore_shm(struct sim_shm_copy *copy);
 void sim_disk_copy(const char *from, const char *to); /* with its WAL */
 void sim_disk_remove(const char *path);
 bool sim_disk_exists(const char *path);
+/* Of a database: while it is the same, a reader reads the same. What is committed of the WAL stands
+ * in the header of its index, which changes without a write to a file. No padding: for memcmp. */
+struct sim_disk_state {
+    uint64_t changes, wal_changes;
+    uint8_t wal_index[48];
+};
+struct sim_disk_state sim_disk_state(const char *path);
 
 /* ---- memory (memory.c) ---- */
 
