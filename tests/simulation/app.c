@@ -108,6 +108,8 @@ static void run_statements(struct sim_app *app, const struct satchel_schema *sch
         if (!is_inside && sim_one_in(SIM_WORK, 5)) {
             is_inside = run(app, "SAVEPOINT inner") == SQLITE_OK;
             sim.counts.savepoints++;
+            if (!is_open(app)) /* SQLite ends the transaction where there is no memory for it */
+                break;
         }
         sim_work_statement(schema, &sql);
         (void)run(app, sql.text);
