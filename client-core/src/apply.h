@@ -200,6 +200,12 @@ enum satchel_status satchel_apply_head(struct satchel_apply *apply,
 /* The incarnation of the node that put the entry there. */
 const struct satchel_id *satchel_apply_node_at(const struct satchel_apply *apply, uint64_t cursor);
 
+/* The table of a part or effect, after a look at everything the rest relies on. CORRUPT. */
+enum satchel_status satchel_apply_check(const struct satchel_apply *apply, uint32_t number,
+                                        uint32_t key_count, const struct satchel_field *fields,
+                                        uint32_t field_count, const struct satchel_table **out,
+                                        struct satchel_error *error) SATCHEL_MUST_USE;
+
 /* For who applies rows without an entry: the parts and effects that change rows (`entry`:
  * where), the entry into the log, the conflicts, and the end of what was planned. */
 enum satchel_status satchel_apply_write_effects(struct satchel_apply *apply,

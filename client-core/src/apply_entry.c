@@ -5,11 +5,10 @@
 
 #include <inttypes.h>
 
-/* The table of a part or effect, after a look at everything the rest relies on. */
-static enum satchel_status check(const struct satchel_apply *apply, uint32_t number,
-                                 uint32_t key_count, const struct satchel_field *fields,
-                                 uint32_t field_count, const struct satchel_table **out,
-                                 struct satchel_error *error)
+enum satchel_status satchel_apply_check(const struct satchel_apply *apply, uint32_t number,
+                                        uint32_t key_count, const struct satchel_field *fields,
+                                        uint32_t field_count, const struct satchel_table **out,
+                                        struct satchel_error *error)
 {
     const struct satchel_table *table = satchel_schema_table(apply->schema, number);
     *out = table;
@@ -37,8 +36,9 @@ static enum satchel_status check_part(const struct satchel_apply *apply,
                                       const struct satchel_table **table,
                                       struct satchel_error *error)
 {
-    enum satchel_status status = check(apply, part->table, part->key_count, part->fields,
-                                       part->field_count, table, is_unlike ? NULL : error);
+    enum satchel_status status =
+        satchel_apply_check(apply, part->table, part->key_count, part->fields, part->field_count,
+                            table, is_unlike ? NULL : error);
     if (status == SATCHEL_OK || !is_unlike)
         return status;
     *table = NULL;
@@ -203,8 +203,8 @@ static enum satchel_status take_effects(struct satchel_apply *apply,
     for (uint32_t i = 0; i < notes->effect_count && status == SATCHEL_OK; i++) {
         const struct satchel_effect *effect = &notes->effects[i];
         const struct satchel_table *table;
-        status = check(apply, effect->table, effect->key_count, effect->fields, effect->field_count,
-                       &table, error);
+        status = satchel_apply_check(apply, effect->table, effect->key_count, effect->fields,
+                                     effect->field_count, &table, error);
         if (status == SATCHEL_OK)
             status = take(apply, table, effect, true, error);
         if (status == SATCHEL_OK)

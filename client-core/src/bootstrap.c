@@ -1,28 +1,27 @@
-/* Owns a new replica's first rows (docs/bootstrap.md): the pages of the server's snapshot are kept
- * as they come, beside the application's tables, until all are here; then they become its rows in
- * one transaction, under what was written here meanwhile, and the log goes on from where the
- * snapshot was made. Broken off, it goes on at the page that is missing. */
+/* Owns a new replica's first rows (docs/bootstrap.md): the pages of the server's snapshot are
+ * written as they come, beside the application's tables (staging.c), until all are here; then they
+ * become its rows in one transaction, under what was written here meanwhile, and the log goes on
+ * from where the snapshot was made. Broken off, it goes on at the page that is missing. */
 #include "recover.h"
 #include "sync.h"
 
 #include <satchel/mutation.h>
+#include <satchel/staging_table.h>
 
 #include <stdio.h>
 
-#define CACHE_KIB "16384" /* while the rows are written */
+#define CACHE_KIB "16384" /* while rows are written that had no staging table */
 enum { WINDOW = 2 };      /* pages that are asked for and have not come */
 
-static const char SELECT_STAGED[] =
-    "SELECT id, cursor, vector, receipt, stamp, schema, row_count, page_count,"
-    " iif(EXISTS(SELECT 1 FROM satchel_snapshot_page WHERE page = 0),"
-    " (SELECT min(page) + 1 FROM satchel_snapshot_page p WHERE NOT EXISTS"
-    " (SELECT 1 FROM satchel_snapshot_page WHERE page = p.page + 1)), 0) FROM satchel_snapshot";
+static const char SELECT_STAGED[] = "SELECT id, cursor, vector, receipt, stamp, schema, row_count, "
+                                    "page_count, page_next, migrations"
+                                    " FROM satchel_snapshot";
 static const char INSERT_SNAPSHOT[] =
     "INSERT INTO satchel_snapshot(one, id, cursor, vector, receipt, stamp, schema, row_count,"
-    " page_count) VALUES(1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-static const char INSERT_PAGE[] =
-    "INSERT OR IGNORE INTO satchel_snapshot_page(page, notes) VALUES(?1, ?2)";
-static const char SELECT_PAGE[] = "SELECT notes FROM satchel_snapshot_page WHERE page = ?1";
+    " page_count, migrations) VALUES(1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+static const char INSERT_PAGE[] = "INSERT INTO satchel_snapshot_page(page, notes) VALUES(?1, ?2)";
+static const char SELECT_PAGES[] = "SELECT notes FROM satchel_snapshot_page ORDER BY page";
+static const char COUNT_PAGE[] = "UPDATE satchel_snapshot SET page_next = page_next + 1";
 /* The receipt tells a server up to where the logs are the same, while there is nothing else to. */
 static const char WRITE_BEGUN[] =
     "UPDATE satchel_replica SET begun = (SELECT cursor FROM satchel_snapshot);"
@@ -40,18 +39,22 @@ static const char DROP_STAGED[] = "DELETE FROM satchel_snapshot; DELETE FROM sat
 
 /* ---- what is here ---- */
 
-/* In a transaction; `*page_next`: the first that is missing. The vector is in the arena of pushes,
- * of which this session has none. */
-static enum satchel_status read_staged(struct satchel_sync *sync,
-                                       struct satchel_message_snapshot *out, uint64_t *page_next,
+/* satchel_snapshot; zero if there is none. */
+struct staged {
+    struct satchel_message_snapshot snapshot; /* without a page */
+    uint64_t page_next, migrations;
+};
+
+/* In a transaction. The vector is in the arena of pushes, of which this session has none. */
+static enum satchel_status read_staged(struct satchel_sync *sync, struct staged *staged,
                                        struct satchel_error *error)
 {
     sqlite3_stmt *select = NULL;
     struct satchel_apply *apply = sync->apply;
     enum satchel_status status = SATCHEL_OK;
+    struct satchel_message_snapshot *out = &staged->snapshot;
     int code = SQLITE_ERROR;
-    memset(out, 0, sizeof *out);
-    *page_next = 0;
+    memset(staged, 0, sizeof *staged);
     if (sqlite3_prepare_v2(sync->replica->db, SELECT_STAGED, -1, &select, NULL) == SQLITE_OK)
         code = sqlite3_step(select);
     if (code == SQLITE_ROW && satchel_column_id(select, 0, &out->snapshot) &&
@@ -61,7 +64,8 @@ static enum satchel_status read_staged(struct satchel_sync *sync,
         out->schema = (uint64_t)sqlite3_column_int64(select, 5);
         out->row_count = (uint64_t)sqlite3_column_int64(select, 6);
         out->page_count = (uint64_t)sqlite3_column_int64(select, 7);
-        *page_next = (uint64_t)sqlite3_column_int64(select, 8);
+        staged->page_next = (uint64_t)sqlite3_column_int64(select, 8);
+        staged->migrations = (uint64_t)sqlite3_column_int64(select, 9);
         satchel_arena_reset(&sync->push_arena);
         struct satchel_span vector =
             satchel_arena_copy(&sync->push_arena, satchel_column_span(select, 2));
@@ -79,15 +83,16 @@ static enum satchel_status read_staged(struct satchel_sync *sync,
 enum satchel_status satchel_bootstrap_begin(struct satchel_sync *sync, struct satchel_error *error)
 {
     struct sync_bootstrap *bootstrap = &sync->bootstrap;
-    struct satchel_message_snapshot staged;
+    struct staged staged;
     enum satchel_status status = satchel_sync_begin(sync, false, error);
     if (status != SATCHEL_OK)
         return status;
-    status = read_staged(sync, &staged, &bootstrap->page_next, error);
-    bootstrap->snapshot = staged.snapshot;
-    bootstrap->page_count = staged.page_count;
-    bootstrap->row_count = staged.row_count;
-    bootstrap->schema = staged.schema;
+    status = read_staged(sync, &staged, error);
+    bootstrap->snapshot = staged.snapshot.snapshot;
+    bootstrap->page_next = staged.page_next;
+    bootstrap->page_count = staged.snapshot.page_count;
+    bootstrap->row_count = staged.snapshot.row_count;
+    bootstrap->schema = staged.snapshot.schema;
     bootstrap->is_on = status == SATCHEL_OK;
     satchel_apply_release(sync->apply);
     return status;
@@ -95,7 +100,11 @@ enum satchel_status satchel_bootstrap_begin(struct satchel_sync *sync, struct sa
 
 enum satchel_status satchel_bootstrap_drop(struct satchel_sync *sync, struct satchel_error *error)
 {
-    return satchel_replica_execute(sync->replica->db, DROP_STAGED, error);
+    enum satchel_status status = satchel_staging_tables_drop(sync->replica->db, error);
+    satchel_staging_free(sync->bootstrap.staging);
+    sync->bootstrap.staging = NULL;
+    return status == SATCHEL_OK ? satchel_replica_execute(sync->replica->db, DROP_STAGED, error)
+                                : status;
 }
 
 /* Another sync of the same replica may have filled it meanwhile. */
@@ -112,16 +121,35 @@ static enum satchel_status begin_writing(struct satchel_sync *sync, struct satch
 
 /* What is here is still of the snapshot that this session has, and of the server that it has met:
  * another sync may have begun with another. */
-static enum satchel_status check_staged(struct satchel_sync *sync, struct satchel_error *error)
+static enum satchel_status check_staged(struct satchel_sync *sync, struct staged *staged,
+                                        struct satchel_error *error)
 {
-    struct satchel_message_snapshot staged;
-    uint64_t page_next = 0;
-    enum satchel_status status = read_staged(sync, &staged, &page_next, error);
-    if (status != SATCHEL_OK || (satchel_id_equal(&staged.snapshot, &sync->bootstrap.snapshot) &&
-                                 satchel_id_equal(&sync->apply->node, &sync->recovery.node)))
+    enum satchel_status status = read_staged(sync, staged, error);
+    if (status != SATCHEL_OK ||
+        (satchel_id_equal(&staged->snapshot.snapshot, &sync->bootstrap.snapshot) &&
+         satchel_id_equal(&sync->apply->node, &sync->recovery.node)))
         return status;
     return satchel_error_set(error, SATCHEL_AGAIN,
                              "another sync has begun to fill this replica; sync again");
+}
+
+/* The application's tables are not what they were when the staging tables were made. */
+static enum satchel_status begin_anew(struct satchel_sync *sync, struct satchel_error *error)
+{
+    enum satchel_status status = satchel_bootstrap_drop(sync, error);
+    status = satchel_sync_finish_run(sync, status, error);
+    return status == SATCHEL_OK
+               ? satchel_error_set(error, SATCHEL_AGAIN,
+                                   "the schema has changed while the replica was being filled; "
+                                   "sync again")
+               : status;
+}
+
+static enum satchel_status open_staging(struct satchel_sync *sync, struct satchel_error *error)
+{
+    return sync->bootstrap.staging
+               ? SATCHEL_OK
+               : satchel_staging_new(&sync->bootstrap.staging, sync->apply, error);
 }
 
 /* ---- a page ---- */
@@ -133,11 +161,10 @@ static enum satchel_status begin_snapshot(struct satchel_sync *sync,
 {
     sqlite3_stmt *insert = NULL;
     struct satchel_buffer *vector = &sync->push_scratch;
-    struct satchel_message_snapshot staged;
-    enum satchel_status status = read_staged(sync, &staged, &sync->bootstrap.page_next, error);
-    if (status != SATCHEL_OK || satchel_id_equal(&staged.snapshot, &snapshot->snapshot))
+    struct staged staged;
+    enum satchel_status status = read_staged(sync, &staged, error);
+    if (status != SATCHEL_OK || satchel_id_equal(&staged.snapshot.snapshot, &snapshot->snapshot))
         return status;
-    sync->bootstrap.page_next = 0;
     status = satchel_bootstrap_drop(sync, error);
     if (status != SATCHEL_OK)
         return status;
@@ -157,9 +184,32 @@ static enum satchel_status begin_snapshot(struct satchel_sync *sync,
     sqlite3_bind_int64(insert, 6, (sqlite3_int64)snapshot->schema);
     sqlite3_bind_int64(insert, 7, (sqlite3_int64)snapshot->row_count);
     sqlite3_bind_int64(insert, 8, (sqlite3_int64)snapshot->page_count);
+    sqlite3_bind_int64(insert, 9, sync->apply->migration_count);
     if (sqlite3_step(insert) != SQLITE_DONE)
         status = satchel_apply_sql_error(sync->apply, "write satchel_snapshot", error);
     sqlite3_finalize(insert);
+    return status;
+}
+
+static enum satchel_status keep_left(struct satchel_sync *sync, uint64_t page,
+                                     struct satchel_span notes, struct satchel_error *error)
+{
+    sqlite3_stmt *insert = NULL;
+    struct satchel_buffer stored;
+    satchel_buffer_init(&stored, SATCHEL_FRAME_BYTES_MAX, NULL);
+    enum satchel_status status = satchel_body_store(notes, &stored);
+    if (status != SATCHEL_OK)
+        satchel_error_set(error, status, "no memory for a page of a snapshot");
+    else if (sqlite3_prepare_v2(sync->replica->db, INSERT_PAGE, -1, &insert, NULL) != SQLITE_OK)
+        status = satchel_apply_sql_error(sync->apply, "write satchel_snapshot_page", error);
+    if (status == SATCHEL_OK) {
+        sqlite3_bind_int64(insert, 1, (sqlite3_int64)page);
+        sqlite3_bind_blob64(insert, 2, stored.data, stored.size, SQLITE_STATIC);
+        if (sqlite3_step(insert) != SQLITE_DONE)
+            status = satchel_apply_sql_error(sync->apply, "write satchel_snapshot_page", error);
+    }
+    sqlite3_finalize(insert);
+    satchel_buffer_deinit(&stored);
     return status;
 }
 
@@ -167,22 +217,16 @@ static enum satchel_status write_page(struct satchel_sync *sync,
                                       const struct satchel_message_snapshot *snapshot,
                                       struct satchel_error *error)
 {
-    sqlite3_stmt *insert = NULL;
-    struct satchel_buffer stored;
-    satchel_buffer_init(&stored, SATCHEL_FRAME_BYTES_MAX, NULL);
-    enum satchel_status status = satchel_body_store(snapshot->notes, &stored);
-    if (status != SATCHEL_OK)
-        satchel_error_set(error, status, "no memory for a page of a snapshot");
-    else if (sqlite3_prepare_v2(sync->replica->db, INSERT_PAGE, -1, &insert, NULL) != SQLITE_OK)
-        status = satchel_apply_sql_error(sync->apply, "write satchel_snapshot_page", error);
-    if (status == SATCHEL_OK) {
-        sqlite3_bind_int64(insert, 1, (sqlite3_int64)snapshot->page);
-        sqlite3_bind_blob64(insert, 2, stored.data, stored.size, SQLITE_STATIC);
-        if (sqlite3_step(insert) != SQLITE_DONE)
-            status = satchel_apply_sql_error(sync->apply, "write satchel_snapshot_page", error);
-    }
-    sqlite3_finalize(insert);
-    satchel_buffer_deinit(&stored);
+    struct satchel_buffer left;
+    satchel_buffer_init(&left, SATCHEL_FRAME_BYTES_MAX, NULL);
+    enum satchel_status status = open_staging(sync, error);
+    if (status == SATCHEL_OK)
+        status = satchel_staging_take(sync->bootstrap.staging, snapshot->notes, &left, error);
+    if (status == SATCHEL_OK && left.size > 0)
+        status = keep_left(sync, snapshot->page, satchel_buffer_span(&left), error);
+    if (status == SATCHEL_OK)
+        status = satchel_replica_execute(sync->replica->db, COUNT_PAGE, error);
+    satchel_buffer_deinit(&left);
     return status;
 }
 
@@ -212,76 +256,78 @@ enum satchel_status satchel_bootstrap_take(struct satchel_sync *sync,
     enum satchel_status status = begin_writing(sync, error);
     if (status != SATCHEL_OK)
         return status;
+    struct staged staged;
     if (is_new)
         status = begin_snapshot(sync, snapshot, error);
-    if (status == SATCHEL_OK && snapshot->page == bootstrap->page_next &&
+    if (status == SATCHEL_OK)
+        status = check_staged(sync, &staged, error);
+    if (status == SATCHEL_OK && staged.migrations != sync->apply->migration_count)
+        return begin_anew(sync, error);
+    /* Another sync may have brought it. */
+    if (status == SATCHEL_OK && snapshot->page == staged.page_next &&
         snapshot->page < snapshot->page_count) {
-        status = check_staged(sync, error);
-        if (status == SATCHEL_OK)
-            status = write_page(sync, snapshot, error);
-        bootstrap->page_next++;
+        status = write_page(sync, snapshot, error);
+        staged.page_next++;
     }
+    if (status == SATCHEL_OK)
+        bootstrap->page_next = staged.page_next;
     return satchel_sync_finish_run(sync, status, error);
 }
 
 /* ---- all of it ---- */
 
-static enum satchel_status apply_page(struct satchel_sync *sync, sqlite3_stmt *select,
-                                      uint64_t page, struct satchel_buffer *scratch,
-                                      struct satchel_error *error)
-{
-    struct satchel_span notes;
-    enum satchel_status status;
-    sqlite3_bind_int64(select, 1, (sqlite3_int64)page);
-    if (sqlite3_step(select) != SQLITE_ROW)
-        status = satchel_apply_sql_error(sync->apply, "read satchel_snapshot_page", error);
-    else
-        status = satchel_body_load(satchel_column_span(select, 0), scratch, &notes);
-    if (status == SATCHEL_OK)
-        status = satchel_apply_rows(sync->apply, notes, error);
-    sqlite3_reset(select);
-    return status == SATCHEL_OK
-               ? status
-               : satchel_error_default(error, status, "a page of the snapshot is damaged");
-}
-
-static enum satchel_status apply_pages(struct satchel_sync *sync, uint64_t count,
-                                       struct satchel_error *error)
+/* What had no place in a staging table. */
+static enum satchel_status apply_left(struct satchel_sync *sync, struct satchel_error *error)
 {
     sqlite3_stmt *select = NULL;
     struct satchel_buffer scratch;
+    struct satchel_span notes;
     enum satchel_status status = SATCHEL_OK;
-    if (sqlite3_prepare_v2(sync->replica->db, SELECT_PAGE, -1, &select, NULL) != SQLITE_OK)
+    int code = SQLITE_DONE;
+    if (sqlite3_prepare_v2(sync->replica->db, SELECT_PAGES, -1, &select, NULL) != SQLITE_OK)
         return satchel_apply_sql_error(sync->apply, "read satchel_snapshot_page", error);
     satchel_buffer_init(&scratch, SATCHEL_FRAME_BYTES_MAX, NULL);
-    for (uint64_t page = 0; page < count && status == SATCHEL_OK; page++)
-        status = apply_page(sync, select, page, &scratch, error);
+    while (status == SATCHEL_OK && (code = sqlite3_step(select)) == SQLITE_ROW) {
+        status = satchel_body_load(satchel_column_span(select, 0), &scratch, &notes);
+        if (status == SATCHEL_OK)
+            status = satchel_apply_rows(sync->apply, notes, error);
+        if (status != SATCHEL_OK)
+            satchel_error_default(error, status, "a page of the snapshot is damaged");
+    }
+    if (status == SATCHEL_OK && code != SQLITE_DONE)
+        status = satchel_apply_sql_error(sync->apply, "read satchel_snapshot_page", error);
     satchel_buffer_deinit(&scratch);
     sqlite3_finalize(select);
     return status;
 }
 
-/* The log goes on from the snapshot's cursor, at which the replica is complete. */
-static enum satchel_status settle(struct satchel_sync *sync, struct satchel_error *error)
+/* The log goes on from the snapshot's cursor, at which the replica is complete. `*is_done` false:
+ * the application's tables are others now. */
+static enum satchel_status settle(struct satchel_sync *sync, bool *is_done,
+                                  struct satchel_error *error)
 {
     struct satchel_apply *apply = sync->apply;
-    struct satchel_message_snapshot snapshot;
-    uint64_t page_next = 0;
-    enum satchel_status status = check_staged(sync, error);
-    if (status == SATCHEL_OK)
-        status = read_staged(sync, &snapshot, &page_next, error);
-    if (status != SATCHEL_OK)
+    struct staged staged;
+    *is_done = false;
+    enum satchel_status status = check_staged(sync, &staged, error);
+    if (status != SATCHEL_OK || staged.migrations != apply->migration_count)
         return status;
-    if (page_next + SATCHEL_MUTATED(short_snapshot) < snapshot.page_count)
+    const struct satchel_message_snapshot *snapshot = &staged.snapshot;
+    if (staged.page_next + SATCHEL_MUTATED(short_snapshot) < snapshot->page_count)
         return satchel_error_set(error, SATCHEL_AGAIN, "pages of the snapshot are missing");
-    status = apply_pages(sync, page_next, error);
-    struct satchel_message_head head = {snapshot.cursor, snapshot.vector, snapshot.receipt};
+    status = open_staging(sync, error);
+    if (status == SATCHEL_OK)
+        status = satchel_staging_exchange(sync->bootstrap.staging, is_done, error);
+    if (status != SATCHEL_OK || !*is_done)
+        return status;
+    status = apply_left(sync, error);
+    struct satchel_message_head head = {snapshot->cursor, snapshot->vector, snapshot->receipt};
     if (SATCHEL_MUTATED(late_snapshot))
         head.cursor++;
     apply->complete = 0;
-    apply->moved_head = snapshot.cursor;
-    if (snapshot.stamp > apply->seen_stamp)
-        apply->seen_stamp = snapshot.stamp;
+    apply->moved_head = snapshot->cursor;
+    if (snapshot->stamp > apply->seen_stamp)
+        apply->seen_stamp = snapshot->stamp;
     if (status == SATCHEL_OK)
         status = satchel_apply_head(apply, &head, error);
     if (status == SATCHEL_OK)
@@ -289,9 +335,9 @@ static enum satchel_status settle(struct satchel_sync *sync, struct satchel_erro
     return status == SATCHEL_OK ? satchel_bootstrap_drop(sync, error) : status;
 }
 
-/* All rows in one transaction are more than the cache should hold. It may spill (replica.c says why
- * it may not else) where no statement can fail and the rest be committed all the same: what waits
- * here may stand against rows of the snapshot. */
+/* Rows without a staging table may be more than the cache should hold. It may spill (replica.c says
+ * why it may not else) where no statement can fail and the rest be committed all the same: what
+ * waits here may stand against rows of the snapshot. */
 static enum satchel_status open_cache(struct satchel_sync *sync, int *cache_size,
                                       struct satchel_error *error)
 {
@@ -320,13 +366,15 @@ static void close_cache(struct satchel_sync *sync, int cache_size)
 static enum satchel_status take_over(struct satchel_sync *sync, struct satchel_error *error)
 {
     int cache_size = 0;
+    bool is_done = true;
     enum satchel_status status = begin_writing(sync, error);
     if (status != SATCHEL_OK)
         return status;
     status = open_cache(sync, &cache_size, error);
     if (status == SATCHEL_OK)
-        status = settle(sync, error);
-    status = satchel_sync_finish_run(sync, status, error);
+        status = settle(sync, &is_done, error);
+    status = status == SATCHEL_OK && !is_done ? begin_anew(sync, error)
+                                              : satchel_sync_finish_run(sync, status, error);
     close_cache(sync, cache_size);
     return status == SATCHEL_OK
                ? satchel_error_set(error, SATCHEL_AGAIN,

@@ -23,7 +23,7 @@
  * and of one that is new (docs/bootstrap.md):
  *
  *   satchel_snapshot  one row: the server's snapshot whose pages are coming; satchel_snapshot_page:
- *                     those that are here
+ *                     what of them is not in staging tables
  *
  * ## Pending writes, base, view
  *
@@ -79,7 +79,7 @@
 #include <satchel/sql_error.h>
 #include <satchel/sqlite.h>
 
-#define SATCHEL_REPLICA_FORMAT 7
+#define SATCHEL_REPLICA_FORMAT 8
 
 /* state: 'joining' until the server has confirmed the enrolment, then 'joined'; of a device that
  * was revoked 'draining', then 'wiped' (wipe.c).
@@ -167,12 +167,15 @@
     "CREATE TABLE IF NOT EXISTS satchel_forget(name BLOB PRIMARY KEY, mark INTEGER NOT NULL"       \
     " DEFAULT (random())) WITHOUT ROWID"
 
-/* vector, receipt, stamp: of the message SNAPSHOT. notes: stored form, as of a body. */
+/* vector, receipt, stamp: of the message SNAPSHOT. page_next: the first that is not here.
+ * migrations: how many there were when its staging tables were made. notes: stored form, as of a
+ * body. */
 #define SATCHEL_SNAPSHOT_DDL                                                                     \
     "CREATE TABLE IF NOT EXISTS satchel_snapshot(one INTEGER PRIMARY KEY CHECK(one=1),"          \
     "id BLOB NOT NULL, cursor INTEGER NOT NULL, vector BLOB NOT NULL, receipt BLOB NOT NULL,"    \
     "stamp INTEGER NOT NULL, schema INTEGER NOT NULL, row_count INTEGER NOT NULL,"               \
-    "page_count INTEGER NOT NULL);"                                                              \
+    "page_count INTEGER NOT NULL, page_next INTEGER NOT NULL DEFAULT 0,"                         \
+    "migrations INTEGER NOT NULL);"                                                              \
     "CREATE TABLE IF NOT EXISTS satchel_snapshot_page(page INTEGER PRIMARY KEY, notes BLOB NOT " \
     "NULL)"
 
@@ -190,8 +193,8 @@
     " (SELECT nullif(count(*), 0) FROM satchel_lost l WHERE NOT l.is_cut AND l.given IS NOT"       \
     " satchel_replica.node) AS to_give_back,"                                                      \
     " (SELECT nullif(count(*), 0) FROM satchel_doubt) AS in_doubt,"                                \
-    " (SELECT nullif(page_count - (SELECT count(*) FROM satchel_snapshot_page), 0)"                \
-    " FROM satchel_snapshot) AS pages_to_come, nullif(begun - past, 0) AS entries_to_come"         \
+    " (SELECT nullif(page_count - page_next, 0) FROM satchel_snapshot) AS pages_to_come,"          \
+    " nullif(begun - past, 0) AS entries_to_come"                                                  \
     " FROM satchel_replica"
 
 /* A clock sample of a handshake: the server's time at two raw readings of this device's clocks. */

@@ -121,6 +121,7 @@ void satchel_sync_free(struct satchel_sync *sync)
     satchel_check_deinit(&sync->check);
     satchel_recover_end(sync);
     satchel_arena_deinit(&sync->push_arena);
+    satchel_staging_free(sync->bootstrap.staging);
     satchel_buffer_deinit(&sync->push_scratch);
     if (sync->had_foreign_keys)
         sqlite3_exec(sync->replica->db, "PRAGMA foreign_keys=ON", NULL, NULL, NULL);

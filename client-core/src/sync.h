@@ -5,6 +5,7 @@
 
 #include "apply.h"
 #include "check.h"
+#include "staging.h"
 
 #define SATCHEL_SOFTWARE "satchel " SATCHEL_VERSION_TEXT " sqlite "
 
@@ -47,8 +48,9 @@ struct sync_bootstrap {
     struct satchel_id snapshot; /* zero: none yet */
     bool is_confirmed;          /* the server has it, as this session has heard */
     uint64_t page_next, page_count, row_count;
-    uint64_t schema;      /* migrations that its rows need */
-    uint64_t asked_count; /* pages that have not come */
+    uint64_t schema;                 /* migrations that its rows need */
+    uint64_t asked_count;            /* pages that have not come */
+    struct satchel_staging *staging; /* NULL until a page comes */
 };
 
 /* What its log lacks then (bootstrap.c): behind `after`, up to `until`. */

@@ -123,6 +123,7 @@ enum satchel_status satchel_create_read(struct satchel_span statement, int line,
     if (status == SATCHEL_OK &&
         (out->object == SATCHEL_OBJECT_INDEX || out->object == SATCHEL_OBJECT_TRIGGER))
         status = take_target(&reader, arena, &out->target);
+    out->behind_target = reader.token.text.data;
     return status;
 }
 

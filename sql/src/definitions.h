@@ -24,8 +24,9 @@ struct satchel_create {
     bool is_temporary, is_unique;
     const char *database; /* of database.name */
     const char *name;
-    const char *target;         /* the table or view an index or trigger is ON */
-    const uint8_t *behind_name; /* where the text goes on behind the name */
+    const char *target; /* the table or view an index or trigger is ON */
+    /* where the text goes on behind the name; behind the target, if there is one */
+    const uint8_t *behind_name, *behind_target;
     int line_behind_name;
 };
 

@@ -128,6 +128,56 @@ class Bootstrap(harness.SatchelTest):
         self.assertEqual(self.count(bob), (60, 1, 10))
         self.assert_each_in_its_scope(self.ann, bob)
 
+    def test_the_application_goes_on_while_it_comes(self):
+        """Its tables may get indexes and triggers of its own, and rows with the same keys."""
+        proxy, bob = self.join_by_proxy()
+        self.write(bob, "CREATE TABLE words(id TEXT, n INTEGER)",
+                   "CREATE INDEX note_title ON note(title)",
+                   "CREATE TRIGGER first_words AFTER INSERT ON first BEGIN INSERT INTO words VALUES(NEW.id, 1); END")
+        self.begin(proxy, bob)
+        self.write(bob, "INSERT INTO first(id, title) VALUES('f', 'here, too')",
+                   "INSERT INTO note(id, title) VALUES('n7', 'here, too'), ('mine', 'here only')",
+                   "INSERT INTO task(id, owner) VALUES('t1', 'bob')", "DELETE FROM task WHERE id='t1'")
+        self.assertEqual(self.count(bob), (2, 1, 0))
+        self.sync(bob)
+        self.sync_all(self.ann, bob)
+        self.assertEqual(self.rows(bob, "SELECT count(*) FROM note NOT INDEXED"), [(61,)])
+        self.assertEqual(self.rows(bob, "SELECT id FROM note INDEXED BY note_title WHERE title='5'"), [("n5",)])
+        self.assertEqual(self.rows(bob, "SELECT count(*), count(DISTINCT id) FROM words"), [(1, 1)])
+        self.assertEqual(self.rows(bob, "PRAGMA integrity_check"), [("ok",)])
+        self.assertEqual(self.rows(bob, "SELECT name FROM sqlite_schema WHERE name LIKE '%satchel!_new!_%' ESCAPE '!'"), [])
+        self.write(bob, "DROP TRIGGER first_words", "DROP TABLE words")
+        self.assert_each_in_its_scope(self.ann, bob)
+
+    def test_a_trigger_of_the_application_sees_every_row(self):
+        bob = self.join("bob")
+        self.write(bob, "CREATE TABLE words(id TEXT)",
+                   "CREATE TRIGGER note_words AFTER INSERT ON note BEGIN INSERT INTO words VALUES(NEW.id); END")
+        self.sync(bob)
+        self.assertEqual(self.rows(bob, "SELECT count(*) FROM words"), [(60,)])
+
+    def test_a_table_that_changes_meanwhile_begins_it_anew(self):
+        changes = ("CREATE INDEX note_title ON note(title)",
+                   "CREATE TRIGGER note_words AFTER INSERT ON note BEGIN SELECT 1; END")
+        for number, change in enumerate(changes):
+            proxy = harness.Proxy(self.server.port)
+            self.addCleanup(proxy.close)
+            bob = self.join("bob", f"bob{number}", url=proxy.url)
+            self.begin(proxy, bob)
+            self.write(bob, change)
+            self.sync(bob)
+            self.assertEqual(self.count(bob), (60, 1, 10))
+            self.assert_each_in_its_scope(self.ann, bob)
+
+    def test_a_migration_meanwhile(self):
+        proxy, bob = self.join_by_proxy()
+        self.begin(proxy, bob)
+        self.write_schema({"002_more.sql": "ALTER TABLE note ADD COLUMN more TEXT DEFAULT 'x' -- @lww\n;\n"})
+        self.admin("workspace", "deploy", "w", "--schema", self.folder / "schema")
+        self.sync_all(bob, self.ann)
+        self.assertEqual(self.rows(bob, "SELECT count(*), min(more) FROM note"), [(60, "x")])
+        self.assert_each_in_its_scope(self.ann, bob)
+
     def test_the_past_goes_on_where_it_was_cut(self):
         proxy = CutEach(self.server.port)
         self.addCleanup(proxy.close)

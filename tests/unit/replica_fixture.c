@@ -7,7 +7,7 @@
 
 static const char INSERT_REPLICA[] = "INSERT INTO satchel_replica(one, format, state, server, "
                                      "workspace, workspace_id, device, token,"
-                                     " secret, user, role, file, receipt) VALUES(1, 7, 'joined', "
+                                     " secret, user, role, file, receipt) VALUES(1, 8, 'joined', "
                                      "'ws://127.0.0.1:1', 'test', ?1, ?2, ?3, ?3, ?4, ?5, ?2, ?2)";
 
 void fixture_remove(const char *path)

@@ -84,7 +84,7 @@ CASE(an_unfinished_enrolment_opens_nothing)
     expect_open(kit->path, SATCHEL_STATE, "join");
     kit_run(kit, "UPDATE satchel_replica SET state = 'joined', format = 9");
     expect_open(kit->path, SATCHEL_VERSION, "format 9");
-    kit_run(kit, "UPDATE satchel_replica SET format = 7, device = x'00'");
+    kit_run(kit, "UPDATE satchel_replica SET format = 8, device = x'00'");
     expect_open(kit->path, SATCHEL_CORRUPT, "whole enrolment");
 }
 

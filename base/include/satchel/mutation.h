@@ -37,7 +37,8 @@
     X(stale_sum, "the kept sum of a table misses rows that are changed")                \
     X(stale_page, "a page of a snapshot is sent with rows that have left the scope")    \
     X(short_snapshot, "a replica is filled from a snapshot without its last page")      \
-    X(late_snapshot, "what happens while a snapshot comes is not heard")
+    X(late_snapshot, "what happens while a snapshot comes is not heard")                \
+    X(bare_exchange, "a snapshot takes the place of what was written here meanwhile")
 
 #ifdef SATCHEL_MUTATIONS
 enum satchel_mutation {

@@ -1,0 +1,29 @@
+/* Filling a replica beside its tables (docs/bootstrap.md): rows go into staging tables
+ * (satchel/staging_table.h), of which nothing is seen before they exchange their contents with the
+ * application's. */
+#ifndef SATCHEL_STAGING_H
+#define SATCHEL_STAGING_H
+
+#include "apply.h"
+
+struct satchel_staging;
+
+/* For the schema that `apply`, which must outlive it, has now. NOMEM. */
+enum satchel_status satchel_staging_new(struct satchel_staging **out, struct satchel_apply *apply,
+                                        struct satchel_error *error) SATCHEL_MUST_USE;
+void satchel_staging_free(struct satchel_staging *staging);
+
+/* All inside the open transaction. */
+
+/* The rows of a page, in notes. `left`, cleared first: notes of what does not go there: rows of
+ * tables that can have no staging table, rows that were merged into another, conflicts; empty if
+ * there is nothing of the kind. */
+enum satchel_status satchel_staging_take(struct satchel_staging *staging, struct satchel_span page,
+                                         struct satchel_buffer *left,
+                                         struct satchel_error *error) SATCHEL_MUST_USE;
+/* The rows become the application's, under what was written there meanwhile. `*is_done` false: its
+ * tables are others now, and nothing has happened. */
+enum satchel_status satchel_staging_exchange(struct satchel_staging *staging, bool *is_done,
+                                             struct satchel_error *error) SATCHEL_MUST_USE;
+
+#endif
