@@ -612,6 +612,8 @@ void sim_ledger_cloned(struct sim_device *clone, struct sim_device *device)
     sqlite3 *db = sim_observe(clone->path);
     sim_ledger_shared(device);
     clone->last_number = clone->durable_number = integer(db, LAST_NUMBER);
+    /* A commit that failed may have come out in the copy alone. */
+    sim.unknown_changes += device->doubt && clone->last_number > device->last_number;
     clone->was_copied = device->was_copied = sim.had_copies = true;
     sim_unobserve(db);
     sim_leave(running);
