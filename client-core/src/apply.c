@@ -21,10 +21,10 @@ static const char *const SQL[APPLY_STATEMENT_COUNT] = {
     [APPLY_READ_STATE] =
         "SELECT node, cursor, seen, seen_stamp, last_number, last_stamp,"
         " (SELECT count(*) FROM satchel_migration), device, held, complete, end, moved,"
-        " (state <> 'joined') + (state = 'wiped') FROM satchel_replica",
+        " (state <> 'joined') + (state = 'wiped'), rewinds FROM satchel_replica",
     [APPLY_WRITE_STATE] = "UPDATE satchel_replica SET cursor = ?1, seen = ?2, seen_stamp = ?3,"
                           " last_number = ?4, last_stamp = ?5, refused = refused + ?6, held = ?7,"
-                          " complete = ?8, end = ?9, moved = ?10",
+                          " complete = ?8, end = ?9, moved = ?10, rewinds = ?11",
     [APPLY_TAKE_BODY] =
         "SELECT body, utc_ms, monotonic_ms, boot FROM satchel_change WHERE number = ?1",
     [APPLY_DROP_CHANGE] = "DELETE FROM satchel_change WHERE number = ?1",
@@ -186,6 +186,7 @@ static enum satchel_status read_state(struct satchel_apply *apply, uint32_t *mig
         apply->complete = (uint64_t)sqlite3_column_int64(select, 9);
         satchel_column_id(select, 10, &apply->end);
         apply->moved_head = (uint64_t)sqlite3_column_int64(select, 11);
+        apply->rewinds = (uint64_t)sqlite3_column_int64(select, 13);
         *migration_count = (uint32_t)sqlite3_column_int64(select, 6);
         if (status != SATCHEL_OK)
             satchel_error_set(error, status,
@@ -332,6 +333,7 @@ static enum satchel_status write_state(struct satchel_apply *apply, struct satch
     sqlite3_bind_int64(update, 8, (sqlite3_int64)apply->complete);
     sqlite3_bind_blob(update, 9, apply->end.bytes, sizeof apply->end.bytes, SQLITE_STATIC);
     sqlite3_bind_int64(update, 10, (sqlite3_int64)apply->moved_head);
+    sqlite3_bind_int64(update, 11, (sqlite3_int64)apply->rewinds);
     return satchel_apply_run(apply, APPLY_WRITE_STATE, "write satchel_replica", error);
 }
 

@@ -107,8 +107,8 @@ struct satchel_apply {
     uint64_t cursor;
     satchel_stamp seen_stamp, last_stamp;
     uint64_t last_number;
-    uint64_t complete, moved_head; /* see satchel_replica */
-    struct satchel_id end;         /* of HEAD, if it belongs to `cursor`; else zero */
+    uint64_t complete, moved_head, rewinds; /* see satchel_replica */
+    struct satchel_id end;                  /* of HEAD, if it belongs to `cursor`; else zero */
     struct satchel_position seen_items[SATCHEL_VECTOR_COUNT_MAX];
     struct satchel_vector seen;
     /* `seen` without what was lost and is not back; with the entry in hand: its memory */

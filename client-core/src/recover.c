@@ -264,6 +264,7 @@ enum satchel_status satchel_recover_rewind(struct satchel_sync *sync, uint64_t c
         status = satchel_past_rewind(sync, cursor, error);
     if (status == SATCHEL_OK) {
         sync->apply->cursor = cursor;
+        sync->apply->rewinds++;
         /* Rows came and left that the node knows nothing of. */
         sync->apply->complete = sync->apply->moved_head = 0;
         memset(&sync->apply->end, 0, sizeof sync->apply->end);

@@ -98,6 +98,7 @@
  * up to which row of which table large tables have been compared, and when (docs/digests.md).
  * begun, past: of a replica that was filled from a snapshot made at the cursor `begun`: what the
  * log has behind `past` up to there is still to come; 0: nothing is.
+ * rewinds: how often the log was cut back to where a node's parts from it.
  * refused: how many own rows nodes have set aside (quarantined), counted when their entries are
  * applied. file: what the triggers know the replica by: the device it was made for, which it is no
  * more if it is a copy. receipt: of the enrolment, for a server that has lost it. */
@@ -117,7 +118,8 @@
     "next_token BLOB, token_number INTEGER NOT NULL DEFAULT 0,"                               \
     "repaired INTEGER NOT NULL DEFAULT 0, repaired_ms INTEGER,"                               \
     "checked_table INTEGER NOT NULL DEFAULT 0, checked BLOB, checked_ms INTEGER,"             \
-    "begun INTEGER NOT NULL DEFAULT 0, past INTEGER NOT NULL DEFAULT 0)"
+    "begun INTEGER NOT NULL DEFAULT 0, past INTEGER NOT NULL DEFAULT 0,"                      \
+    "rewinds INTEGER NOT NULL DEFAULT 0)"
 
 /* stamp: as estimated at the commit; utc_ms, monotonic_ms, boot: raw clock readings there, from
  * which the stamp is corrected when it is sent; floor: seen_stamp at the commit, below which a

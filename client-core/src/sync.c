@@ -153,7 +153,14 @@ enum satchel_status satchel_sync_begin(struct satchel_sync *sync, bool is_writin
             "%s: another program keeps the replica locked; end its transaction and sync "
             "again (nothing is lost)",
             sync->replica->path);
-    return status;
+    if (status != SATCHEL_OK || !sync->is_welcome || sync->apply->rewinds == sync->rewinds ||
+        SATCHEL_MUTATED(stale_log))
+        return status;
+    satchel_apply_release(sync->apply); /* the stream would leave out what was cut off */
+    return satchel_error_set(
+        error, SATCHEL_AGAIN,
+        "another sync of this replica has met a server that was restored; sync "
+        "again");
 }
 
 static void tell_changes(struct satchel_sync *sync)

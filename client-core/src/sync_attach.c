@@ -2,6 +2,8 @@
  * it makes of the node's WELCOME. */
 #include "recover.h"
 
+#include <satchel/mutation.h>
+
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -155,6 +157,7 @@ enum satchel_status satchel_sync_send_hello(struct satchel_sync *sync, struct sa
      */
     sync->hello_node = apply->node;
     sync->hello_cursor = apply->cursor;
+    sync->rewinds = apply->rewinds;
     sync->hello_answered = apply->last_number;
     snprintf(software, sizeof software, SATCHEL_SOFTWARE "%s", sqlite3_libversion());
     hello->protocol = SATCHEL_PROTOCOL_VERSION;
@@ -349,7 +352,7 @@ static bool is_behind(const struct satchel_sync *sync,
                       const struct satchel_message_welcome *welcome)
 {
     return welcome->cursor < sync->hello_cursor &&
-           satchel_id_equal(&sync->hello_node, &sync->apply->node);
+           (sync->rewinds == sync->apply->rewinds || SATCHEL_MUTATED(stale_log));
 }
 
 /* The node was put back to an earlier moment: what this device has beyond it, it gives back. */
@@ -381,6 +384,7 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
     status = check_welcome(sync, welcome, error);
     if (status == SATCHEL_OK && is_behind(sync, welcome))
         status = rewind_log(sync, welcome, error);
+    sync->rewinds = sync->apply->rewinds;
     if (status == SATCHEL_OK)
         status = satchel_doubt_forget(sync->apply, error);
     if (status == SATCHEL_OK && is_answer && welcome->last_number < sync->hello_answered)

@@ -30,6 +30,7 @@
     X(left_at_head, "a row that came and left between two heads stays")                 \
     X(no_past, "a row that comes brings nothing of its past")                           \
     X(stale_rows, "rows are taken that another sync of the replica has gone past")      \
+    X(stale_log, "entries are taken behind a log that another sync has cut back")       \
     X(keep_past, "a replica's log keeps what it has of rows that left")                 \
     X(no_mask, "a column is sent to every role")                                        \
     X(wipe_early, "a revoked device wipes itself before all it had is answered")        \
