@@ -1,8 +1,8 @@
 /* Owns what goes into staging tables and how what was written here meanwhile comes on top of it.
  * Must not know where the rows come from.
  *
- * The exchange takes as long as what was written here is large, not as what was staged. For each row
- * that was here it is as if the node's had come into the table afterwards: the row stands as it
+ * The exchange takes as long as what was written here is large, not as what was staged. For each
+ * row that was here it is as if the node's had come into the table afterwards: the row stands as it
  * stood, and then the node's is applied like any other (apply_row.c). */
 #include "staging.h"
 

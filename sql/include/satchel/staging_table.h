@@ -15,17 +15,17 @@ struct sqlite3;
 
 /* All in the caller's transaction, which is to be rolled back after a failure: SQL, BUSY, NOMEM. */
 
-/* Makes the staging table of `table`, unless it is there. `*is_made` false: it can have none. It has
- * triggers of the application, which would not fire; it numbers its rows with AUTOINCREMENT; or its
- * text makes no other table. */
+/* Makes the staging table of `table`, unless it is there. `*is_made` false: it can have none. It
+ * has triggers of the application, which would not fire; it numbers its rows with AUTOINCREMENT; or
+ * its text makes no other table. */
 enum satchel_status satchel_staging_table_make(struct sqlite3 *db, const char *table, bool *is_made,
                                                struct satchel_error *error) SATCHEL_MUST_USE;
 /* Whether `table` has one. */
 enum satchel_status satchel_staging_table_find(struct sqlite3 *db, const char *table,
                                                bool *is_there,
                                                struct satchel_error *error) SATCHEL_MUST_USE;
-/* Each exchanges its contents with its table's. `*is_done` false: a table has other columns, indexes
- * or triggers now, and nothing has happened. No statement of `db` may be under way. */
+/* Each exchanges its contents with its table's. `*is_done` false: a table has other columns,
+ * indexes or triggers now, and nothing has happened. No statement of `db` may be under way. */
 enum satchel_status satchel_staging_tables_exchange(struct sqlite3 *db, bool *is_done,
                                                     struct satchel_error *error) SATCHEL_MUST_USE;
 enum satchel_status satchel_staging_tables_drop(struct sqlite3 *db,
