@@ -19,9 +19,9 @@ struct bench {
 /* One line of the table. */
 struct bench_line {
     const char *name, *variant, *text, *unit;
-    double ratio, budget; /* budget 0: shown, not judged */
-    double per_second;    /* of what the ratio compares with */
-    const char *per_second_of;
+    double ratio, budget;      /* budget 0: shown, not judged */
+    double per_second;         /* of what the ratio compares with */
+    const char *per_second_of; /* NULL: not told */
     bool is_by_clock;
 };
 

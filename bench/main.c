@@ -62,9 +62,12 @@ void bench_report(struct bench *bench, const struct bench_line *line)
     char budget[16] = "   -";
     if (line->budget != 0)
         snprintf(budget, sizeof budget, "%4.2f", line->budget);
-    printf("%-56s %-11s %5.2f x %-4s  budget %s  %-6s  (%s: %.0f per %s)\n", line->text,
-           line->variant, line->ratio, line->unit, budget, verdict, line->per_second_of,
-           line->per_second, line->is_by_clock ? "second" : "CPU second");
+    printf("%-56s %-11s %5.2f x %-4s  budget %s  %-6s", line->text, line->variant, line->ratio,
+           line->unit, budget, verdict);
+    if (line->per_second_of)
+        printf("  (%s: %.0f per %s)", line->per_second_of, line->per_second,
+               line->is_by_clock ? "second" : "CPU second");
+    puts("");
     fflush(stdout);
     if (!bench->json)
         return;

@@ -6,6 +6,7 @@
  * stood, and then the node's is applied like any other (apply_row.c). */
 #include "staging.h"
 
+#include <satchel/digest.h>
 #include <satchel/mutation.h>
 #include <satchel/staging_table.h>
 
@@ -239,11 +240,10 @@ static enum satchel_status put_back(struct satchel_staging *staging,
 }
 
 /* A row that was here: in what is the staging table now. */
-static enum satchel_status take_row(void *context, const struct satchel_table *staged,
+static enum satchel_status take_row(struct satchel_staging *staging,
+                                    const struct satchel_table *table,
                                     const struct satchel_value *values, struct satchel_error *error)
 {
-    struct satchel_staging *staging = context;
-    const struct satchel_table *table = &staging->apply->schema->tables[staged->number - 1];
     struct satchel_value key[SATCHEL_KEY_COLUMNS_MAX];
     for (uint32_t i = 0; i < table->key_count; i++)
         key[i] = values[table->key_columns[i]];
@@ -251,6 +251,20 @@ static enum satchel_status take_row(void *context, const struct satchel_table *s
     if (status == SATCHEL_OK)
         status = put_back(staging, table, values, error);
     return status == SATCHEL_OK && is_batch_full(staging) ? apply_batch(staging, error) : status;
+}
+
+static enum satchel_status take_rows(struct satchel_staging *staging,
+                                     const struct satchel_table *table, struct satchel_error *error)
+{
+    struct satchel_row_walk walk = {0};
+    bool found = true;
+    enum satchel_status status = satchel_row_walk_begin(&walk, staging->apply->replica->db,
+                                                        staging_table(staging, table), NULL, error);
+    while (status == SATCHEL_OK &&
+           (status = satchel_row_walk_next(&walk, &found, error)) == SATCHEL_OK && found)
+        status = take_row(staging, table, walk.values, error);
+    satchel_row_walk_end(&walk);
+    return status;
 }
 
 /* A row that was deleted here waits for the node, too. */
@@ -291,8 +305,7 @@ static enum satchel_status take_what_was_here(struct satchel_staging *staging,
     staging->batch_count = 0;
     for (uint32_t i = 0; i < apply->schema->table_count && status == SATCHEL_OK; i++)
         if (staging->states[i] == THERE)
-            status = satchel_row_each(staging->rows, &staging->schema.tables[i], take_row, staging,
-                                      error);
+            status = take_rows(staging, &apply->schema->tables[i], error);
     while (status == SATCHEL_OK && satchel_map_next(&apply->pending.rows, &index, &name, &row))
         status = take_deleted(staging, row, error);
     return status == SATCHEL_OK ? apply_batch(staging, error) : status;

@@ -227,7 +227,8 @@ static void leave_lock(struct satchel_sync *sync)
 {
     const struct satchel_clock *clock = &satchel_clock_system;
     int64_t free_ms = clock->monotonic_ms(clock->context) - sync->released_ms;
-    if (free_ms < PAUSE_MS && sync->held_ms < RUN_MS_MAX)
+    int64_t run_ms = sync->released_ms - sync->began_run_ms; /* the next may be as long as this */
+    if (free_ms < PAUSE_MS && sync->held_ms + run_ms < RUN_MS_MAX)
         return;
     if (free_ms < PAUSE_MS) {
         const struct timespec pause = {0, (PAUSE_MS - free_ms) * 1000 * 1000};

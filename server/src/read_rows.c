@@ -200,11 +200,11 @@ static enum satchel_status add_conflicts(struct rows_answer *answer,
     return status;
 }
 
-enum satchel_status rows_add(struct rows_answer *answer, struct satchel_span name)
+/* is_seen: as the caller knows; else it is looked up. */
+static enum satchel_status add(struct rows_answer *answer, struct satchel_span name, bool is_seen)
 {
     const struct satchel_value *key;
     uint32_t number, key_count;
-    bool sees = false;
     enum satchel_status status =
         satchel_row_name_read(name, &answer->job->arena, &number, &key, &key_count);
     if (status == SATCHEL_NOMEM)
@@ -215,19 +215,30 @@ enum satchel_status rows_add(struct rows_answer *answer, struct satchel_span nam
     if (!table || table->is_local || table->key_count != key_count)
         return satchel_error_set(&answer->job->error, SATCHEL_INVALID,
                                  "ROWS_REQUEST names a row that the schema does not have");
-    status = scope_sees(answer->reader->viewer, table, name, &sees, &answer->job->error);
+    if (!is_seen)
+        status = scope_sees(answer->reader->viewer, table, name, &is_seen, &answer->job->error);
     if (status != SATCHEL_OK)
         return status;
     struct satchel_effect *effect = &answer->effects[answer->effect_count++];
-    *effect = (struct satchel_effect){.kind = sees ? SATCHEL_EFFECT_GONE : SATCHEL_EFFECT_EVICT,
+    *effect = (struct satchel_effect){.kind = is_seen ? SATCHEL_EFFECT_GONE : SATCHEL_EFFECT_EVICT,
                                       .table = number,
                                       .key = key,
                                       .key_count = key_count};
     answer->bytes += name.size;
-    if (!sees)
+    if (!is_seen)
         return SATCHEL_OK;
     status = add_effect(answer, name, table, effect);
     return status == SATCHEL_OK ? add_conflicts(answer, table, key) : status;
+}
+
+enum satchel_status rows_add(struct rows_answer *answer, struct satchel_span name)
+{
+    return add(answer, name, false);
+}
+
+enum satchel_status rows_add_seen(struct rows_answer *answer, struct satchel_span name)
+{
+    return add(answer, name, true);
 }
 
 enum satchel_status rows_notes(struct rows_answer *answer, struct satchel_span *out)

@@ -84,6 +84,23 @@ enum satchel_status scope_sees(struct scope_viewer *viewer, const struct satchel
 enum satchel_status scope_sight(struct scope_viewer *viewer, const struct satchel_table *table,
                                 struct satchel_span name, enum satchel_sight *sight,
                                 struct satchel_error *error) SATCHEL_MUST_USE;
+/* The names of a table's rows, gone ones too, in ascending order, that the user may see. */
+struct scope_rows {
+    struct scope_viewer *viewer;
+    const struct satchel_table *table;
+    sqlite3_stmt *statement;
+    struct satchel_buffer prefix; /* of their names */
+    bool is_decided, is_seen;     /* by the table alone */
+};
+/* scope_rows_end in any case. */
+enum satchel_status scope_rows_begin(struct scope_rows *rows, struct scope_viewer *viewer,
+                                     const struct satchel_table *table,
+                                     struct satchel_error *error) SATCHEL_MUST_USE;
+/* Empty: there is none any more. Borrowed until the next call. */
+enum satchel_status scope_rows_next(struct scope_rows *rows, struct satchel_span *name,
+                                    struct satchel_error *error) SATCHEL_MUST_USE;
+void scope_rows_end(struct scope_rows *rows);
+
 /* The sets that the user's grants open, ascending, in `arena`; without those of everyone. */
 enum satchel_status scope_viewer_sets(struct scope_viewer *viewer, struct satchel_arena *arena,
                                       uint64_t **sets, size_t *count,

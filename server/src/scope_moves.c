@@ -216,8 +216,7 @@ static size_t find_after(const struct scope_values *names, struct satchel_span a
     return low;
 }
 
-/* What the names of a table's rows begin with. */
-static enum satchel_status prefix_of(struct satchel_buffer *out, uint32_t table)
+enum satchel_status scope_name_prefix(struct satchel_buffer *out, uint32_t table)
 {
     struct satchel_pack pack;
     satchel_buffer_clear(out);
@@ -245,7 +244,7 @@ static enum satchel_status next_retold(struct scope_viewer *viewer, struct satch
         struct satchel_query query;
         struct satchel_span first, name = satchel_span_of(NULL, 0);
         bool has_row = false;
-        status = prefix_of(&viewer->scratch, viewer->retold[i]);
+        status = scope_name_prefix(&viewer->scratch, viewer->retold[i]);
         first = satchel_buffer_span(&viewer->scratch);
         if (status != SATCHEL_OK)
             break;

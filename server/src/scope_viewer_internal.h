@@ -80,6 +80,8 @@ enum satchel_status scope_viewer_set_of(struct scope_viewer *viewer, struct satc
 /* Whether the table alone says who sees its rows. */
 bool scope_is_decided(const struct scope_viewer *viewer, const struct satchel_table *table,
                       bool *sees);
+/* What the names of a table's rows begin with. */
+enum satchel_status scope_name_prefix(struct satchel_buffer *out, uint32_t table) SATCHEL_MUST_USE;
 /* Makes `head` the viewer's. */
 enum satchel_status scope_viewer_look_back(struct scope_viewer *viewer, uint64_t head,
                                            struct satchel_error *error) SATCHEL_MUST_USE;

@@ -42,7 +42,6 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [FIND_PAGE] = "SELECT notes FROM page WHERE device=?1 AND page=?2",
 };
 /* In the store. */
-#define SQL_NAMES "SELECT name FROM satchel_row WHERE name>?1 ORDER BY name"
 #define SQL_LAST_NUMBER "SELECT last_number FROM satchel_device WHERE id=?1"
 #define SQL_STAMP "SELECT stamp FROM satchel_workspace"
 
@@ -185,40 +184,26 @@ static enum satchel_status add_row(struct making *making, struct satchel_span na
     if (status != SATCHEL_OK || !name.data)
         return status == SATCHEL_OK ? SATCHEL_NOMEM : status;
     uint32_t conflict_count = rows->conflict_count;
-    status = rows_add(rows, name);
+    status = rows_add_seen(rows, name);
     if (status != SATCHEL_OK)
         return status;
     enum satchel_effect_kind kind = rows->effects[rows->effect_count - 1].kind;
-    if (kind == SATCHEL_EFFECT_EVICT ||
+    if (kind == SATCHEL_EFFECT_EVICT || /* it was merged into one that is not seen */
         (kind == SATCHEL_EFFECT_GONE && rows->conflict_count == conflict_count))
         rows->effect_count--;
     return SATCHEL_OK;
 }
 
-static enum satchel_status add_table(struct making *making, sqlite3_stmt *names,
-                                     const struct satchel_table *table)
+static enum satchel_status add_table(struct making *making, const struct satchel_table *table)
 {
-    struct satchel_buffer prefix;
-    struct satchel_pack pack;
-    struct satchel_query query;
-    bool has_row = false;
-    satchel_buffer_init(&prefix, 64, NULL);
-    satchel_pack_init(&pack, &prefix);
-    satchel_pack_unsigned(&pack, table->number);
-    enum satchel_status status = pack.status;
-    satchel_query_begin(&query, making->reader->db, names);
-    satchel_query_blob(&query, satchel_buffer_span(&prefix));
-    while (status == SATCHEL_OK) {
-        status = satchel_query_step(&query, &has_row, &making->job->error);
-        struct satchel_span name = satchel_span_of(NULL, 0);
-        if (status == SATCHEL_OK && has_row)
-            name = satchel_column_span(query.statement, 0);
-        if (name.size < prefix.size || memcmp(name.data, prefix.data, prefix.size) != 0)
-            break;
+    struct satchel_error *error = &making->job->error;
+    struct scope_rows names;
+    struct satchel_span name;
+    enum satchel_status status = scope_rows_begin(&names, making->reader->viewer, table, error);
+    while (status == SATCHEL_OK && (status = scope_rows_next(&names, &name, error)) == SATCHEL_OK &&
+           name.size > 0)
         status = add_row(making, name);
-    }
-    satchel_query_end(&query);
-    satchel_buffer_deinit(&prefix);
+    scope_rows_end(&names);
     return status;
 }
 
@@ -239,21 +224,16 @@ static enum satchel_status add_tables(struct making *making)
     uint32_t count = schema ? schema->table_count : 0;
     const struct satchel_table **tables =
         SATCHEL_ARENA_ARRAY(&making->job->arena, const struct satchel_table *, count + 1);
-    struct satchel_query names;
+    enum satchel_status status = SATCHEL_OK;
     if (!tables)
         return SATCHEL_NOMEM;
     for (uint32_t i = 0; i < count; i++)
         tables[i] = &schema->tables[i];
     if (count > 0)
         qsort(tables, count, sizeof *tables, compare_tables);
-    enum satchel_status status =
-        satchel_query_open(&names, making->reader->db, SQL_NAMES, &making->job->error);
-    if (status != SATCHEL_OK)
-        return status;
     for (uint32_t i = 0; status == SATCHEL_OK && i < count; i++)
         if (!tables[i]->is_local && !tables[i]->is_server)
-            status = add_table(making, names.statement, tables[i]);
-    satchel_query_close(&names);
+            status = add_table(making, tables[i]);
     return status;
 }
 

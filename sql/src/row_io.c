@@ -77,21 +77,16 @@ void satchel_row_io_free(struct satchel_row_io *io)
 
 /* ---- statements ---- */
 
-static void begin_select(struct satchel_sql_text *sql, const struct satchel_table *table)
-{
-    satchel_sql_text_init(sql);
-    satchel_sql_text_add(sql, "SELECT ");
-    satchel_sql_text_columns(sql, table);
-    satchel_sql_text_add(sql, " FROM ");
-    satchel_sql_text_table(sql, table);
-}
-
 static enum satchel_status prepare_read(struct satchel_row_io *io,
                                         const struct satchel_table *table, sqlite3_stmt **out,
                                         struct satchel_error *error)
 {
     struct satchel_sql_text sql;
-    begin_select(&sql, table);
+    satchel_sql_text_init(&sql);
+    satchel_sql_text_add(&sql, "SELECT ");
+    satchel_sql_text_columns(&sql, table);
+    satchel_sql_text_add(&sql, " FROM ");
+    satchel_sql_text_table(&sql, table);
     satchel_sql_text_add(&sql, " WHERE ");
     satchel_sql_text_key(&sql, table, 1);
     return satchel_sql_text_prepare(&sql, io->db, out, error);
@@ -371,36 +366,5 @@ enum satchel_status satchel_row_delete(struct satchel_row_io *io, const struct s
     if (code != SQLITE_OK)
         status = failed(io, "delete from", table, key, error);
     finish(cache->delete);
-    return status;
-}
-
-enum satchel_status satchel_row_each(
-    struct satchel_row_io *io, const struct satchel_table *table,
-    enum satchel_status (*visit)(void *context, const struct satchel_table *table,
-                                 const struct satchel_value *values, struct satchel_error *error),
-    void *context, struct satchel_error *error)
-{
-    struct satchel_sql_text sql;
-    sqlite3_stmt *select = NULL;
-    struct satchel_value *values =
-        satchel_alloc_zero(NULL, (table->column_count + 1) * sizeof *values);
-    if (!values)
-        return SATCHEL_NOMEM;
-    begin_select(&sql, table);
-    enum satchel_status status = satchel_sql_text_prepare(&sql, io->db, &select, error);
-    int code = SQLITE_DONE;
-    while (status == SATCHEL_OK && (code = sqlite3_step(select)) == SQLITE_ROW) {
-        for (uint32_t i = 0; i < table->column_count && status == SATCHEL_OK; i++) {
-            values[i] = satchel_value_of_column(select, (int)i);
-            if (values[i].type == SATCHEL_TEXT && !values[i].bytes.data)
-                status = SATCHEL_NOMEM;
-        }
-        if (status == SATCHEL_OK)
-            status = visit(context, table, values, error);
-    }
-    if (status == SATCHEL_OK && code != SQLITE_DONE)
-        status = failed(io, "read", table, NULL, error);
-    sqlite3_finalize(select);
-    satchel_free(NULL, values);
     return status;
 }

@@ -46,13 +46,6 @@ enum satchel_status satchel_row_update(struct satchel_row_io *io, const struct s
 enum satchel_status satchel_row_delete(struct satchel_row_io *io, const struct satchel_table *table,
                                        const struct satchel_value *key,
                                        struct satchel_error *error) SATCHEL_MUST_USE;
-/* Every row in turn, all columns; bytes are borrowed until `visit` returns, which may write to
- * other tables. Ends with the first failure. SQL, NOMEM. */
-enum satchel_status satchel_row_each(
-    struct satchel_row_io *io, const struct satchel_table *table,
-    enum satchel_status (*visit)(void *context, const struct satchel_table *table,
-                                 const struct satchel_value *values, struct satchel_error *error),
-    void *context, struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* One byte string per (table, key), for hash maps and for `key` columns of internal tables: the
  * table's number, then the key as a MessagePack array. Appended to `out`. */
