@@ -47,5 +47,7 @@ void bench_scope(struct bench *bench);
 
 /* What it takes to fill a new device (bench_bootstrap.c). */
 void bench_bootstrap(struct bench *bench);
+/* Bytes, storage, memory, and the way from one device to another (bench_system.c). */
+void bench_system(struct bench *bench);
 
 #endif

@@ -1,7 +1,8 @@
 /* The budget table: ratios measured in one run on one machine, against their budgets.
  *
- *   bench [--rows N] [--rounds N] [--json FILE] [--folder DIR] [local] [rules] [store]
- *         [scope] */
+ *   bench [--rows N] [--rounds N] [--json FILE] [--folder DIR] [PART]...
+ *
+ * All parts but with a PART: those named (PARTS). */
 #include "bench.h"
 
 #include <getopt.h>
@@ -79,6 +80,21 @@ void bench_report(struct bench *bench, const struct bench_line *line)
     bench->has_lines = true;
 }
 
+static const struct part {
+    const char *name;
+    void (*run)(struct bench *bench);
+} PARTS[] = {{"local", bench_local}, {"rules", bench_rules},         {"store", bench_store},
+             {"scope", bench_scope}, {"bootstrap", bench_bootstrap}, {"system", bench_system}};
+enum { PART_COUNT = sizeof PARTS / sizeof *PARTS };
+
+static const struct part *find_part(const char *name)
+{
+    for (size_t i = 0; i < PART_COUNT; i++)
+        if (strcmp(PARTS[i].name, name) == 0)
+            return &PARTS[i];
+    return NULL;
+}
+
 static bool read_options(int count, char **words, struct bench *bench, const char **json)
 {
     static const struct option names[] = {{"rows", required_argument, NULL, 'n'},
@@ -97,9 +113,7 @@ static bool read_options(int count, char **words, struct bench *bench, const cha
         }
     }
     for (int i = optind; i < count; i++)
-        if (strcmp(words[i], "local") != 0 && strcmp(words[i], "rules") != 0 &&
-            strcmp(words[i], "store") != 0 && strcmp(words[i], "scope") != 0 &&
-            strcmp(words[i], "bootstrap") != 0)
+        if (!find_part(words[i]))
             return false;
     return bench->row_count >= ROWS_MIN && bench->row_count <= ROWS_MAX &&
            bench->round_count >= 1 && bench->round_count <= ROUNDS_MAX;
@@ -120,23 +134,16 @@ int main(int count, char **words)
     const char *json = NULL;
     if (!read_options(count, words, &bench, &json)) {
         fputs("usage: bench [--rows N] [--rounds N] [--json FILE] [--folder DIR]"
-              " [local] [rules] [store] [scope] [bootstrap]\n",
+              " [local] [rules] [store] [scope] [bootstrap] [system]\n",
               stderr);
         return 2;
     }
     bench.json = json ? fopen(json, "we") : NULL;
     if (json && !bench.json)
         bench_fail(json, "cannot be written");
-    if (is_wanted(count, words, "local"))
-        bench_local(&bench);
-    if (is_wanted(count, words, "rules"))
-        bench_rules(&bench);
-    if (is_wanted(count, words, "store"))
-        bench_store(&bench);
-    if (is_wanted(count, words, "scope"))
-        bench_scope(&bench);
-    if (is_wanted(count, words, "bootstrap"))
-        bench_bootstrap(&bench);
+    for (size_t i = 0; i < PART_COUNT; i++)
+        if (is_wanted(count, words, PARTS[i].name))
+            PARTS[i].run(&bench);
     if (bench.json) {
         fputs("]\n", bench.json);
         if (fclose(bench.json) != 0)
