@@ -67,6 +67,7 @@ enum satchel_status satchel_sync_connect(
                                        struct satchel_error *error),
     struct satchel_error *error)
 {
+    char *watched = sync->options.watch ? sqlite3_mprintf("%s-wal", sync->replica->path) : NULL;
     struct satchel_transport_options transport = {
         .url = sync->replica->server,
         .pins = &sync->pins,
@@ -76,8 +77,11 @@ enum satchel_status satchel_sync_connect(
         .step = owners_step,
         .count = count,
         .stop = is_stopped,
+        .watched = watched,
     };
-    return satchel_transport_run(&transport, error);
+    enum satchel_status status = satchel_transport_run(&transport, error);
+    sqlite3_free(watched);
+    return status;
 }
 
 static void add_report(struct satchel_sync_report *sum, const struct satchel_sync_report *session)

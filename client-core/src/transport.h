@@ -19,6 +19,8 @@ struct satchel_transport_options {
                                 struct satchel_error *error);
     void (*count)(void *context, size_t sent, size_t received); /* payload bytes; may be NULL */
     bool (*stop)(void *context);                                /* may be NULL */
+    const char *watched; /* NULL, or a file: when somebody writes to it, `step` is called soon, and
+                            some times more while what was written may not be committed yet */
     bool *was_connected; /* may be NULL: set once the server was reached */
 };
 

@@ -8,6 +8,7 @@
 
 #include "pin_check.h"
 #include "replica.h"
+#include "watch.h"
 
 #include <errno.h>
 #include <libwebsockets.h>
@@ -15,10 +16,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
     FRAGMENT_BYTES = 64 * 1024,
     WAKE_MS = 50,
+    EAGER_MS = 1, /* the first time after a write that was noticed, then twice as long, and so on */
     CONNECT_MS_MAX = 5000,
     CLOSE_MS_MAX = 1000,
     LATE_MS = 1000 /* after a longer step, what has come meanwhile is read before time passes */
@@ -34,6 +37,7 @@ struct transport {
     struct lws_context *context;
     struct lws *wsi;
     lws_sorted_usec_list_t timer;
+    unsigned pause_ms; /* until the timer's next turn */
     bool is_connected, is_closed, is_closing, is_done;
     uint8_t *frame; /* LWS_PRE bytes, then the frame being sent */
     size_t frame_bytes, sent_bytes, frame_capacity;
@@ -252,7 +256,35 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 static void wake(lws_sorted_usec_list_t *timer)
 {
     struct transport *transport = lws_container_of(timer, struct transport, timer);
-    lws_sul_schedule(transport->context, 0, timer, wake, WAKE_MS * LWS_US_PER_MS);
+    unsigned pause_ms = transport->pause_ms;
+    transport->pause_ms = 2 * pause_ms < WAKE_MS ? 2 * pause_ms : WAKE_MS;
+    lws_sul_schedule(transport->context, 0, timer, wake, pause_ms * LWS_US_PER_MS);
+}
+
+/* A commit is written before it is one: whoever looks at once may be too early. */
+static int on_watched(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
+                      size_t size)
+{
+    struct transport *transport = lws_context_user(lws_get_context(wsi));
+    (void)user, (void)in, (void)size;
+    if (reason != LWS_CALLBACK_RAW_RX_FILE)
+        return 0;
+    satchel_watch_take(lws_get_socket_fd(wsi));
+    transport->pause_ms = EAGER_MS;
+    wake(&transport->timer);
+    return 0;
+}
+
+static void watch(struct transport *transport)
+{
+    struct lws_vhost *host = lws_get_vhost_by_name(transport->context, "default");
+    lws_sock_file_fd_type descriptor = {.filefd =
+                                            transport->options->watched && host
+                                                ? satchel_watch_open(transport->options->watched)
+                                                : -1};
+    if (descriptor.filefd >= 0 &&
+        !lws_adopt_descriptor_vhost(host, LWS_ADOPT_RAW_FILE_DESC, descriptor, "watch", NULL))
+        close(descriptor.filefd);
 }
 
 static bool service(struct transport *transport)
@@ -267,6 +299,7 @@ static void connect_to(struct transport *transport)
 {
     static const struct lws_protocols PROTOCOLS[] = {
         {.name = "satchel", .callback = callback, .rx_buffer_size = FRAGMENT_BYTES},
+        {.name = "watch", .callback = on_watched},
         {.name = NULL}};
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN,
@@ -295,7 +328,9 @@ static void connect_to(struct transport *transport)
         .userdata = transport,
         .pwsi = &transport->wsi,
     };
+    transport->pause_ms = WAKE_MS;
     wake(&transport->timer);
+    watch(transport);
     if (!lws_client_connect_via_info(&connect)) {
         /* The callback has said why, unless the host's name was not even looked up. */
         fail(transport, SATCHEL_NETWORK, "cannot connect; is satcheld running there?");
