@@ -1,5 +1,5 @@
-/* A server and devices as real processes, in a folder of their own. Everything ends the program when
- * it fails. */
+/* A server and devices as real processes, in a folder of their own. Everything ends the program
+ * when it fails. */
 #ifndef SATCHEL_BENCH_PLACE_H
 #define SATCHEL_BENCH_PLACE_H
 

@@ -14,14 +14,14 @@
 enum { WINDOW = 2 };      /* pages that are asked for and have not come */
 
 static const char SELECT_STAGED[] = "SELECT id, cursor, vector, receipt, stamp, schema, row_count, "
-                                    "page_count, page_next, migrations"
+                                    "page_count, page_next, row_next, migrations"
                                     " FROM satchel_snapshot";
 static const char INSERT_SNAPSHOT[] =
     "INSERT INTO satchel_snapshot(one, id, cursor, vector, receipt, stamp, schema, row_count,"
     " page_count, migrations) VALUES(1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-static const char INSERT_PAGE[] = "INSERT INTO satchel_snapshot_page(page, notes) VALUES(?1, ?2)";
-static const char SELECT_PAGES[] = "SELECT notes FROM satchel_snapshot_page ORDER BY page";
-static const char COUNT_PAGE[] = "UPDATE satchel_snapshot SET page_next = page_next + 1";
+static const char INSERT_LEFT[] = "INSERT INTO satchel_snapshot_page(notes) VALUES(?1)";
+static const char SELECT_LEFT[] = "SELECT notes FROM satchel_snapshot_page ORDER BY part";
+static const char WRITE_NEXT[] = "UPDATE satchel_snapshot SET page_next = ?1, row_next = ?2";
 /* The receipt tells a server up to where the logs are the same, while there is nothing else to. */
 static const char WRITE_BEGUN[] =
     "UPDATE satchel_replica SET begun = (SELECT cursor FROM satchel_snapshot);"
@@ -42,7 +42,7 @@ static const char DROP_STAGED[] = "DELETE FROM satchel_snapshot; DELETE FROM sat
 /* satchel_snapshot; zero if there is none. */
 struct staged {
     struct satchel_message_snapshot snapshot; /* without a page */
-    uint64_t page_next, migrations;
+    uint64_t page_next, row_next, migrations;
 };
 
 /* In a transaction. The vector is in the arena of pushes, of which this session has none. */
@@ -65,7 +65,8 @@ static enum satchel_status read_staged(struct satchel_sync *sync, struct staged 
         out->row_count = (uint64_t)sqlite3_column_int64(select, 6);
         out->page_count = (uint64_t)sqlite3_column_int64(select, 7);
         staged->page_next = (uint64_t)sqlite3_column_int64(select, 8);
-        staged->migrations = (uint64_t)sqlite3_column_int64(select, 9);
+        staged->row_next = (uint64_t)sqlite3_column_int64(select, 9);
+        staged->migrations = (uint64_t)sqlite3_column_int64(select, 10);
         satchel_arena_reset(&sync->push_arena);
         struct satchel_span vector =
             satchel_arena_copy(&sync->push_arena, satchel_column_span(select, 2));
@@ -119,37 +120,39 @@ static enum satchel_status begin_writing(struct satchel_sync *sync, struct satch
                              "another sync has filled this replica meanwhile; sync again");
 }
 
-/* What is here is still of the snapshot that this session has, and of the server that it has met:
- * another sync may have begun with another. */
+/* What is here is still of the snapshot that this session has: another sync may have begun with
+ * another. */
 static enum satchel_status check_staged(struct satchel_sync *sync, struct staged *staged,
                                         struct satchel_error *error)
 {
     enum satchel_status status = read_staged(sync, staged, error);
     if (status != SATCHEL_OK ||
-        (satchel_id_equal(&staged->snapshot.snapshot, &sync->bootstrap.snapshot) &&
-         satchel_id_equal(&sync->apply->node, &sync->recovery.node)))
+        satchel_id_equal(&staged->snapshot.snapshot, &sync->bootstrap.snapshot))
         return status;
     return satchel_error_set(error, SATCHEL_AGAIN,
                              "another sync has begun to fill this replica; sync again");
 }
 
-/* The application's tables are not what they were when the staging tables were made. */
+/* The application's tables are not what they were when the staging tables were made. In the open
+ * transaction, which it ends. */
 static enum satchel_status begin_anew(struct satchel_sync *sync, struct satchel_error *error)
 {
     enum satchel_status status = satchel_bootstrap_drop(sync, error);
     status = satchel_sync_finish_run(sync, status, error);
     return status == SATCHEL_OK
                ? satchel_error_set(error, SATCHEL_AGAIN,
-                                   "the schema has changed while the replica was being filled; "
-                                   "sync again")
+                                   "a table has changed while the replica was being filled; sync "
+                                   "again")
                : status;
 }
 
 static enum satchel_status open_staging(struct satchel_sync *sync, struct satchel_error *error)
 {
-    return sync->bootstrap.staging
-               ? SATCHEL_OK
-               : satchel_staging_new(&sync->bootstrap.staging, sync->apply, error);
+    struct satchel_staging **staging = &sync->bootstrap.staging;
+    if (*staging && satchel_staging_fits(*staging))
+        return SATCHEL_OK;
+    satchel_staging_free(*staging);
+    return satchel_staging_new(staging, sync->apply, error);
 }
 
 /* ---- a page ---- */
@@ -191,8 +194,8 @@ static enum satchel_status begin_snapshot(struct satchel_sync *sync,
     return status;
 }
 
-static enum satchel_status keep_left(struct satchel_sync *sync, uint64_t page,
-                                     struct satchel_span notes, struct satchel_error *error)
+static enum satchel_status keep_left(struct satchel_sync *sync, struct satchel_span notes,
+                                     struct satchel_error *error)
 {
     sqlite3_stmt *insert = NULL;
     struct satchel_buffer stored;
@@ -200,11 +203,10 @@ static enum satchel_status keep_left(struct satchel_sync *sync, uint64_t page,
     enum satchel_status status = satchel_body_store(notes, &stored);
     if (status != SATCHEL_OK)
         satchel_error_set(error, status, "no memory for a page of a snapshot");
-    else if (sqlite3_prepare_v2(sync->replica->db, INSERT_PAGE, -1, &insert, NULL) != SQLITE_OK)
+    else if (sqlite3_prepare_v2(sync->replica->db, INSERT_LEFT, -1, &insert, NULL) != SQLITE_OK)
         status = satchel_apply_sql_error(sync->apply, "write satchel_snapshot_page", error);
     if (status == SATCHEL_OK) {
-        sqlite3_bind_int64(insert, 1, (sqlite3_int64)page);
-        sqlite3_bind_blob64(insert, 2, stored.data, stored.size, SQLITE_STATIC);
+        sqlite3_bind_blob64(insert, 1, stored.data, stored.size, SQLITE_STATIC);
         if (sqlite3_step(insert) != SQLITE_DONE)
             status = satchel_apply_sql_error(sync->apply, "write satchel_snapshot_page", error);
     }
@@ -213,50 +215,58 @@ static enum satchel_status keep_left(struct satchel_sync *sync, uint64_t page,
     return status;
 }
 
-static enum satchel_status write_page(struct satchel_sync *sync,
-                                      const struct satchel_message_snapshot *snapshot,
+static enum satchel_status write_next(struct satchel_sync *sync, const struct staged *staged,
                                       struct satchel_error *error)
 {
+    sqlite3_stmt *update = NULL;
+    enum satchel_status status = SATCHEL_OK;
+    if (sqlite3_prepare_v2(sync->replica->db, WRITE_NEXT, -1, &update, NULL) != SQLITE_OK)
+        return satchel_apply_sql_error(sync->apply, "write satchel_snapshot", error);
+    sqlite3_bind_int64(update, 1, (sqlite3_int64)staged->page_next);
+    sqlite3_bind_int64(update, 2, (sqlite3_int64)staged->row_next);
+    if (sqlite3_step(update) != SQLITE_DONE)
+        status = satchel_apply_sql_error(sync->apply, "write satchel_snapshot", error);
+    sqlite3_finalize(update);
+    return status;
+}
+
+static bool is_run_over(void *context)
+{
+    return satchel_sync_is_run_over(context);
+}
+
+/* As much of the page as a run may take. */
+static enum satchel_status write_rows(struct satchel_sync *sync, struct satchel_span notes,
+                                      struct staged *staged, struct satchel_error *error)
+{
     struct satchel_buffer left;
+    uint32_t row = (uint32_t)staged->row_next;
+    bool is_whole = false;
     satchel_buffer_init(&left, SATCHEL_FRAME_BYTES_MAX, NULL);
     enum satchel_status status = open_staging(sync, error);
     if (status == SATCHEL_OK)
-        status = satchel_staging_take(sync->bootstrap.staging, snapshot->notes, &left, error);
+        status = satchel_staging_take(sync->bootstrap.staging, notes, &row, is_run_over, sync,
+                                      &is_whole, &left, error);
     if (status == SATCHEL_OK && left.size > 0)
-        status = keep_left(sync, snapshot->page, satchel_buffer_span(&left), error);
+        status = keep_left(sync, satchel_buffer_span(&left), error);
+    staged->page_next += is_whole;
+    staged->row_next = is_whole ? 0 : row;
     if (status == SATCHEL_OK)
-        status = satchel_replica_execute(sync->replica->db, COUNT_PAGE, error);
+        status = write_next(sync, staged, error);
     satchel_buffer_deinit(&left);
     return status;
 }
 
-/* Every answer is of the snapshot asked for, or the first page of a new one; or it says that this
- * one is no more. */
-enum satchel_status satchel_bootstrap_take(struct satchel_sync *sync,
-                                           const struct satchel_message_snapshot *snapshot,
-                                           struct satchel_error *error)
+/* One run of it; `*is_over` true: there is nothing more to write of this page. */
+static enum satchel_status take_page(struct satchel_sync *sync,
+                                     const struct satchel_message_snapshot *snapshot, bool is_new,
+                                     bool *is_over, struct satchel_error *error)
 {
-    struct sync_bootstrap *bootstrap = &sync->bootstrap;
-    if (!bootstrap->is_on || bootstrap->asked_count == 0)
-        return SATCHEL_OK;
-    bootstrap->asked_count--;
-    bool is_gone = satchel_id_is_zero(&snapshot->snapshot);
-    bool is_same = !is_gone && satchel_id_equal(&snapshot->snapshot, &bootstrap->snapshot);
-    bool is_new = !is_same && !is_gone && satchel_id_is_zero(&bootstrap->snapshot);
-    bootstrap->is_confirmed = is_same || is_new;
-    if (is_gone || is_new) {
-        bootstrap->snapshot = snapshot->snapshot;
-        bootstrap->page_next = 0;
-        bootstrap->page_count = snapshot->page_count;
-        bootstrap->row_count = snapshot->row_count;
-        bootstrap->schema = snapshot->schema;
-    }
-    if (!is_new && !(is_same && snapshot->page == bootstrap->page_next))
-        return SATCHEL_OK; /* what is here of one that is gone goes when another one comes */
+    struct staged staged;
+    *is_over = true;
     enum satchel_status status = begin_writing(sync, error);
     if (status != SATCHEL_OK)
         return status;
-    struct staged staged;
     if (is_new)
         status = begin_snapshot(sync, snapshot, error);
     if (status == SATCHEL_OK)
@@ -266,12 +276,46 @@ enum satchel_status satchel_bootstrap_take(struct satchel_sync *sync,
     /* Another sync may have brought it. */
     if (status == SATCHEL_OK && snapshot->page == staged.page_next &&
         snapshot->page < snapshot->page_count) {
-        status = write_page(sync, snapshot, error);
-        staged.page_next++;
+        status = write_rows(sync, snapshot->notes, &staged, error);
+        if (status == SATCHEL_AGAIN)
+            return begin_anew(sync, error);
+        *is_over = staged.page_next > snapshot->page;
     }
     if (status == SATCHEL_OK)
-        bootstrap->page_next = staged.page_next;
+        sync->bootstrap.page_next = staged.page_next;
     return satchel_sync_finish_run(sync, status, error);
+}
+
+/* Every answer is of the snapshot asked for, or the first page of a new one; or it says that this
+ * one is no more. One of a schema that has not come yet is asked for again when it has. */
+enum satchel_status satchel_bootstrap_take(struct satchel_sync *sync,
+                                           const struct satchel_message_snapshot *snapshot,
+                                           struct satchel_error *error)
+{
+    struct sync_bootstrap *bootstrap = &sync->bootstrap;
+    if (!bootstrap->is_on || bootstrap->asked_count == 0)
+        return SATCHEL_OK;
+    bootstrap->asked_count--;
+    bool is_gone = satchel_id_is_zero(&snapshot->snapshot);
+    if (!is_gone && snapshot->schema > sync->apply->migration_count) {
+        bootstrap->schema = snapshot->schema;
+        return SATCHEL_OK;
+    }
+    bool is_same = !is_gone && satchel_id_equal(&snapshot->snapshot, &bootstrap->snapshot);
+    bool is_new = !is_same && !is_gone && satchel_id_is_zero(&bootstrap->snapshot);
+    bool is_over = !is_new && !is_same;
+    enum satchel_status status = SATCHEL_OK;
+    bootstrap->is_confirmed = is_same || is_new;
+    if (is_gone || is_new) { /* what is here of one that is gone goes when another one comes */
+        bootstrap->snapshot = snapshot->snapshot;
+        bootstrap->page_next = 0;
+        bootstrap->page_count = snapshot->page_count;
+        bootstrap->row_count = snapshot->row_count;
+        bootstrap->schema = snapshot->schema;
+    }
+    while (status == SATCHEL_OK && !is_over)
+        status = take_page(sync, snapshot, is_new, &is_over, error);
+    return status;
 }
 
 /* ---- all of it ---- */
@@ -284,7 +328,7 @@ static enum satchel_status apply_left(struct satchel_sync *sync, struct satchel_
     struct satchel_span notes;
     enum satchel_status status = SATCHEL_OK;
     int code = SQLITE_DONE;
-    if (sqlite3_prepare_v2(sync->replica->db, SELECT_PAGES, -1, &select, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(sync->replica->db, SELECT_LEFT, -1, &select, NULL) != SQLITE_OK)
         return satchel_apply_sql_error(sync->apply, "read satchel_snapshot_page", error);
     satchel_buffer_init(&scratch, SATCHEL_FRAME_BYTES_MAX, NULL);
     while (status == SATCHEL_OK && (code = sqlite3_step(select)) == SQLITE_ROW) {
@@ -359,8 +403,10 @@ static enum satchel_status open_cache(struct satchel_sync *sync, int *cache_size
 static void close_cache(struct satchel_sync *sync, int cache_size)
 {
     char sql[80];
-    snprintf(sql, sizeof sql, "PRAGMA cache_size=%d; PRAGMA cache_spill=OFF", cache_size);
-    sqlite3_exec(sync->replica->db, sql, NULL, NULL, NULL);
+    snprintf(sql, sizeof sql, "PRAGMA cache_size=%d", cache_size);
+    sqlite3_exec(sync->replica->db, "PRAGMA cache_spill=OFF", NULL, NULL, NULL);
+    if (cache_size != 0) /* it was read */
+        sqlite3_exec(sync->replica->db, sql, NULL, NULL, NULL);
 }
 
 static enum satchel_status take_over(struct satchel_sync *sync, struct satchel_error *error)
@@ -387,16 +433,19 @@ enum satchel_status satchel_bootstrap_step(struct satchel_sync *sync, struct sat
 {
     struct sync_bootstrap *bootstrap = &sync->bootstrap;
     enum satchel_status status = SATCHEL_OK;
-    if (!bootstrap->is_on || sync->apply->migration_count < sync->schema_target)
+    if (!bootstrap->is_on || sync->apply->migration_count < sync->schema_target ||
+        sync->apply->migration_count < bootstrap->schema)
         return SATCHEL_OK;
-    if (bootstrap->is_confirmed && sync->apply->migration_count >= bootstrap->schema &&
+    if (bootstrap->is_confirmed &&
         bootstrap->page_next + SATCHEL_MUTATED(short_snapshot) >= bootstrap->page_count)
         return take_over(sync, error);
     while (status == SATCHEL_OK &&
            bootstrap->asked_count < (bootstrap->is_confirmed ? WINDOW : 1)) {
         struct satchel_message message = {.kind = SATCHEL_MESSAGE_SNAPSHOT_REQUEST};
         message.snapshot_request.snapshot = bootstrap->snapshot;
-        message.snapshot_request.page = bootstrap->page_next + bootstrap->asked_count;
+        if (bootstrap->asked_count == 0 || bootstrap->page_ask < bootstrap->page_next)
+            bootstrap->page_ask = bootstrap->page_next;
+        message.snapshot_request.page = bootstrap->page_ask;
         if (bootstrap->is_confirmed && message.snapshot_request.page >= bootstrap->page_count)
             break;
         /* To hear whether it is still there, where all of it is here. */
@@ -405,6 +454,7 @@ enum satchel_status satchel_bootstrap_step(struct satchel_sync *sync, struct sat
             message.snapshot_request.page--;
         status = satchel_session_send(sync->session, &message);
         bootstrap->asked_count += status == SATCHEL_OK;
+        bootstrap->page_ask += status == SATCHEL_OK;
     }
     if (status == SATCHEL_OK || status == SATCHEL_BUSY)
         return SATCHEL_OK;

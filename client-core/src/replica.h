@@ -169,16 +169,16 @@
     "CREATE TABLE IF NOT EXISTS satchel_forget(name BLOB PRIMARY KEY, mark INTEGER NOT NULL"       \
     " DEFAULT (random())) WITHOUT ROWID"
 
-/* vector, receipt, stamp: of the message SNAPSHOT. page_next: the first that is not here.
- * migrations: how many there were when its staging tables were made. notes: stored form, as of a
- * body. */
+/* vector, receipt, stamp: of the message SNAPSHOT. page_next: the first that is not here, but for
+ * row_next of its rows. migrations: how many there were when its staging tables were made. notes:
+ * stored form, as of a body. */
 #define SATCHEL_SNAPSHOT_DDL                                                                     \
     "CREATE TABLE IF NOT EXISTS satchel_snapshot(one INTEGER PRIMARY KEY CHECK(one=1),"          \
     "id BLOB NOT NULL, cursor INTEGER NOT NULL, vector BLOB NOT NULL, receipt BLOB NOT NULL,"    \
     "stamp INTEGER NOT NULL, schema INTEGER NOT NULL, row_count INTEGER NOT NULL,"               \
     "page_count INTEGER NOT NULL, page_next INTEGER NOT NULL DEFAULT 0,"                         \
-    "migrations INTEGER NOT NULL);"                                                              \
-    "CREATE TABLE IF NOT EXISTS satchel_snapshot_page(page INTEGER PRIMARY KEY, notes BLOB NOT " \
+    "row_next INTEGER NOT NULL DEFAULT 0, migrations INTEGER NOT NULL);"                         \
+    "CREATE TABLE IF NOT EXISTS satchel_snapshot_page(part INTEGER PRIMARY KEY, notes BLOB NOT " \
     "NULL)"
 
 /* What every SQLite can read of the replica: one row, as `satchel status` prints it. */

@@ -113,6 +113,7 @@ void satchel_sync_free(struct satchel_sync *sync)
 {
     if (!sync)
         return;
+    satchel_staging_free(sync->bootstrap.staging);
     satchel_apply_free(sync->apply);
     satchel_session_free(sync->session);
     sqlite3_finalize(sync->select_last);
@@ -121,7 +122,6 @@ void satchel_sync_free(struct satchel_sync *sync)
     satchel_check_deinit(&sync->check);
     satchel_recover_end(sync);
     satchel_arena_deinit(&sync->push_arena);
-    satchel_staging_free(sync->bootstrap.staging);
     satchel_buffer_deinit(&sync->push_scratch);
     if (sync->had_foreign_keys)
         sqlite3_exec(sync->replica->db, "PRAGMA foreign_keys=ON", NULL, NULL, NULL);
@@ -140,6 +140,16 @@ bool satchel_sync_is_stopped(const struct satchel_sync *sync)
     return sync->options.stop && sync->options.stop(sync->options.context);
 }
 
+/* Whether what comes goes on from the log that is here. Another sync of this replica may have cut
+ * it back, or gone on from another incarnation of the node: behind that this stream would leave a
+ * hole, or put entries that the node does not have any more. */
+static bool is_stream_good(const struct satchel_sync *sync)
+{
+    const struct satchel_apply *apply = sync->apply;
+    return SATCHEL_MUTATED(stale_log) || (apply->rewinds == sync->rewinds &&
+                                          satchel_id_equal(&apply->node, &sync->recovery.node));
+}
+
 enum satchel_status satchel_sync_begin(struct satchel_sync *sync, bool is_writing,
                                        struct satchel_error *error)
 {
@@ -153,10 +163,9 @@ enum satchel_status satchel_sync_begin(struct satchel_sync *sync, bool is_writin
             "%s: another program keeps the replica locked; end its transaction and sync "
             "again (nothing is lost)",
             sync->replica->path);
-    if (status != SATCHEL_OK || !sync->is_welcome || sync->apply->rewinds == sync->rewinds ||
-        SATCHEL_MUTATED(stale_log))
+    if (status != SATCHEL_OK || !sync->is_welcome || is_stream_good(sync))
         return status;
-    satchel_apply_release(sync->apply); /* the stream would leave out what was cut off */
+    satchel_apply_release(sync->apply);
     return satchel_error_set(
         error, SATCHEL_AGAIN,
         "another sync of this replica has met a server that was restored; sync "

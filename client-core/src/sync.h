@@ -47,7 +47,9 @@ struct sync_bootstrap {
     bool is_on;                 /* the session has no stream, but a snapshot */
     struct satchel_id snapshot; /* zero: none yet */
     bool is_confirmed;          /* the server has it, as this session has heard */
-    uint64_t page_next, page_count, row_count;
+    uint64_t page_next;         /* the first that is not here */
+    uint64_t page_ask;          /* and that has not been asked for */
+    uint64_t page_count, row_count;
     uint64_t schema;                 /* migrations that its rows need */
     uint64_t asked_count;            /* pages that have not come */
     struct satchel_staging *staging; /* NULL until a page comes */

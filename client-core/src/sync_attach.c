@@ -220,7 +220,8 @@ static enum satchel_status check_welcome(const struct satchel_sync *sync,
                                          struct satchel_error *error)
 {
     const struct satchel_id *node = &sync->apply->node;
-    if (!satchel_id_equal(&sync->hello_node, node) && !satchel_id_equal(&welcome->node, node))
+    /* What it has heard since may be of an incarnation that this node does not know. */
+    if (has_gone_on(sync) && !satchel_id_equal(&welcome->node, node))
         return satchel_error_set(error, SATCHEL_AGAIN,
                                  "another sync of this replica has met another server; sync again");
     /* Of what another sync has applied meanwhile, as it was cut for that one, this stream would

@@ -1,5 +1,5 @@
-/* Owns going through a table's rows for one user: each row's set is read with its name, not looked up
- * row by row. */
+/* Owns going through a table's rows for one user: each row's set is read with its name, not looked
+ * up row by row. */
 #include "scope_viewer_internal.h"
 
 #define SQL_ROWS "SELECT name, scope FROM satchel_row WHERE name>?1 ORDER BY name"

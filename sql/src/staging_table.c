@@ -14,9 +14,11 @@
 #define SQL_OBJECTS                                                                         \
     "SELECT name, sql, rootpage FROM main.sqlite_schema WHERE tbl_name = ?1 COLLATE NOCASE" \
     " AND type IN ('table', 'index') ORDER BY rowid"
-#define SQL_TRIGGERS                                                                           \
-    "SELECT 1 FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE" \
+#define OF_THE_APPLICATION                                                  \
+    "sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE" \
     " AND name NOT LIKE 'satchel!_%' ESCAPE '!'"
+#define SQL_TRIGGERS \
+    "SELECT 1 FROM main." OF_THE_APPLICATION " UNION ALL SELECT 1 FROM temp." OF_THE_APPLICATION
 #define SQL_STAGED                                                         \
     "SELECT substr(name, 13) FROM main.sqlite_schema WHERE type = 'table'" \
     " AND substr(name, 1, 12) = '" SATCHEL_STAGING_PREFIX "'"
@@ -36,10 +38,11 @@ struct objects {
     struct object *first;
     uint32_t count;
 };
-struct staged {
-    struct staged *next;
+struct pair {
+    struct pair *next;
     const char *table;
     struct objects objects, twins;
+    bool may_be; /* the table may have a staging table */
 };
 
 /* ---- reading sqlite_schema ---- */
@@ -141,6 +144,51 @@ static const char *twin_name(const struct object *object, struct satchel_arena *
                : print(arena, SATCHEL_STAGING_PREFIX "%s", object->name);
 }
 
+/* What stands behind the name of a table. An application's connection minds foreign keys: what is
+ * staged must not be children of its rows. */
+static enum satchel_status add_body(struct satchel_buffer *out, struct satchel_span body,
+                                    struct satchel_arena *arena)
+{
+    struct satchel_scanner scanner = satchel_scanner_of(body, 1);
+    struct satchel_token token = satchel_scanner_next_code(&scanner);
+    const uint8_t *from = body.data;
+    enum satchel_status status = SATCHEL_OK;
+    while (token.kind != SATCHEL_TOKEN_END && status == SATCHEL_OK) {
+        bool is_reference = satchel_token_is_word(&token, "REFERENCES");
+        token = satchel_scanner_next_code(&scanner);
+        const char *parent = is_reference ? satchel_token_name(&token, arena) : NULL;
+        const char *name = parent ? print(arena, "\"" SATCHEL_STAGING_PREFIX "%w\"", parent) : NULL;
+        if (!name)
+            continue;
+        status = satchel_buffer_append(out, from, (size_t)(token.text.data - from));
+        if (status == SATCHEL_OK)
+            status = satchel_buffer_append(out, name, strlen(name));
+        from = token.text.data + token.text.size;
+    }
+    return status == SATCHEL_OK
+               ? satchel_buffer_append(out, from, (size_t)(body.data + body.size - from))
+               : status;
+}
+
+static const char *table_sql(const char *table, struct satchel_span body,
+                             struct satchel_arena *arena)
+{
+    struct satchel_buffer text;
+    satchel_buffer_init(&text, ARENA_BYTES_MAX, NULL);
+    const char *head = print(arena, "CREATE TABLE \"" SATCHEL_STAGING_PREFIX "%w\"", table);
+    enum satchel_status status =
+        head ? satchel_buffer_append(&text, head, strlen(head)) : SATCHEL_NOMEM;
+    if (status == SATCHEL_OK)
+        status = add_body(&text, body, arena);
+    char *copy = status == SATCHEL_OK ? satchel_arena_alloc(arena, text.size + 1) : NULL;
+    if (copy) {
+        memcpy(copy, text.data, text.size);
+        copy[text.size] = '\0';
+    }
+    satchel_buffer_deinit(&text);
+    return copy;
+}
+
 /* As sqlite_schema would have it. `*out` NULL: the text makes no table or index that is known. */
 static enum satchel_status twin_sql(const struct object *object, const char *table,
                                     struct satchel_arena *arena, const char **out,
@@ -155,8 +203,7 @@ static enum satchel_status twin_sql(const struct object *object, const char *tab
     bool is_table = create.object == SATCHEL_OBJECT_TABLE && create.name;
     bool is_index = create.object == SATCHEL_OBJECT_INDEX && create.name && create.target;
     if (is_table)
-        *out = print(arena, "CREATE TABLE \"" SATCHEL_STAGING_PREFIX "%w\"%s", table,
-                     (const char *)create.behind_name);
+        *out = table_sql(table, satchel_span_text((const char *)create.behind_name), arena);
     else if (is_index)
         *out = print(arena,
                      "CREATE%s INDEX \"" SATCHEL_STAGING_PREFIX "%w\" ON \"" SATCHEL_STAGING_PREFIX
@@ -172,6 +219,59 @@ static bool numbers_rows(const struct objects *objects)
            sqlite3_strlike("%autoincrement%", objects->first->sql, 0) == 0;
 }
 
+static const struct object *find_object(const struct objects *objects, const char *name)
+{
+    const struct object *object = objects->first;
+    while (object && sqlite3_stricmp(object->name, name) != 0)
+        object = object->next;
+    return object;
+}
+
+/* Puts the twins in the order of the objects. False: they are not alike any more. */
+static enum satchel_status match(struct pair *pair, struct satchel_arena *arena, bool *is_alike,
+                                 struct satchel_error *error)
+{
+    struct object *sorted = NULL, **end = &sorted;
+    enum satchel_status status = SATCHEL_OK;
+    *is_alike = pair->may_be && pair->objects.count == pair->twins.count;
+    for (const struct object *object = pair->objects.first;
+         object && *is_alike && status == SATCHEL_OK; object = object->next) {
+        const char *name = twin_name(object, arena), *sql = NULL;
+        struct object *copy = SATCHEL_ARENA_ARRAY(arena, struct object, 1);
+        if (!name || !copy)
+            return no_memory(error);
+        if (object->sql)
+            status = twin_sql(object, pair->table, arena, &sql, error);
+        const struct object *twin = find_object(&pair->twins, name);
+        *is_alike = status == SATCHEL_OK && twin &&
+                    (twin->sql ? sql && strcmp(sql, twin->sql) == 0 : !object->sql);
+        if (!*is_alike)
+            break;
+        *copy = *twin;
+        copy->next = NULL;
+        *end = copy;
+        end = &copy->next;
+    }
+    pair->twins.first = sorted;
+    return status;
+}
+
+static enum satchel_status read_pair(sqlite3 *db, struct pair *pair, struct satchel_arena *arena,
+                                     struct satchel_error *error)
+{
+    bool has_triggers = false;
+    const char *twin = print(arena, SATCHEL_STAGING_PREFIX "%s", pair->table);
+    enum satchel_status status = twin ? SATCHEL_OK : no_memory(error);
+    if (status == SATCHEL_OK)
+        status = has_row(db, SQL_TRIGGERS, pair->table, &has_triggers, error);
+    if (status == SATCHEL_OK)
+        status = read_objects(db, pair->table, arena, &pair->objects, error);
+    if (status == SATCHEL_OK)
+        status = read_objects(db, twin, arena, &pair->twins, error);
+    pair->may_be = !has_triggers && pair->objects.count > 0 && !numbers_rows(&pair->objects);
+    return status;
+}
+
 /* ---- making ---- */
 
 static enum satchel_status run(sqlite3 *db, const char *sql, struct satchel_error *error)
@@ -181,24 +281,24 @@ static enum satchel_status run(sqlite3 *db, const char *sql, struct satchel_erro
                : satchel_sql_error(error, db, "cannot run \"%.120s\"", sql);
 }
 
-static enum satchel_status make_objects(sqlite3 *db, const char *table,
-                                        const struct objects *objects, struct satchel_arena *arena,
-                                        bool *is_made, struct satchel_error *error)
+static enum satchel_status make_objects(sqlite3 *db, const struct pair *pair,
+                                        struct satchel_arena *arena, bool *is_made,
+                                        struct satchel_error *error)
 {
     enum satchel_status status = SATCHEL_OK;
-    *is_made = objects->count > 0;
-    for (const struct object *object = objects->first; object && *is_made && status == SATCHEL_OK;
-         object = object->next) {
+    *is_made = true;
+    for (const struct object *object = pair->objects.first;
+         object && *is_made && status == SATCHEL_OK; object = object->next) {
         const char *sql = NULL;
         if (!object->sql)
             continue;
-        status = twin_sql(object, table, arena, &sql, error);
+        status = twin_sql(object, pair->table, arena, &sql, error);
         *is_made = sql != NULL;
         if (status != SATCHEL_OK || !sql)
             continue;
         status = run(db, sql, error);
         /* A CHECK that names its own table, for one. */
-        if (status == SATCHEL_SQL && sqlite3_errcode(db) == SQLITE_ERROR) {
+        if (status == SATCHEL_SQL && (sqlite3_errcode(db) & 0xff) == SQLITE_ERROR) {
             *is_made = false;
             status = SATCHEL_OK;
         }
@@ -206,28 +306,34 @@ static enum satchel_status make_objects(sqlite3 *db, const char *table,
     return status;
 }
 
-enum satchel_status satchel_staging_table_make(struct sqlite3 *db, const char *table, bool *is_made,
+static enum satchel_status make(sqlite3 *db, const struct pair *pair, struct satchel_arena *arena,
+                                bool *is_made, struct satchel_error *error)
+{
+    enum satchel_status status = run(db, "SAVEPOINT satchel_staging", error);
+    if (status == SATCHEL_OK)
+        status = make_objects(db, pair, arena, is_made, error);
+    if (status == SATCHEL_OK && !*is_made)
+        status = run(db, "ROLLBACK TO satchel_staging", error);
+    return status == SATCHEL_OK ? run(db, "RELEASE satchel_staging", error) : status;
+}
+
+enum satchel_status satchel_staging_table_make(struct sqlite3 *db, const char *table,
+                                               enum satchel_staging_state *state,
                                                struct satchel_error *error)
 {
     struct satchel_arena arena;
-    struct objects objects;
-    bool has_triggers = false;
-    enum satchel_status status = satchel_staging_table_find(db, table, is_made, error);
-    if (status != SATCHEL_OK || *is_made)
-        return status;
+    struct pair pair = {.table = table};
+    bool is_ready = false;
     satchel_arena_init(&arena, ARENA_BYTES_MAX, NULL);
-    status = has_row(db, SQL_TRIGGERS, table, &has_triggers, error);
-    if (status == SATCHEL_OK)
-        status = read_objects(db, table, &arena, &objects, error);
-    if (status == SATCHEL_OK && !has_triggers && !numbers_rows(&objects)) {
-        status = run(db, "SAVEPOINT satchel_staging", error);
-        if (status == SATCHEL_OK)
-            status = make_objects(db, table, &objects, &arena, is_made, error);
-        if (status == SATCHEL_OK && !*is_made)
-            status = run(db, "ROLLBACK TO satchel_staging", error);
-        if (status == SATCHEL_OK)
-            status = run(db, "RELEASE satchel_staging", error);
-    }
+    enum satchel_status status = read_pair(db, &pair, &arena, error);
+    bool is_there = pair.twins.count > 0;
+    if (status == SATCHEL_OK && is_there)
+        status = match(&pair, &arena, &is_ready, error);
+    else if (status == SATCHEL_OK && pair.may_be)
+        status = make(db, &pair, &arena, &is_ready, error);
+    *state = is_ready   ? SATCHEL_STAGING_READY
+             : is_there ? SATCHEL_STAGING_STALE
+                        : SATCHEL_STAGING_NONE;
     satchel_arena_deinit(&arena);
     return status;
 }
@@ -244,104 +350,77 @@ enum satchel_status satchel_staging_table_find(struct sqlite3 *db, const char *t
 
 /* ---- all of them ---- */
 
-static enum satchel_status read_staged(sqlite3 *db, struct satchel_arena *arena,
-                                       struct staged **out, struct satchel_error *error)
+static enum satchel_status read_staged(sqlite3 *db, struct satchel_arena *arena, struct pair **out,
+                                       struct satchel_error *error)
 {
     sqlite3_stmt *select = NULL;
     int code = SQLITE_DONE;
     *out = NULL;
     enum satchel_status status = open_select(db, SQL_STAGED, NULL, &select, error);
     while (status == SATCHEL_OK && (code = sqlite3_step(select)) == SQLITE_ROW) {
-        struct staged *staged = SATCHEL_ARENA_ARRAY(arena, struct staged, 1);
+        struct pair *pair = SATCHEL_ARENA_ARRAY(arena, struct pair, 1);
         const char *table = copy_text(arena, select, 0);
-        if (!staged || !table) {
+        if (!pair || !table) {
             status = no_memory(error);
             break;
         }
-        *staged = (struct staged){.next = *out, .table = table};
-        *out = staged;
+        *pair = (struct pair){.next = *out, .table = table};
+        *out = pair;
     }
     return end_select(db, select, code, status, error);
 }
 
-static enum satchel_status drop(sqlite3 *db, const struct staged *staged,
-                                struct satchel_error *error)
+static enum satchel_status drop(sqlite3 *db, const struct pair *pair, struct satchel_error *error)
 {
-    char *sql = sqlite3_mprintf("DROP TABLE main.\"" SATCHEL_STAGING_PREFIX "%w\"", staged->table);
+    char *sql = sqlite3_mprintf("DROP TABLE main.\"" SATCHEL_STAGING_PREFIX "%w\"", pair->table);
     enum satchel_status status = sql ? run(db, sql, error) : no_memory(error);
     sqlite3_free(sql);
     return status;
 }
 
+static enum satchel_status pragma(sqlite3 *db, const char *sql, int *value,
+                                  struct satchel_error *error)
+{
+    sqlite3_stmt *select = NULL;
+    enum satchel_status status = open_select(db, sql, NULL, &select, error);
+    int code = status == SATCHEL_OK ? sqlite3_step(select) : SQLITE_DONE;
+    *value = code == SQLITE_ROW ? sqlite3_column_int(select, 0) : 0;
+    return end_select(db, select, code, status, error);
+}
+
+/* 1: on, 2: fast */
+static enum satchel_status set_secure_delete(sqlite3 *db, int value, struct satchel_error *error)
+{
+    static const char *const sql[] = {"PRAGMA main.secure_delete=OFF",
+                                      "PRAGMA main.secure_delete=ON",
+                                      "PRAGMA main.secure_delete=FAST"};
+    return run(db, sql[value == 2 ? 2 : value != 0], error);
+}
+
+/* Written over, every page of it would be in memory until the commit. */
 enum satchel_status satchel_staging_tables_drop(struct sqlite3 *db, struct satchel_error *error)
 {
     struct satchel_arena arena;
-    struct staged *staged;
+    struct pair *pair = NULL;
+    int was_secure = 0;
     satchel_arena_init(&arena, ARENA_BYTES_MAX, NULL);
-    enum satchel_status status = read_staged(db, &arena, &staged, error);
-    for (; staged && status == SATCHEL_OK; staged = staged->next)
-        status = drop(db, staged, error);
+    enum satchel_status status = read_staged(db, &arena, &pair, error);
+    bool is_any = pair != NULL;
+    if (status == SATCHEL_OK && is_any)
+        status = pragma(db, "PRAGMA main.secure_delete", &was_secure, error);
+    if (status == SATCHEL_OK && is_any)
+        status = set_secure_delete(db, 0, error);
+    for (; pair && status == SATCHEL_OK; pair = pair->next)
+        status = drop(db, pair, error);
+    if (is_any && was_secure) {
+        enum satchel_status reset = set_secure_delete(db, was_secure, error);
+        status = status == SATCHEL_OK ? reset : status;
+    }
     satchel_arena_deinit(&arena);
     return status;
 }
 
 /* ---- the exchange ---- */
-
-static const struct object *find_object(const struct objects *objects, const char *name)
-{
-    const struct object *object = objects->first;
-    while (object && sqlite3_stricmp(object->name, name) != 0)
-        object = object->next;
-    return object;
-}
-
-/* Puts the twins in the order of the objects. False: they are not alike any more. */
-static enum satchel_status match(struct staged *staged, struct satchel_arena *arena, bool *is_alike,
-                                 struct satchel_error *error)
-{
-    struct object *sorted = NULL, **end = &sorted;
-    enum satchel_status status = SATCHEL_OK;
-    *is_alike = staged->objects.count == staged->twins.count && !numbers_rows(&staged->objects);
-    for (const struct object *object = staged->objects.first;
-         object && *is_alike && status == SATCHEL_OK; object = object->next) {
-        const char *name = twin_name(object, arena), *sql = NULL;
-        struct object *copy = SATCHEL_ARENA_ARRAY(arena, struct object, 1);
-        if (!name || !copy)
-            return no_memory(error);
-        if (object->sql)
-            status = twin_sql(object, staged->table, arena, &sql, error);
-        const struct object *twin = find_object(&staged->twins, name);
-        *is_alike = status == SATCHEL_OK && twin &&
-                    (twin->sql ? sql && strcmp(sql, twin->sql) == 0 : !object->sql);
-        if (!*is_alike)
-            break;
-        *copy = *twin;
-        copy->next = NULL;
-        *end = copy;
-        end = &copy->next;
-    }
-    staged->twins.first = sorted;
-    return status;
-}
-
-static enum satchel_status prepare(sqlite3 *db, struct staged *staged, struct satchel_arena *arena,
-                                   bool *is_alike, struct satchel_error *error)
-{
-    bool has_triggers = false;
-    char *twin = sqlite3_mprintf(SATCHEL_STAGING_PREFIX "%s", staged->table);
-    enum satchel_status status = twin ? SATCHEL_OK : no_memory(error);
-    *is_alike = false;
-    if (status == SATCHEL_OK)
-        status = has_row(db, SQL_TRIGGERS, staged->table, &has_triggers, error);
-    if (status == SATCHEL_OK)
-        status = read_objects(db, staged->table, arena, &staged->objects, error);
-    if (status == SATCHEL_OK)
-        status = read_objects(db, twin, arena, &staged->twins, error);
-    if (status == SATCHEL_OK && !has_triggers)
-        status = match(staged, arena, is_alike, error);
-    sqlite3_free(twin);
-    return status;
-}
 
 static enum satchel_status set_root(sqlite3 *db, sqlite3_stmt *update, const char *name,
                                     int64_t root, struct satchel_error *error)
@@ -354,15 +433,15 @@ static enum satchel_status set_root(sqlite3 *db, sqlite3_stmt *update, const cha
                                : satchel_sql_error(error, db, "cannot exchange tables");
 }
 
-static enum satchel_status exchange_roots(sqlite3 *db, const struct staged *staged,
+static enum satchel_status exchange_roots(sqlite3 *db, const struct pair *pair,
                                           struct satchel_error *error)
 {
     sqlite3_stmt *update = NULL;
     enum satchel_status status = SATCHEL_OK;
     if (sqlite3_prepare_v2(db, SQL_SET_ROOT, -1, &update, NULL) != SQLITE_OK)
         return satchel_sql_error(error, db, "cannot exchange tables");
-    for (; staged; staged = staged->next) {
-        const struct object *object = staged->objects.first, *twin = staged->twins.first;
+    for (; pair; pair = pair->next) {
+        const struct object *object = pair->objects.first, *twin = pair->twins.first;
         for (; object && status == SATCHEL_OK; object = object->next, twin = twin->next) {
             status = set_root(db, update, object->name, twin->root, error);
             if (status == SATCHEL_OK)
@@ -376,21 +455,14 @@ static enum satchel_status exchange_roots(sqlite3 *db, const struct staged *stag
 /* Every connection, this one first, reads the schema anew. */
 static enum satchel_status renew_schema(sqlite3 *db, struct satchel_error *error)
 {
-    sqlite3_stmt *select = NULL;
     char sql[64];
     int version = 0;
-    if (sqlite3_prepare_v2(db, "PRAGMA main.schema_version", -1, &select, NULL) != SQLITE_OK ||
-        sqlite3_step(select) != SQLITE_ROW) {
-        sqlite3_finalize(select);
-        return satchel_sql_error(error, db, "cannot exchange tables");
-    }
-    version = sqlite3_column_int(select, 0);
-    sqlite3_finalize(select);
+    enum satchel_status status = pragma(db, "PRAGMA main.schema_version", &version, error);
     sqlite3_snprintf(sizeof sql, sql, "PRAGMA main.schema_version=%d", version + 1);
-    return run(db, sql, error);
+    return status == SATCHEL_OK ? run(db, sql, error) : status;
 }
 
-static enum satchel_status exchange_all(sqlite3 *db, const struct staged *staged,
+static enum satchel_status exchange_all(sqlite3 *db, const struct pair *pair,
                                         struct satchel_error *error)
 {
     int was_defensive = 0, was_writable = 0;
@@ -398,7 +470,7 @@ static enum satchel_status exchange_all(sqlite3 *db, const struct staged *staged
     sqlite3_db_config(db, SQLITE_DBCONFIG_WRITABLE_SCHEMA, -1, &was_writable);
     sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
     sqlite3_db_config(db, SQLITE_DBCONFIG_WRITABLE_SCHEMA, 1, NULL);
-    enum satchel_status status = exchange_roots(db, staged, error);
+    enum satchel_status status = exchange_roots(db, pair, error);
     if (status == SATCHEL_OK)
         status = renew_schema(db, error);
     sqlite3_db_config(db, SQLITE_DBCONFIG_WRITABLE_SCHEMA, was_writable, NULL);
@@ -410,13 +482,15 @@ enum satchel_status satchel_staging_tables_exchange(struct sqlite3 *db, bool *is
                                                     struct satchel_error *error)
 {
     struct satchel_arena arena;
-    struct staged *first;
+    struct pair *first;
     satchel_arena_init(&arena, ARENA_BYTES_MAX, NULL);
     enum satchel_status status = read_staged(db, &arena, &first, error);
     *is_done = true;
-    for (struct staged *staged = first; staged && *is_done && status == SATCHEL_OK;
-         staged = staged->next)
-        status = prepare(db, staged, &arena, is_done, error);
+    for (struct pair *pair = first; pair && *is_done && status == SATCHEL_OK; pair = pair->next) {
+        status = read_pair(db, pair, &arena, error);
+        if (status == SATCHEL_OK)
+            status = match(pair, &arena, is_done, error);
+    }
     if (status == SATCHEL_OK && *is_done && first)
         status = exchange_all(db, first, error);
     satchel_arena_deinit(&arena);

@@ -1,6 +1,7 @@
 """A new device gets a snapshot of its rows where the log is long: whole or not at all, broken off anywhere, with
 what it has written before, and while others write; then the history behind it."""
 import json
+import subprocess
 import unittest
 
 import harness
@@ -168,6 +169,35 @@ class Bootstrap(harness.SatchelTest):
             self.sync(bob)
             self.assertEqual(self.count(bob), (60, 1, 10))
             self.assert_each_in_its_scope(self.ann, bob)
+
+    def test_two_syncs_at_once(self):
+        for number in range(3):
+            bob = self.join("bob", f"bob{number}")
+            syncs = [subprocess.Popen([harness.SATCHEL, "sync", bob], stdout=subprocess.DEVNULL) for _ in range(2)]
+            self.assertEqual([sync.wait(60) for sync in syncs], [0, 0])
+            self.assertEqual(self.count(bob), (60, 1, 10))
+            self.assert_each_in_its_scope(self.ann, bob)
+
+    def test_values_that_changed_places_under_a_unique_index(self):
+        bob = self.join("bob")
+        self.write(bob, "CREATE UNIQUE INDEX note_title ON note(title)",
+                   "INSERT INTO note(id, title) VALUES('n1', '2'), ('n2', '1')")
+        self.assertEqual(self.sync(bob)["quarantined"], 0)
+        self.assertEqual(self.rows(bob, "SELECT id, title FROM note WHERE title IN ('1', '2') ORDER BY id"),
+                         [("n1", "2"), ("n2", "1")])
+        self.sync(self.ann)
+        self.assert_each_in_its_scope(self.ann, bob)
+
+    def test_a_unique_index_that_stands_against_rows(self):
+        self.write(self.ann, "UPDATE note SET title='same' WHERE id IN ('n8', 'n9')")
+        self.sync(self.ann)
+        bob = self.join("bob")
+        self.write(bob, "CREATE UNIQUE INDEX note_title ON note(title)", "INSERT INTO note(id) VALUES('mine')")
+        self.assertIn("the first rows of table note cannot be written", self.refused("sync", bob))
+        self.assertIn("drop it and sync again", self.refused("sync", bob))
+        self.write(bob, "DROP INDEX note_title")
+        self.sync_all(bob, self.ann)
+        self.assert_each_in_its_scope(self.ann, bob)
 
     def test_a_migration_meanwhile(self):
         proxy, bob = self.join_by_proxy()

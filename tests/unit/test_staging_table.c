@@ -27,9 +27,9 @@ struct fixture {
 
 static bool make(struct fixture *fixture, const char *table)
 {
-    bool is_made = false;
-    assert_ok(satchel_staging_table_make(fixture->db, table, &is_made, &fixture->error));
-    return is_made;
+    enum satchel_staging_state state;
+    assert_ok(satchel_staging_table_make(fixture->db, table, &state, &fixture->error));
+    return state == SATCHEL_STAGING_READY;
 }
 
 static bool exchange(struct fixture *fixture)
@@ -227,6 +227,30 @@ static void test_staging_table__some_tables_have_none(void **state)
     sql_close(fixture.db);
 }
 
+/* What is staged is nobody's child: the application may delete what it will. */
+static void test_staging_table__foreign_keys_stay_among_staging_tables(void **state)
+{
+    (void)state;
+    struct fixture fixture = open_fixture(NULL);
+    sql_run(fixture.db, "CREATE TABLE folder(id PRIMARY KEY, up REFERENCES folder);"
+                        "CREATE TABLE note(id PRIMARY KEY, folder /* REFERENCES x */ REFERENCES "
+                        "\"folder\"(id) ON DELETE CASCADE, FOREIGN KEY(id) REFERENCES folder);"
+                        "BEGIN");
+    assert_true(make(&fixture, "note"));
+    assert_true(make(&fixture, "folder"));
+    sql_run(fixture.db, "COMMIT; INSERT INTO satchel_new_note VALUES('f', 'f');"
+                        "INSERT INTO satchel_new_folder VALUES('f', NULL);"
+                        "INSERT INTO folder VALUES('f', NULL); PRAGMA foreign_keys=ON;"
+                        "DELETE FROM folder; PRAGMA foreign_keys=OFF");
+    assert_string_equal(sql_rows(fixture.db, "SELECT count(*) FROM satchel_new_note"), "1");
+    assert_true(exchange(&fixture));
+    assert_string_equal(sql_rows(fixture.db, "SELECT folder FROM note"), "f");
+    assert_string_equal(sql_rows(fixture.db, "PRAGMA foreign_key_check"), "");
+    sql_run(fixture.db, "PRAGMA foreign_keys=ON; DELETE FROM folder");
+    assert_string_equal(sql_rows(fixture.db, "SELECT count(*) FROM note"), "0");
+    sql_close(fixture.db);
+}
+
 static void test_staging_table__tables_that_are_alike_no_more_are_left(void **state)
 {
     static const char *const changes[] = {
@@ -239,6 +263,9 @@ static void test_staging_table__tables_that_are_alike_no_more_are_left(void **st
         struct fixture fixture = open_fixture(NULL);
         fill(&fixture);
         sql_run(fixture.db, changes[i]);
+        enum satchel_staging_state is_stale;
+        assert_ok(satchel_staging_table_make(fixture.db, "contact", &is_stale, &fixture.error));
+        assert_int_equal(is_stale, SATCHEL_STAGING_STALE);
         sql_run(fixture.db, "BEGIN");
         assert_false(exchange(&fixture));
         sql_run(fixture.db, "COMMIT");
@@ -258,6 +285,7 @@ int main(void)
         cmocka_unit_test(test_staging_table__what_the_exchange_writes_does_not_grow),
         cmocka_unit_test(test_staging_table__another_connection_sees_all_or_nothing),
         cmocka_unit_test(test_staging_table__some_tables_have_none),
+        cmocka_unit_test(test_staging_table__foreign_keys_stay_among_staging_tables),
         cmocka_unit_test(test_staging_table__tables_that_are_alike_no_more_are_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

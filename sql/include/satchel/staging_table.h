@@ -15,19 +15,28 @@ struct sqlite3;
 
 /* All in the caller's transaction, which is to be rolled back after a failure: SQL, BUSY, NOMEM. */
 
-/* Makes the staging table of `table`, unless it is there. `*is_made` false: it can have none. It
- * has triggers of the application, which would not fire; it numbers its rows with AUTOINCREMENT; or
- * its text makes no other table. */
-enum satchel_status satchel_staging_table_make(struct sqlite3 *db, const char *table, bool *is_made,
+enum satchel_staging_state {
+    /* It can have none: it has triggers of the application, which would not fire; it numbers its
+     * rows with AUTOINCREMENT; or its text, or an index's, makes no other table. */
+    SATCHEL_STAGING_NONE,
+    SATCHEL_STAGING_READY,
+    SATCHEL_STAGING_STALE /* one is there; the table has other columns, indexes or triggers now */
+};
+/* Makes the staging table of `table`, unless it is there. What the table's foreign keys point at,
+ * its staging table's point at the staging table of. */
+enum satchel_status satchel_staging_table_make(struct sqlite3 *db, const char *table,
+                                               enum satchel_staging_state *state,
                                                struct satchel_error *error) SATCHEL_MUST_USE;
 /* Whether `table` has one. */
 enum satchel_status satchel_staging_table_find(struct sqlite3 *db, const char *table,
                                                bool *is_there,
                                                struct satchel_error *error) SATCHEL_MUST_USE;
-/* Each exchanges its contents with its table's. `*is_done` false: a table has other columns,
- * indexes or triggers now, and nothing has happened. No statement of `db` may be under way. */
+/* Each exchanges its contents with its table's. `*is_done` false: one is stale, and nothing has
+ * happened. No statement of `db` may be under way. */
 enum satchel_status satchel_staging_tables_exchange(struct sqlite3 *db, bool *is_done,
                                                     struct satchel_error *error) SATCHEL_MUST_USE;
+/* What was in them is not written over: traces stay in free pages. No statement of `db` may be
+ * under way. */
 enum satchel_status satchel_staging_tables_drop(struct sqlite3 *db,
                                                 struct satchel_error *error) SATCHEL_MUST_USE;
 
