@@ -40,7 +40,9 @@ _Noreturn void bench_fail(const char *what, const char *why);
 void bench_local(struct bench *bench);
 /* What each rule costs a merge (bench_rules.c). */
 void bench_rules(struct bench *bench);
-/* The same with a store beneath: what a server's writer thread does (bench_store.c). */
+/* What it costs a server to merge, over plain SQL (bench_merge.c). */
+void bench_merge(struct bench *bench);
+/* What each rule costs with a store beneath: what a server's writer thread does (bench_store.c). */
 void bench_store(struct bench *bench);
 /* What it costs to tell which rows a user may see (bench_scope.c). */
 void bench_scope(struct bench *bench);

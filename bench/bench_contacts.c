@@ -99,9 +99,8 @@ static uint32_t *shuffle(uint32_t count, uint64_t *seed)
     return order;
 }
 
-void bench_contacts_update(sqlite3 *db, enum bench_ids ids, uint32_t count)
+void bench_contacts_update(sqlite3 *db, enum bench_ids ids, uint32_t count, uint64_t seed)
 {
-    uint64_t seed = 7;
     uint32_t *order = shuffle(count, &seed);
     sqlite3_stmt *statement = bench_prepare(db, BENCH_CONTACT_UPDATE);
     for (uint32_t i = 0; i < count; i++) {

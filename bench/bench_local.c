@@ -33,7 +33,7 @@ static double measure_inserts(sqlite3 *db, enum bench_ids ids, uint32_t first, u
 static double measure_updates(sqlite3 *db, enum bench_ids ids, uint32_t count)
 {
     double begin = bench_cpu_seconds();
-    bench_contacts_update(db, ids, count);
+    bench_contacts_update(db, ids, count, 7);
     return bench_cpu_seconds() - begin;
 }
 

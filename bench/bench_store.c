@@ -3,11 +3,8 @@
  * round each is given updates of all rows by somebody who has seen everything, then by two who have
  * not seen each other. Measured are the first, which closes the conflicts of the round before, and
  * the last of these three. */
+#include "bench_server.h"
 #include "bench_subjects.h"
-
-#include "merge.h"
-#include "store_sqlite.h"
-#include "workspace_internal.h"
 
 #include <satchel/changeset.h>
 #include <satchel/operation.h>
@@ -74,69 +71,29 @@ static void write_schema(char *sql, size_t room)
 /* ---- the store ---- */
 
 struct server {
-    struct satchel_store *store;
-    char path[4096];
+    struct bench_server of;
     struct bench_maker maker;
-    uint64_t numbers[DEVICES]; /* last used */
-    int64_t now_ms;
-    uint64_t seen;
 };
 
-static void must(enum satchel_status status, const struct satchel_error *error)
+static void must(enum satchel_status status)
 {
     if (status != SATCHEL_OK)
-        bench_fail("store",
-                   error && error->message[0] ? error->message : satchel_status_name(status));
-}
-
-static struct satchel_id device_id(uint32_t device)
-{
-    struct satchel_id id;
-    memset(&id, (int)(device + 1), sizeof id);
-    return id;
-}
-
-static void enrol(struct server *server, uint32_t device)
-{
-    struct satchel_error error = {0};
-    char id[SATCHEL_ID_TEXT_BYTES], sql[200];
-    struct satchel_id raw = device_id(device);
-    satchel_id_text(&raw, id);
-    snprintf(sql, sizeof sql, "INSERT INTO satchel_device(id,user,joined) VALUES(x'%s','user%u',0)",
-             id, (unsigned)device);
-    must(satchel_db_exec(satchel_store_sqlite_db(server->store), sql, &error), &error);
+        bench_fail("store", satchel_status_name(status));
 }
 
 static void open_server(struct server *server, const struct bench *bench)
 {
-    struct satchel_error error = {0};
     char sql[16384];
-    const char *notice;
     memset(server, 0, sizeof *server);
-    server->now_ms = 1719800000000;
     server->maker.seed = 7;
     satchel_arena_init(&server->maker.arena, (size_t)1 << 30, NULL);
-    snprintf(server->path, sizeof server->path, "%s/bench-store.db", bench->folder);
-    bench_remove_store(server->path);
     write_schema(sql, sizeof sql);
-    const struct satchel_migration migration = {1, satchel_span_text("001_bench.sql"),
-                                                satchel_span_text(sql)};
-    must(satchel_store_sqlite_create(&server->store, server->path, satchel_span_text("bench"),
-                                     server->now_ms, &error),
-         &error);
-    must(server->store->ops->begin(server->store, &error), &error);
-    must(deploy_migrations(server->store, &migration, 1, server->now_ms, &server->maker.arena,
-                           &notice, &error),
-         &error);
-    for (uint32_t i = 0; i < DEVICES; i++)
-        enrol(server, i);
-    must(server->store->ops->commit(server->store, &error), &error);
+    bench_server_open(&server->of, bench, sql, DEVICES);
 }
 
 static void close_server(struct server *server)
 {
-    server->store->ops->close(server->store);
-    bench_remove_store(server->path);
+    bench_server_close(&server->of);
     satchel_arena_deinit(&server->maker.arena);
 }
 
@@ -149,8 +106,7 @@ static void set_field(struct server *server, const struct satchel_table *table,
     bool is_write;
     field->column = column;
     must(satchel_operation_make(&table->rules.columns[column], kind, &old_value, &new_value,
-                                &server->maker.arena, &field->value, &is_write),
-         NULL);
+                                &server->maker.arena, &field->value, &is_write));
 }
 
 static void write_part(struct server *server, const struct satchel_table *table,
@@ -173,7 +129,7 @@ static void write_part(struct server *server, const struct satchel_table *table,
     if (kind == SATCHEL_OP_INSERT || subject->traits & (BENCH_GROUPED | BENCH_FOLLOWED))
         set_field(server, table, kind, &fields[part.field_count++], COMPANION, null,
                   bench_integer_value(maker, step));
-    must(satchel_changeset_write_part(body, &part), NULL);
+    must(satchel_changeset_write_part(body, &part));
 }
 
 static void write_change_set(struct server *server, const struct bench_subject *subject,
@@ -184,24 +140,20 @@ static void write_change_set(struct server *server, const struct bench_subject *
     struct satchel_error error = {0};
     struct satchel_store_head head;
     struct satchel_buffer body;
-    must(server->store->ops->load_head(server->store, &head, &error), &error);
-    const struct satchel_position position = {head.node, server->seen};
+    must(server->of.store->ops->load_head(server->of.store, &head, &error));
+    const struct satchel_position position = {head.node, server->of.seen};
     const struct satchel_changeset_header header = {
-        1, {&position, server->seen > 0}, satchel_span_text("rep"), ROWS_PER_CHANGE_SET};
+        1, {&position, server->of.seen > 0}, satchel_span_text("rep"), ROWS_PER_CHANGE_SET};
     snprintf(table_name, sizeof table_name, "t_%s", subject->name);
-    const struct satchel_table *table = satchel_schema_find(server->store->schema, table_name);
+    const struct satchel_table *table = satchel_schema_find(server->of.store->schema, table_name);
     if (!table)
         bench_fail(table_name, "no such table");
     satchel_buffer_init(&body, SATCHEL_CHANGESET_BYTES_MAX, NULL);
-    must(satchel_changeset_write_header(&body, &header), NULL);
+    must(satchel_changeset_write_header(&body, &header));
     for (uint32_t i = 0; i < ROWS_PER_CHANGE_SET; i++)
         write_part(server, table, subject, kind, first_row + i, step, &body);
-    *out = (struct satchel_incoming){
-        .device = device_id(device),
-        .user = satchel_span_text("user"),
-        .number = ++server->numbers[device],
-        .stamp = satchel_stamp_from_ms(server->now_ms++),
-        .body = satchel_arena_copy(&server->maker.arena, satchel_buffer_span(&body))};
+    *out = bench_server_incoming(
+        &server->of, device, satchel_arena_copy(&server->maker.arena, satchel_buffer_span(&body)));
     satchel_buffer_deinit(&body);
     if (!out->body.data)
         bench_fail("store", "out of memory");
@@ -212,22 +164,10 @@ static double push(struct server *server, const struct bench_subject *subject,
                    enum satchel_op_kind kind, uint32_t device, uint32_t step)
 {
     static struct satchel_incoming incoming[CHANGE_SETS];
-    static struct satchel_incoming_outcome outcomes[CHANGE_SETS];
-    struct satchel_error error = {0};
     for (uint32_t i = 0; i < CHANGE_SETS; i++)
         write_change_set(server, subject, kind, device, i * ROWS_PER_CHANGE_SET, step,
                          &incoming[i]);
-    double begin = bench_cpu_seconds();
-    must(server->store->ops->begin(server->store, &error), &error);
-    must(
-        satchel_merge_batch(server->store, incoming, CHANGE_SETS, server->now_ms, outcomes, &error),
-        &error);
-    must(server->store->ops->commit(server->store, &error), &error);
-    double seconds = bench_cpu_seconds() - begin;
-    for (uint32_t i = 0; i < CHANGE_SETS; i++)
-        if (outcomes[i].result != SATCHEL_INCOMING_MERGED || outcomes[i].quarantined_count > 0)
-            bench_fail(subject->name, outcomes[i].error.message[0] ? outcomes[i].error.message
-                                                                   : "a write was quarantined");
+    double seconds = bench_server_merge(&server->of, incoming, CHANGE_SETS);
     satchel_arena_reset(&server->maker.arena);
     return seconds;
 }
@@ -240,14 +180,6 @@ static const char *const SCENARIO_NAMES[] = {"knowing", "conflicting"};
 static double ratios[BENCH_SUBJECT_COUNT][SCENARIOS][ROUNDS_MAX];
 static double rates[SCENARIOS][ROUNDS_MAX]; /* of @lww */
 
-static void see_all(struct server *server)
-{
-    struct satchel_error error = {0};
-    struct satchel_store_head head;
-    must(server->store->ops->load_head(server->store, &head, &error), &error);
-    server->seen = head.seq;
-}
-
 static void measure_round(struct server *server, uint32_t round)
 {
     double seconds[BENCH_SUBJECT_COUNT][SCENARIOS];
@@ -256,9 +188,9 @@ static void measure_round(struct server *server, uint32_t round)
         const struct bench_subject *subject = &BENCH_SUBJECTS[i];
         if (!is_measured(subject))
             continue;
-        see_all(server);
+        bench_server_see_all(&server->of);
         seconds[i][KNOWING] = push(server, subject, SATCHEL_OP_UPDATE, SETTLER, step);
-        see_all(server);
+        bench_server_see_all(&server->of);
         push(server, subject, SATCHEL_OP_UPDATE, RIVAL, step + 1);
         seconds[i][CONFLICTING] = push(server, subject, SATCHEL_OP_UPDATE, LATER, step + 2);
         for (int s = 0; s < SCENARIOS; s++)

@@ -97,8 +97,8 @@ static void measure_bytes(struct bench *bench, const struct bench_place *place)
     bench_contacts_insert(plain, BENCH_CONTACT_INSERT, BENCH_ORDERED, 0, ROWS,
                           BENCH_ROWS_PER_TRANSACTION);
     double inserted = sync_bytes(place);
-    bench_contacts_update(db, BENCH_ORDERED, ROWS);
-    bench_contacts_update(plain, BENCH_ORDERED, ROWS);
+    bench_contacts_update(db, BENCH_ORDERED, ROWS, 7);
+    bench_contacts_update(plain, BENCH_ORDERED, ROWS, 7);
     double updated = sync_bytes(place);
     satchel_replica_close(replica);
     sqlite3_close(plain);

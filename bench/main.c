@@ -83,8 +83,9 @@ void bench_report(struct bench *bench, const struct bench_line *line)
 static const struct part {
     const char *name;
     void (*run)(struct bench *bench);
-} PARTS[] = {{"local", bench_local}, {"rules", bench_rules},         {"store", bench_store},
-             {"scope", bench_scope}, {"bootstrap", bench_bootstrap}, {"system", bench_system}};
+} PARTS[] = {{"local", bench_local},  {"rules", bench_rules}, {"store", bench_store},
+             {"merge", bench_merge},  {"scope", bench_scope}, {"bootstrap", bench_bootstrap},
+             {"system", bench_system}};
 enum { PART_COUNT = sizeof PARTS / sizeof *PARTS };
 
 static const struct part *find_part(const char *name)
@@ -134,7 +135,7 @@ int main(int count, char **words)
     const char *json = NULL;
     if (!read_options(count, words, &bench, &json)) {
         fputs("usage: bench [--rows N] [--rounds N] [--json FILE] [--folder DIR]"
-              " [local] [rules] [store] [scope] [bootstrap] [system]\n",
+              " [local] [rules] [store] [merge] [scope] [bootstrap] [system]\n",
               stderr);
         return 2;
     }

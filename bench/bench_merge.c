@@ -1,0 +1,238 @@
+/* What a merge costs a server, whoever wrote: CPU time to merge contacts into a store, log, versions,
+ * scopes and history included, over CPU time for the same statements on plain tables. The change sets are
+ * what a device's application has captured, a thousand rows in each. And what it costs when the log has
+ * grown long, over the same at its beginning. */
+#include "bench_contacts.h"
+#include "bench_server.h"
+
+#include "../tests/unit/replica_fixture.h"
+
+#include <satchel/changeset.h>
+#include <satchel/log_pack.h>
+
+#include <string.h>
+
+enum { ROWS = 50000, AUTHOR = 0, RIVAL = 1, SINGLE = 2, DEVICES = 3 };
+enum { ENTRIES = 200000, STRETCH = 20000, ENTRY_ROWS = 1000 };
+
+/* Bodies of change sets, in the order in which they were captured. */
+struct captured {
+    struct satchel_arena arena;
+    struct satchel_span *inserts, *updates, *rival; /* rival: of the same fields, to other values */
+    uint32_t insert_count, update_count, rival_count;
+};
+
+static void fail(const char *why)
+{
+    bench_fail("merge", why);
+}
+
+static struct satchel_span *read_bodies(sqlite3 *db, struct satchel_arena *arena, uint32_t *count)
+{
+    struct satchel_buffer scratch;
+    struct satchel_span *bodies = SATCHEL_ARENA_ARRAY(arena, struct satchel_span, 3 * ROWS), body;
+    sqlite3_stmt *select = bench_prepare(db, "SELECT body FROM satchel_change ORDER BY number");
+    satchel_buffer_init(&scratch, SATCHEL_FRAME_BYTES_MAX, NULL);
+    for (*count = 0; sqlite3_step(select) == SQLITE_ROW; (*count)++) {
+        const struct satchel_span stored = satchel_span_of(sqlite3_column_blob(select, 0),
+                                                           (size_t)sqlite3_column_bytes(select, 0));
+        if (!bodies || satchel_body_load(stored, &scratch, &body) != SATCHEL_OK)
+            fail("a change set cannot be read");
+        bodies[*count] = satchel_arena_copy(arena, body);
+    }
+    sqlite3_finalize(select);
+    satchel_buffer_deinit(&scratch);
+    return bodies;
+}
+
+static void capture(const struct bench *bench, struct captured *captured)
+{
+    char path[4096];
+    satchel_replica *replica = NULL;
+    uint32_t count;
+    snprintf(path, sizeof path, "%s/bench-replica.db", bench->folder);
+    satchel_arena_init(&captured->arena, (size_t)4 << 30, NULL);
+    if (fixture_replica(path, BENCH_CONTACT_TRACKED, "ann", "rep", NULL, &replica) != SATCHEL_OK)
+        fail("a replica cannot be made");
+    sqlite3 *db = satchel_replica_db(replica);
+    bench_contacts_insert(db, BENCH_CONTACT_INSERT, BENCH_ORDERED, 0, ROWS,
+                          BENCH_ROWS_PER_TRANSACTION);
+    bench_contacts_update(db, BENCH_ORDERED, ROWS, 7);
+    bench_contacts_update(db, BENCH_ORDERED, ROWS, 8);
+    struct satchel_span *bodies = read_bodies(db, &captured->arena, &count);
+    captured->inserts = bodies;
+    captured->insert_count = ROWS / BENCH_ROWS_PER_TRANSACTION;
+    captured->updates = bodies + captured->insert_count;
+    captured->update_count = (count - captured->insert_count) / 2;
+    captured->rival = captured->updates + captured->update_count;
+    captured->rival_count = count - captured->insert_count - captured->update_count;
+    satchel_replica_close(replica);
+    fixture_remove(path);
+}
+
+static double merge(struct bench_server *server, uint32_t device, const struct satchel_span *bodies,
+                    uint32_t count)
+{
+    struct satchel_incoming incoming[BENCH_BATCH_MAX];
+    double seconds = 0;
+    for (uint32_t i = 0; i < count;) {
+        uint32_t size = 0;
+        while (size < 10 && i < count)
+            incoming[size++] = bench_server_incoming(server, device, bodies[i++]);
+        seconds += bench_server_merge(server, incoming, size);
+    }
+    return seconds;
+}
+
+enum { INSERTS, UPDATES, CONFLICTS, MEASURE_COUNT };
+static const struct {
+    const char *name, *text;
+    double budget;
+} MEASURES[MEASURE_COUNT] = {{"merge_inserts", "server's merge of inserts", 2},
+                             {"merge_updates", "server's merge of one-field updates", 2},
+                             {"merge_conflicts", "the same, when every one conflicts", 2.5}};
+
+static void measure_plain(const struct bench *bench, double seconds[MEASURE_COUNT])
+{
+    char path[4096];
+    sqlite3 *db = NULL;
+    snprintf(path, sizeof path, "%s/bench-raw.db", bench->folder);
+    fixture_remove(path);
+    if (sqlite3_open(path, &db) != SQLITE_OK)
+        fail(sqlite3_errmsg(db));
+    bench_sql(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL");
+    bench_sql(db, BENCH_CONTACT_RAW);
+    double begin = bench_cpu_seconds();
+    bench_contacts_insert(db, BENCH_CONTACT_UPSERT, BENCH_ORDERED, 0, ROWS,
+                          BENCH_ROWS_PER_TRANSACTION);
+    double middle = bench_cpu_seconds();
+    bench_contacts_update(db, BENCH_ORDERED, ROWS, 7);
+    seconds[INSERTS] = middle - begin;
+    seconds[UPDATES] = seconds[CONFLICTS] = bench_cpu_seconds() - middle;
+    sqlite3_close(db);
+    fixture_remove(path);
+}
+
+static void measure_merges(struct bench *bench, const struct captured *captured)
+{
+    double ratios[MEASURE_COUNT][ROUNDS_MAX], rates[MEASURE_COUNT][ROUNDS_MAX];
+    for (uint32_t round = 0; round < bench->round_count; round++) {
+        struct bench_server server;
+        double plain[MEASURE_COUNT], merged[MEASURE_COUNT];
+        measure_plain(bench, plain);
+        bench_server_open(&server, bench, BENCH_CONTACT_TRACKED, DEVICES);
+        merged[INSERTS] = merge(&server, AUTHOR, captured->inserts, captured->insert_count);
+        merged[UPDATES] = merge(&server, AUTHOR, captured->updates, captured->update_count);
+        merged[CONFLICTS] = merge(&server, RIVAL, captured->rival, captured->rival_count);
+        bench_server_close(&server);
+        for (int i = 0; i < MEASURE_COUNT; i++) {
+            ratios[i][round] = merged[i] / plain[i];
+            rates[i][round] = ROWS / merged[i];
+        }
+    }
+    for (int i = 0; i < MEASURE_COUNT; i++)
+        bench_report(bench,
+                     &(struct bench_line){.name = MEASURES[i].name,
+                                          .variant = "",
+                                          .text = MEASURES[i].text,
+                                          .unit = "raw",
+                                          .ratio = bench_median(ratios[i], bench->round_count),
+                                          .budget = MEASURES[i].budget,
+                                          .per_second = bench_median(rates[i], bench->round_count),
+                                          .per_second_of = "merged"});
+}
+
+/* ---- a long log ---- */
+
+/* A change set of one row, made of nothing but an update. */
+static struct satchel_span write_single(struct bench_server *server, uint32_t step,
+                                        struct satchel_arena *arena)
+{
+    struct satchel_buffer body;
+    struct satchel_error error = {0};
+    struct satchel_store_head head;
+    char id[40];
+    if (server->store->ops->load_head(server->store, &head, &error) != SATCHEL_OK)
+        fail(error.message);
+    const struct satchel_position position = {head.node, head.seq};
+    const struct satchel_changeset_header header = {1, {&position, 1}, satchel_span_text("rep"), 1};
+    int size = bench_contact_id(BENCH_ORDERED, step * 7919 % ENTRY_ROWS, id);
+    const struct satchel_value key = satchel_value_text(satchel_span_of(id, (size_t)size));
+    const struct satchel_field field = {6, satchel_value_integer(step)};
+    const struct satchel_part part = {.kind = SATCHEL_OP_UPDATE,
+                                      .table = 1,
+                                      .key = &key,
+                                      .key_count = 1,
+                                      .fields = &field,
+                                      .field_count = 1};
+    satchel_buffer_init(&body, SATCHEL_CHANGESET_BYTES_MAX, NULL);
+    if (satchel_changeset_write_header(&body, &header) != SATCHEL_OK ||
+        satchel_changeset_write_part(&body, &part) != SATCHEL_OK)
+        fail("a change set cannot be written");
+    struct satchel_span copy = satchel_arena_copy(arena, satchel_buffer_span(&body));
+    satchel_buffer_deinit(&body);
+    return copy;
+}
+
+static double merge_stretch(struct bench_server *server, uint32_t first)
+{
+    struct satchel_incoming incoming[BENCH_BATCH_MAX];
+    struct satchel_arena arena;
+    double seconds = 0;
+    satchel_arena_init(&arena, (size_t)1 << 30, NULL);
+    for (uint32_t i = 0; i < STRETCH;) {
+        uint32_t size = 0;
+        for (; size < BENCH_BATCH_MAX && i < STRETCH; i++)
+            incoming[size++] =
+                bench_server_incoming(server, SINGLE, write_single(server, first + i, &arena));
+        seconds += bench_server_merge(server, incoming, size);
+        satchel_arena_reset(&arena);
+    }
+    satchel_arena_deinit(&arena);
+    return seconds;
+}
+
+/* As a server does when it has nothing else to do; not measured. */
+static void pack(struct bench_server *server)
+{
+    struct satchel_error error = {0};
+    uint32_t packed = 1;
+    while (packed > 0)
+        if (satchel_log_pack(satchel_store_sqlite_db(server->store), SATCHEL_LOG_PACK_KEEP,
+                             SATCHEL_SEGMENT_ENTRIES_MAX, &packed, &error) != SATCHEL_OK)
+            fail(error.message);
+}
+
+static void measure_long_log(struct bench *bench, const struct captured *captured)
+{
+    struct bench_server server;
+    double first = 0, last = 0;
+    bench_server_open(&server, bench, BENCH_CONTACT_TRACKED, DEVICES);
+    merge(&server, AUTHOR, captured->inserts, ENTRY_ROWS / BENCH_ROWS_PER_TRANSACTION);
+    merge_stretch(&server, 0); /* until caches are warm */
+    for (uint32_t entries = STRETCH; entries < ENTRIES; entries += STRETCH) {
+        pack(&server);
+        last = merge_stretch(&server, entries);
+        first = first == 0 ? last : first;
+    }
+    bench_server_close(&server);
+    bench_report(bench, &(struct bench_line){.name = "merge_long_log",
+                                             .variant = "200,000",
+                                             .text = "a merge at a log of so many entries",
+                                             .unit = "new",
+                                             .ratio = last / first,
+                                             .budget = 1 / 0.9,
+                                             .per_second = STRETCH / last,
+                                             .per_second_of = "merged"});
+}
+
+void bench_merge(struct bench *bench)
+{
+    struct captured captured;
+    printf("a server's merges: %d contacts of 240 bytes, medians of %u rounds\n", ROWS,
+           (unsigned)bench->round_count);
+    capture(bench, &captured);
+    measure_merges(bench, &captured);
+    measure_long_log(bench, &captured);
+    satchel_arena_deinit(&captured.arena);
+}
