@@ -38,7 +38,7 @@ void bench_contact_insert(sqlite3_stmt *statement, enum bench_ids ids, uint32_t 
 /* `count` rows from `first` on by that statement; per_transaction 1: each its own. */
 void bench_contacts_insert(sqlite3 *db, const char *sql, enum bench_ids ids, uint32_t first,
                            uint32_t count, uint32_t per_transaction);
-/* One field of each of the first `count` rows, in an order and to values that follow from `seed`. */
+/* One field of each of the first `count` rows; order and values follow from `seed`. */
 void bench_contacts_update(sqlite3 *db, enum bench_ids ids, uint32_t count, uint64_t seed);
 
 #endif

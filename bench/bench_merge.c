@@ -1,7 +1,7 @@
-/* What a merge costs a server, whoever wrote: CPU time to merge contacts into a store, log, versions,
- * scopes and history included, over CPU time for the same statements on plain tables. The change sets are
- * what a device's application has captured, a thousand rows in each. And what it costs when the log has
- * grown long, over the same at its beginning. */
+/* What a merge costs a server, whoever wrote: CPU time to merge contacts into a store, log,
+ * versions, scopes and history included, over CPU time for the same statements on plain tables. The
+ * change sets are what a device's application has captured, a thousand rows in each. And what it
+ * costs when the log has grown long, over the same at its beginning. */
 #include "bench_contacts.h"
 #include "bench_server.h"
 

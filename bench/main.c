@@ -5,11 +5,16 @@
  * All parts but with a PART: those named (PARTS). */
 #include "bench.h"
 
+#include <satchel.h>
+#include <satchel/sqlite.h>
+
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
 #include <unistd.h>
+#include <zstd.h>
 
 enum { ROWS_MIN = 1000, ROWS_MAX = 10000000 };
 
@@ -72,8 +77,10 @@ void bench_report(struct bench *bench, const struct bench_line *line)
     fflush(stdout);
     if (!bench->json)
         return;
-    fprintf(bench->json, "%s{\"name\":\"%s\",\"variant\":\"%s\",\"ratio\":%.4f",
-            bench->has_lines ? ",\n " : "[", line->name, line->variant, line->ratio);
+    fprintf(bench->json,
+            "%s{\"name\":\"%s\",\"variant\":\"%s\",\"text\":\"%s\",\"unit\":\"%s\",\"ratio\":%.4f",
+            bench->has_lines ? ",\n " : "", line->name, line->variant, line->text, line->unit,
+            line->ratio);
     if (line->budget != 0)
         fprintf(bench->json, ",\"budget\":%.2f", line->budget);
     fprintf(bench->json, ",\"verdict\":\"%s\"}", verdict);
@@ -129,6 +136,37 @@ static bool is_wanted(int count, char **words, const char *part)
     return is_named;
 }
 
+/* What `key` says in /proc/cpuinfo, as far as it needs no escapes; empty: nothing. */
+static void read_processor(const char *key, char *out, size_t room)
+{
+    char line[512];
+    FILE *file = fopen("/proc/cpuinfo", "re");
+    *out = '\0';
+    while (file && *out == '\0' && fgets(line, sizeof line, file))
+        if (strncmp(line, key, strlen(key)) == 0 && strchr(line, ':'))
+            snprintf(out, room, "%.*s", (int)strcspn(strchr(line, ':') + 2, "\"\\\n"),
+                     strchr(line, ':') + 2);
+    if (file)
+        fclose(file);
+}
+
+/* On which machine, with which versions. */
+static void begin_json(struct bench *bench)
+{
+    char processor[200];
+    struct utsname system;
+    read_processor("model name", processor, sizeof processor);
+    if (uname(&system) != 0)
+        bench_fail("json", "the system is not known");
+    fprintf(bench->json,
+            "{\"machine\":{\"processor\":\"%s\",\"cores\":%ld,\"system\":\"%s %s %s\"},\n"
+            " \"versions\":{\"satchel\":\"%s\",\"sqlite\":\"%s\",\"zstd\":\"%s\"},\n"
+            " \"rounds\":%u,\n \"lines\":[",
+            processor, sysconf(_SC_NPROCESSORS_ONLN), system.sysname, system.release,
+            system.machine, SATCHEL_VERSION_TEXT, sqlite3_libversion(), ZSTD_versionString(),
+            (unsigned)bench->round_count);
+}
+
 int main(int count, char **words)
 {
     struct bench bench = {.row_count = 100000, .round_count = 5, .folder = "."};
@@ -142,11 +180,13 @@ int main(int count, char **words)
     bench.json = json ? fopen(json, "we") : NULL;
     if (json && !bench.json)
         bench_fail(json, "cannot be written");
+    if (bench.json)
+        begin_json(&bench);
     for (size_t i = 0; i < PART_COUNT; i++)
         if (is_wanted(count, words, PARTS[i].name))
             PARTS[i].run(&bench);
     if (bench.json) {
-        fputs("]\n", bench.json);
+        fputs("]}\n", bench.json);
         if (fclose(bench.json) != 0)
             bench_fail(json, "cannot be written");
     }

@@ -11,7 +11,10 @@
 #include <stdio.h>
 
 #define CACHE_KIB "16384" /* while rows are written that had no staging table */
-enum { WINDOW = 2 };      /* pages that are asked for and have not come */
+enum {
+    WINDOW = 2,      /* pages that are asked for and have not come */
+    ROWS_MS_MAX = 20 /* of a run: its commit may take as long again */
+};
 
 static const char SELECT_STAGED[] = "SELECT id, cursor, vector, receipt, stamp, schema, row_count, "
                                     "page_count, page_next, row_next, migrations"
@@ -232,7 +235,7 @@ static enum satchel_status write_next(struct satchel_sync *sync, const struct st
 
 static bool is_run_over(void *context)
 {
-    return satchel_sync_is_run_over(context);
+    return satchel_sync_run_ms(context) >= ROWS_MS_MAX;
 }
 
 /* As much of the page as a run may take. */

@@ -255,10 +255,15 @@ enum satchel_status satchel_sync_begin_run(struct satchel_sync *sync, struct sat
     return status;
 }
 
-bool satchel_sync_is_run_over(const struct satchel_sync *sync)
+int64_t satchel_sync_run_ms(const struct satchel_sync *sync)
 {
     const struct satchel_clock *clock = &satchel_clock_system;
-    return clock->monotonic_ms(clock->context) - sync->began_run_ms >= RUN_MS_MAX;
+    return clock->monotonic_ms(clock->context) - sync->began_run_ms;
+}
+
+bool satchel_sync_is_run_over(const struct satchel_sync *sync)
+{
+    return satchel_sync_run_ms(sync) >= RUN_MS_MAX;
 }
 
 void satchel_sync_end_run(struct satchel_sync *sync)

@@ -271,7 +271,8 @@ enum satchel_status satchel_sync_commit(struct satchel_sync *sync,
  * held for long; `_end_run` when it is committed or rolled back. */
 enum satchel_status satchel_sync_begin_run(struct satchel_sync *sync,
                                            struct satchel_error *error) SATCHEL_MUST_USE;
-/* It has held the write lock as long as it may. */
+/* How long it has held the write lock; whether as long as it may. */
+int64_t satchel_sync_run_ms(const struct satchel_sync *sync);
 bool satchel_sync_is_run_over(const struct satchel_sync *sync);
 void satchel_sync_end_run(struct satchel_sync *sync);
 /* Commits the run if `status` is SATCHEL_OK, else rolls it back and keeps `status`; ends it. */
