@@ -237,7 +237,7 @@ static void measure_changes(struct bench *bench, const struct bench_place *place
         sqlite3_bind_text(update, 1, id, size, SQLITE_STATIC);
         sqlite3_bind_text(select, 1, id, size, SQLITE_STATIC);
         sqlite3_bind_int64(update, 2, 5000000 + i);
-        usleep(20000);
+        usleep(150000);
         double begin = bench_now();
         bench_step(update);
         while (sqlite3_step(select) == SQLITE_ROW &&

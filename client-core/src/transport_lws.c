@@ -21,7 +21,8 @@
 enum {
     FRAGMENT_BYTES = 64 * 1024,
     WAKE_MS = 50,
-    EAGER_MS = 1, /* the first time after a write that was noticed, then twice as long, and so on */
+    EAGER_MS = 1, /* after a write that was noticed, then longer by the factor, and so on */
+    EAGER_FACTOR = 4,
     CONNECT_MS_MAX = 5000,
     CLOSE_MS_MAX = 1000,
     LATE_MS = 1000 /* after a longer step, what has come meanwhile is read before time passes */
@@ -37,7 +38,8 @@ struct transport {
     struct lws_context *context;
     struct lws *wsi;
     lws_sorted_usec_list_t timer;
-    unsigned pause_ms; /* until the timer's next turn */
+    unsigned pause_ms; /* that the timer is waiting for; 0: a write was noticed */
+    int watch;         /* -1: none */
     bool is_connected, is_closed, is_closing, is_done;
     uint8_t *frame; /* LWS_PRE bytes, then the frame being sent */
     size_t frame_bytes, sent_bytes, frame_capacity;
@@ -253,15 +255,19 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 
 /* ---- the loop ---- */
 
+/* A write that is noticed is looked for at once, and some times more: it is written before it is
+ * committed. Then for a while at no other time than ever: an application that writes without a pause
+ * is not to be synced to disk for each of its commits. */
 static void wake(lws_sorted_usec_list_t *timer)
 {
     struct transport *transport = lws_container_of(timer, struct transport, timer);
-    unsigned pause_ms = transport->pause_ms;
-    transport->pause_ms = 2 * pause_ms < WAKE_MS ? 2 * pause_ms : WAKE_MS;
-    lws_sul_schedule(transport->context, 0, timer, wake, pause_ms * LWS_US_PER_MS);
+    unsigned next_ms = transport->pause_ms > 0 ? EAGER_FACTOR * transport->pause_ms : EAGER_MS;
+    if (transport->pause_ms == WAKE_MS && transport->options->watched)
+        satchel_watch_arm(transport->watch, transport->options->watched);
+    transport->pause_ms = next_ms < WAKE_MS ? next_ms : WAKE_MS;
+    lws_sul_schedule(transport->context, 0, timer, wake, transport->pause_ms * LWS_US_PER_MS);
 }
 
-/* A commit is written before it is one: whoever looks at once may be too early. */
 static int on_watched(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
                       size_t size)
 {
@@ -269,8 +275,8 @@ static int on_watched(struct lws *wsi, enum lws_callback_reasons reason, void *u
     (void)user, (void)in, (void)size;
     if (reason != LWS_CALLBACK_RAW_RX_FILE)
         return 0;
-    satchel_watch_take(lws_get_socket_fd(wsi));
-    transport->pause_ms = EAGER_MS;
+    satchel_watch_take(transport->watch);
+    transport->pause_ms = 0;
     wake(&transport->timer);
     return 0;
 }
@@ -278,13 +284,14 @@ static int on_watched(struct lws *wsi, enum lws_callback_reasons reason, void *u
 static void watch(struct transport *transport)
 {
     struct lws_vhost *host = lws_get_vhost_by_name(transport->context, "default");
-    lws_sock_file_fd_type descriptor = {.filefd =
-                                            transport->options->watched && host
-                                                ? satchel_watch_open(transport->options->watched)
-                                                : -1};
-    if (descriptor.filefd >= 0 &&
-        !lws_adopt_descriptor_vhost(host, LWS_ADOPT_RAW_FILE_DESC, descriptor, "watch", NULL))
-        close(descriptor.filefd);
+    transport->watch = transport->options->watched && host ? satchel_watch_open() : -1;
+    if (transport->watch < 0)
+        return;
+    lws_sock_file_fd_type descriptor = {.filefd = transport->watch};
+    if (lws_adopt_descriptor_vhost(host, LWS_ADOPT_RAW_FILE_DESC, descriptor, "watch", NULL))
+        return; /* it is libwebsockets' now */
+    close(transport->watch);
+    transport->watch = -1;
 }
 
 static bool service(struct transport *transport)
@@ -329,8 +336,8 @@ static void connect_to(struct transport *transport)
         .pwsi = &transport->wsi,
     };
     transport->pause_ms = WAKE_MS;
-    wake(&transport->timer);
     watch(transport);
+    wake(&transport->timer);
     if (!lws_client_connect_via_info(&connect)) {
         /* The callback has said why, unless the host's name was not even looked up. */
         fail(transport, SATCHEL_NETWORK, "cannot connect; is satcheld running there?");

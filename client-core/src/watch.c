@@ -5,15 +5,14 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
-int satchel_watch_open(const char *path)
+int satchel_watch_open(void)
 {
-    int descriptor = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (descriptor < 0)
-        return -1;
-    if (inotify_add_watch(descriptor, path, IN_MODIFY) >= 0)
-        return descriptor;
-    close(descriptor);
-    return -1;
+    return inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+}
+
+void satchel_watch_arm(int descriptor, const char *path)
+{
+    (void)inotify_add_watch(descriptor, path, IN_MODIFY | IN_ONESHOT);
 }
 
 void satchel_watch_take(int descriptor)
@@ -23,10 +22,14 @@ void satchel_watch_take(int descriptor)
         continue;
 }
 #else
-int satchel_watch_open(const char *path)
+int satchel_watch_open(void)
 {
-    (void)path;
     return -1;
+}
+
+void satchel_watch_arm(int descriptor, const char *path)
+{
+    (void)descriptor, (void)path;
 }
 
 void satchel_watch_take(int descriptor)
