@@ -256,8 +256,8 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 /* ---- the loop ---- */
 
 /* A write that is noticed is looked for at once, and some times more: it is written before it is
- * committed. Then for a while at no other time than ever: an application that writes without a pause
- * is not to be synced to disk for each of its commits. */
+ * committed. Then writes are not noticed for a while: an application that writes without a pause is
+ * not to be synced to disk for each of its commits. */
 static void wake(lws_sorted_usec_list_t *timer)
 {
     struct transport *transport = lws_container_of(timer, struct transport, timer);
