@@ -530,26 +530,21 @@ enum satchel_status satchel_past_take(struct satchel_sync *sync,
     if (status != SATCHEL_OK)
         return status;
     struct satchel_apply *apply = sync->apply;
-    bool is_of_here = satchel_id_equal(&apply->node, &sync->recovery.node);
     /* It was cut before something that this replica, perhaps by another sync, has heard of. */
     bool is_old = past->head < apply->moved_head || past->head < apply->complete ||
                   past->schema < apply->migration_count;
-    if (is_of_here && is_old) {
+    if (is_old) {
         satchel_apply_release(apply);
         satchel_sync_end_run(sync);
         return SATCHEL_OK;
     }
-    for (uint32_t i = 0; is_of_here && i < past->entry_count && status == SATCHEL_OK; i++)
+    for (uint32_t i = 0; i < past->entry_count && status == SATCHEL_OK; i++)
         status = satchel_apply_past(apply, &past->entries[i], error);
-    if (status == SATCHEL_OK && is_of_here)
+    if (status == SATCHEL_OK)
         status = write_past(sync, past->reached, error);
     status = satchel_sync_finish_run(sync, status, error);
     sync->past.after = past->reached;
-    return status == SATCHEL_OK && !is_of_here
-               ? satchel_error_set(
-                     error, SATCHEL_AGAIN,
-                     "another sync of this replica has met another server; sync again")
-               : status;
+    return status;
 }
 
 enum satchel_status satchel_past_rewind(struct satchel_sync *sync, uint64_t cursor,

@@ -125,8 +125,9 @@ static enum satchel_status is_stageable(struct satchel_staging *staging,
 static enum satchel_status stage(struct satchel_staging *staging, const struct satchel_table *table,
                                  const struct satchel_effect *effect, struct satchel_error *error)
 {
+    satchel_arena_reset(&staging->scratch);
     struct satchel_value *values =
-        SATCHEL_ARENA_ARRAY(&staging->arena, struct satchel_value, table->column_count);
+        SATCHEL_ARENA_ARRAY(&staging->scratch, struct satchel_value, table->column_count);
     struct satchel_error refused = {0};
     if (!values)
         return no_memory(error);
@@ -431,5 +432,5 @@ enum satchel_status satchel_staging_exchange(struct satchel_staging *staging, bo
         status = satchel_staging_tables_exchange(db, is_done, error);
     if (status == SATCHEL_OK && *is_done && !SATCHEL_MUTATED(bare_exchange))
         status = take_what_was_here(staging, error);
-    return status == SATCHEL_OK && *is_done ? satchel_staging_tables_drop(db, error) : status;
+    return status;
 }

@@ -27,8 +27,8 @@ enum satchel_status satchel_staging_take(struct satchel_staging *staging, struct
                                          uint32_t *row, bool (*is_over)(void *context),
                                          void *context, bool *is_whole, struct satchel_buffer *left,
                                          struct satchel_error *error) SATCHEL_MUST_USE;
-/* The rows become the application's, under what was written there meanwhile. `*is_done` false: its
- * tables are others now, and nothing has happened. */
+/* The rows become the application's, under what was written there meanwhile; the staging tables are
+ * to be dropped then. `*is_done` false: its tables are others now, and nothing has happened. */
 enum satchel_status satchel_staging_exchange(struct satchel_staging *staging, bool *is_done,
                                              struct satchel_error *error) SATCHEL_MUST_USE;
 

@@ -166,10 +166,8 @@ enum satchel_status satchel_sync_begin(struct satchel_sync *sync, bool is_writin
     if (status != SATCHEL_OK || !sync->is_welcome || is_stream_good(sync))
         return status;
     satchel_apply_release(sync->apply);
-    return satchel_error_set(
-        error, SATCHEL_AGAIN,
-        "another sync of this replica has met a server that was restored; sync "
-        "again");
+    return satchel_error_set(error, SATCHEL_AGAIN,
+                             "another sync of this replica has met a restored server; sync again");
 }
 
 static void tell_changes(struct satchel_sync *sync)

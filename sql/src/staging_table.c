@@ -54,12 +54,8 @@ static enum satchel_status no_memory(struct satchel_error *error)
 
 static const char *copy_text(struct satchel_arena *arena, sqlite3_stmt *row, int column)
 {
-    const void *text = sqlite3_column_text(row, column);
-    size_t size = (size_t)sqlite3_column_bytes(row, column);
-    char *copy = text ? satchel_arena_alloc(arena, size + 1) : NULL;
-    if (copy)
-        memcpy(copy, text, size + 1);
-    return copy;
+    const char *text = (const char *)sqlite3_column_text(row, column);
+    return text ? (const char *)satchel_arena_copy(arena, satchel_span_text(text)).data : NULL;
 }
 
 static enum satchel_status open_select(sqlite3 *db, const char *sql, const char *table,
@@ -129,9 +125,8 @@ static const char *print(struct satchel_arena *arena, const char *format, ...)
     va_start(arguments, format);
     char *text = sqlite3_vmprintf(format, arguments);
     va_end(arguments);
-    char *copy = text ? satchel_arena_alloc(arena, strlen(text) + 1) : NULL;
-    if (copy)
-        memcpy(copy, text, strlen(text) + 1);
+    const char *copy =
+        text ? (const char *)satchel_arena_copy(arena, satchel_span_text(text)).data : NULL;
     sqlite3_free(text);
     return copy;
 }
@@ -180,13 +175,11 @@ static const char *table_sql(const char *table, struct satchel_span body,
         head ? satchel_buffer_append(&text, head, strlen(head)) : SATCHEL_NOMEM;
     if (status == SATCHEL_OK)
         status = add_body(&text, body, arena);
-    char *copy = status == SATCHEL_OK ? satchel_arena_alloc(arena, text.size + 1) : NULL;
-    if (copy) {
-        memcpy(copy, text.data, text.size);
-        copy[text.size] = '\0';
-    }
+    const struct satchel_span copy = status == SATCHEL_OK
+                                         ? satchel_arena_copy(arena, satchel_buffer_span(&text))
+                                         : satchel_span_of(NULL, 0);
     satchel_buffer_deinit(&text);
-    return copy;
+    return (const char *)copy.data;
 }
 
 /* As sqlite_schema would have it. `*out` NULL: the text makes no table or index that is known. */
