@@ -88,6 +88,32 @@ def shut(*ends):
             pass
 
 
+class Listener:
+    """Takes connections on a port of this machine and hands each to `serve`, until closed."""
+
+    def __init__(self, serve, port=0):
+        self.serve = serve
+        self.socket = socket.create_server(("127.0.0.1", port))
+        self.port = self.socket.getsockname()[1]
+        self.thread = threading.Thread(target=self._accept, daemon=True)
+        self.thread.start()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.socket.accept()
+            except OSError:
+                return
+            self.serve(client)
+
+    def close(self):
+        """A thread left in accept() would go on at whatever socket is given this one's number next, once
+        the process has been stopped and continued, and take connections from it."""
+        shut(self.socket)
+        self.thread.join()
+        self.socket.close()
+
+
 class Proxy:
     """Forwards TCP. `cut_up`/`cut_down`: cut the next connection after that many bytes that way."""
 
@@ -96,24 +122,19 @@ class Proxy:
         self.cut_up = self.cut_down = None
         self.cuts = 0
         self.up_bytes = self.down_bytes = 0
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"ws://127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.listener = Listener(self._connect)
+        self.url = f"ws://127.0.0.1:{self.listener.port}"
+        self.close = self.listener.close
 
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            try:
-                server = socket.create_connection(("127.0.0.1", self.target_port))
-            except OSError:
-                client.close()
-                continue
-            up, down, self.cut_up, self.cut_down = self.cut_up, self.cut_down, None, None
-            self.up_bytes = self.down_bytes = 0
-            threading.Thread(target=self._serve, args=(client, server, up, down), daemon=True).start()
+    def _connect(self, client):
+        try:
+            server = socket.create_connection(("127.0.0.1", self.target_port))
+        except OSError:
+            client.close()
+            return
+        up, down, self.cut_up, self.cut_down = self.cut_up, self.cut_down, None, None
+        self.up_bytes = self.down_bytes = 0
+        threading.Thread(target=self._serve, args=(client, server, up, down), daemon=True).start()
 
     def _serve(self, client, server, up, down):
         with client, server:
@@ -136,9 +157,6 @@ class Proxy:
         except OSError:
             pass
         shut(source, sink)
-
-    def close(self):
-        self.listener.close()
 
 
 class SatchelTest(unittest.TestCase):

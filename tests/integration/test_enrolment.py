@@ -245,29 +245,21 @@ class Impostor:
     def __init__(self, certificate, port):
         self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self.context.load_cert_chain(certificate.cert, certificate.key)
-        self.listener = socket.create_server(("127.0.0.1", port))
         self.heard = b""
         self.connections = 0
-        threading.Thread(target=self._serve, daemon=True).start()
+        self.listener = harness.Listener(self._serve, port)
+        self.close = self.listener.close
 
-    def _serve(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            client.settimeout(30)
-            try:
-                client = self.context.wrap_socket(client, server_side=True)
-                while data := client.recv(65536):
-                    self.heard += data
-            except OSError:
-                pass
-            self.connections += 1
-            client.close()
-
-    def close(self):
-        self.listener.close()
+    def _serve(self, client):
+        client.settimeout(30)
+        try:
+            client = self.context.wrap_socket(client, server_side=True)
+            while data := client.recv(65536):
+                self.heard += data
+        except OSError:
+            pass
+        self.connections += 1
+        client.close()
 
 
 class Pins(EnrolmentTest):
@@ -371,18 +363,11 @@ class ReverseProxy:
 
     def __init__(self, port, strips, forwarded="192.0.2.7"):
         self.target_port, self.strips, self.forwarded = port, strips, forwarded
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
+        self.listener = harness.Listener(
+            lambda client: threading.Thread(target=self._serve, args=(client,), daemon=True).start())
+        self.port = self.listener.port
         self.url = f"ws://127.0.0.1:{self.port}/satchel/"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+        self.close = self.listener.close
 
     def _head(self, client):
         head = b""
@@ -418,9 +403,6 @@ class ReverseProxy:
         except OSError:
             pass
         harness.shut(source, sink)
-
-    def close(self):
-        self.listener.close()
 
 
 class Proxies(EnrolmentTest):

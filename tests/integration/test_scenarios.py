@@ -34,17 +34,9 @@ class FrameProxy:
         self.cuts = 0
         self.late = []  # (connection, frame)
         self.late_answers = 0
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"ws://127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            Connection(self, client, self.frames).thread.start()
+        self.listener = harness.Listener(lambda client: Connection(self, client, self.frames).thread.start())
+        self.url = f"ws://127.0.0.1:{self.listener.port}"
+        self.close = self.listener.close
 
     def arrive_late(self):
         """What devices have sent and given up reaches the server."""
@@ -58,9 +50,6 @@ class FrameProxy:
             connection.thread.join()
             self.late_answers += connection.answers > 0
         self.late.clear()
-
-    def close(self):
-        self.listener.close()
 
 
 class Connection:
