@@ -325,12 +325,20 @@ static const struct set *last_of(const struct history *history)
 
 /* ---- rows that came and went between two moments ---- */
 
+/* What one device wrote to such a row: an insert behind its own delete begins a new life, and what
+ * it wrote before is of no more account. Nobody else was shown the delete. */
+struct life {
+    struct satchel_id device;
+    uint64_t deleted, begun; /* the numbers of its last delete, and of the insert behind one */
+};
 /* A row that the store knows, that does not stand, and never did at any moment before. */
 struct passing {
     const struct satchel_table *table;
     struct satchel_span name;
     struct satchel_value *values; /* as it was last, by column */
     struct satchel_order *orders; /* of the writes they are of */
+    struct life *lives;
+    size_t life_count, life_capacity;
     struct set set;
 };
 struct passings {
@@ -367,16 +375,47 @@ static void find_passings(struct look *look, struct passings *all)
     sqlite3_finalize(select);
 }
 
-/* The later write of each column stays. */
-static void pass_part(struct passings *all, const struct satchel_order *order,
-                      const struct satchel_part *part)
+static struct passing *passing_of(struct passings *all, const struct satchel_part *part)
 {
     satchel_buffer_clear(&sight.scratch);
     sim_ok(satchel_row_name(&sight.scratch, part->table, part->key, part->key_count), "name a row",
            NULL);
     uintptr_t at = (uintptr_t)satchel_map_get(&all->by_name, satchel_buffer_span(&sight.scratch));
-    struct passing *passing = at > 0 ? &all->items[at - 1] : NULL;
-    for (uint32_t f = 0; passing && f < part->field_count; f++) {
+    return at > 0 ? &all->items[at - 1] : NULL;
+}
+
+static struct life *life_of(struct passing *passing, const struct satchel_id *device)
+{
+    for (size_t i = 0; i < passing->life_count; i++)
+        if (satchel_id_equal(&passing->lives[i].device, device))
+            return &passing->lives[i];
+    SIM_GROW(passing->lives, passing->life_count, passing->life_capacity);
+    passing->lives[passing->life_count] = (struct life){.device = *device};
+    return &passing->lives[passing->life_count++];
+}
+
+typedef void pass_part_function(struct passings *all, const struct satchel_order *order,
+                                const struct satchel_part *part);
+
+static void find_lives(struct passings *all, const struct satchel_order *order,
+                       const struct satchel_part *part)
+{
+    struct passing *passing = passing_of(all, part);
+    struct life *life = passing ? life_of(passing, &order->device) : NULL;
+    if (life && part->kind == SATCHEL_OP_DELETE)
+        life->deleted = order->number;
+    if (life && part->kind == SATCHEL_OP_INSERT && life->deleted > 0)
+        life->begun = order->number;
+}
+
+/* The later write of each column stays. */
+static void pass_part(struct passings *all, const struct satchel_order *order,
+                      const struct satchel_part *part)
+{
+    struct passing *passing = passing_of(all, part);
+    if (!passing || order->number < life_of(passing, &order->device)->begun)
+        return;
+    for (uint32_t f = 0; f < part->field_count; f++) {
         uint32_t column = part->fields[f].column;
         if (satchel_order_compare(&passing->orders[column], order) > 0)
             continue;
@@ -386,7 +425,8 @@ static void pass_part(struct passings *all, const struct satchel_order *order,
     }
 }
 
-static void pass_entry(struct passings *all, const struct satchel_entry *entry)
+static void pass_entry(struct passings *all, const struct satchel_entry *entry,
+                       pass_part_function *pass)
 {
     struct satchel_changeset content;
     struct satchel_notes notes;
@@ -404,30 +444,36 @@ static void pass_entry(struct passings *all, const struct satchel_entry *entry)
         for (uint32_t q = 0; q < notes.quarantined_count; q++)
             is_set_aside = is_set_aside || notes.quarantined[q].part == p;
         if (!is_set_aside)
-            pass_part(all, &order, &content.parts[p]);
+            pass(all, &order, &content.parts[p]);
     }
     satchel_buffer_deinit(&text);
 }
 
-static void read_passings(struct look *look, struct passings *all)
+static void pass_log(struct look *look, struct passings *all, pass_part_function *pass)
 {
     struct satchel_log_reader *log;
     struct satchel_log_entry read;
     struct satchel_error error = {0};
     bool found = true;
-    satchel_map_init(&all->by_name, NAMES_MAX, NULL);
-    for (size_t i = 0; i < all->count; i++)
-        sim_ok(satchel_map_put(&all->by_name, all->items[i].name, (void *)(i + 1)), "keep rows",
-               NULL);
     sim_ok(satchel_log_reader_new(&log, look->db), "read the log", NULL);
     sim_ok(satchel_log_read_from(log, 0, NULL, 0, &error), "read the log", &error);
     while (found) {
         sim_ok(satchel_log_read_next(log, &found, &read, &error), "read the log", &error);
         if (found)
-            pass_entry(all, &read.entry);
+            pass_entry(all, &read.entry, pass);
     }
     satchel_log_read_end(log);
     satchel_log_reader_free(log);
+}
+
+static void read_passings(struct look *look, struct passings *all)
+{
+    satchel_map_init(&all->by_name, NAMES_MAX, NULL);
+    for (size_t i = 0; i < all->count; i++)
+        sim_ok(satchel_map_put(&all->by_name, all->items[i].name, (void *)(i + 1)), "keep rows",
+               NULL);
+    pass_log(look, all, find_lives);
+    pass_log(look, all, pass_part);
 }
 
 /* What the clause says of the row. True if its set grew. */
@@ -479,8 +525,10 @@ static void take_passings(struct look *look, size_t moment)
                     pass_clause(look, &all, &all.items[i], &all.items[i].table->scopes[s]) ||
                     has_grown;
     }
-    for (size_t i = 0; i < all.count; i++)
+    for (size_t i = 0; i < all.count; i++) {
         keep(history_of(all.items[i].name), &all.items[i].set, moment);
+        free(all.items[i].lives);
+    }
     sim.counts.passings += all.count;
     satchel_map_deinit(&all.by_name);
     free(all.items);
