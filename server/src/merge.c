@@ -48,17 +48,9 @@ static void refuse_copy(struct satchel_store_device *device,
                       (unsigned long long)incoming->number);
 }
 
-/* What is given back is held again, with everything that incarnation had put before it. */
-static enum satchel_status hold_positions(struct merge_batch *batch,
-                                          const struct satchel_incoming *incoming)
+static void note_positions(struct merge_batch *batch, const struct satchel_incoming *incoming)
 {
-    enum satchel_status status = SATCHEL_OK;
     batch->known.has_positions = batch->known.has_positions || incoming->positions.count > 0;
-    for (size_t i = 0; i < incoming->positions.count && status == SATCHEL_OK; i++)
-        status = satchel_vector_raise(&batch->arena, &batch->known.held,
-                                      &incoming->positions.items[i].node,
-                                      incoming->positions.items[i].seq, &batch->known.held);
-    return status;
 }
 
 /* A number held already: the same change set again, or a copied replica. */
@@ -74,7 +66,8 @@ static enum satchel_status admit_again(struct merge_batch *batch,
         outcome->result = SATCHEL_INCOMING_DUPLICATE;
         if (incoming->is_forwarded)
             batch->again[batch->again_count++] = incoming;
-        return hold_positions(batch, incoming);
+        note_positions(batch, incoming);
+        return SATCHEL_OK;
     }
     if (status != SATCHEL_OK && status != SATCHEL_NOT_FOUND)
         return status;
@@ -101,25 +94,19 @@ static satchel_stamp fix_stamp(struct merge_batch *batch, const struct satchel_i
 
 /* Heads are enough only where nobody has seen what is still to come. The present incarnation knows
  * what it has given; of an earlier one something may be lost for good, and nobody waits for it. */
-static bool is_in_future(const struct merge_batch *batch, const struct satchel_vector *seen,
-                         struct satchel_incoming_outcome *outcome)
+static bool is_in_future(const struct merge_batch *batch, const struct satchel_vector *seen)
 {
-    const struct incarnations *known = &batch->known;
-    if (satchel_vector_get(seen, &known->node) > known->seq)
-        return true;
-    outcome->saw_lost = outcome->saw_lost || !satchel_vector_includes(&known->held, seen);
-    return false;
+    return satchel_vector_get(seen, &batch->known.node) > batch->known.seq;
 }
 
 /* Whether any part claims to have been shown what the node has yet to give a position. */
-static bool saw_future(const struct merge_batch *batch, const struct satchel_changeset *content,
-                       struct satchel_incoming_outcome *outcome)
+static bool saw_future(const struct merge_batch *batch, const struct satchel_changeset *content)
 {
-    if (is_in_future(batch, &content->header.seen, outcome))
+    if (is_in_future(batch, &content->header.seen))
         return true;
     for (uint32_t p = 0; p < content->header.part_count; p++)
         for (uint32_t i = 0; i < content->parts[p].exception_count; i++)
-            if (is_in_future(batch, &content->parts[p].exceptions[i].view.vector, outcome))
+            if (is_in_future(batch, &content->parts[p].exceptions[i].view.vector))
                 return true;
     return false;
 }
@@ -166,7 +153,7 @@ static enum satchel_status admit(struct merge_batch *batch, const struct satchel
                           (unsigned long long)incoming->number);
         return SATCHEL_OK;
     }
-    if (saw_future(batch, &changeset->content, outcome)) {
+    if (saw_future(batch, &changeset->content)) {
         refuse(device, outcome);
         satchel_error_set(&outcome->error, SATCHEL_CORRUPT,
                           "change set %llu claims to have seen changes that this server does not "
@@ -174,9 +161,7 @@ static enum satchel_status admit(struct merge_batch *batch, const struct satchel
                           (unsigned long long)incoming->number);
         return SATCHEL_OK;
     }
-    status = hold_positions(batch, incoming);
-    if (status != SATCHEL_OK)
-        return status;
+    note_positions(batch, incoming);
     changeset->incoming = incoming;
     changeset->outcome = outcome;
     changeset->device = device;

@@ -41,7 +41,6 @@ struct satchel_incoming_outcome {
     enum satchel_incoming_result result;
     uint64_t cursor; /* of its entry, if merged */
     uint32_t quarantined_count;
-    bool saw_lost; /* its author had seen what a restore has lost here, and nobody has given back */
     struct satchel_error
         error; /* if refused: CORRUPT malformed; STATE a number out of turn; MISMATCH the
                                    number is held with another hash (a copied replica); AGAIN one

@@ -172,11 +172,6 @@ static enum satchel_status settle(const struct push_group *group, struct satchel
             note_refused(workspace, job);
             return group->incoming[first + i].is_copys ? SATCHEL_OK : job->error.status;
         }
-        if (outcomes[i].saw_lost)
-            workspace_log(workspace,
-                          "change set %llu of device %s had seen changes that were lost here and "
-                          "have not come back",
-                          (unsigned long long)job->request.push.items[i].number, device);
         if (outcomes[i].quarantined_count > 0)
             log_quarantined(workspace, &outcomes[i], device, job->request.push.items[i].number);
         job->acked_number = job->request.push.items[i].number;

@@ -38,6 +38,26 @@ static bool is_wiped(sqlite3 *db)
     return integer(db, "SELECT state = 'wiped' FROM satchel_replica") == 1;
 }
 
+/* Each text of the world of scopes bears a mark. */
+static bool has_mark(const struct sim_file *file)
+{
+    bool has_one = false;
+    for (size_t i = 0; file && file->exists && !has_one && i + 8 < file->size; i++) {
+        const uint8_t *at = file->bytes + i;
+        has_one = (at[0] == '~' || at[0] == '!') && at[1] >= '0' && at[1] <= '9' &&
+                  memchr(at + 2, ':', 2) && memchr(at + 3, 'k', 2);
+    }
+    return has_one;
+}
+
+/* In the file of a replica, or its WAL. */
+static bool has_traces(const struct sim_device *device)
+{
+    char name[100];
+    snprintf(name, sizeof name, "%s-wal", device->path);
+    return has_mark(sim_file_find(device->path)) || has_mark(sim_file_find(name));
+}
+
 /* What the server is when it is at rest. */
 struct rest {
     int64_t head, migrations;
@@ -47,9 +67,9 @@ struct rest {
 /* What a device's file says of it, as long as nothing is written to the file. */
 struct standing {
     struct sim_disk_state file;
-    int64_t pending, cursor, complete, migrations, to_forget;
+    int64_t pending, cursor, complete, migrations, to_forget, to_recover;
     struct satchel_id node;
-    bool is_wiped;
+    bool is_wiped, has_traces; /* these, of one that is wiped: its file is to be rewritten */
 };
 
 static const struct standing *standing_of(const struct sim_device *device)
@@ -67,8 +87,11 @@ static const struct standing *standing_of(const struct sim_device *device)
         .complete = integer(db, "SELECT complete FROM satchel_replica"),
         .migrations = integer(db, COUNT_MIGRATIONS),
         .to_forget = integer(db, "SELECT count(*) FROM satchel_forget"),
+        .to_recover = integer(db, "SELECT coalesce(to_give_back, 0) + coalesce(in_doubt, 0)"
+                                  " FROM satchel_status"),
         .node = node_of(db, "SELECT node FROM satchel_replica"),
         .is_wiped = is_wiped(db),
+        .has_traces = is_wiped(db) && has_traces(device),
     };
     sim_unobserve(db);
     return standing;
@@ -83,26 +106,31 @@ static bool is_device_quiet(const struct sim_device *device, const struct rest *
     if (!why && (is_acting || device->machine.is_off))
         return false;
     const struct standing *standing = standing_of(device);
-    if (standing->is_wiped && !is_acting && !device->machine.is_off)
+    if (standing->is_wiped && !standing->has_traces && !is_acting && !device->machine.is_off)
         return true;
     bool is_complete = standing->complete == rest->head;
     bool is_to_be_wiped = sim_is_revoked(device);
     bool is_migrated = standing->migrations == rest->migrations;
     bool has_forgotten = standing->to_forget == 0;
+    bool has_recovered = standing->to_recover == 0;
     /* Before it hears that the server was restored, its cursor may be the same by chance. */
     bool is_renewed = satchel_id_equal(&standing->node, &rest->node);
     if (standing->pending == 0 && standing->cursor == rest->head && is_complete && is_migrated &&
-        is_renewed && has_forgotten && !is_to_be_wiped && !is_acting && !device->machine.is_off)
+        is_renewed && has_forgotten && has_recovered && !is_to_be_wiped && !is_acting &&
+        !device->machine.is_off)
         return true;
     if (!why)
         return false;
     enum satchel_status status = satchel_buffer_format(
-        why, " %s has %lld pending, its cursor is %lld of %lld%s%s%s%s%s%s;", device->machine.name,
-        (long long)standing->pending, (long long)standing->cursor, (long long)rest->head,
-        is_complete ? "" : ", it is not complete", is_migrated ? "" : ", its schema is old",
+        why, " %s has %lld pending, its cursor is %lld of %lld%s%s%s%s%s%s%s%s;",
+        device->machine.name, (long long)standing->pending, (long long)standing->cursor,
+        (long long)rest->head, is_complete ? "" : ", it is not complete",
+        is_migrated ? "" : ", its schema is old",
         is_renewed ? "" : ", it knows an earlier incarnation",
         has_forgotten ? "" : ", its log has what it should forget",
-        is_to_be_wiped ? ", it is revoked and not wiped" : "",
+        has_recovered ? "" : ", it has entries to give back or rows in doubt",
+        is_to_be_wiped && !standing->is_wiped ? ", it is revoked and not wiped" : "",
+        standing->has_traces ? ", its file has traces of rows" : "",
         is_acting ? ", its application writes" : "");
     (void)status;
     return false;
@@ -490,23 +518,10 @@ void sim_check_repaired(void)
     }
 }
 
-/* Each text of the world of scopes bears a mark. */
-static bool has_mark(const struct sim_file *file)
-{
-    bool has_one = false;
-    for (size_t i = 0; file && file->exists && !has_one && i + 8 < file->size; i++) {
-        const uint8_t *at = file->bytes + i;
-        has_one = (at[0] == '~' || at[0] == '!') && at[1] >= '0' && at[1] <= '9' &&
-                  memchr(at + 2, ':', 2) && memchr(at + 3, 'k', 2);
-    }
-    return has_one;
-}
-
 /* Nothing of the workspace is left in the file, not even in free pages. */
 static void check_wiped(const struct sim_device *device, sqlite3 *db)
 {
     const struct satchel_schema *schema = sim_schema(sim.deployed);
-    char name[100];
     sim_check(sim_is_revoked(device), "%s is wiped, and nobody revoked it", device->machine.name);
     for (uint32_t i = 0; i < schema->table_count; i++) {
         char sql[200];
@@ -517,9 +532,7 @@ static void check_wiped(const struct sim_device *device, sqlite3 *db)
     sim_check(integer(db, "SELECT (SELECT count(*) FROM satchel_entry) + (SELECT count(*) FROM"
                           " satchel_change) + (SELECT count(*) FROM satchel_conflict)") == 0,
               "%s has a log left", device->machine.name);
-    snprintf(name, sizeof name, "%s-wal", device->path);
-    sim_check(!has_mark(sim_file_find(device->path)) && !has_mark(sim_file_find(name)),
-              "%s has traces of rows left", device->machine.name);
+    sim_check(!has_traces(device), "%s has traces of rows left", device->machine.name);
     sim.counts.wiped++;
 }
 
@@ -593,6 +606,9 @@ void sim_check_all(void)
     if (sums)
         sim_fail("the store's digests: %s", sums);
     sim_check_ledger();
+    /* What a device has only seen in a snapshot it cannot give back. */
+    if (sim.options.snapshot_entries == 0 || !sim.server.was_restored)
+        sim_check_seen(store);
     sim_check_repaired();
     for (unsigned i = 0; i < sim.device_count; i++)
         check_replica(&sim.devices[i], store);

@@ -89,19 +89,16 @@ void ev_timer_stop(struct ev_loop *loop, ev_timer *watcher)
 
 /* ---- the log ---- */
 
-#define LOG(name)                                                                                \
-    void __wrap_satchel_log_##name(const char *format, ...);                                     \
-    void __wrap_satchel_log_##name(const char *format, ...)                                      \
-    {                                                                                            \
-        char line[400];                                                                          \
-        va_list arguments;                                                                       \
-        va_start(arguments, format);                                                             \
-        vsnprintf(line, sizeof line, format, arguments);                                         \
-        va_end(arguments);                                                                       \
-        sim_trace("server: %s", line);                                                           \
-        /* What a device has only seen in a snapshot it cannot give back. */                     \
-        sim_check(sim.options.snapshot_entries > 0 || !strstr(line, "have not come back"), "%s", \
-                  line);                                                                         \
+#define LOG(name)                                            \
+    void __wrap_satchel_log_##name(const char *format, ...); \
+    void __wrap_satchel_log_##name(const char *format, ...)  \
+    {                                                        \
+        char line[400];                                      \
+        va_list arguments;                                   \
+        va_start(arguments, format);                         \
+        vsnprintf(line, sizeof line, format, arguments);     \
+        va_end(arguments);                                   \
+        sim_trace("server: %s", line);                       \
     }
 LOG(info)
 LOG(warning)
@@ -243,9 +240,12 @@ static void put_back(void)
     if (count_migrations(STORE) != count_migrations(BACKUP))
         return;
     sim_trace("the server is restored");
+    sqlite3 *db = sim_observe(STORE);
+    sim_seen_keep(db);
+    sim_unobserve(db);
     sim_disk_remove(STORE);
     sim_disk_copy(BACKUP, STORE);
-    sqlite3 *db = sim_observe(STORE);
+    db = sim_observe(STORE);
     sim_ok(satchel_db_exec(db, "BEGIN IMMEDIATE", &error), "restore", &error);
     sim_ok(incarnation_begin(db, &error), "restore", &error);
     sim_ok(satchel_db_exec(db, "COMMIT", &error), "restore", &error);

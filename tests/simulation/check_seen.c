@@ -1,0 +1,192 @@
+/* Owns the check that in the server's log each change set comes after every other that its author
+ * had been shown, after any number of restores (docs/recovery.md). What a position meant in a store
+ * that was put back is kept from before. */
+#include "simulation.h"
+
+#include "incarnation.h"
+
+#include <satchel/changeset.h>
+#include <satchel/log_reader.h>
+#include <satchel/map.h>
+#include <sodium.h>
+
+enum { NAMES_BYTES_MAX = 1 << 22 };
+
+struct node {
+    struct satchel_id id;
+    /* By seq - 1, the hash of the change set's body: under which device and number it is held may
+     * be another thing after a restore, where files were copied. Zeros: not known. */
+    struct satchel_id *places;
+    size_t count, capacity;
+    uint64_t *last_cursors; /* the greatest cursor, in the log at the end, of those up to here */
+};
+static struct {
+    struct node *nodes;
+    size_t count, capacity;
+} kept;
+
+static struct node *node_of(const struct satchel_id *id)
+{
+    for (size_t i = 0; i < kept.count; i++)
+        if (satchel_id_equal(&kept.nodes[i].id, id))
+            return &kept.nodes[i];
+    SIM_GROW(kept.nodes, kept.count, kept.capacity);
+    kept.nodes[kept.count] = (struct node){.id = *id};
+    return &kept.nodes[kept.count++];
+}
+
+static struct satchel_id hash_of(struct satchel_span body)
+{
+    struct satchel_id hash;
+    crypto_generichash(hash.bytes, sizeof hash, body.data, body.size, NULL, 0);
+    return hash;
+}
+
+static void keep(const struct satchel_id *id, uint64_t seq, const struct satchel_id *hash)
+{
+    static const struct satchel_id NONE;
+    struct node *node = node_of(id);
+    while (node->count < seq) {
+        SIM_GROW(node->places, node->count, node->capacity);
+        node->places[node->count++] = NONE;
+    }
+    struct satchel_id *place = &node->places[seq - 1];
+    sim_check(satchel_id_equal(place, &NONE) || satchel_id_equal(place, hash),
+              "two change sets had one position, %llu", (unsigned long long)seq);
+    *place = *hash;
+}
+
+/* ---- the server's log ---- */
+
+struct log {
+    sqlite3 *db;
+    struct satchel_log_reader *reader;
+    struct satchel_arena arena;
+    struct satchel_buffer text;
+    struct incarnations known;
+};
+
+static void open_log(struct log *log, sqlite3 *db)
+{
+    struct satchel_error error = {0};
+    log->db = db;
+    satchel_arena_init(&log->arena, (size_t)1 << 30, NULL);
+    satchel_buffer_init(&log->text, 256 << 20, NULL);
+    sim_ok(incarnations_read(db, &log->arena, &log->known, &error), "read incarnations", &error);
+    sim_ok(satchel_log_reader_new(&log->reader, db), "read the log", NULL);
+    sim_ok(satchel_log_read_from(log->reader, 0, NULL, 0, &error), "read the log", &error);
+}
+
+/* Its body is as it was written. */
+static bool next_entry(struct log *log, struct satchel_entry *out)
+{
+    struct satchel_log_entry read;
+    struct satchel_error error = {0};
+    bool found = false;
+    sim_ok(satchel_log_read_next(log->reader, &found, &read, &error), "read the log", &error);
+    if (!found)
+        return false;
+    *out = read.entry;
+    satchel_buffer_clear(&log->text);
+    sim_ok(satchel_body_load(read.entry.body, &log->text, &out->body), "read a body", NULL);
+    return true;
+}
+
+static void close_log(struct log *log)
+{
+    satchel_log_read_end(log->reader);
+    satchel_log_reader_free(log->reader);
+    satchel_buffer_deinit(&log->text);
+    satchel_arena_deinit(&log->arena);
+}
+
+void sim_seen_keep(sqlite3 *store)
+{
+    struct log log;
+    struct satchel_entry entry;
+    open_log(&log, store);
+    while (next_entry(&log, &entry)) {
+        struct satchel_vector earlier;
+        struct satchel_error error = {0};
+        struct satchel_id hash = hash_of(entry.body);
+        keep(incarnation_at(&log.known, entry.cursor), entry.seq, &hash);
+        sim_ok(positions_read(store, entry.cursor, &log.arena, &earlier, &error), "read positions",
+               &error);
+        for (size_t i = 0; i < earlier.count; i++)
+            keep(&earlier.items[i].node, earlier.items[i].seq, &hash);
+    }
+    close_log(&log);
+}
+
+/* ---- at the end ---- */
+
+static struct satchel_span name_of(const struct satchel_id *hash)
+{
+    return satchel_span_of(hash->bytes, sizeof *hash);
+}
+
+/* Of two that say the same, the first. */
+static void find_cursors(struct log *log)
+{
+    struct satchel_map cursors;
+    struct satchel_entry entry;
+    satchel_map_init(&cursors, NAMES_BYTES_MAX, NULL);
+    while (next_entry(log, &entry)) {
+        struct satchel_id hash = hash_of(entry.body);
+        if (!satchel_map_get(&cursors, name_of(&hash)))
+            sim_ok(satchel_map_put(&cursors, satchel_arena_copy(&log->arena, name_of(&hash)),
+                                   (void *)(uintptr_t)entry.cursor),
+                   "keep cursors", NULL);
+    }
+    for (size_t n = 0; n < kept.count; n++) {
+        struct node *node = &kept.nodes[n];
+        uint64_t last = 0;
+        node->last_cursors = SATCHEL_ARENA_ARRAY(&log->arena, uint64_t, node->count);
+        for (size_t i = 0; i < node->count; i++) {
+            uintptr_t cursor = (uintptr_t)satchel_map_get(&cursors, name_of(&node->places[i]));
+            last = cursor > last ? cursor : last;
+            node->last_cursors[i] = last;
+        }
+    }
+    satchel_map_deinit(&cursors);
+}
+
+static void check_vector(const struct satchel_entry *entry, const struct satchel_vector *seen)
+{
+    for (size_t i = 0; i < seen->count; i++) {
+        const struct node *node = node_of(&seen->items[i].node);
+        uint64_t seq = seen->items[i].seq < node->count ? seen->items[i].seq : node->count;
+        sim_check(seq == 0 || node->last_cursors[seq - 1] < entry->cursor,
+                  "entry %llu had seen what comes after it in the log, entry %llu",
+                  (unsigned long long)entry->cursor,
+                  (unsigned long long)(seq > 0 ? node->last_cursors[seq - 1] : 0));
+    }
+}
+
+static void check_entry(const struct satchel_entry *entry)
+{
+    struct satchel_changeset content;
+    struct satchel_arena arena;
+    struct satchel_error error = {0};
+    satchel_arena_init(&arena, (size_t)1 << 30, NULL);
+    sim_ok(satchel_changeset_decode(entry->body, &arena, &content, &error), "read a body", &error);
+    check_vector(entry, &content.header.seen);
+    for (uint32_t p = 0; p < content.header.part_count; p++)
+        for (uint32_t i = 0; i < content.parts[p].exception_count; i++)
+            check_vector(entry, &content.parts[p].exceptions[i].view.vector);
+    satchel_arena_deinit(&arena);
+}
+
+void sim_check_seen(sqlite3 *store)
+{
+    struct log log;
+    struct satchel_entry entry;
+    struct satchel_error error = {0};
+    sim_seen_keep(store);
+    open_log(&log, store);
+    find_cursors(&log);
+    sim_ok(satchel_log_read_from(log.reader, 0, NULL, 0, &error), "read the log", &error);
+    while (next_entry(&log, &entry))
+        check_entry(&entry);
+    close_log(&log);
+}
