@@ -155,7 +155,8 @@ static enum satchel_status keep_lost(struct rewinding *rewinding, const struct s
     bind_span(insert, 8, satchel_span_of(entry->secret, entry->secret ? SATCHEL_SECRET_BYTES : 0));
     bind_span(insert, 9, entry->body);
     bind_span(insert, 10, satchel_notes_quarantined(entry->notes));
-    sqlite3_bind_int64(insert, 11, rewinding->next_id++);
+    int64_t id = rewinding->next_id++;
+    sqlite3_bind_int64(insert, 11, SATCHEL_MUTATED(give_backwards) ? -id : id);
     satchel_entry_cut_secret(entry->secret ? entry->secret : nothing, mark);
     bind_span(insert, 12, satchel_span_of(mark, sizeof mark));
     if (SATCHEL_MUTATED(own_only) &&

@@ -509,8 +509,7 @@ enum satchel_status satchel_sync_step(satchel_sync *sync, struct satchel_now now
     }
     if (status == SATCHEL_OK && sync->is_welcome)
         status = satchel_recover_step(sync, error);
-    if (status == SATCHEL_OK && sync->is_welcome &&
-        (satchel_recover_is_given(sync) || SATCHEL_MUTATED(early_push)))
+    if (status == SATCHEL_OK && sync->is_welcome && satchel_recover_is_given(sync))
         status =
             sync->is_copy ? satchel_sync_send_copy(sync, error) : satchel_sync_push(sync, error);
     if (status == SATCHEL_OK && sync->is_welcome)
