@@ -132,6 +132,9 @@ void sim_check_ledger(void)
     struct satchel_log_entry entry;
     struct satchel_error error = {0};
     bool found = true;
+    /* Since a commit failed perhaps only syncs have opened the file. */
+    for (unsigned i = 0; i < sim.device_count; i++)
+        sim_ledger_opened(&sim.devices[i]);
     sqlite3 *db = sim_observe("/sim/server/test.db");
     history.db = db;
     satchel_buffer_init(&history.body, 256 << 20, NULL);

@@ -530,7 +530,9 @@ void sim_ledger_opened(struct sim_device *device)
     struct sim_process *running = sim_enter(NULL);
     if (device->doubt) {
         sqlite3 *db = sim_observe(device->path);
-        take_up_doubt(device, db, integer(db, LAST_NUMBER));
+        uint64_t last = integer(db, LAST_NUMBER);
+        if (last >= device->last_number) /* else it is wiped */
+            take_up_doubt(device, db, last);
         sim_unobserve(db);
     }
     sim_leave(running);
