@@ -42,6 +42,8 @@ void bench_local(struct bench *bench);
 void bench_rules(struct bench *bench);
 /* What it costs a server to merge, over plain SQL (bench_merge.c). */
 void bench_merge(struct bench *bench);
+/* What it costs a device to apply what others wrote (bench_apply.c). */
+void bench_apply(struct bench *bench);
 /* What each rule costs with a store beneath: what a server's writer thread does (bench_store.c). */
 void bench_store(struct bench *bench);
 /* What it costs to tell which rows a user may see (bench_scope.c). */

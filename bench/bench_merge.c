@@ -2,6 +2,7 @@
  * versions, scopes and history included, over CPU time for the same statements on plain tables. The
  * change sets are what a device's application has captured, a thousand rows in each. And what it
  * costs when the log has grown long, over the same at its beginning. */
+#include "bench_captured.h"
 #include "bench_contacts.h"
 #include "bench_server.h"
 
@@ -15,73 +16,9 @@
 enum { ROWS = 50000, AUTHOR = 0, RIVAL = 1, SINGLE = 2, DEVICES = 3 };
 enum { ENTRIES = 200000, STRETCH = 20000, ENTRY_ROWS = 1000 };
 
-/* Bodies of change sets, in the order in which they were captured. */
-struct captured {
-    struct satchel_arena arena;
-    struct satchel_span *inserts, *updates, *rival; /* rival: of the same fields, to other values */
-    uint32_t insert_count, update_count, rival_count;
-};
-
 static void fail(const char *why)
 {
     bench_fail("merge", why);
-}
-
-static struct satchel_span *read_bodies(sqlite3 *db, struct satchel_arena *arena, uint32_t *count)
-{
-    struct satchel_buffer scratch;
-    struct satchel_span *bodies = SATCHEL_ARENA_ARRAY(arena, struct satchel_span, 3 * ROWS), body;
-    sqlite3_stmt *select = bench_prepare(db, "SELECT body FROM satchel_change ORDER BY number");
-    satchel_buffer_init(&scratch, SATCHEL_FRAME_BYTES_MAX, NULL);
-    for (*count = 0; sqlite3_step(select) == SQLITE_ROW; (*count)++) {
-        const struct satchel_span stored = satchel_span_of(sqlite3_column_blob(select, 0),
-                                                           (size_t)sqlite3_column_bytes(select, 0));
-        if (!bodies || satchel_body_load(stored, &scratch, &body) != SATCHEL_OK)
-            fail("a change set cannot be read");
-        bodies[*count] = satchel_arena_copy(arena, body);
-    }
-    sqlite3_finalize(select);
-    satchel_buffer_deinit(&scratch);
-    return bodies;
-}
-
-static void capture(const struct bench *bench, struct captured *captured)
-{
-    char path[4096];
-    satchel_replica *replica = NULL;
-    uint32_t count;
-    snprintf(path, sizeof path, "%s/bench-replica.db", bench->folder);
-    satchel_arena_init(&captured->arena, (size_t)4 << 30, NULL);
-    if (fixture_replica(path, BENCH_CONTACT_TRACKED, "ann", "rep", NULL, &replica) != SATCHEL_OK)
-        fail("a replica cannot be made");
-    sqlite3 *db = satchel_replica_db(replica);
-    bench_contacts_insert(db, BENCH_CONTACT_INSERT, BENCH_ORDERED, 0, ROWS,
-                          BENCH_ROWS_PER_TRANSACTION);
-    bench_contacts_update(db, BENCH_ORDERED, ROWS, 7);
-    bench_contacts_update(db, BENCH_ORDERED, ROWS, 8);
-    struct satchel_span *bodies = read_bodies(db, &captured->arena, &count);
-    captured->inserts = bodies;
-    captured->insert_count = ROWS / BENCH_ROWS_PER_TRANSACTION;
-    captured->updates = bodies + captured->insert_count;
-    captured->update_count = (count - captured->insert_count) / 2;
-    captured->rival = captured->updates + captured->update_count;
-    captured->rival_count = count - captured->insert_count - captured->update_count;
-    satchel_replica_close(replica);
-    fixture_remove(path);
-}
-
-static double merge(struct bench_server *server, uint32_t device, const struct satchel_span *bodies,
-                    uint32_t count)
-{
-    struct satchel_incoming incoming[BENCH_BATCH_MAX];
-    double seconds = 0;
-    for (uint32_t i = 0; i < count;) {
-        uint32_t size = 0;
-        while (size < 10 && i < count)
-            incoming[size++] = bench_server_incoming(server, device, bodies[i++]);
-        seconds += bench_server_merge(server, incoming, size);
-    }
-    return seconds;
 }
 
 enum { INSERTS, UPDATES, CONFLICTS, MEASURE_COUNT };
@@ -113,7 +50,7 @@ static void measure_plain(const struct bench *bench, double seconds[MEASURE_COUN
     fixture_remove(path);
 }
 
-static void measure_merges(struct bench *bench, const struct captured *captured)
+static void measure_merges(struct bench *bench, const struct bench_captured *captured)
 {
     double ratios[MEASURE_COUNT][ROUNDS_MAX], rates[MEASURE_COUNT][ROUNDS_MAX];
     for (uint32_t round = 0; round < bench->round_count; round++) {
@@ -121,9 +58,12 @@ static void measure_merges(struct bench *bench, const struct captured *captured)
         double plain[MEASURE_COUNT], merged[MEASURE_COUNT];
         measure_plain(bench, plain);
         bench_server_open(&server, bench, BENCH_CONTACT_TRACKED, DEVICES);
-        merged[INSERTS] = merge(&server, AUTHOR, captured->inserts, captured->insert_count);
-        merged[UPDATES] = merge(&server, AUTHOR, captured->updates, captured->update_count);
-        merged[CONFLICTS] = merge(&server, RIVAL, captured->rival, captured->rival_count);
+        merged[INSERTS] =
+            bench_captured_merge(&server, AUTHOR, captured->inserts, captured->insert_count);
+        merged[UPDATES] =
+            bench_captured_merge(&server, AUTHOR, captured->updates, captured->update_count);
+        merged[CONFLICTS] =
+            bench_captured_merge(&server, RIVAL, captured->rival, captured->rival_count);
         bench_server_close(&server);
         for (int i = 0; i < MEASURE_COUNT; i++) {
             ratios[i][round] = merged[i] / plain[i];
@@ -203,12 +143,13 @@ static void pack(struct bench_server *server)
             fail(error.message);
 }
 
-static void measure_long_log(struct bench *bench, const struct captured *captured)
+static void measure_long_log(struct bench *bench, const struct bench_captured *captured)
 {
     struct bench_server server;
     double first = 0, last = 0;
     bench_server_open(&server, bench, BENCH_CONTACT_TRACKED, DEVICES);
-    merge(&server, AUTHOR, captured->inserts, ENTRY_ROWS / BENCH_ROWS_PER_TRANSACTION);
+    bench_captured_merge(&server, AUTHOR, captured->inserts,
+                         ENTRY_ROWS / BENCH_ROWS_PER_TRANSACTION);
     merge_stretch(&server, 0); /* until caches are warm */
     for (uint32_t entries = STRETCH; entries < ENTRIES; entries += STRETCH) {
         pack(&server);
@@ -228,11 +169,11 @@ static void measure_long_log(struct bench *bench, const struct captured *capture
 
 void bench_merge(struct bench *bench)
 {
-    struct captured captured;
+    struct bench_captured captured;
     printf("a server's merges: %d contacts of 240 bytes, medians of %u rounds\n", ROWS,
            (unsigned)bench->round_count);
-    capture(bench, &captured);
+    bench_capture(&captured, bench, BENCH_ORDERED, ROWS);
     measure_merges(bench, &captured);
     measure_long_log(bench, &captured);
-    satchel_arena_deinit(&captured.arena);
+    bench_captured_free(&captured);
 }

@@ -11,54 +11,11 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 #include <zstd.h>
 
 enum { ROWS_MIN = 1000, ROWS_MAX = 10000000 };
-
-void bench_fail(const char *what, const char *why)
-{
-    fprintf(stderr, "bench: %s: %s\n", what, why);
-    exit(1);
-}
-
-void bench_remove_store(const char *path)
-{
-    static const char *const beside[] = {"", "-wal", "-shm"};
-    char name[4200];
-    for (size_t i = 0; i < 3; i++) {
-        snprintf(name, sizeof name, "%s%s", path, beside[i]);
-        unlink(name);
-    }
-}
-
-double bench_cpu_seconds(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
-uint32_t bench_draw(uint64_t *seed, uint32_t count)
-{
-    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)((*seed >> 32) % count);
-}
-
-static int compare_numbers(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-double bench_median(double *numbers, uint32_t count)
-{
-    qsort(numbers, count, sizeof *numbers, compare_numbers);
-    return count % 2 ? numbers[count / 2] : (numbers[count / 2 - 1] + numbers[count / 2]) / 2;
-}
 
 void bench_report(struct bench *bench, const struct bench_line *line)
 {
@@ -90,9 +47,9 @@ void bench_report(struct bench *bench, const struct bench_line *line)
 static const struct part {
     const char *name;
     void (*run)(struct bench *bench);
-} PARTS[] = {{"local", bench_local},  {"rules", bench_rules}, {"store", bench_store},
-             {"merge", bench_merge},  {"scope", bench_scope}, {"bootstrap", bench_bootstrap},
-             {"system", bench_system}};
+} PARTS[] = {{"local", bench_local},         {"rules", bench_rules},  {"store", bench_store},
+             {"merge", bench_merge},         {"apply", bench_apply},  {"scope", bench_scope},
+             {"bootstrap", bench_bootstrap}, {"system", bench_system}};
 enum { PART_COUNT = sizeof PARTS / sizeof *PARTS };
 
 static const struct part *find_part(const char *name)
@@ -173,7 +130,7 @@ int main(int count, char **words)
     const char *json = NULL;
     if (!read_options(count, words, &bench, &json)) {
         fputs("usage: bench [--rows N] [--rounds N] [--json FILE] [--folder DIR]"
-              " [local] [rules] [store] [merge] [scope] [bootstrap] [system]\n",
+              " [local] [rules] [store] [merge] [apply] [scope] [bootstrap] [system]\n",
               stderr);
         return 2;
     }

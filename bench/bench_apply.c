@@ -1,0 +1,86 @@
+/* What it costs a device to apply what others wrote, log and receipts included: CPU time over CPU
+ * time for the same statements on plain tables. */
+#include "bench_captured.h"
+#include "bench_device.h"
+
+#include "../tests/unit/replica_fixture.h"
+
+enum { ROWS = 50000 };
+
+enum { INSERTS, UPDATES, MEASURE_COUNT };
+static const struct {
+    const char *name, *text;
+} MEASURES[MEASURE_COUNT] = {{"apply_inserts", "a device's apply of inserted rows"},
+                             {"apply_updates", "a device's apply of one-field updates"}};
+
+static void measure_plain(const struct bench *bench, double seconds[MEASURE_COUNT])
+{
+    char path[4096];
+    sqlite3 *db = NULL;
+    snprintf(path, sizeof path, "%s/bench-raw.db", bench->folder);
+    fixture_remove(path);
+    if (sqlite3_open(path, &db) != SQLITE_OK)
+        bench_fail(path, sqlite3_errmsg(db));
+    bench_sql(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-2000");
+    bench_sql(db, BENCH_CONTACT_RAW);
+    double begin = bench_cpu_seconds();
+    bench_contacts_insert(db, BENCH_CONTACT_UPSERT, BENCH_RANDOM, 0, ROWS,
+                          BENCH_ROWS_PER_TRANSACTION);
+    double middle = bench_cpu_seconds();
+    bench_contacts_update(db, BENCH_RANDOM, ROWS, 7);
+    seconds[INSERTS] = middle - begin;
+    seconds[UPDATES] = bench_cpu_seconds() - middle;
+    sqlite3_close(db);
+    fixture_remove(path);
+}
+
+static void measure_device(const struct bench *bench, const struct bench_entries *entries,
+                           uint32_t insert_count, double seconds[MEASURE_COUNT])
+{
+    struct bench_device device;
+    bench_device_open(&device, bench, BENCH_CONTACT_TRACKED);
+    double begin = bench_cpu_seconds();
+    bench_device_apply(&device, entries->items, insert_count);
+    double middle = bench_cpu_seconds();
+    bench_device_apply(&device, entries->items + insert_count, entries->count - insert_count);
+    seconds[INSERTS] = middle - begin;
+    seconds[UPDATES] = bench_cpu_seconds() - middle;
+    bench_device_close(&device);
+}
+
+void bench_apply(struct bench *bench)
+{
+    double ratios[MEASURE_COUNT][ROUNDS_MAX], rates[MEASURE_COUNT][ROUNDS_MAX];
+    struct bench_captured captured;
+    struct bench_server server;
+    struct bench_entries entries;
+    printf("a device's apply: %d contacts of 240 bytes, medians of %u rounds\n", ROWS,
+           (unsigned)bench->round_count);
+    bench_capture(&captured, bench, BENCH_RANDOM, ROWS);
+    bench_server_open(&server, bench, BENCH_CONTACT_TRACKED, 1);
+    bench_captured_merge(&server, 0, captured.inserts, captured.insert_count);
+    bench_captured_merge(&server, 0, captured.updates, captured.update_count);
+    bench_entries_read(&entries, &server);
+    bench_server_close(&server);
+    for (uint32_t round = 0; round < bench->round_count; round++) {
+        double plain[MEASURE_COUNT], applied[MEASURE_COUNT];
+        measure_plain(bench, plain);
+        measure_device(bench, &entries, captured.insert_count, applied);
+        for (int i = 0; i < MEASURE_COUNT; i++) {
+            ratios[i][round] = applied[i] / plain[i];
+            rates[i][round] = ROWS / applied[i];
+        }
+    }
+    for (int i = 0; i < MEASURE_COUNT; i++)
+        bench_report(bench,
+                     &(struct bench_line){.name = MEASURES[i].name,
+                                          .variant = "",
+                                          .text = MEASURES[i].text,
+                                          .unit = "raw",
+                                          .ratio = bench_median(ratios[i], bench->round_count),
+                                          .budget = 2,
+                                          .per_second = bench_median(rates[i], bench->round_count),
+                                          .per_second_of = "applied"});
+    bench_entries_free(&entries);
+    bench_captured_free(&captured);
+}
