@@ -220,6 +220,8 @@ void sim_device_copy(struct sim_device *device)
     sim_ledger_shared(device);
     device->has_copy = true;
     device->changes_at_copy = sim.change_count;
+    device->last_at_copy = device->last_number;
+    device->had_doubt_at_copy = device->doubt != NULL;
     sim.counts.file_copies++;
 }
 

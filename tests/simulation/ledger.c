@@ -601,6 +601,7 @@ void sim_ledger_put_back(struct sim_device *device)
         }
     }
     forget_doubt(device);
+    sim.unknown_changes += device->had_doubt_at_copy && last > device->last_at_copy;
     device->was_copied = sim.had_copies = true;
     device->last_number = device->durable_number = last;
     sim_unobserve(store);

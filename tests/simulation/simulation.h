@@ -361,6 +361,8 @@ struct sim_device {
     bool was_copied;         /* the file is, or has, a copy: others write under its numbers, too */
     bool has_copy, is_to_be_put_back;
     size_t changes_at_copy;
+    uint64_t last_at_copy; /* of the copy; what failed just then may come out in it alone */
+    bool had_doubt_at_copy;
     struct sim_transaction *doubt; /* a commit of which nobody knows whether it was one */
 };
 void sim_device_init(struct sim_device *device, unsigned index);
