@@ -9,6 +9,8 @@
 enum {
     OPS_BEGIN = 8, /* offset 0 means none */
     SLOTS_MIN = 64,
+    SLOTS_KEPT = 4096,    /* from one transaction to the next, at most */
+    SLOTS_PER_ROW = 32,   /* of a transaction that keeps them */
     VALUE_BYTES_MAX = 9,  /* of a number, with its type */
     PART_WIRE_BYTES = 32, /* of a part without key, columns, values and exceptions, at most */
     VIEW_WIRE_BYTES = 16, /* of an exception without its positions, at most */
@@ -177,14 +179,17 @@ void satchel_capture_truncate(struct satchel_capture *capture,
                               const struct satchel_capture_mark *mark)
 {
     if (mark->op_count == 0) {
-        if (capture->slots_used > 0)
-            memset(capture->slots, 0, capture->slot_count * sizeof *capture->slots);
-        capture->slots_used = 0;
-        if (capture->slot_count > 4096) { /* small transactions do not pay for a large one */
+        /* Small transactions do not pay for a large one. */
+        bool is_large = capture->slot_count > SLOTS_KEPT ||
+                        capture->slot_count > SLOTS_MIN + SLOTS_PER_ROW * capture->row_count;
+        if (is_large) {
             satchel_free(NULL, capture->slots);
             capture->slots = NULL;
             capture->slot_count = 0;
+        } else if (capture->slots_used > 0) {
+            memset(capture->slots, 0, capture->slot_count * sizeof *capture->slots);
         }
+        capture->slots_used = 0;
         if (capture->ops.capacity > 4u << 20)
             satchel_buffer_deinit(&capture->ops);
     } else {

@@ -203,10 +203,44 @@ static enum satchel_status combine(struct merge_work *work, const struct satchel
     return merge_work_store(work, &combination.decided);
 }
 
+/* Whether the write is the insert that the row is made of, and nobody has written the unit before:
+ * where a rule picks among values there is one to pick, and no record to keep of it. */
+static bool is_only_choice(const struct merge_state *state, const struct merge_write *kept,
+                           uint32_t number)
+{
+    const struct satchel_column_rules *column = &state->rules->columns[number];
+    return state->version->base == kept && !column->has_followers &&
+           column->rule != SATCHEL_RULE_GROUP && column->unit == number &&
+           merge_rule_of(column->rule)->pick && !merge_version_find(state->version, number);
+}
+
+static enum satchel_status take_only_choice(struct merge_state *state,
+                                            const struct satchel_write *write, uint32_t number,
+                                            bool *is_taken)
+{
+    struct satchel_value value;
+    enum satchel_status status = merge_written_value(state, write, number, &value);
+    /* One that is the default after all, as what a reference came to, is told from an unwritten one
+     * by a record. */
+    *is_taken = status == SATCHEL_OK &&
+                !satchel_value_equal(&value, &state->rules->columns[number].default_value);
+    if (*is_taken && may_borrow(&value))
+        status = satchel_value_copy(state->arena, &value, &value);
+    if (*is_taken)
+        state->values[number] = value;
+    return status;
+}
+
 static enum satchel_status merge_unit(struct merge_state *state, const struct satchel_write *write,
                                       const struct merge_write *kept, uint32_t number)
 {
     bool counts = merge_counts(state, write, number);
+    if (counts && is_only_choice(state, kept, number)) {
+        bool is_taken = false;
+        enum satchel_status taken = take_only_choice(state, write, number, &is_taken);
+        if (taken != SATCHEL_OK || is_taken)
+            return taken;
+    }
     struct merge_work work;
     struct merge_head incoming;
     enum satchel_status status = merge_work_load(&work, state, number);

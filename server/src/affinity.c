@@ -84,17 +84,25 @@ bool affinity_is_ambiguous(const struct satchel_table *table, const struct satch
 bool affinity_converts(const struct satchel_table *table, const struct satchel_column *column,
                        const struct satchel_value *value)
 {
-    if (value->type == SATCHEL_REAL && value->real != value->real)
-        return true; /* SQLite stores NaN as NULL */
+    switch (value->type) {
+    case SATCHEL_NULL:
+    case SATCHEL_BLOB: return false;
+    case SATCHEL_TEXT:
+        if (!looks_numeric(value->bytes))
+            return false;
+        break;
+    case SATCHEL_REAL:
+        if (value->real != value->real)
+            return true; /* SQLite stores NaN as NULL */
+        break;
+    case SATCHEL_INTEGER: break;
+    }
     switch (affinity_of(table, column->declared_type)) {
-    case AFFINITY_TEXT: return value->type == SATCHEL_INTEGER || value->type == SATCHEL_REAL;
-    case AFFINITY_REAL:
-        return value->type == SATCHEL_INTEGER ||
-               (value->type == SATCHEL_TEXT && looks_numeric(value->bytes));
+    case AFFINITY_TEXT: return value->type != SATCHEL_TEXT;
+    case AFFINITY_REAL: return value->type != SATCHEL_REAL;
     case AFFINITY_NUMERIC:
-        if (value->type == SATCHEL_REAL)
-            return is_whole(value->real);
-        return value->type == SATCHEL_TEXT && looks_numeric(value->bytes);
+        return value->type == SATCHEL_TEXT ||
+               (value->type == SATCHEL_REAL && is_whole(value->real));
     case AFFINITY_NONE: break;
     }
     return false;

@@ -64,15 +64,19 @@ bool satchel_column_id(struct sqlite3_stmt *statement, int index, struct satchel
     return is_id;
 }
 
+/* A text is taken as it lies: sqlite3_value_text() would copy each that a trigger passes, to put a
+ * NUL behind it. Its size is asked for first: that makes UTF-8 of it where it is not. */
 struct satchel_value satchel_value_of_argument(struct sqlite3_value *argument)
 {
     const void *data;
+    int size;
     switch (sqlite3_value_type(argument)) {
     case SQLITE_INTEGER: return satchel_value_integer(sqlite3_value_int64(argument));
     case SQLITE_FLOAT: return satchel_value_real(sqlite3_value_double(argument));
     case SQLITE_TEXT:
-        data = sqlite3_value_text(argument);
-        return satchel_value_text(span_of(data, sqlite3_value_bytes(argument)));
+        size = sqlite3_value_bytes(argument);
+        data = size > 0 ? sqlite3_value_blob(argument) : sqlite3_value_text(argument);
+        return satchel_value_text(span_of(data, size));
     case SQLITE_BLOB:
         data = sqlite3_value_blob(argument);
         return satchel_value_blob(span_of(data, sqlite3_value_bytes(argument)));
