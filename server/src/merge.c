@@ -48,9 +48,18 @@ static void refuse_copy(struct satchel_store_device *device,
                       (unsigned long long)incoming->number);
 }
 
-static void note_positions(struct merge_batch *batch, const struct satchel_incoming *incoming)
+/* What is given back is held again, with everything that incarnation had put before it: from here on
+ * it is one of this node's, and so is what it wrote itself (incarnation_is_own). */
+static enum satchel_status hold_positions(struct merge_batch *batch,
+                                          const struct satchel_incoming *incoming)
 {
+    enum satchel_status status = SATCHEL_OK;
     batch->known.has_positions = batch->known.has_positions || incoming->positions.count > 0;
+    for (size_t i = 0; i < incoming->positions.count && status == SATCHEL_OK; i++)
+        status = satchel_vector_raise(&batch->arena, &batch->known.held,
+                                      &incoming->positions.items[i].node,
+                                      incoming->positions.items[i].seq, &batch->known.held);
+    return status;
 }
 
 /* A number held already: the same change set again, or a copied replica. */
@@ -66,8 +75,7 @@ static enum satchel_status admit_again(struct merge_batch *batch,
         outcome->result = SATCHEL_INCOMING_DUPLICATE;
         if (incoming->is_forwarded)
             batch->again[batch->again_count++] = incoming;
-        note_positions(batch, incoming);
-        return SATCHEL_OK;
+        return hold_positions(batch, incoming);
     }
     if (status != SATCHEL_OK && status != SATCHEL_NOT_FOUND)
         return status;
@@ -161,7 +169,9 @@ static enum satchel_status admit(struct merge_batch *batch, const struct satchel
                           (unsigned long long)incoming->number);
         return SATCHEL_OK;
     }
-    note_positions(batch, incoming);
+    status = hold_positions(batch, incoming);
+    if (status != SATCHEL_OK)
+        return status;
     changeset->incoming = incoming;
     changeset->outcome = outcome;
     changeset->device = device;
