@@ -1,4 +1,5 @@
-/* Owns what every measurement needs: an end, a clock of CPU time, medians, pseudo-random numbers. */
+/* Owns what every measurement needs: an end, a clock of CPU time, medians, pseudo-random numbers,
+ * and a place for databases. */
 #include "bench.h"
 
 #include <stdlib.h>

@@ -48,8 +48,8 @@ static void refuse_copy(struct satchel_store_device *device,
                       (unsigned long long)incoming->number);
 }
 
-/* What is given back is held again, with everything that incarnation had put before it: from here on
- * it is one of this node's, and so is what it wrote itself (incarnation_is_own). */
+/* What is given back is held again, with everything that incarnation had put before it: from here
+ * on it is one of this node's, and so is what it wrote itself (incarnation_is_own). */
 static enum satchel_status hold_positions(struct merge_batch *batch,
                                           const struct satchel_incoming *incoming)
 {

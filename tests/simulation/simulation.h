@@ -521,7 +521,8 @@ void sim_check_all(void);
 /* No device has repaired a row, as long as nobody has damaged any. */
 void sim_check_repaired(void);
 void sim_check_ledger(void);
-/* Each change set comes after what it had seen: what the store has is kept before it is put back. */
+/* Each change set comes after what it had seen: what the store has is kept before it is put
+ * back. */
 void sim_seen_keep(sqlite3 *store);
 void sim_check_seen(sqlite3 *store);
 void sim_check_reference(bool is_end);
