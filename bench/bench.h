@@ -27,6 +27,8 @@ struct bench_line {
 
 void bench_report(struct bench *bench, const struct bench_line *line);
 double bench_cpu_seconds(void);
+/* Seconds of a clock that nobody sets. */
+double bench_now(void);
 /* Sorts the numbers. */
 double bench_median(double *numbers, uint32_t count);
 /* A pseudo-random number below `count`. */

@@ -3,8 +3,6 @@
 #include "bench_captured.h"
 #include "bench_device.h"
 
-#include "../tests/unit/replica_fixture.h"
-
 enum { ROWS = 50000 };
 
 enum { INSERTS, UPDATES, MEASURE_COUNT };
@@ -12,27 +10,6 @@ static const struct {
     const char *name, *text;
 } MEASURES[MEASURE_COUNT] = {{"apply_inserts", "a device's apply of inserted rows"},
                              {"apply_updates", "a device's apply of one-field updates"}};
-
-static void measure_plain(const struct bench *bench, double seconds[MEASURE_COUNT])
-{
-    char path[4096];
-    sqlite3 *db = NULL;
-    snprintf(path, sizeof path, "%s/bench-raw.db", bench->folder);
-    fixture_remove(path);
-    if (sqlite3_open(path, &db) != SQLITE_OK)
-        bench_fail(path, sqlite3_errmsg(db));
-    bench_sql(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-2000");
-    bench_sql(db, BENCH_CONTACT_RAW);
-    double begin = bench_cpu_seconds();
-    bench_contacts_insert(db, BENCH_CONTACT_UPSERT, BENCH_RANDOM, 0, ROWS,
-                          BENCH_ROWS_PER_TRANSACTION);
-    double middle = bench_cpu_seconds();
-    bench_contacts_update(db, BENCH_RANDOM, ROWS, 7);
-    seconds[INSERTS] = middle - begin;
-    seconds[UPDATES] = bench_cpu_seconds() - middle;
-    sqlite3_close(db);
-    fixture_remove(path);
-}
 
 static void measure_device(const struct bench *bench, const struct bench_entries *entries,
                            uint32_t insert_count, double seconds[MEASURE_COUNT])
@@ -64,7 +41,7 @@ void bench_apply(struct bench *bench)
     bench_server_close(&server);
     for (uint32_t round = 0; round < bench->round_count; round++) {
         double plain[MEASURE_COUNT], applied[MEASURE_COUNT];
-        measure_plain(bench, plain);
+        bench_plain_measure(bench, BENCH_RANDOM, ROWS, &plain[INSERTS], &plain[UPDATES]);
         measure_device(bench, &entries, captured.insert_count, applied);
         for (int i = 0; i < MEASURE_COUNT; i++) {
             ratios[i][round] = applied[i] / plain[i];

@@ -1,8 +1,6 @@
 /* Owns the contacts: what their values are, and how they are written. */
 #include "bench_contacts.h"
 
-#include "bench.h"
-
 #include <stdlib.h>
 
 void bench_sql(sqlite3 *db, const char *sql)
@@ -115,4 +113,37 @@ void bench_contacts_update(sqlite3 *db, enum bench_ids ids, uint32_t count, uint
     bench_sql(db, "COMMIT");
     sqlite3_finalize(statement);
     free(order);
+}
+
+/* ---- without Satchel ---- */
+
+void bench_plain_open(struct bench_plain *plain, const struct bench *bench)
+{
+    snprintf(plain->path, sizeof plain->path, "%s/bench-raw.db", bench->folder);
+    bench_remove_store(plain->path);
+    if (sqlite3_open(plain->path, &plain->db) != SQLITE_OK)
+        bench_fail(plain->path, sqlite3_errmsg(plain->db));
+    bench_sql(plain->db,
+              "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-2000");
+    bench_sql(plain->db, BENCH_CONTACT_RAW);
+}
+
+void bench_plain_close(struct bench_plain *plain)
+{
+    sqlite3_close(plain->db);
+    bench_remove_store(plain->path);
+}
+
+void bench_plain_measure(const struct bench *bench, enum bench_ids ids, uint32_t rows,
+                         double *upserts, double *updates)
+{
+    struct bench_plain plain;
+    bench_plain_open(&plain, bench);
+    double begin = bench_cpu_seconds();
+    bench_contacts_insert(plain.db, BENCH_CONTACT_UPSERT, ids, 0, rows, BENCH_ROWS_PER_TRANSACTION);
+    double middle = bench_cpu_seconds();
+    bench_contacts_update(plain.db, ids, rows, 7);
+    *upserts = middle - begin;
+    *updates = bench_cpu_seconds() - middle;
+    bench_plain_close(&plain);
 }

@@ -2,6 +2,8 @@
 #ifndef SATCHEL_BENCH_CONTACTS_H
 #define SATCHEL_BENCH_CONTACTS_H
 
+#include "bench.h"
+
 #include <satchel/sqlite.h>
 
 #include <stdint.h>
@@ -31,6 +33,18 @@ void bench_sql(sqlite3 *db, const char *sql);
 sqlite3_stmt *bench_prepare(sqlite3 *db, const char *sql);
 /* One that gives no rows; reset behind it. */
 void bench_step(sqlite3_stmt *statement);
+
+/* The plain table in a database of its own, with nothing of Satchel. */
+struct bench_plain {
+    sqlite3 *db;
+    char path[4096];
+};
+void bench_plain_open(struct bench_plain *plain, const struct bench *bench);
+void bench_plain_close(struct bench_plain *plain);
+/* What merging and applying are compared with: CPU seconds of so many upserts into it, and of as
+ * many one-field updates. */
+void bench_plain_measure(const struct bench *bench, enum bench_ids ids, uint32_t rows,
+                         double *upserts, double *updates);
 
 /* With BENCH_CONTACT_INSERT or _UPSERT. */
 void bench_contact_insert(sqlite3_stmt *statement, enum bench_ids ids, uint32_t row,

@@ -6,7 +6,10 @@
 
 #include "../tests/unit/replica_fixture.h"
 
+#include <satchel.h>
+
 enum { SINGLE_ROWS_DIVISOR = 10 };
+enum { OPENED_ROWS = 1000000, OPENED_PENDING = 100000, OPENINGS = 9 };
 
 enum measure { INSERTS, UPDATES, SINGLE_NORMAL, SINGLE_FULL, MEASURE_COUNT };
 
@@ -53,17 +56,10 @@ static void measure_all(sqlite3 *db, const struct bench *bench, enum bench_ids i
 static void measure_raw(const struct bench *bench, enum bench_ids ids,
                         double seconds[MEASURE_COUNT])
 {
-    char path[4096];
-    sqlite3 *db = NULL;
-    snprintf(path, sizeof path, "%s/bench-raw.db", bench->folder);
-    fixture_remove(path);
-    if (sqlite3_open(path, &db) != SQLITE_OK)
-        bench_fail(path, sqlite3_errmsg(db));
-    bench_sql(db, "PRAGMA journal_mode=WAL");
-    bench_sql(db, BENCH_CONTACT_RAW);
-    measure_all(db, bench, ids, seconds);
-    sqlite3_close(db);
-    fixture_remove(path);
+    struct bench_plain plain;
+    bench_plain_open(&plain, bench);
+    measure_all(plain.db, bench, ids, seconds);
+    bench_plain_close(&plain);
 }
 
 static void measure_replica(const struct bench *bench, enum bench_ids ids,
@@ -112,10 +108,53 @@ static void measure_ids(struct bench *bench, enum bench_ids ids)
     }
 }
 
+/* ---- opening ---- */
+
+static double open_once(const char *path)
+{
+    const struct satchel_open_options options = {.size = sizeof options};
+    struct satchel_error error = {0};
+    satchel_replica *replica = NULL;
+    double begin = bench_now();
+    if (satchel_replica_open(&replica, path, &options, &error) != SATCHEL_OK)
+        bench_fail(path, error.message);
+    double seconds = bench_now() - begin;
+    satchel_replica_close(replica);
+    return seconds;
+}
+
+/* What an application waits for before its first statement. */
+static void measure_opening(struct bench *bench)
+{
+    char path[4096];
+    double seconds[OPENINGS];
+    satchel_replica *replica = NULL;
+    snprintf(path, sizeof path, "%s/bench-replica.db", bench->folder);
+    if (fixture_replica(path, BENCH_CONTACT_TRACKED, "ann", "rep", NULL, &replica) != SATCHEL_OK)
+        bench_fail(path, "cannot be made");
+    sqlite3 *db = satchel_replica_db(replica);
+    bench_sql(db, "PRAGMA synchronous=OFF");
+    bench_contacts_insert(db, BENCH_CONTACT_INSERT, BENCH_ORDERED, 0, OPENED_ROWS,
+                          BENCH_ROWS_PER_TRANSACTION);
+    bench_sql(db, "DELETE FROM satchel_change");
+    bench_contacts_insert(db, BENCH_CONTACT_INSERT, BENCH_ORDERED, OPENED_ROWS, OPENED_PENDING, 1);
+    satchel_replica_close(replica);
+    for (int i = 0; i < OPENINGS; i++)
+        seconds[i] = open_once(path);
+    fixture_remove(path);
+    bench_report(bench, &(struct bench_line){.name = "local_open",
+                                             .variant = "1,000,000",
+                                             .text = "opening: rows, and 100,000 pending writes",
+                                             .unit = "50ms",
+                                             .ratio = bench_median(seconds, OPENINGS) / 0.05,
+                                             .budget = 1});
+}
+
 void bench_local(struct bench *bench)
 {
     printf("local writes: %u rows of 240 bytes, medians of %u rounds, SQLite %s\n",
            (unsigned)bench->row_count, (unsigned)bench->round_count, sqlite3_libversion());
     measure_ids(bench, BENCH_RANDOM);
     measure_ids(bench, BENCH_ORDERED);
+    measure_opening(bench);
 }

@@ -6,8 +6,6 @@
 #include "bench_contacts.h"
 #include "bench_server.h"
 
-#include "../tests/unit/replica_fixture.h"
-
 #include <satchel/changeset.h>
 #include <satchel/log_pack.h>
 
@@ -29,34 +27,14 @@ static const struct {
                              {"merge_updates", "server's merge of one-field updates", 2},
                              {"merge_conflicts", "the same, when every one conflicts", 2.5}};
 
-static void measure_plain(const struct bench *bench, double seconds[MEASURE_COUNT])
-{
-    char path[4096];
-    sqlite3 *db = NULL;
-    snprintf(path, sizeof path, "%s/bench-raw.db", bench->folder);
-    fixture_remove(path);
-    if (sqlite3_open(path, &db) != SQLITE_OK)
-        fail(sqlite3_errmsg(db));
-    bench_sql(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL");
-    bench_sql(db, BENCH_CONTACT_RAW);
-    double begin = bench_cpu_seconds();
-    bench_contacts_insert(db, BENCH_CONTACT_UPSERT, BENCH_ORDERED, 0, ROWS,
-                          BENCH_ROWS_PER_TRANSACTION);
-    double middle = bench_cpu_seconds();
-    bench_contacts_update(db, BENCH_ORDERED, ROWS, 7);
-    seconds[INSERTS] = middle - begin;
-    seconds[UPDATES] = seconds[CONFLICTS] = bench_cpu_seconds() - middle;
-    sqlite3_close(db);
-    fixture_remove(path);
-}
-
 static void measure_merges(struct bench *bench, const struct bench_captured *captured)
 {
     double ratios[MEASURE_COUNT][ROUNDS_MAX], rates[MEASURE_COUNT][ROUNDS_MAX];
     for (uint32_t round = 0; round < bench->round_count; round++) {
         struct bench_server server;
         double plain[MEASURE_COUNT], merged[MEASURE_COUNT];
-        measure_plain(bench, plain);
+        bench_plain_measure(bench, BENCH_ORDERED, ROWS, &plain[INSERTS], &plain[UPDATES]);
+        plain[CONFLICTS] = plain[UPDATES];
         bench_server_open(&server, bench, BENCH_CONTACT_TRACKED, DEVICES);
         merged[INSERTS] =
             bench_captured_merge(&server, AUTHOR, captured->inserts, captured->insert_count);

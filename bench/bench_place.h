@@ -31,7 +31,5 @@ void bench_place_join(const struct bench_place *place, const char *replica);
 /* `satchel sync`, or with --watch; to be waited for, or stopped. */
 pid_t bench_place_sync(const struct bench_place *place, const char *replica, bool is_watching);
 void bench_place_stop(pid_t process);
-/* Seconds of a clock that nobody sets. */
-double bench_now(void);
 
 #endif

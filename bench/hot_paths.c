@@ -21,6 +21,17 @@ enum { ROWS = 4000, SINGLE_ROWS = 500, FRAME_ENTRIES = 4 };
 
 /* ---- an application's writes ---- */
 
+/* The same statements twice: on a plain table, and captured. */
+#define REGION_PAIR(name)             \
+    REGION(name##_raw, sqlite3 *db)   \
+    {                                 \
+        name(db);                     \
+    }                                 \
+    REGION(name##_local, sqlite3 *db) \
+    {                                 \
+        name(db);                     \
+    }
+
 static void insert(sqlite3 *db)
 {
     bench_contacts_insert(db, BENCH_CONTACT_INSERT, BENCH_RANDOM, 0, ROWS,
@@ -32,56 +43,23 @@ static void update(sqlite3 *db)
     bench_contacts_update(db, BENCH_RANDOM, ROWS, 7);
 }
 
-static void insert_singly(sqlite3 *db)
+static void single(sqlite3 *db)
 {
     bench_contacts_insert(db, BENCH_CONTACT_INSERT, BENCH_RANDOM, ROWS, SINGLE_ROWS, 1);
 }
 
-REGION(insert_raw, sqlite3 *db)
-{
-    insert(db);
-}
-
-REGION(update_raw, sqlite3 *db)
-{
-    update(db);
-}
-
-REGION(single_raw, sqlite3 *db)
-{
-    insert_singly(db);
-}
-
-REGION(insert_local, sqlite3 *db)
-{
-    insert(db);
-}
-
-REGION(update_local, sqlite3 *db)
-{
-    update(db);
-}
-
-REGION(single_local, sqlite3 *db)
-{
-    insert_singly(db);
-}
+REGION_PAIR(insert)
+REGION_PAIR(update)
+REGION_PAIR(single)
 
 static void write_raw(const struct bench *bench)
 {
-    char path[4096];
-    sqlite3 *db = NULL;
-    snprintf(path, sizeof path, "%s/bench-raw.db", bench->folder);
-    fixture_remove(path);
-    if (sqlite3_open(path, &db) != SQLITE_OK)
-        bench_fail(path, sqlite3_errmsg(db));
-    bench_sql(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-2000");
-    bench_sql(db, BENCH_CONTACT_RAW);
-    region_insert_raw(db);
-    region_update_raw(db);
-    region_single_raw(db);
-    sqlite3_close(db);
-    fixture_remove(path);
+    struct bench_plain plain;
+    bench_plain_open(&plain, bench);
+    region_insert_raw(plain.db);
+    region_update_raw(plain.db);
+    region_single_raw(plain.db);
+    bench_plain_close(&plain);
 }
 
 static void write_local(const struct bench *bench)

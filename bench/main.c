@@ -40,6 +40,9 @@ void bench_report(struct bench *bench, const struct bench_line *line)
             line->ratio);
     if (line->budget != 0)
         fprintf(bench->json, ",\"budget\":%.2f", line->budget);
+    if (line->per_second_of)
+        fprintf(bench->json, ",\"per_second\":%.1f,\"per_second_of\":\"%s\"", line->per_second,
+                line->per_second_of);
     fprintf(bench->json, ",\"verdict\":\"%s\"}", verdict);
     bench->has_lines = true;
 }
