@@ -4,10 +4,11 @@
 usage: hot_paths.py BUILD [--renew]
 
 Runs BUILD/bin/hot_paths under valgrind's callgrind: the same input gives the same number of instructions,
-whatever else the machine does, on processors that offer the same (AVX2 is taken for granted). What is kept in hot_paths.txt is not that number, which a new SQLite or
-libc changes, but for each path its ratio to the path behind it, the same statements on plain tables in the
-same run. A path that costs TOLERANCE more than it did fails; so does one that costs as much less, until
-hot_paths.txt says so: else the next slowdown would hide behind it. --renew writes what is measured.
+whatever else the machine does, on processors that offer the same (AVX2 is taken for granted). What is kept in
+hot_paths.txt is not that number, which a new SQLite or libc changes, but for each path its ratio to the path
+behind it, the same statements on plain tables in the same run. A path that costs TOLERANCE more than it did
+fails; so does one that costs as much less, until hot_paths.txt says so: else the next slowdown would hide behind
+it. --renew writes what is measured.
 """
 import pathlib
 import re
