@@ -6,26 +6,26 @@ struct satchel_map_slot {
     void *value; /* NULL with key.data set: a grave */
 };
 
-/* Eight bytes at a time: each step is a bijection of the state, so that keys of one length that
- * differ in one word only never meet before the index is cut from it. */
+/* Each step is a bijection of the state, so that bytes of one length that differ in one word only
+ * never meet before a part is cut from it. */
 static uint64_t hash_word(uint64_t hash, uint64_t word)
 {
-    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+    hash = (hash ^ word) * 0xff51afd7ed558ccdu;
     return hash ^ hash >> 32;
 }
 
-static uint64_t hash_bytes(struct satchel_span key)
+uint64_t satchel_hash(uint64_t seed, struct satchel_span bytes)
 {
-    uint64_t hash = key.size, word;
+    uint64_t hash = seed * 0x9e3779b97f4a7c15u + bytes.size, word;
     size_t at = 0;
-    for (; key.size - at >= sizeof word; at += sizeof word) {
-        memcpy(&word, key.data + at, sizeof word);
+    for (; bytes.size - at >= sizeof word; at += sizeof word) {
+        memcpy(&word, bytes.data + at, sizeof word);
         hash = hash_word(hash, word);
     }
     word = 0;
-    if (at < key.size)
-        memcpy(&word, key.data + at, key.size - at);
-    return hash_word(hash, word);
+    if (at < bytes.size)
+        memcpy(&word, bytes.data + at, bytes.size - at);
+    return at < bytes.size ? hash_word(hash, word) : hash;
 }
 
 void satchel_map_init(struct satchel_map *map, size_t count_max,
@@ -57,7 +57,7 @@ static struct satchel_map_slot *find(const struct satchel_map *map, struct satch
 {
     if (map->capacity == 0)
         return NULL;
-    size_t index = (size_t)hash_bytes(key) & (map->capacity - 1);
+    size_t index = (size_t)satchel_hash(0, key) & (map->capacity - 1);
     while (map->slots[index].key.data) {
         if (satchel_span_equal(map->slots[index].key, key))
             return &map->slots[index];

@@ -4,6 +4,8 @@
  * a row's views. */
 #include "capture.h"
 
+#include <satchel/map.h>
+
 #include <stdio.h>
 
 enum {
@@ -84,21 +86,6 @@ struct satchel_value satchel_capture_read_value(const uint8_t **position)
 }
 
 /* ---- rows by key ---- */
-
-static uint64_t hash_bytes(uint64_t seed, const uint8_t *bytes, size_t size)
-{
-    uint64_t hash = seed * 0x9e3779b97f4a7c15u + size;
-    while (size > 0) {
-        uint64_t word = 0;
-        size_t step = size < 8 ? size : 8;
-        memcpy(&word, bytes, step);
-        hash = (hash ^ word) * 0xff51afd7ed558ccdu;
-        hash ^= hash >> 32;
-        bytes += step;
-        size -= step;
-    }
-    return hash;
-}
 
 static const uint8_t *key_of(const struct satchel_capture_op *op)
 {
@@ -261,7 +248,7 @@ static void write_draft(const struct draft *draft, struct satchel_capture_op *op
     }
     op->table = table->number;
     op->kind = (uint8_t)draft->kind;
-    op->hash = hash_bytes(table->number, key_of(op), op->key_bytes);
+    op->hash = satchel_hash(table->number, satchel_span_of(key_of(op), op->key_bytes));
 }
 
 static enum satchel_status over_limit(struct satchel_capture *capture, const char *what)

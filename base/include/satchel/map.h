@@ -4,6 +4,9 @@
 
 #include <satchel/memory.h>
 
+/* Of bytes, for tables in memory: the same on one machine, not on all. */
+uint64_t satchel_hash(uint64_t seed, struct satchel_span bytes);
+
 struct satchel_map_slot;
 struct satchel_map {
     struct satchel_map_slot *slots;
