@@ -13,12 +13,17 @@ bool merge_values_equal(const struct satchel_value *a, const struct satchel_valu
     return true;
 }
 
+bool merge_is_one_column(const struct satchel_table_rules *rules, uint32_t unit)
+{
+    const struct satchel_column_rules *of = &rules->columns[unit];
+    return of->rule != SATCHEL_RULE_GROUP && !of->has_followers;
+}
+
 enum satchel_status merge_unit_columns(const struct satchel_table_rules *rules, uint32_t unit,
                                        struct satchel_arena *arena, uint32_t *single,
                                        const uint32_t **columns, uint32_t *count)
 {
-    const struct satchel_column_rules *of = &rules->columns[unit];
-    if (of->rule != SATCHEL_RULE_GROUP && !of->has_followers) {
+    if (merge_is_one_column(rules, unit)) {
         *single = unit;
         *columns = single;
         *count = 1;

@@ -193,6 +193,8 @@ void merge_state_reset(struct merge_state *state);
 const struct satchel_machine *merge_machine(const struct satchel_row_context *context,
                                             const struct satchel_column_rules *column);
 
+/* Whether the unit is one column, as most are. */
+bool merge_is_one_column(const struct satchel_table_rules *rules, uint32_t unit);
 /* The columns of a unit, ascending; `single` is storage for the usual case of one. NOMEM. */
 enum satchel_status merge_unit_columns(const struct satchel_table_rules *rules, uint32_t unit,
                                        struct satchel_arena *arena, uint32_t *single,

@@ -208,10 +208,9 @@ static enum satchel_status combine(struct merge_work *work, const struct satchel
 static bool is_only_choice(const struct merge_state *state, const struct merge_write *kept,
                            uint32_t number)
 {
-    const struct satchel_column_rules *column = &state->rules->columns[number];
-    return state->version->base == kept && !column->has_followers &&
-           column->rule != SATCHEL_RULE_GROUP && column->unit == number &&
-           merge_rule_of(column->rule)->pick && !merge_version_find(state->version, number);
+    return state->version->base == kept && merge_is_one_column(state->rules, number) &&
+           merge_rule_of(state->rules->columns[number].rule)->pick &&
+           !merge_version_find(state->version, number);
 }
 
 static enum satchel_status take_only_choice(struct merge_state *state,
