@@ -91,8 +91,8 @@ static const struct standing *standing_of(const struct sim_device *device)
                                   " FROM satchel_status"),
         .node = node_of(db, "SELECT node FROM satchel_replica"),
         .is_wiped = is_wiped(db),
-        .has_traces = is_wiped(db) && has_traces(device),
     };
+    standing->has_traces = standing->is_wiped && has_traces(device);
     sim_unobserve(db);
     return standing;
 }

@@ -59,7 +59,6 @@ static void keep(const struct satchel_id *id, uint64_t seq, const struct satchel
 /* ---- the server's log ---- */
 
 struct log {
-    sqlite3 *db;
     struct satchel_log_reader *reader;
     struct satchel_arena arena;
     struct satchel_buffer text;
@@ -69,7 +68,6 @@ struct log {
 static void open_log(struct log *log, sqlite3 *db)
 {
     struct satchel_error error = {0};
-    log->db = db;
     satchel_arena_init(&log->arena, (size_t)1 << 30, NULL);
     satchel_buffer_init(&log->text, 256 << 20, NULL);
     sim_ok(incarnations_read(db, &log->arena, &log->known, &error), "read incarnations", &error);
