@@ -26,6 +26,9 @@ struct bench_line {
 };
 
 void bench_report(struct bench *bench, const struct bench_line *line);
+/* The line with the medians of the rounds' ratios and rates, which are sorted. */
+void bench_report_rounds(struct bench *bench, struct bench_line line, double *ratios,
+                         double *per_second);
 double bench_cpu_seconds(void);
 /* Seconds of a clock that nobody sets. */
 double bench_now(void);

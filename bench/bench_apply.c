@@ -15,7 +15,7 @@ static void measure_device(const struct bench *bench, const struct bench_entries
                            uint32_t insert_count, double seconds[MEASURE_COUNT])
 {
     struct bench_device device;
-    bench_device_open(&device, bench, BENCH_CONTACT_TRACKED);
+    bench_device_open(&device, bench);
     double begin = bench_cpu_seconds();
     bench_device_apply(&device, entries->items, insert_count);
     double middle = bench_cpu_seconds();
@@ -49,15 +49,14 @@ void bench_apply(struct bench *bench)
         }
     }
     for (int i = 0; i < MEASURE_COUNT; i++)
-        bench_report(bench,
-                     &(struct bench_line){.name = MEASURES[i].name,
-                                          .variant = "",
-                                          .text = MEASURES[i].text,
-                                          .unit = "raw",
-                                          .ratio = bench_median(ratios[i], bench->round_count),
-                                          .budget = 2,
-                                          .per_second = bench_median(rates[i], bench->round_count),
-                                          .per_second_of = "applied"});
+        bench_report_rounds(bench,
+                            (struct bench_line){.name = MEASURES[i].name,
+                                                .variant = "",
+                                                .text = MEASURES[i].text,
+                                                .unit = "raw",
+                                                .budget = 2,
+                                                .per_second_of = "applied"},
+                            ratios[i], rates[i]);
     bench_entries_free(&entries);
     bench_captured_free(&captured);
 }

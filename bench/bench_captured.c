@@ -1,8 +1,6 @@
 /* Owns the capturing of contacts for measurements of what becomes of them. */
 #include "bench_captured.h"
 
-#include "../tests/unit/replica_fixture.h"
-
 #include <satchel/changeset.h>
 
 static void fail(const char *why)
@@ -32,14 +30,11 @@ static struct satchel_span *read_bodies(sqlite3 *db, struct satchel_arena *arena
 void bench_capture(struct bench_captured *captured, const struct bench *bench, enum bench_ids ids,
                    uint32_t rows)
 {
-    char path[4096];
-    satchel_replica *replica = NULL;
+    struct bench_replica replica;
     uint32_t count;
-    snprintf(path, sizeof path, "%s/bench-replica.db", bench->folder);
     satchel_arena_init(&captured->arena, (size_t)4 << 30, NULL);
-    if (fixture_replica(path, BENCH_CONTACT_TRACKED, "ann", "rep", NULL, &replica) != SATCHEL_OK)
-        fail("a replica cannot be made");
-    sqlite3 *db = satchel_replica_db(replica);
+    bench_replica_open(&replica, bench, "bench-replica.db", "ann");
+    sqlite3 *db = replica.db;
     bench_contacts_insert(db, BENCH_CONTACT_INSERT, ids, 0, rows, BENCH_ROWS_PER_TRANSACTION);
     bench_contacts_update(db, ids, rows, 7);
     bench_contacts_update(db, ids, rows, 8);
@@ -50,8 +45,7 @@ void bench_capture(struct bench_captured *captured, const struct bench *bench, e
     captured->update_count = (count - captured->insert_count) / 2;
     captured->rival = captured->updates + captured->update_count;
     captured->rival_count = count - captured->insert_count - captured->update_count;
-    satchel_replica_close(replica);
-    fixture_remove(path);
+    bench_replica_close(&replica);
 }
 
 void bench_captured_free(struct bench_captured *captured)

@@ -1,6 +1,8 @@
 /* Owns the contacts: what their values are, and how they are written. */
 #include "bench_contacts.h"
 
+#include "../tests/unit/replica_fixture.h"
+
 #include <stdlib.h>
 
 void bench_sql(sqlite3 *db, const char *sql)
@@ -117,9 +119,9 @@ void bench_contacts_update(sqlite3 *db, enum bench_ids ids, uint32_t count, uint
 
 /* ---- without Satchel ---- */
 
-void bench_plain_open(struct bench_plain *plain, const struct bench *bench)
+void bench_plain_open(struct bench_plain *plain, const struct bench *bench, const char *name)
 {
-    snprintf(plain->path, sizeof plain->path, "%s/bench-raw.db", bench->folder);
+    snprintf(plain->path, sizeof plain->path, "%s/%s", bench->folder, name);
     bench_remove_store(plain->path);
     if (sqlite3_open(plain->path, &plain->db) != SQLITE_OK)
         bench_fail(plain->path, sqlite3_errmsg(plain->db));
@@ -138,7 +140,7 @@ void bench_plain_measure(const struct bench *bench, enum bench_ids ids, uint32_t
                          double *upserts, double *updates)
 {
     struct bench_plain plain;
-    bench_plain_open(&plain, bench);
+    bench_plain_open(&plain, bench, "bench-raw.db");
     double begin = bench_cpu_seconds();
     bench_contacts_insert(plain.db, BENCH_CONTACT_UPSERT, ids, 0, rows, BENCH_ROWS_PER_TRANSACTION);
     double middle = bench_cpu_seconds();
@@ -146,4 +148,23 @@ void bench_plain_measure(const struct bench *bench, enum bench_ids ids, uint32_t
     *upserts = middle - begin;
     *updates = bench_cpu_seconds() - middle;
     bench_plain_close(&plain);
+}
+
+/* ---- with it ---- */
+
+void bench_replica_open(struct bench_replica *replica, const struct bench *bench, const char *name,
+                        const char *user)
+{
+    snprintf(replica->path, sizeof replica->path, "%s/%s", bench->folder, name);
+    if (fixture_replica(replica->path, BENCH_CONTACT_TRACKED, user, "rep", NULL,
+                        &replica->handle) != SATCHEL_OK)
+        bench_fail(replica->path, "cannot be made");
+    replica->db = satchel_replica_db(replica->handle);
+    bench_sql(replica->db, "PRAGMA synchronous=NORMAL; PRAGMA cache_size=-2000");
+}
+
+void bench_replica_close(struct bench_replica *replica)
+{
+    satchel_replica_close(replica->handle);
+    fixture_remove(replica->path);
 }

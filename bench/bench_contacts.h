@@ -4,6 +4,7 @@
 
 #include "bench.h"
 
+#include <satchel.h>
 #include <satchel/sqlite.h>
 
 #include <stdint.h>
@@ -39,12 +40,22 @@ struct bench_plain {
     sqlite3 *db;
     char path[4096];
 };
-void bench_plain_open(struct bench_plain *plain, const struct bench *bench);
+void bench_plain_open(struct bench_plain *plain, const struct bench *bench, const char *name);
 void bench_plain_close(struct bench_plain *plain);
 /* What merging and applying are compared with: CPU seconds of so many upserts into it, and of as
  * many one-field updates. */
 void bench_plain_measure(const struct bench *bench, enum bench_ids ids, uint32_t rows,
                          double *upserts, double *updates);
+
+/* The tracked table in a replica of its own, enrolled by hand. */
+struct bench_replica {
+    satchel_replica *handle;
+    sqlite3 *db; /* the handle's */
+    char path[4096];
+};
+void bench_replica_open(struct bench_replica *replica, const struct bench *bench, const char *name,
+                        const char *user);
+void bench_replica_close(struct bench_replica *replica);
 
 /* With BENCH_CONTACT_INSERT or _UPSERT. */
 void bench_contact_insert(sqlite3_stmt *statement, enum bench_ids ids, uint32_t row,

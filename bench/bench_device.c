@@ -1,10 +1,6 @@
 /* Owns the device of a measurement, and the reading of what it is sent. */
 #include "bench_device.h"
 
-#include "bench_contacts.h"
-
-#include "../tests/unit/replica_fixture.h"
-
 #include <satchel/changeset.h>
 #include <satchel/log_reader.h>
 
@@ -68,23 +64,19 @@ void bench_entries_free(struct bench_entries *entries)
 
 /* ---- a device ---- */
 
-void bench_device_open(struct bench_device *device, const struct bench *bench, const char *schema)
+void bench_device_open(struct bench_device *device, const struct bench *bench)
 {
     struct satchel_error error = {0};
-    snprintf(device->path, sizeof device->path, "%s/bench-device.db", bench->folder);
-    if (fixture_replica(device->path, schema, "ben", "rep", NULL, &device->replica) != SATCHEL_OK)
-        bench_fail(device->path, "cannot be made");
-    bench_sql(satchel_replica_db(device->replica),
-              "PRAGMA synchronous=NORMAL; PRAGMA cache_size=-2000;"
-              " UPDATE satchel_replica SET node = x'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'");
-    must(satchel_apply_new(&device->apply, device->replica, &error), &error);
+    bench_replica_open(&device->replica, bench, "bench-device.db", "ben");
+    bench_sql(device->replica.db,
+              "UPDATE satchel_replica SET node = x'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'");
+    must(satchel_apply_new(&device->apply, device->replica.handle, &error), &error);
 }
 
 void bench_device_close(struct bench_device *device)
 {
     satchel_apply_free(device->apply);
-    satchel_replica_close(device->replica);
-    fixture_remove(device->path);
+    bench_replica_close(&device->replica);
 }
 
 void bench_device_apply(struct bench_device *device, const struct satchel_entry *entries,

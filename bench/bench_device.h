@@ -3,11 +3,10 @@
 #ifndef SATCHEL_BENCH_DEVICE_H
 #define SATCHEL_BENCH_DEVICE_H
 
+#include "bench_contacts.h"
 #include "bench_server.h"
 
 #include "apply.h"
-
-#include <satchel.h>
 
 struct bench_entries {
     struct satchel_arena arena;
@@ -19,12 +18,11 @@ void bench_entries_read(struct bench_entries *entries, struct bench_server *serv
 void bench_entries_free(struct bench_entries *entries);
 
 struct bench_device {
-    satchel_replica *replica;
+    struct bench_replica replica;
     struct satchel_apply *apply;
-    char path[4096];
 };
 /* Another device than those that write. */
-void bench_device_open(struct bench_device *device, const struct bench *bench, const char *schema);
+void bench_device_open(struct bench_device *device, const struct bench *bench);
 void bench_device_close(struct bench_device *device);
 /* Each in a transaction of its own. */
 void bench_device_apply(struct bench_device *device, const struct satchel_entry *entries,

@@ -4,10 +4,6 @@
 #include "bench.h"
 #include "bench_contacts.h"
 
-#include "../tests/unit/replica_fixture.h"
-
-#include <satchel.h>
-
 enum { SINGLE_ROWS_DIVISOR = 10 };
 enum { OPENED_ROWS = 1000000, OPENED_PENDING = 100000, OPENINGS = 9 };
 
@@ -57,7 +53,7 @@ static void measure_raw(const struct bench *bench, enum bench_ids ids,
                         double seconds[MEASURE_COUNT])
 {
     struct bench_plain plain;
-    bench_plain_open(&plain, bench);
+    bench_plain_open(&plain, bench, "bench-raw.db");
     measure_all(plain.db, bench, ids, seconds);
     bench_plain_close(&plain);
 }
@@ -65,14 +61,10 @@ static void measure_raw(const struct bench *bench, enum bench_ids ids,
 static void measure_replica(const struct bench *bench, enum bench_ids ids,
                             double seconds[MEASURE_COUNT])
 {
-    char path[4096];
-    satchel_replica *replica = NULL;
-    snprintf(path, sizeof path, "%s/bench-replica.db", bench->folder);
-    if (fixture_replica(path, BENCH_CONTACT_TRACKED, "ann", "rep", NULL, &replica) != SATCHEL_OK)
-        bench_fail(path, "cannot be made");
-    measure_all(satchel_replica_db(replica), bench, ids, seconds);
-    satchel_replica_close(replica);
-    fixture_remove(path);
+    struct bench_replica replica;
+    bench_replica_open(&replica, bench, "bench-replica.db", "ann");
+    measure_all(replica.db, bench, ids, seconds);
+    bench_replica_close(&replica);
 }
 
 static void report(struct bench *bench, enum bench_ids ids, enum measure measure, double ratio,
@@ -126,22 +118,20 @@ static double open_once(const char *path)
 /* What an application waits for before its first statement. */
 static void measure_opening(struct bench *bench)
 {
-    char path[4096];
     double seconds[OPENINGS];
-    satchel_replica *replica = NULL;
-    snprintf(path, sizeof path, "%s/bench-replica.db", bench->folder);
-    if (fixture_replica(path, BENCH_CONTACT_TRACKED, "ann", "rep", NULL, &replica) != SATCHEL_OK)
-        bench_fail(path, "cannot be made");
-    sqlite3 *db = satchel_replica_db(replica);
-    bench_sql(db, "PRAGMA synchronous=OFF");
-    bench_contacts_insert(db, BENCH_CONTACT_INSERT, BENCH_ORDERED, 0, OPENED_ROWS,
+    struct bench_replica replica;
+    bench_replica_open(&replica, bench, "bench-replica.db", "ann");
+    bench_sql(replica.db, "PRAGMA synchronous=OFF");
+    bench_contacts_insert(replica.db, BENCH_CONTACT_INSERT, BENCH_ORDERED, 0, OPENED_ROWS,
                           BENCH_ROWS_PER_TRANSACTION);
-    bench_sql(db, "DELETE FROM satchel_change");
-    bench_contacts_insert(db, BENCH_CONTACT_INSERT, BENCH_ORDERED, OPENED_ROWS, OPENED_PENDING, 1);
-    satchel_replica_close(replica);
+    bench_sql(replica.db, "DELETE FROM satchel_change");
+    bench_contacts_insert(replica.db, BENCH_CONTACT_INSERT, BENCH_ORDERED, OPENED_ROWS,
+                          OPENED_PENDING, 1);
+    satchel_replica_close(replica.handle);
+    replica.handle = NULL;
     for (int i = 0; i < OPENINGS; i++)
-        seconds[i] = open_once(path);
-    fixture_remove(path);
+        seconds[i] = open_once(replica.path);
+    bench_replica_close(&replica);
     bench_report(bench, &(struct bench_line){.name = "local_open",
                                              .variant = "1,000,000",
                                              .text = "opening: rows, and 100,000 pending writes",

@@ -49,15 +49,14 @@ static void measure_merges(struct bench *bench, const struct bench_captured *cap
         }
     }
     for (int i = 0; i < MEASURE_COUNT; i++)
-        bench_report(bench,
-                     &(struct bench_line){.name = MEASURES[i].name,
-                                          .variant = "",
-                                          .text = MEASURES[i].text,
-                                          .unit = "raw",
-                                          .ratio = bench_median(ratios[i], bench->round_count),
-                                          .budget = MEASURES[i].budget,
-                                          .per_second = bench_median(rates[i], bench->round_count),
-                                          .per_second_of = "merged"});
+        bench_report_rounds(bench,
+                            (struct bench_line){.name = MEASURES[i].name,
+                                                .variant = "",
+                                                .text = MEASURES[i].text,
+                                                .unit = "raw",
+                                                .budget = MEASURES[i].budget,
+                                                .per_second_of = "merged"},
+                            ratios[i], rates[i]);
 }
 
 /* ---- a long log ---- */

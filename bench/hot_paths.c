@@ -5,8 +5,6 @@
 #include "bench_contacts.h"
 #include "bench_device.h"
 
-#include "../tests/unit/replica_fixture.h"
-
 #include <satchel/message.h>
 
 #include <stdlib.h>
@@ -55,7 +53,7 @@ REGION_PAIR(single)
 static void write_raw(const struct bench *bench)
 {
     struct bench_plain plain;
-    bench_plain_open(&plain, bench);
+    bench_plain_open(&plain, bench, "bench-raw.db");
     region_insert_raw(plain.db);
     region_update_raw(plain.db);
     region_single_raw(plain.db);
@@ -64,18 +62,12 @@ static void write_raw(const struct bench *bench)
 
 static void write_local(const struct bench *bench)
 {
-    char path[4096];
-    satchel_replica *replica = NULL;
-    snprintf(path, sizeof path, "%s/bench-replica.db", bench->folder);
-    if (fixture_replica(path, BENCH_CONTACT_TRACKED, "ann", "rep", NULL, &replica) != SATCHEL_OK)
-        bench_fail(path, "cannot be made");
-    sqlite3 *db = satchel_replica_db(replica);
-    bench_sql(db, "PRAGMA synchronous=NORMAL; PRAGMA cache_size=-2000");
-    region_insert_local(db);
-    region_update_local(db);
-    region_single_local(db);
-    satchel_replica_close(replica);
-    fixture_remove(path);
+    struct bench_replica replica;
+    bench_replica_open(&replica, bench, "bench-replica.db", "ann");
+    region_insert_local(replica.db);
+    region_update_local(replica.db);
+    region_single_local(replica.db);
+    bench_replica_close(&replica);
 }
 
 /* ---- a server's merge, a device's apply, and what goes between them ---- */
@@ -159,7 +151,7 @@ static void merge_and_apply(const struct bench *bench)
     bench_entries_read(&entries, &server);
     bench_server_close(&server);
     send(entries.items, FRAME_ENTRIES);
-    bench_device_open(&device, bench, BENCH_CONTACT_TRACKED);
+    bench_device_open(&device, bench);
     region_insert_apply(&device, entries.items, captured.insert_count);
     region_update_apply(&device, entries.items + captured.insert_count, captured.update_count);
     bench_device_close(&device);

@@ -47,6 +47,14 @@ void bench_report(struct bench *bench, const struct bench_line *line)
     bench->has_lines = true;
 }
 
+void bench_report_rounds(struct bench *bench, struct bench_line line, double *ratios,
+                         double *per_second)
+{
+    line.ratio = bench_median(ratios, bench->round_count);
+    line.per_second = bench_median(per_second, bench->round_count);
+    bench_report(bench, &line);
+}
+
 static const struct part {
     const char *name;
     void (*run)(struct bench *bench);

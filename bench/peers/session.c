@@ -37,16 +37,6 @@ static void must(int code, const char *what)
         bench_fail("session", what);
 }
 
-static sqlite3 *open_new(const char *name)
-{
-    sqlite3 *db;
-    bench_remove_store(name);
-    must(sqlite3_open(name, &db), name);
-    bench_sql(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-2000");
-    bench_sql(db, BENCH_CONTACT_RAW);
-    return db;
-}
-
 static sqlite3_session *begin(sqlite3 *db)
 {
     sqlite3_session *session;
@@ -112,8 +102,15 @@ static double per_row(const struct patch *patch)
  * compresses better, and is applied in one transaction. */
 static void play(enum bench_ids ids, double ratios[MEASURE_COUNT], double bytes[2])
 {
-    sqlite3 *plain = open_new("peer-plain.db"), *recorded = open_new("peer-recorded.db");
-    sqlite3 *receiver = open_new("peer-receiver.db"), *floor = open_new("peer-floor.db");
+    static const char *const names[] = {"peer-plain.db", "peer-recorded.db", "peer-receiver.db",
+                                        "peer-floor.db"};
+    enum { PLAIN, RECORDED, RECEIVER, FLOOR, DATABASES };
+    const struct bench here = {.folder = "."};
+    struct bench_plain databases[DATABASES];
+    for (int i = 0; i < DATABASES; i++)
+        bench_plain_open(&databases[i], &here, names[i]);
+    sqlite3 *plain = databases[PLAIN].db, *recorded = databases[RECORDED].db;
+    sqlite3 *receiver = databases[RECEIVER].db, *floor = databases[FLOOR].db;
     struct patch patches[2];
     double floors[2] = {upserted(floor, ids), written(floor, ids, UPDATE)};
     for (int i = INSERT; i <= SINGLE; i++) {
@@ -131,16 +128,12 @@ static void play(enum bench_ids ids, double ratios[MEASURE_COUNT], double bytes[
         ratios[APPLY_INSERT + i] = applied(receiver, &patches[i]) / floors[i];
         sqlite3_free(patches[i].bytes);
     }
-    sqlite3_close(plain);
-    sqlite3_close(recorded);
-    sqlite3_close(receiver);
-    sqlite3_close(floor);
+    for (int i = 0; i < DATABASES; i++)
+        bench_plain_close(&databases[i]);
 }
 
 int main(void)
 {
-    static const char *const files[] = {"peer-plain.db", "peer-recorded.db", "peer-receiver.db",
-                                        "peer-floor.db"};
     double all[MEASURE_COUNT][ROUNDS], ratios[MEASURE_COUNT], bytes[2];
     for (int round = 0; round < ROUNDS; round++) {
         play(BENCH_RANDOM, ratios, bytes);
@@ -152,7 +145,5 @@ int main(void)
     for (int i = 0; i < MEASURE_COUNT; i++)
         printf("\"%s\": %.2f, ", NAMES[i], bench_median(all[i], ROUNDS));
     printf("\"bytes_per_row\": %.1f, \"bytes_per_field\": %.1f}\n", bytes[0], bytes[1]);
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        bench_remove_store(files[i]);
     return 0;
 }
