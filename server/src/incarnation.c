@@ -13,9 +13,11 @@
 #define SQL_RAISE                                                                     \
     "INSERT INTO satchel_incarnation(node, last_cursor, last_seq) VALUES(?1,NULL,?2)" \
     " ON CONFLICT(node) DO UPDATE SET last_seq=max(last_seq, excluded.last_seq)"
-#define SQL_END                                                    \
-    "INSERT INTO satchel_incarnation(node, last_cursor, last_seq)" \
-    " SELECT node, cursor, seq FROM satchel_workspace WHERE true"  \
+/* No entry is of one that has given none. */
+#define SQL_END                                                                             \
+    "INSERT INTO satchel_incarnation(node, last_cursor, last_seq)"                          \
+    " SELECT node, nullif(cursor, (SELECT max(last_cursor) FROM satchel_incarnation)), seq" \
+    " FROM satchel_workspace WHERE true"                                                    \
     " ON CONFLICT(node) DO UPDATE SET last_cursor=excluded.last_cursor"
 #define SQL_BEGIN "UPDATE satchel_workspace SET node=?1"
 #define SQL_BRANCH "SELECT name FROM satchel_branch"

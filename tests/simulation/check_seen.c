@@ -1,6 +1,7 @@
 /* Owns the check that in the server's log each change set comes after every other that its author
- * had been shown, after any number of restores (docs/recovery.md). What a position meant in a store
- * that was put back is kept from before. */
+ * had been shown, and that each of those is known there by the position by which he had been shown
+ * it, after any number of restores (docs/recovery.md). What a position meant in a store that was
+ * put back is kept from before. */
 #include "simulation.h"
 
 #include "incarnation.h"
@@ -12,13 +13,19 @@
 
 enum { NAMES_BYTES_MAX = 1 << 22 };
 
+struct place {
+    /* Of the change set's body: under which device and number it is held may be another thing after
+     * a restore, where files were copied. Zeros: not known. */
+    struct satchel_id hash;
+    bool is_known;        /* the store read last has the change set under this position */
+    uint64_t last_cursor; /* the greatest, in the log at the end, of this one and those before */
+};
+
 struct node {
     struct satchel_id id;
-    /* By seq - 1, the hash of the change set's body: under which device and number it is held may
-     * be another thing after a restore, where files were copied. Zeros: not known. */
-    struct satchel_id *places;
+    struct place *places; /* by seq - 1 */
     size_t count, capacity;
-    uint64_t *last_cursors; /* the greatest cursor, in the log at the end, of those up to here */
+    uint64_t first_unknown; /* seq of a change set that is in the log at the end without it, or 0 */
 };
 static struct {
     struct node *nodes;
@@ -48,12 +55,20 @@ static void keep(const struct satchel_id *id, uint64_t seq, const struct satchel
     struct node *node = node_of(id);
     while (node->count < seq) {
         SIM_GROW(node->places, node->count, node->capacity);
-        node->places[node->count++] = NONE;
+        node->places[node->count++] = (struct place){.hash = NONE};
     }
-    struct satchel_id *place = &node->places[seq - 1];
-    sim_check(satchel_id_equal(place, &NONE) || satchel_id_equal(place, hash),
+    struct place *place = &node->places[seq - 1];
+    sim_check(satchel_id_equal(&place->hash, &NONE) || satchel_id_equal(&place->hash, hash),
               "two change sets had one position, %llu", (unsigned long long)seq);
-    *place = *hash;
+    place->hash = *hash;
+    place->is_known = true;
+}
+
+static void forget_known(void)
+{
+    for (size_t n = 0; n < kept.count; n++)
+        for (size_t i = 0; i < kept.nodes[n].count; i++)
+            kept.nodes[n].places[i].is_known = false;
 }
 
 /* ---- the server's log ---- */
@@ -102,6 +117,7 @@ void sim_seen_keep(sqlite3 *store)
 {
     struct log log;
     struct satchel_entry entry;
+    forget_known();
     open_log(&log, store);
     while (next_entry(&log, &entry)) {
         struct satchel_vector earlier;
@@ -123,6 +139,20 @@ static struct satchel_span name_of(const struct satchel_id *hash)
     return satchel_span_of(hash->bytes, sizeof *hash);
 }
 
+static void find_cursors_of(struct node *node, const struct satchel_map *cursors)
+{
+    uint64_t last = 0;
+    node->first_unknown = 0;
+    for (size_t i = 0; i < node->count; i++) {
+        struct place *place = &node->places[i];
+        uintptr_t cursor = (uintptr_t)satchel_map_get(cursors, name_of(&place->hash));
+        last = cursor > last ? cursor : last;
+        place->last_cursor = last;
+        if (cursor > 0 && !place->is_known && node->first_unknown == 0)
+            node->first_unknown = i + 1;
+    }
+}
+
 /* Of two that say the same, the first. */
 static void find_cursors(struct log *log)
 {
@@ -136,16 +166,8 @@ static void find_cursors(struct log *log)
                                    (void *)(uintptr_t)entry.cursor),
                    "keep cursors", NULL);
     }
-    for (size_t n = 0; n < kept.count; n++) {
-        struct node *node = &kept.nodes[n];
-        uint64_t last = 0;
-        node->last_cursors = SATCHEL_ARENA_ARRAY(&log->arena, uint64_t, node->count);
-        for (size_t i = 0; i < node->count; i++) {
-            uintptr_t cursor = (uintptr_t)satchel_map_get(&cursors, name_of(&node->places[i]));
-            last = cursor > last ? cursor : last;
-            node->last_cursors[i] = last;
-        }
-    }
+    for (size_t n = 0; n < kept.count; n++)
+        find_cursors_of(&kept.nodes[n], &cursors);
     satchel_map_deinit(&cursors);
 }
 
@@ -154,10 +176,16 @@ static void check_vector(const struct satchel_entry *entry, const struct satchel
     for (size_t i = 0; i < seen->count; i++) {
         const struct node *node = node_of(&seen->items[i].node);
         uint64_t seq = seen->items[i].seq < node->count ? seen->items[i].seq : node->count;
-        sim_check(seq == 0 || node->last_cursors[seq - 1] < entry->cursor,
+        uint64_t last = seq > 0 ? node->places[seq - 1].last_cursor : 0;
+        sim_check(last < entry->cursor,
                   "entry %llu had seen what comes after it in the log, entry %llu",
-                  (unsigned long long)entry->cursor,
-                  (unsigned long long)(seq > 0 ? node->last_cursors[seq - 1] : 0));
+                  (unsigned long long)entry->cursor, (unsigned long long)last);
+        sim_check(
+            node->first_unknown == 0 || node->first_unknown > seq,
+            "entry %llu had seen up to %llu of a node, and what was %llu is in the log without "
+            "that position",
+            (unsigned long long)entry->cursor, (unsigned long long)seq,
+            (unsigned long long)node->first_unknown);
     }
 }
 

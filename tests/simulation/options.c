@@ -164,6 +164,8 @@ void sim_options_draw(struct sim_options *options)
     /* An entry that was cut cannot be given back. */
     if (sim_is_scoped(options->world) || options->world == SIM_CRM)
         options->fault_weights[SIM_FAULT_server_restore] = 0;
+    options->has_numbers =
+        options->world == SIM_RULES && options->fault_weights[SIM_FAULT_server_restore] > 0;
     options->snapshot_entries = snapshot_entries();
     options->is_rotating = is_rotating;
     if (is_rotating) /* a copy made before would need somebody to let it in */
@@ -179,7 +181,7 @@ void sim_options_describe(const struct sim_options *options, struct satchel_buff
                "%s devices=%u apps=%u syncs=%u span=%llds actions=%u think=%ums keys=%u bulk=1/%u "
                "big=1/%u undo=1/%u resolve=1/%u transaction=1/%u pause=%ums %s wake=%ums "
                "latency=%ums rate=%u/ms queue=%ums disk=%ums cache=%u checkpoint=%u wal_scale=%u "
-               "%s%s%s%s admin=%ums snapshot=%u fault_every=%ums",
+               "%s%s%s%s%s admin=%ums snapshot=%u fault_every=%ums",
                worlds[options->world], options->device_count, options->app_count,
                options->sync_count, (long long)(options->span_ms / 1000), options->actions,
                options->think_ms_max, options->key_count, options->bulk_one_in, options->big_one_in,
@@ -189,8 +191,8 @@ void sim_options_describe(const struct sim_options *options, struct satchel_buff
                options->disk_ms, options->cache_pages, options->server_checkpoint_pages,
                options->wal_scale, options->is_durable ? "full" : "normal",
                options->is_enforcing ? " fk" : "", options->is_rotating ? " rotate" : "",
-               options->is_revoking ? " revoke" : "", options->admin_pause_ms,
-               options->snapshot_entries, options->fault_pause_ms),
+               options->is_revoking ? " revoke" : "", options->has_numbers ? " numbers" : "",
+               options->admin_pause_ms, options->snapshot_entries, options->fault_pause_ms),
            "describe", NULL);
     for (unsigned i = 0; i < SIM_FAULT_KIND_COUNT; i++)
         if (options->fault_weights[i] > 0 && options->fault_pause_ms > 0)

@@ -489,6 +489,7 @@ struct sim_options {
     unsigned disk_ms;        /* a sync of the disk takes up to */
     unsigned cache_pages, server_checkpoint_pages, wal_scale;
     bool is_durable;         /* applications commit with synchronous=FULL */
+    bool has_numbers;        /* they write rows that the node numbers */
     bool is_enforcing;       /* foreign keys */
     bool is_rotating;        /* devices replace their tokens */
     bool is_revoking;        /* a device is revoked */

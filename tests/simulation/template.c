@@ -125,6 +125,22 @@ static const char TEAM[] = "INSERT INTO org_unit(id,kind,code,name,parent_id,cre
 static const char LATER[] = "ALTER TABLE account ADD COLUMN nickname TEXT; -- @lww\n"
                             "ALTER TABLE lead ADD COLUMN heat INTEGER DEFAULT 1; -- @max\n";
 
+/* What the node writes by itself, which no device can say again in its place. */
+static const char NUMBERED[] = "-- @table scope=all delete=edit_wins\n"
+                               "CREATE TABLE ticket(id TEXT PRIMARY KEY, number TEXT, -- @server\n"
+                               "  note TEXT);\n"
+                               "CREATE VIEW satchel_numbers(tbl, col, series, format) AS"
+                               " SELECT 'ticket', 'number', 'T', 'T-{branch}-{n}';\n";
+
+static struct satchel_span with_numbered(struct satchel_span sql)
+{
+    struct satchel_buffer text;
+    satchel_buffer_init(&text, 1 << 20, NULL);
+    sim_ok(satchel_buffer_append(&text, NUMBERED, sizeof NUMBERED - 1), "read", NULL);
+    sim_ok(satchel_buffer_append(&text, sql.data, sql.size), "read", NULL);
+    return satchel_buffer_span(&text);
+}
+
 static void add_scoped(struct sim_template *template, bool has_masks)
 {
     struct satchel_buffer all, bare;
@@ -145,6 +161,8 @@ static void read_migrations(void)
     for (unsigned i = 0; i < 2; i++)
         add_migration(rules, (const char *)system_migrations[i].name.data, system_migrations[i].sql,
                       system_bare_migrations[i].sql);
+    rules->migrations[0].sql = with_numbered(rules->migrations[0].sql);
+    rules->bare[0].sql = with_numbered(rules->bare[0].sql);
     rules->first_count = 1;
     struct satchel_span tables = read_text("001_crm.sql");
     struct satchel_span views = read_text("003_views.sql");

@@ -275,7 +275,8 @@ static void put_update(struct sim_sql *sql, const struct satchel_table *table, u
     put_where(sql, table, key);
 }
 
-/* What says who may do what, and which states there are, is not for everybody to play with. */
+/* What says who may do what, and which states there are, is not for everybody to play with; nor
+ * what the node answers with a number, where the same is to be written in other orders. */
 static bool is_setting(const struct satchel_table *table)
 {
     static const char *const names[] = {"stage", "pipeline_stage", "user", "org_unit",
@@ -283,7 +284,7 @@ static bool is_setting(const struct satchel_table *table)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(table->name, names[i]) == 0)
             return true;
-    return table->is_local;
+    return table->is_local || (!sim.options.has_numbers && strcmp(table->name, "ticket") == 0);
 }
 
 const struct satchel_table *sim_work_table(const struct satchel_schema *schema)

@@ -207,6 +207,28 @@ static void test_restore__again_with_two_changes_of_one_position(void **state)
     town_close(&town);
 }
 
+/* The incarnation between the two has given nothing: what its predecessor gave is not taken for its
+ * own, whichever id comes first. */
+static void test_restore__twice_with_nothing_between(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        struct town town;
+        open_with_item(&town);
+        struct phone *ann = &town.phones[0];
+        for (int times = 0; times < 2; times++) {
+            town_back_up(&town, "backup");
+            town_restore(&town, "backup", false);
+            phone_sync(ann);
+        }
+        assert_string_equal(sql(&town.server, INCARNATIONS), "1");
+        assert_string_equal(sql(&town.server, "SELECT count(*) FROM satchel_position"), "0");
+        add(ann, 1);
+        town_settle(&town);
+        town_close(&town);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,6 +236,7 @@ int main(void)
         cmocka_unit_test(test_restore__a_copy_comes_back_as_one),
         cmocka_unit_test(test_restore__by_hand_and_written_to_before_it_is_noticed),
         cmocka_unit_test(test_restore__by_hand_to_before_a_restore),
+        cmocka_unit_test(test_restore__twice_with_nothing_between),
         cmocka_unit_test(test_restore__again_before_what_was_lost_first_is_back),
         cmocka_unit_test(test_restore__again_with_two_changes_of_one_position),
     };
