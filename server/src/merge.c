@@ -10,6 +10,7 @@
  * sees to that. */
 #include "merge_internal.h"
 
+#include <satchel/mutation.h>
 #include <sodium.h>
 
 /* The hash held of an older number: kept by the store, or of this batch and not written yet. */
@@ -55,6 +56,8 @@ static enum satchel_status hold_positions(struct merge_batch *batch,
 {
     enum satchel_status status = SATCHEL_OK;
     batch->known.has_positions = batch->known.has_positions || incoming->positions.count > 0;
+    if (SATCHEL_MUTATED(no_held))
+        return SATCHEL_OK;
     for (size_t i = 0; i < incoming->positions.count && status == SATCHEL_OK; i++)
         status = satchel_vector_raise(&batch->arena, &batch->known.held,
                                       &incoming->positions.items[i].node,

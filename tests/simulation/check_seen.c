@@ -1,7 +1,7 @@
 /* Owns the check that in the server's log each change set comes after every other that its author
  * had been shown, and that each of those is known there by the position by which he had been shown
  * it, after any number of restores (docs/recovery.md). What a position meant in a store that was
- * put back is kept from before. */
+ * put back is kept from before. And that what the node wrote by itself is never set aside. */
 #include "simulation.h"
 
 #include "incarnation.h"
@@ -32,11 +32,19 @@ static struct {
     size_t count, capacity;
 } kept;
 
-static struct node *node_of(const struct satchel_id *id)
+static struct node *find_node(const struct satchel_id *id)
 {
     for (size_t i = 0; i < kept.count; i++)
         if (satchel_id_equal(&kept.nodes[i].id, id))
             return &kept.nodes[i];
+    return NULL;
+}
+
+static struct node *node_of(const struct satchel_id *id)
+{
+    struct node *found = find_node(id);
+    if (found)
+        return found;
     SIM_GROW(kept.nodes, kept.count, kept.capacity);
     kept.nodes[kept.count] = (struct node){.id = *id};
     return &kept.nodes[kept.count++];
@@ -195,6 +203,8 @@ static void check_entry(const struct satchel_entry *entry)
     struct satchel_arena arena;
     struct satchel_error error = {0};
     satchel_arena_init(&arena, (size_t)1 << 30, NULL);
+    sim_check(!find_node(&entry->device) || satchel_notes_quarantined(entry->notes).size == 0,
+              "entry %llu, the node's own, is set aside", (unsigned long long)entry->cursor);
     sim_ok(satchel_changeset_decode(entry->body, &arena, &content, &error), "read a body", &error);
     check_vector(entry, &content.header.seen);
     for (uint32_t p = 0; p < content.header.part_count; p++)

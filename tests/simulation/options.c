@@ -111,6 +111,31 @@ static void draw_scoped(struct sim_options *options)
     options->fault_weights[SIM_FAULT_cut] = is_forbidden[SIM_FAULT_cut] ? 0 : 16;
 }
 
+/* The store is put back again and again, to moments before and after the last time, and people sync
+ * between: what a run with everything has once, if at all. */
+static void draw_restored(struct sim_options *options)
+{
+    options->world = SIM_RULES;
+    options->device_count = 2 + sim_below(SIM_OPTIONS, 3);
+    options->app_count = 1;
+    options->span_ms = (int64_t)ONE_OF(60, 120, 300) * 1000;
+    options->actions = ONE_OF(40, 80, 160);
+    options->key_count = ONE_OF(1, 3, 8);
+    options->bulk_one_in = 0;
+    options->sync_pause_ms = (unsigned)options->span_ms / ONE_OF(16, 30, 60);
+    options->wake_ms = ONE_OF(300, 1000);
+    options->latency_ms = ONE_OF(1, 20, 200);
+    options->bytes_per_ms = ONE_OF(1000, 100000);
+    if (options->admin_pause_ms > 0)
+        options->admin_pause_ms = (unsigned)options->span_ms / ONE_OF(5, 15);
+    options->fault_pause_ms = (unsigned)options->span_ms / ONE_OF(6, 12, 24);
+    for (unsigned i = 0; i < SIM_FAULT_KIND_COUNT; i++)
+        if (!sim_one_in(SIM_OPTIONS, 4))
+            options->fault_weights[i] = 0;
+    options->fault_weights[SIM_FAULT_server_restore] =
+        is_forbidden[SIM_FAULT_server_restore] ? 0 : ONE_OF(8, 30);
+}
+
 /* Not drawn, so that seeds that once failed are what they were. */
 static unsigned snapshot_entries(void)
 {
@@ -161,6 +186,8 @@ void sim_options_draw(struct sim_options *options)
         draw_duel(options);
     if (sim.seed % SIM_DUEL_SEEDS == SIM_SCOPED_SEED)
         draw_scoped(options);
+    if (sim.seed % SIM_DUEL_SEEDS == SIM_RESTORED_SEED)
+        draw_restored(options);
     /* An entry that was cut cannot be given back. */
     if (sim_is_scoped(options->world) || options->world == SIM_CRM)
         options->fault_weights[SIM_FAULT_server_restore] = 0;

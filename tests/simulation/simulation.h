@@ -54,7 +54,8 @@ enum {
     SIM_MIGRATIONS_MAX = 5,
     SIM_DUEL_SEEDS = 6, /* of so many seeds the one with this remainder is a duel */
     SIM_DUEL_SEED = 4,
-    SIM_SCOPED_SEED = 1 /* and with this one is of the world of scopes */
+    SIM_SCOPED_SEED = 1,   /* and with this one is of the world of scopes */
+    SIM_RESTORED_SEED = 2, /* and with this one has a server that is restored over and over */
 };
 
 /* ---- what happened, over all runs (report.c) ---- */
