@@ -39,7 +39,9 @@ static const char *const SQL[APPLY_STATEMENT_COUNT] = {
                             " previous, is_cut) VALUES(?1, ?2, ?3, ?4, ?5)",
     [APPLY_HAS_WHOLE] = "SELECT 1 FROM satchel_receipt WHERE cursor = ?1 AND NOT is_cut",
     [APPLY_ANY_LOST] = "SELECT 1 FROM satchel_lost LIMIT 1",
-    [APPLY_DROP_LOST] = "DELETE FROM satchel_lost WHERE mark = ?1 AND node = ?2 AND seq = ?3",
+    [APPLY_FIND_LOST] = "SELECT id, positions FROM satchel_lost WHERE mark = ?1 AND node = ?2"
+                        " AND seq = ?3",
+    [APPLY_DROP_LOST] = "DELETE FROM satchel_lost WHERE id = ?1",
     [APPLY_LOST_OWN] = "SELECT body, secret FROM satchel_lost WHERE is_own AND number = ?1"
                        " AND NOT is_cut",
     [APPLY_NOTE_LOST_OWN] = "INSERT OR REPLACE INTO satchel_elsewhere(number, device)"

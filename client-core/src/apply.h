@@ -37,6 +37,7 @@ enum satchel_apply_statement {
     APPLY_WRITE_RECEIPT,
     APPLY_HAS_WHOLE,
     APPLY_ANY_LOST,
+    APPLY_FIND_LOST,
     APPLY_DROP_LOST,
     APPLY_LOST_OWN,
     APPLY_NOTE_LOST_OWN,

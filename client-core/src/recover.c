@@ -23,6 +23,9 @@ static const char INSERT_LOST[] =
     " ?4 = (SELECT device FROM satchel_replica)"
     " OR EXISTS(SELECT 1 FROM satchel_elsewhere WHERE number = ?5 AND device = ?4)"
     " FROM satchel_receipt WHERE cursor = ?2";
+static const char SELECT_GIVEN_BACK[] =
+    "SELECT cursor FROM satchel_receipt WHERE cursor <= ?1 AND positions NOTNULL AND NOT is_cut"
+    " ORDER BY cursor";
 static const char SELECT_FIRST[] = "SELECT coalesce(min(id), 0) FROM satchel_lost";
 static const char INSERT_DOUBT[] = "INSERT OR IGNORE INTO satchel_doubt(name) VALUES(?1)";
 static const char SELECT_POSITIONS[] =
@@ -35,6 +38,10 @@ static const char SELECT_LOST[] =
     "SELECT id, node, cursor, seq, device, number, stamp, user, secret, body, notes, positions,"
     " receipt, previous FROM satchel_lost WHERE id > ?1 AND given IS NOT ?2 AND NOT is_cut"
     " ORDER BY id";
+/* What is in the log as well needs no second place when the node has its positions. */
+static const char DELETE_GIVEN[] =
+    "DELETE FROM satchel_lost WHERE id BETWEEN ?2 AND ?3 AND EXISTS(SELECT 1 FROM satchel_receipt r"
+    " WHERE r.cursor = satchel_lost.cursor AND r.receipt = satchel_lost.receipt)";
 static const char WRITE_GIVEN[] = "UPDATE satchel_lost SET given = ?1 WHERE id BETWEEN ?2 AND ?3";
 static const char SELECT_DOUBT[] = "SELECT name FROM satchel_doubt ORDER BY name LIMIT ?1";
 static const char DELETE_DOUBT[] = "DELETE FROM satchel_doubt WHERE name = ?1";
@@ -69,7 +76,11 @@ static void bind_id(sqlite3_stmt *statement, int index, const struct satchel_id 
  * What is lost now goes before what was lost earlier and has not come back. Whatever an entry has
  * seen came before it in the log of its time, and is still in the log or among what is lost before
  * it: so the log and behind it satchel_lost, in the order of its ids, stay an order in which
- * everything comes after what it has seen, however often a node is restored. */
+ * everything comes after what it has seen, however often a node is restored.
+ *
+ * What stays in the log may have positions that the node lacks: the entry was given back by one
+ * device before the moment to which it was put back, and by another, with another position, behind
+ * it. So every new incarnation is given such entries, too. */
 
 struct rewinding {
     struct satchel_sync *sync;
@@ -134,17 +145,14 @@ static enum satchel_status doubt_entry(struct rewinding *rewinding,
     return status == SATCHEL_OK ? doubt_notes(rewinding, entry->notes) : status;
 }
 
-static enum satchel_status keep_lost(struct rewinding *rewinding, const struct satchel_entry *entry)
+/* To be given back. */
+static enum satchel_status keep(struct rewinding *rewinding, const struct satchel_entry *entry)
 {
     sqlite3_stmt *insert = rewinding->insert_lost;
     static const uint8_t nothing[SATCHEL_SECRET_BYTES];
     uint8_t mark[SATCHEL_SECRET_BYTES];
     enum satchel_status status = SATCHEL_OK;
-    const struct satchel_position lost = {
-        *satchel_apply_node_at(rewinding->sync->apply, entry->cursor), entry->seq};
-    if (entry->seq > 0)
-        satchel_doubt_clip(rewinding->sync->apply, &lost);
-    bind_id(insert, 1, &lost.node);
+    bind_id(insert, 1, satchel_apply_node_at(rewinding->sync->apply, entry->cursor));
     sqlite3_bind_int64(insert, 2, (sqlite3_int64)entry->cursor);
     sqlite3_bind_int64(insert, 3, (sqlite3_int64)entry->seq);
     bind_id(insert, 4, &entry->device);
@@ -161,43 +169,86 @@ static enum satchel_status keep_lost(struct rewinding *rewinding, const struct s
     bind_span(insert, 12, satchel_span_of(mark, sizeof mark));
     if (SATCHEL_MUTATED(own_only) &&
         !satchel_id_equal(&entry->device, &rewinding->sync->replica->device))
-        return doubt_entry(rewinding, entry);
+        return SATCHEL_OK;
     if (sqlite3_step(insert) != SQLITE_DONE)
         status = sql_error(rewinding->sync, rewinding->error);
     sqlite3_reset(insert);
+    return status;
+}
+
+static enum satchel_status lose(struct rewinding *rewinding, const struct satchel_entry *entry)
+{
+    struct satchel_apply *apply = rewinding->sync->apply;
+    const struct satchel_position lost = {*satchel_apply_node_at(apply, entry->cursor), entry->seq};
+    if (entry->seq > 0)
+        satchel_doubt_clip(apply, &lost);
+    enum satchel_status status = keep(rewinding, entry);
     return status == SATCHEL_OK ? doubt_entry(rewinding, entry) : status;
 }
 
-/* Below all ids that there are, with room for all entries beyond `cursor`. */
-static enum satchel_status find_next_id(struct rewinding *rewinding, uint64_t cursor)
+/* Below all ids that there are, with room for the log. */
+static enum satchel_status find_next_id(struct rewinding *rewinding)
 {
     sqlite3_stmt *select = NULL;
     enum satchel_status status = prepare(rewinding->sync, SELECT_FIRST, &select, rewinding->error);
     if (status == SATCHEL_OK && sqlite3_step(select) == SQLITE_ROW)
         rewinding->next_id =
-            sqlite3_column_int64(select, 0) - (int64_t)(rewinding->sync->apply->cursor - cursor);
+            sqlite3_column_int64(select, 0) - (int64_t)rewinding->sync->apply->cursor;
     else if (status == SATCHEL_OK)
         status = sql_error(rewinding->sync, rewinding->error);
     sqlite3_finalize(select);
     return status;
 }
 
-static enum satchel_status keep_all(struct rewinding *rewinding, uint64_t cursor)
+static enum satchel_status keep_given_back(struct rewinding *rewinding,
+                                           struct satchel_log_reader *reader, uint64_t cursor)
 {
-    struct satchel_log_reader *reader = NULL;
+    sqlite3_stmt *select = NULL;
+    struct satchel_log_entry read;
+    bool found = false;
+    int code = SQLITE_DONE;
+    enum satchel_status status =
+        prepare(rewinding->sync, SELECT_GIVEN_BACK, &select, rewinding->error);
+    if (status == SATCHEL_OK)
+        sqlite3_bind_int64(select, 1, (sqlite3_int64)cursor);
+    while (status == SATCHEL_OK && (code = sqlite3_step(select)) == SQLITE_ROW) {
+        uint64_t at = (uint64_t)sqlite3_column_int64(select, 0);
+        status = satchel_log_read_at(reader, at, &found, &read, rewinding->error);
+        if (status == SATCHEL_OK && found)
+            status = keep(rewinding, &read.entry);
+    }
+    if (status == SATCHEL_OK && code != SQLITE_DONE)
+        status = sql_error(rewinding->sync, rewinding->error);
+    satchel_log_read_end(reader);
+    sqlite3_finalize(select);
+    return status;
+}
+
+static enum satchel_status lose_all(struct rewinding *rewinding, struct satchel_log_reader *reader,
+                                    uint64_t cursor)
+{
     struct satchel_log_entry read;
     bool found = true;
-    enum satchel_status status = find_next_id(rewinding, cursor);
-    if (status == SATCHEL_OK)
-        status = satchel_log_reader_new(&reader, rewinding->sync->replica->db);
-    if (status == SATCHEL_OK)
-        status = satchel_log_read_from(reader, cursor, NULL, 0, rewinding->error);
+    enum satchel_status status = satchel_log_read_from(reader, cursor, NULL, 0, rewinding->error);
     while (status == SATCHEL_OK && found) {
         status = satchel_log_read_next(reader, &found, &read, rewinding->error);
         if (status == SATCHEL_OK && found)
-            status = keep_lost(rewinding, &read.entry);
+            status = lose(rewinding, &read.entry);
         satchel_arena_reset(&rewinding->arena);
     }
+    return status;
+}
+
+static enum satchel_status keep_all(struct rewinding *rewinding, uint64_t cursor)
+{
+    struct satchel_log_reader *reader = NULL;
+    enum satchel_status status = find_next_id(rewinding);
+    if (status == SATCHEL_OK)
+        status = satchel_log_reader_new(&reader, rewinding->sync->replica->db);
+    if (status == SATCHEL_OK)
+        status = keep_given_back(rewinding, reader, cursor);
+    if (status == SATCHEL_OK)
+        status = lose_all(rewinding, reader, cursor);
     satchel_log_reader_free(reader);
     return status;
 }
@@ -241,6 +292,26 @@ static enum satchel_status forget_receipts(struct satchel_sync *sync, uint64_t c
     return status;
 }
 
+static enum satchel_status cut_log(struct rewinding *rewinding, uint64_t cursor)
+{
+    struct satchel_sync *sync = rewinding->sync;
+    enum satchel_status status = clip_positions(rewinding, cursor);
+    if (status == SATCHEL_OK)
+        status = satchel_log_cut(sync->replica->db, cursor, rewinding->error);
+    if (status == SATCHEL_OK)
+        status = forget_receipts(sync, cursor, rewinding->error);
+    if (status == SATCHEL_OK)
+        status = satchel_past_rewind(sync, cursor, rewinding->error);
+    if (status == SATCHEL_OK) {
+        sync->apply->cursor = cursor;
+        sync->apply->rewinds++;
+        /* Rows came and left that the node knows nothing of. */
+        sync->apply->complete = sync->apply->moved_head = 0;
+        memset(&sync->apply->end, 0, sizeof sync->apply->end);
+    }
+    return status;
+}
+
 enum satchel_status satchel_recover_rewind(struct satchel_sync *sync, uint64_t cursor,
                                            struct satchel_error *error)
 {
@@ -253,23 +324,10 @@ enum satchel_status satchel_recover_rewind(struct satchel_sync *sync, uint64_t c
         status = prepare(sync, INSERT_DOUBT, &rewinding.insert_doubt, error);
     if (status == SATCHEL_OK)
         status = keep_all(&rewinding, cursor);
-    if (status == SATCHEL_OK)
-        status = clip_positions(&rewinding, cursor);
     sqlite3_finalize(rewinding.insert_lost);
     sqlite3_finalize(rewinding.insert_doubt);
-    if (status == SATCHEL_OK)
-        status = satchel_log_cut(sync->replica->db, cursor, error);
-    if (status == SATCHEL_OK)
-        status = forget_receipts(sync, cursor, error);
-    if (status == SATCHEL_OK)
-        status = satchel_past_rewind(sync, cursor, error);
-    if (status == SATCHEL_OK) {
-        sync->apply->cursor = cursor;
-        sync->apply->rewinds++;
-        /* Rows came and left that the node knows nothing of. */
-        sync->apply->complete = sync->apply->moved_head = 0;
-        memset(&sync->apply->end, 0, sizeof sync->apply->end);
-    }
+    if (status == SATCHEL_OK && cursor < sync->apply->cursor)
+        status = cut_log(&rewinding, cursor);
     satchel_buffer_deinit(&rewinding.name);
     satchel_buffer_deinit(&rewinding.body);
     satchel_arena_deinit(&rewinding.arena);
@@ -411,20 +469,27 @@ bool satchel_recover_is_done(const struct satchel_sync *sync)
     return sync->recovery.is_over && !sync->recovery.has_doubt;
 }
 
-static enum satchel_status write_given(struct satchel_sync *sync, struct satchel_error *error)
+static enum satchel_status run_given(struct satchel_sync *sync, const char *sql,
+                                     struct satchel_error *error)
 {
-    sqlite3_stmt *update = NULL;
-    enum satchel_status status = prepare(sync, WRITE_GIVEN, &update, error);
+    sqlite3_stmt *statement = NULL;
+    enum satchel_status status = prepare(sync, sql, &statement, error);
     if (status != SATCHEL_OK)
         return status;
-    bind_id(update, 1, &sync->recovery.node);
-    sqlite3_bind_int64(update, 2, sync->recovery.lost_id_min);
-    sqlite3_bind_int64(update, 3, sync->recovery.lost_id_max);
-    int code = sqlite3_step(update);
+    bind_id(statement, 1, &sync->recovery.node);
+    sqlite3_bind_int64(statement, 2, sync->recovery.lost_id_min);
+    sqlite3_bind_int64(statement, 3, sync->recovery.lost_id_max);
+    int code = sqlite3_step(statement);
     if (code != SQLITE_DONE && (code & 0xff) != SQLITE_BUSY) /* then they are given once more */
         status = sql_error(sync, error);
-    sqlite3_finalize(update);
+    sqlite3_finalize(statement);
     return status;
+}
+
+static enum satchel_status write_given(struct satchel_sync *sync, struct satchel_error *error)
+{
+    enum satchel_status status = run_given(sync, DELETE_GIVEN, error);
+    return status == SATCHEL_OK ? run_given(sync, WRITE_GIVEN, error) : status;
 }
 
 /* What the node could not take may have its place behind what others give meanwhile: as long as a

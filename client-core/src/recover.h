@@ -7,8 +7,8 @@
 
 #include "sync.h"
 
-/* Inside the transaction of WELCOME, before node and lineage are the node's: the log ends at
- * `cursor` now. */
+/* Inside the transaction of WELCOME of a new incarnation, before node and lineage are its: the log
+ * ends at `cursor` now. */
 enum satchel_status satchel_recover_rewind(struct satchel_sync *sync, uint64_t cursor,
                                            struct satchel_error *error) SATCHEL_MUST_USE;
 /* After WELCOME: what there is to give back and to ask for, from this session or an earlier one. */

@@ -12,8 +12,9 @@
  *
  *   satchel_lineage   the incarnations of the node that the log followed before the present one
  *   satchel_receipt   per entry of the log, what proves to the server that it sent it
- *   satchel_lost      entries that the node has lost, until it sends them again with the position
- *                     that it had given them; each is given back once to every incarnation
+ *   satchel_lost      entries that the node has lost, until it sends them again with all positions
+ *                     that they had; each is given back once to every incarnation. And for a moment
+ *                     those of the log whose positions a new incarnation may lack
  *   satchel_doubt     names of rows that lost entries touched: what the node has there is asked for
  *                     once it has everything again
  *   satchel_view      rows in doubt that entries have touched since: what is in fact shown of them

@@ -168,7 +168,6 @@ enum satchel_status satchel_sync_send_hello(struct satchel_sync *sync, struct sa
     hello->token = satchel_span_of(sync->shown_token, sizeof sync->shown_token);
     hello->node = apply->node;
     hello->cursor = apply->cursor;
-    hello->seen = apply->seen;
     hello->lineage = lineage;
     hello->schema = apply->migration_count;
     hello->user = satchel_span_text(replica->user ? replica->user : "");
@@ -356,6 +355,13 @@ static bool is_behind(const struct satchel_sync *sync,
            (sync->rewinds == sync->apply->rewinds || SATCHEL_MUTATED(stale_log));
 }
 
+/* Whether the log followed another one so far. */
+static bool is_new_incarnation(const struct satchel_sync *sync,
+                               const struct satchel_message_welcome *welcome)
+{
+    return !was_new(sync) && !satchel_id_equal(&sync->apply->node, &welcome->node);
+}
+
 /* The node was put back to an earlier moment: what this device has beyond it, it gives back. */
 static enum satchel_status rewind_log(struct satchel_sync *sync,
                                       const struct satchel_message_welcome *welcome,
@@ -385,6 +391,8 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
     status = check_welcome(sync, welcome, error);
     if (status == SATCHEL_OK && is_behind(sync, welcome))
         status = rewind_log(sync, welcome, error);
+    else if (status == SATCHEL_OK && is_new_incarnation(sync, welcome))
+        status = satchel_recover_rewind(sync, sync->apply->cursor, error);
     sync->rewinds = sync->apply->rewinds;
     if (status == SATCHEL_OK)
         status = satchel_doubt_forget(sync->apply, error);

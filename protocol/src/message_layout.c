@@ -98,7 +98,6 @@ static const struct field hello_fields[] = {
     FIELD(FIELD_TOKEN, satchel_message_hello, token, SATCHEL_TOKEN_BYTES),
     FIELD(FIELD_ID, satchel_message_hello, node, 0),
     FIELD(FIELD_UNSIGNED, satchel_message_hello, cursor, SEQUENCE_MAX),
-    FIELD(FIELD_VECTOR, satchel_message_hello, seen, 0),
     FIELD(FIELD_VECTOR, satchel_message_hello, lineage, 0),
     FIELD(FIELD_UNSIGNED, satchel_message_hello, last_number, SEQUENCE_MAX),
     FIELD(FIELD_UNSIGNED, satchel_message_hello, schema, UINT32_MAX),

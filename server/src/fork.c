@@ -19,30 +19,6 @@ static uint64_t fork_of_lineages(const struct incarnations *known,
     return fork;
 }
 
-/* Entries that were given back have the positions that they had before. Where this store lacks
- * such a position that the device has seen, it may have the entry nevertheless, from its author:
- * the device must give it back with that position. All such entries came after the incarnation
- * ended. */
-static uint64_t fork_of_seen(const struct incarnations *known,
-                             const struct satchel_message_hello *hello, uint64_t fork)
-{
-    uint64_t first_end = UINT64_MAX;
-    if (satchel_id_equal(&hello->node, &known->node)) /* done when it first came to this one */
-        return fork;
-    for (size_t i = 0; i < known->lineage.count; i++)
-        if (known->lineage.items[i].seq < first_end)
-            first_end = known->lineage.items[i].seq;
-    for (size_t i = 0; i < hello->seen.count; i++) {
-        const struct satchel_position *seen = &hello->seen.items[i];
-        uint64_t end = satchel_vector_get(&known->lineage, &seen->node);
-        if (satchel_vector_get(&known->held, &seen->node) >= seen->seq)
-            continue;
-        end = end > 0 ? end : first_end;
-        fork = end < fork ? end : fork;
-    }
-    return fork;
-}
-
 /* Whether a receipt is that of this store's entry at `cursor`. */
 static enum satchel_status is_of_here(struct satchel_workspace *workspace, struct satchel_job *job,
                                       const struct incarnations *known,
@@ -97,7 +73,7 @@ enum satchel_status fork_find(struct satchel_workspace *workspace, struct satche
     const struct satchel_position *receipt;
     bool is_shared = hello->receipts.count == 0;
     enum satchel_status status = SATCHEL_OK;
-    *out = fork_of_seen(known, hello, fork_of_lineages(known, hello));
+    *out = fork_of_lineages(known, hello);
     while (status == SATCHEL_OK && !is_shared && *out > 0) {
         receipt = last_receipt(&hello->receipts, *out);
         *out = receipt ? receipt->seq : 0;

@@ -135,8 +135,7 @@ enum satchel_status satchel_job_take_request(struct satchel_job *job,
         struct satchel_message_hello *hello = &job->request.hello;
         is_taken = take(arena, &hello->workspace) && take(arena, &hello->token) &&
                    take(arena, &hello->software) && take(arena, &hello->user) &&
-                   take_vector(arena, &hello->seen) && take_vector(arena, &hello->lineage) &&
-                   take_vector(arena, &hello->receipts);
+                   take_vector(arena, &hello->lineage) && take_vector(arena, &hello->receipts);
         break;
     }
     case SATCHEL_MESSAGE_COPY:

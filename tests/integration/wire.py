@@ -2,7 +2,7 @@
 import os
 import struct
 
-PROTOCOL = 6
+PROTOCOL = 7
 JOIN, HELLO, PUSH, ADMIN = 2, 3, 4, 6
 JOINED, WELCOME, ENTRIES, ACK, ADMIN_RESULT, ERROR = 34, 35, 37, 38, 41, 64
 NOBODY = bytes(16)
@@ -48,7 +48,7 @@ def kind(payload):
 
 
 def hello(workspace_id, device, token, workspace="w", **changed):
-    fields = {"node": NOBODY, "cursor": 0, "seen": [], "lineage": [], "last": 0, "schema": 1, "error": 0,
+    fields = {"node": NOBODY, "cursor": 0, "lineage": [], "last": 0, "schema": 1, "error": 0,
               "software": "by hand", "user": "", "receipt": NOBODY, "parent": NOBODY,
               "parent_number": 0, "receipts": [], "complete": 0, "token_number": 0, "drain": 0, "wants_snapshot": 0,
               **changed}

@@ -109,11 +109,11 @@ static void open_world(void)
            "open the store", &error);
 }
 
-/* Whether the server has written by itself more than the first rows of migrations: where it is
- * played again, it would do so again. */
+/* Whether the server has written by itself more than the first rows of migrations, or would where
+ * it is played again. */
 static bool has_own_entries(const struct system_entry *entries, size_t count)
 {
-    unsigned own = 0;
+    unsigned own = sim.options.has_numbers;
     for (size_t i = 0; i < count; i++)
         own += entries[i].device.bytes[0] == 0xe0 && entries[i].device.bytes[15] == 0xe0;
     return own > sim.deployed;

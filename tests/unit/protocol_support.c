@@ -130,7 +130,6 @@ static struct satchel_message sample_request(int index)
                                                  sample_id(0x10),
                                                  1000,
                                                  sample_vector(),
-                                                 sample_vector(),
                                                  12,
                                                  2,
                                                  -10800000,
@@ -477,14 +476,13 @@ static bool hellos_equal(const struct satchel_message_hello *a,
            satchel_id_equal(&a->workspace_id, &b->workspace_id) &&
            satchel_id_equal(&a->device, &b->device) && satchel_span_equal(a->token, b->token) &&
            satchel_id_equal(&a->node, &b->node) && a->cursor == b->cursor &&
-           vectors_equal(&a->seen, &b->seen) && vectors_equal(&a->lineage, &b->lineage) &&
-           a->last_number == b->last_number && a->schema == b->schema &&
-           a->clock_error_ms == b->clock_error_ms && satchel_span_equal(a->software, b->software) &&
-           satchel_span_equal(a->user, b->user) && satchel_id_equal(&a->receipt, &b->receipt) &&
-           satchel_id_equal(&a->parent, &b->parent) && a->parent_number == b->parent_number &&
-           vectors_equal(&a->receipts, &b->receipts) && a->complete == b->complete &&
-           a->token_number == b->token_number && a->drain == b->drain &&
-           a->wants_snapshot == b->wants_snapshot;
+           vectors_equal(&a->lineage, &b->lineage) && a->last_number == b->last_number &&
+           a->schema == b->schema && a->clock_error_ms == b->clock_error_ms &&
+           satchel_span_equal(a->software, b->software) && satchel_span_equal(a->user, b->user) &&
+           satchel_id_equal(&a->receipt, &b->receipt) && satchel_id_equal(&a->parent, &b->parent) &&
+           a->parent_number == b->parent_number && vectors_equal(&a->receipts, &b->receipts) &&
+           a->complete == b->complete && a->token_number == b->token_number &&
+           a->drain == b->drain && a->wants_snapshot == b->wants_snapshot;
 }
 
 static bool pushes_equal(const struct satchel_message_push *a, const struct satchel_message_push *b)

@@ -229,6 +229,44 @@ static void test_restore__twice_with_nothing_between(void **state)
     }
 }
 
+/* Ann's change was given anew, and by Bob, who had seen it, with its old position behind that. The
+ * second restore takes the old position from the node. Dora, who was never told it, gives back what
+ * Bob wrote with that knowledge; Cleo has all of it in her log, where nothing seems to be lost. */
+static void test_restore__again_to_before_an_old_position_was_given(void **state)
+{
+    (void)state;
+    static const char positions[] = "SELECT count(*) FROM satchel_position";
+    struct town town;
+    open_with_item(&town);
+    struct phone *ann = &town.phones[0], *bob = &town.phones[1], *cleo = &town.phones[2],
+                 *dora = &town.phones[3];
+    town_back_up(&town, "first");
+    phone_write(ann, "UPDATE item SET title = 'ann'");
+    phone_keep(ann);
+    phone_sync(ann);
+    phone_sync(bob);
+    phone_write(bob, "UPDATE item SET title = 'bob'");
+    phone_sync(bob);
+    phone_sync(cleo);
+    town_restore(&town, "first", false);
+    phone_put_back(ann);
+    phone_sync(ann);
+    phone_sync(dora);
+    add(dora, 1);
+    town_back_up(&town, "second");
+    phone_sync(bob);
+    phone_sync(cleo);
+    phone_sync(dora);
+    assert_string_equal(sql(&town.server, positions), "2");
+    town_restore(&town, "second", false);
+    phone_sync(dora);
+    phone_sync(cleo);
+    assert_string_equal(sql(&town.server, positions), "3");
+    assert_string_equal(phone_read(cleo, "SELECT to_give_back FROM satchel_status"), "null");
+    town_settle(&town);
+    town_close(&town);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +277,7 @@ int main(void)
         cmocka_unit_test(test_restore__twice_with_nothing_between),
         cmocka_unit_test(test_restore__again_before_what_was_lost_first_is_back),
         cmocka_unit_test(test_restore__again_with_two_changes_of_one_position),
+        cmocka_unit_test(test_restore__again_to_before_an_old_position_was_given),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

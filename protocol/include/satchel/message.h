@@ -12,7 +12,7 @@
 #include <satchel/cursor.h>
 #include <satchel/entry.h>
 
-#define SATCHEL_PROTOCOL_VERSION 6
+#define SATCHEL_PROTOCOL_VERSION 7
 
 /* Of a frame before and after decompression: an entry with a change set of the largest size fits,
  * and notes of SATCHEL_NOTES_BYTES_MAX, behind a batch of others. */
@@ -123,7 +123,6 @@ struct satchel_message_hello {
     struct satchel_span token;
     struct satchel_id node; /* the incarnation its cursor belongs to; zero: none yet */
     uint64_t cursor;
-    struct satchel_vector seen;
     /* The incarnations that its log follows, and up to which cursor: `node` up to `cursor`. */
     struct satchel_vector lineage;
     uint64_t last_number;   /* the highest number it has ever committed */
