@@ -48,12 +48,7 @@ void satchel_session_free(struct satchel_session *session)
 {
     if (!session)
         return;
-    satchel_session_drop_taken(session);
-    while (session->first) {
-        struct output *next = session->first->next;
-        satchel_free(session->allocator, session->first);
-        session->first = next;
-    }
+    satchel_session_drop_output(session);
     satchel_buffer_deinit(&session->held);
     satchel_buffer_deinit(&session->frame);
     satchel_buffer_deinit(&session->message);

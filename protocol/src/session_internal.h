@@ -7,12 +7,22 @@
 
 #include "clock.h"
 
+#include <stdatomic.h>
+
 /* A request that has been made and not yet answered. At most one at a time. */
 enum request { REQUEST_NONE, REQUEST_JOIN, REQUEST_HELLO, REQUEST_ADMIN };
 
-/* A frame waiting to be sent, its bytes right behind it. */
+struct satchel_frame {
+    atomic_uint holders;
+    uint64_t first_cursor, last_cursor;
+    size_t size;
+    uint8_t bytes[];
+};
+
+/* A frame waiting to be sent. */
 struct output {
     struct output *next;
+    struct satchel_frame *shared; /* NULL: its bytes are right behind it */
     size_t size;
     uint8_t bytes[];
 };
@@ -73,6 +83,7 @@ enum satchel_status satchel_session_ask_time(struct satchel_session *session,
 /* The clock is measured: what was held goes out. */
 enum satchel_status satchel_session_send_held(struct satchel_session *session) SATCHEL_MUST_USE;
 void satchel_session_drop_taken(struct satchel_session *session);
+void satchel_session_drop_output(struct satchel_session *session);
 /* WELCOME has been said: numbers and cursors go on from what HELLO and it agreed on. */
 void satchel_session_attach(struct satchel_session *session,
                             const struct satchel_message_welcome *welcome);

@@ -2,12 +2,89 @@
  * wait for the clock. */
 #include "session_internal.h"
 
+/* ---- frames for many ---- */
+
+enum satchel_status satchel_frame_new(struct satchel_frame **out,
+                                      const struct satchel_message_entries *entries)
+{
+    const struct satchel_message message = {.kind = SATCHEL_MESSAGE_ENTRIES, .entries = *entries};
+    struct satchel_buffer bytes, frame;
+    satchel_buffer_init(&bytes, SATCHEL_FRAME_BYTES_MAX - 1, NULL);
+    satchel_buffer_init(&frame, SATCHEL_FRAME_BYTES_MAX, NULL);
+    *out = NULL;
+    enum satchel_status status = entries->entry_count > 0 ? SATCHEL_OK : SATCHEL_INVALID;
+    if (status == SATCHEL_OK)
+        status = satchel_message_write(&bytes, &message);
+    if (status == SATCHEL_OK)
+        status = satchel_frame_write(&frame, satchel_buffer_span(&bytes));
+    if (status == SATCHEL_OK)
+        *out = satchel_alloc(NULL, sizeof **out + frame.size);
+    if (*out) {
+        atomic_init(&(*out)->holders, 1);
+        (*out)->first_cursor = entries->entries[0].cursor;
+        (*out)->last_cursor = entries->entries[entries->entry_count - 1].cursor;
+        (*out)->size = frame.size;
+        memcpy((*out)->bytes, frame.data, frame.size);
+    }
+    satchel_buffer_deinit(&bytes);
+    satchel_buffer_deinit(&frame);
+    return status == SATCHEL_OK && !*out ? SATCHEL_NOMEM : status;
+}
+
+struct satchel_frame *satchel_frame_hold(struct satchel_frame *frame)
+{
+    atomic_fetch_add(&frame->holders, 1);
+    return frame;
+}
+
+void satchel_frame_release(struct satchel_frame *frame)
+{
+    if (frame && atomic_fetch_sub(&frame->holders, 1) == 1)
+        satchel_free(NULL, frame);
+}
+
 /* ---- the queue ---- */
+
+static void drop(struct satchel_session *session, struct output *output)
+{
+    if (!output)
+        return;
+    satchel_frame_release(output->shared);
+    satchel_free(session->allocator, output);
+}
 
 void satchel_session_drop_taken(struct satchel_session *session)
 {
-    satchel_free(session->allocator, session->taken);
+    drop(session, session->taken);
     session->taken = NULL;
+}
+
+void satchel_session_drop_output(struct satchel_session *session)
+{
+    satchel_session_drop_taken(session);
+    while (session->first) {
+        struct output *next = session->first->next;
+        drop(session, session->first);
+        session->first = next;
+    }
+    session->last = NULL;
+    session->output_bytes = 0;
+}
+
+/* Of `size` bytes; `own_size` of them are to be written behind it. NULL: no memory. */
+static struct output *add_output(struct satchel_session *session, size_t size, size_t own_size)
+{
+    struct output *output = satchel_alloc(session->allocator, sizeof *output + own_size);
+    if (!output)
+        return NULL;
+    *output = (struct output){.size = size};
+    if (session->last)
+        session->last->next = output;
+    else
+        session->first = output;
+    session->last = output;
+    session->output_bytes += size;
+    return output;
 }
 
 /* The peer's limit on what it will take now. */
@@ -22,25 +99,16 @@ static enum satchel_status queue_bytes(struct satchel_session *session, struct s
 {
     struct satchel_buffer frame;
     size_t bytes_max = frame_bytes_max(session);
-    struct output *output = NULL;
     if (message.size > bytes_max - 1)
         return SATCHEL_LIMIT;
     satchel_buffer_init(&frame, bytes_max, session->allocator);
     enum satchel_status status = satchel_frame_write(&frame, message);
     if (status == SATCHEL_OK) {
-        output = satchel_alloc(session->allocator, sizeof *output + frame.size);
-        status = output ? SATCHEL_OK : SATCHEL_NOMEM;
-    }
-    if (output) {
-        output->next = NULL;
-        output->size = frame.size;
-        memcpy(output->bytes, frame.data, frame.size);
-        if (session->last)
-            session->last->next = output;
+        struct output *output = add_output(session, frame.size, frame.size);
+        if (output)
+            memcpy(output->bytes, frame.data, frame.size);
         else
-            session->first = output;
-        session->last = output;
-        session->output_bytes += output->size;
+            status = SATCHEL_NOMEM;
     }
     satchel_buffer_deinit(&frame);
     return status;
@@ -69,7 +137,7 @@ bool satchel_session_next_output(struct satchel_session *session, struct satchel
         session->last = NULL;
     session->output_bytes -= output->size;
     session->taken = output;
-    *frame = satchel_span_of(output->bytes, output->size);
+    *frame = satchel_span_of(output->shared ? output->shared->bytes : output->bytes, output->size);
     return true;
 }
 
@@ -298,4 +366,23 @@ enum satchel_status satchel_session_send(struct satchel_session *session,
         return SATCHEL_BUSY;
     return session->side == SATCHEL_SIDE_CLIENT ? send_from_client(session, message)
                                                 : send_from_server(session, message);
+}
+
+enum satchel_status satchel_session_send_frame(struct satchel_session *session,
+                                               struct satchel_frame *frame)
+{
+    satchel_session_drop_taken(session);
+    if (session->status != SATCHEL_OK || session->side != SATCHEL_SIDE_SERVER ||
+        !session->is_attached)
+        return SATCHEL_STATE;
+    if (session->output_bytes > session->output_bytes_max)
+        return SATCHEL_BUSY;
+    if (frame->first_cursor <= session->last_cursor)
+        return SATCHEL_INVALID;
+    struct output *output = add_output(session, frame->size, 0);
+    if (!output)
+        return SATCHEL_NOMEM;
+    output->shared = satchel_frame_hold(frame);
+    session->last_cursor = frame->last_cursor;
+    return SATCHEL_OK;
 }

@@ -15,6 +15,11 @@ static int64_t clock_ms(clockid_t clock)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+int64_t hub_monotonic_ms(void)
+{
+    return clock_ms(CLOCK_MONOTONIC);
+}
+
 struct satchel_now hub_now(void)
 {
     struct satchel_now now = {.utc_ms = clock_ms(CLOCK_REALTIME),

@@ -178,6 +178,7 @@ struct satchel_hub {
 /* ---- hub.c ---- */
 
 struct satchel_now hub_now(void);
+int64_t hub_monotonic_ms(void);
 /* The session an answer is for, or NULL: it has gone. */
 struct hub_session *hub_find_session(struct satchel_hub *hub, uint64_t number);
 /* Wakes the loop for this workspace. From any thread, with hub->mutex held. */

@@ -53,7 +53,7 @@ void hub_join_request(struct hub_session *session, const struct satchel_message 
     struct hub_workspace *workspace = hub_workspace_find(session->hub, message->join.workspace);
     struct satchel_id address = satchel_connection_address(session->connection);
 
-    if (!attempts_take(&session->hub->attempts, &address, hub_now().monotonic_ms))
+    if (!attempts_take(&session->hub->attempts, &address, hub_monotonic_ms()))
         hub_session_fail(session, SATCHEL_BUSY,
                          "too many wrong invites or JWTs came from this address: wait ten seconds");
     else if (workspace)
@@ -67,5 +67,5 @@ void hub_join_complete(struct hub_session *session, enum satchel_status status)
     struct satchel_id address = satchel_connection_address(session->connection);
 
     if (status != SATCHEL_DENIED)
-        attempts_give_back(&session->hub->attempts, &address, hub_now().monotonic_ms);
+        attempts_give_back(&session->hub->attempts, &address, hub_monotonic_ms());
 }

@@ -23,7 +23,7 @@ void hub_pace_start(struct hub_session *session, int64_t now_ms)
 void hub_pace_count(struct hub_session *session, enum hub_rate rate, int64_t amount)
 {
     rate_take(&session->rates[rate], &session->hub->rate_limits[rate], amount, DEBT_SECONDS,
-              hub_now().monotonic_ms);
+              hub_monotonic_ms());
 }
 
 static void tell(struct hub_session *session, enum hub_rate rate)
@@ -41,7 +41,7 @@ static void tell(struct hub_session *session, enum hub_rate rate)
 
 bool hub_pace_is_kept(struct hub_session *session)
 {
-    int64_t now_ms = hub_now().monotonic_ms;
+    int64_t now_ms = hub_monotonic_ms();
 
     for (int i = 0; i < HUB_RATE_COUNT && !session->is_administrator; i++)
         if (!rate_has(&session->rates[i], &session->hub->rate_limits[i], 1, now_ms)) {

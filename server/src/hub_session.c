@@ -1,6 +1,7 @@
 /* Owns what a session asks and is told: events become jobs, answers become messages, limits become
  * backpressure. The stream of entries is in hub_stream.c, administration in hub_admin.c. */
 #include "hub_internal.h"
+#include "stream_batch.h"
 
 #include "logging.h"
 
@@ -135,15 +136,13 @@ bool hub_session_next_frame(struct hub_session *session, struct satchel_span *fr
 {
     if (!satchel_session_next_output(session->session, frame))
         return false;
-    session->said_ms = hub_now().monotonic_ms;
+    session->said_ms = hub_monotonic_ms();
     return true;
 }
 
-enum satchel_status hub_session_say(struct hub_session *session,
-                                    const struct satchel_message *message)
+/* `status` of queuing it. */
+static enum satchel_status said(struct hub_session *session, enum satchel_status status)
 {
-    enum satchel_status status = satchel_session_send(session->session, message);
-
     if (status == SATCHEL_OK)
         satchel_connection_want_write(session->connection);
     else if (status == SATCHEL_LIMIT)
@@ -152,6 +151,20 @@ enum satchel_status hub_session_say(struct hub_session *session,
     else if (status != SATCHEL_BUSY)
         hub_session_fail(session, status, "the server cannot say its answer");
     return status;
+}
+
+enum satchel_status hub_session_say(struct hub_session *session,
+                                    const struct satchel_message *message)
+{
+    return said(session, satchel_session_send(session->session, message));
+}
+
+static enum satchel_status say_answer(struct hub_session *session, const struct satchel_job *job,
+                                      const struct satchel_message *answer)
+{
+    return job->batch && answer->kind == SATCHEL_MESSAGE_ENTRIES
+               ? said(session, satchel_session_send_frame(session->session, job->batch->frame))
+               : hub_session_say(session, answer);
 }
 
 void hub_session_answer(struct hub_session *session, struct satchel_job *job)
@@ -169,7 +182,8 @@ static void say_answers(struct hub_session *session)
     while (session->answers_first && !session->is_over) {
         struct satchel_job *job = session->answers_first;
         while (session->answers_said < job->answer_count) {
-            if (hub_session_say(session, &job->answers[session->answers_said]) != SATCHEL_OK)
+            const struct satchel_message *answer = &job->answers[session->answers_said];
+            if (say_answer(session, job, answer) != SATCHEL_OK)
                 return;
             session->answers_said++;
         }
@@ -178,7 +192,7 @@ static void say_answers(struct hub_session *session)
         if (!session->answers_first)
             session->answers_last = NULL;
         satchel_job_free(job);
-        session->idle_since_ms = hub_now().monotonic_ms;
+        session->idle_since_ms = hub_monotonic_ms();
     }
 }
 
@@ -309,7 +323,7 @@ static void take_wiped(struct hub_session *session, const struct satchel_message
 /* Each costs the server far more than its bytes. */
 static void request_ranges(struct hub_session *session, const struct satchel_message *event)
 {
-    int64_t now_ms = hub_now().monotonic_ms;
+    int64_t now_ms = hub_monotonic_ms();
     if (now_ms - session->ranges_since_ms >= RANGES_MS) {
         session->ranges_since_ms = now_ms;
         session->ranges_count = 0;
@@ -324,7 +338,7 @@ static void request_ranges(struct hub_session *session, const struct satchel_mes
 
 static void take_event(struct hub_session *session, const struct satchel_message *event)
 {
-    session->idle_since_ms = hub_now().monotonic_ms;
+    session->idle_since_ms = hub_monotonic_ms();
     switch (event->kind) {
     case SATCHEL_MESSAGE_JOIN: hub_join_request(session, event); break;
     case SATCHEL_MESSAGE_HELLO: request_attach(session, event); break;

@@ -578,7 +578,7 @@ bool hub_transfer_request(struct hub_session *session, const struct satchel_mess
         go_on(session, verb, &message->admin);
     if (session->transfer) {
         session->transfer->is_asked = session->transfer->is_busy;
-        session->transfer->asked_ms = hub_now().monotonic_ms;
+        session->transfer->asked_ms = hub_monotonic_ms();
     }
     return true;
 }

@@ -18,6 +18,7 @@ void satchel_job_free(struct satchel_job *job)
 {
     if (!job)
         return;
+    stream_batch_release(job->batch);
     satchel_arena_deinit(&job->arena);
     satchel_free(NULL, job);
 }

@@ -115,7 +115,7 @@ enum satchel_status digests_read(struct satchel_workspace *workspace,
         SATCHEL_ARENA_ARRAY(&job->arena, struct satchel_table_digest, table_count + 1);
     if (!sums)
         return SATCHEL_NOMEM;
-    enum satchel_status status = incarnations_read(reader->db, &job->arena, &known, &job->error);
+    enum satchel_status status = reader_known(reader, job, &known);
     if (status == SATCHEL_OK && schema)
         status = add_sets(reader, job, sums);
     if (status != SATCHEL_OK)
@@ -266,7 +266,7 @@ enum satchel_status ranges_read(struct workspace_reader *reader, struct satchel_
     satchel_buffer_init(&ranges.last, SATCHEL_CHANGESET_BYTES_MAX, NULL);
     enum satchel_status status = satchel_digester_init(&ranges.digester);
     if (status == SATCHEL_OK)
-        status = incarnations_read(reader->db, &job->arena, &known, &job->error);
+        status = reader_known(reader, job, &known);
     bool sees_none = ranges.table->is_server && !scope_viewer_sees_all(reader->viewer);
     if (status == SATCHEL_OK && !job->has_walked_enough)
         status = sees_none ? close_range(&ranges, job->request.ranges_request.until)

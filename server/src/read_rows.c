@@ -267,7 +267,7 @@ enum satchel_status rows_read(struct workspace_reader *reader, struct satchel_jo
     memset(&job->answers[0], 0, sizeof job->answers[0]);
     job->answers[0].kind = SATCHEL_MESSAGE_ROWS;
     job->answer_count = 1;
-    enum satchel_status status = incarnations_read(reader->db, &job->arena, &known, &job->error);
+    enum satchel_status status = reader_known(reader, job, &known);
     if (status != SATCHEL_OK)
         return status;
     status = rows_begin(&answer, reader, job, request->row_count);

@@ -84,8 +84,9 @@ struct satchel_job {
     bool has_made_snapshot;   /* SNAPSHOT: the page is of a new one */
     struct satchel_message answers[4]; /* messages to send, e.g. JOINED and SCHEMA */
     uint32_t answer_count;
-    bool has_revoked; /* ADMIN: `device`, whose sessions must end */
-    bool is_renewed;  /* FORWARD: the node is another incarnation now; all its sessions must end */
+    struct stream_batch *batch; /* ENTRIES: what that answer is of, for others as well; or NULL */
+    bool has_revoked;           /* ADMIN: `device`, whose sessions must end */
+    bool is_renewed; /* FORWARD: the node is another incarnation now; all its sessions must end */
     /* ATTACH says so, and FORWARD is told: the device has followed a later incarnation. */
     bool is_outlived;
     /* FORWARD: the device's number is another file's here. It is a copy, and hears so: what it

@@ -5,6 +5,7 @@
 #include "merge.h"
 #include "scope.h"
 #include "store_sqlite.h"
+#include "stream_batch.h"
 #include "workspace.h"
 #include "workspace_files.h"
 
@@ -47,7 +48,11 @@ struct workspace_reader {
     struct satchel_identity identity;
     struct satchel_schema *schema;
     uint32_t migration_count;
-    sqlite3_stmt *count, *hash, *user;
+    sqlite3_stmt *begin, *commit, *version, *count, *hash, *user;
+    /* As the store had them when it last changed (reader_known). */
+    struct incarnations known;
+    struct satchel_arena known_arena;
+    int64_t known_version; /* PRAGMA data_version; 0: not read yet */
     struct satchel_log_reader *log;
     struct satchel_buffer scratch, name;
     /* who is answered: the user of the job's device */
@@ -55,6 +60,7 @@ struct workspace_reader {
     struct satchel_span login; /* in the job's arena */
     struct satchel_arena cut_arena;
     struct snapshots *snapshots; /* snapshot.c; NULL: none was asked for */
+    struct stream_batches batches;
 };
 
 /* How far a device has come since this process started, as its session asked for entries. */
@@ -153,9 +159,6 @@ enum satchel_status forward_job(struct satchel_workspace *workspace,
                                 struct satchel_job *job) SATCHEL_MUST_USE;
 
 /* ---- read_rows.c: on a reader thread ---- */
-/* Of the store as the transaction sees it: the job's `head`, `vector` and `end`. */
-enum satchel_status reader_end(struct workspace_reader *reader,
-                               struct satchel_job *job) SATCHEL_MUST_USE;
 enum satchel_status rows_read(struct workspace_reader *reader,
                               struct satchel_job *job) SATCHEL_MUST_USE;
 
@@ -275,7 +278,22 @@ enum satchel_status first_rows_merge(struct satchel_store *store,
                                      const struct satchel_migration *migration, int64_t now_ms,
                                      struct satchel_error *error) SATCHEL_MUST_USE;
 
-/* ---- read_jobs.c: on a reader thread ---- */
+/* ---- read_jobs.c: on a reader thread, in its transaction ---- */
+/* Read anew only where somebody has written since; vectors are the reader's, until the next job. */
+enum satchel_status reader_known(struct workspace_reader *reader, struct satchel_job *job,
+                                 struct incarnations *out) SATCHEL_MUST_USE;
+
+/* ---- read_entries.c: on a reader thread ---- */
+enum satchel_status entries_read(struct satchel_workspace *workspace,
+                                 struct workspace_reader *reader,
+                                 struct satchel_job *job) SATCHEL_MUST_USE;
+/* What a replica lacks of the log that was filled from a snapshot; a drained one has no use for
+ * it. */
+enum satchel_status past_read(struct workspace_reader *reader,
+                              struct satchel_job *job) SATCHEL_MUST_USE;
+/* Of the store as the transaction sees it: the job's `head`, `vector` and `end`. */
+enum satchel_status reader_end(struct workspace_reader *reader,
+                               struct satchel_job *job) SATCHEL_MUST_USE;
 /* An entry as it is sent to the job's device, in the job's arena. `*is_empty`: it is not. */
 enum satchel_status entry_read(struct workspace_reader *reader, struct satchel_job *job,
                                const struct incarnations *known, const struct satchel_entry *from,

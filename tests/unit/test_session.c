@@ -512,6 +512,38 @@ static void test_session__cursors_ascend_and_acknowledgements_name_what_was_push
     }
 }
 
+static void test_session__a_frame_for_many_is_said_as_its_entries_would_be(void **state)
+{
+    (void)state;
+    struct world first, second, third;
+    struct satchel_frame *frame;
+    struct satchel_span said, again;
+    attach(&first);
+    attach(&second);
+    attach(&third);
+    struct satchel_message message = sample_message(ENTRIES);
+    message.entries.entries[0].cursor = 1003;
+    message.entries.entries[1].cursor = 1008;
+    assert_int_equal(satchel_frame_new(&frame, &message.entries), SATCHEL_OK);
+    assert_int_equal(satchel_session_send_frame(first.client, frame), SATCHEL_STATE);
+    assert_int_equal(satchel_session_send_frame(first.server, frame), SATCHEL_OK);
+    assert_int_equal(satchel_session_send_frame(first.server, frame), SATCHEL_INVALID);
+    assert_int_equal(satchel_session_send_frame(second.server, frame), SATCHEL_OK);
+    satchel_frame_release(frame);
+    assert_true(satchel_session_next_output(first.server, &said));
+    assert_true(satchel_session_next_output(second.server, &again));
+    assert_ptr_equal(said.data, again.data); /* once in memory */
+    world_deinit(&second);
+    assert_int_equal(satchel_session_send(third.server, &message), SATCHEL_OK);
+    assert_true(satchel_session_next_output(third.server, &again));
+    assert_true(satchel_span_equal(said, again));
+    world_deinit(&third);
+    assert_int_equal(deliver(first.client, said, 0, client_now(&first)), SATCHEL_OK);
+    message.entries.entries[0].cursor = 1008;
+    assert_int_equal(satchel_session_send(first.server, &message), SATCHEL_INVALID);
+    world_deinit(&first);
+}
+
 static void test_session__the_stream_begins_where_the_welcome_says(void **state)
 {
     (void)state;
@@ -866,6 +898,7 @@ int main(void)
         cmocka_unit_test(test_session__what_may_not_be_said_is_refused_and_changes_nothing),
         cmocka_unit_test(test_session__pushed_numbers_are_contiguous),
         cmocka_unit_test(test_session__cursors_ascend_and_acknowledgements_name_what_was_pushed),
+        cmocka_unit_test(test_session__a_frame_for_many_is_said_as_its_entries_would_be),
         cmocka_unit_test(test_session__the_stream_begins_where_the_welcome_says),
         cmocka_unit_test(test_session__a_second_request_before_the_answer_is_out_of_place),
         cmocka_unit_test(test_session__a_waiting_event_keeps_the_next_frame_out),

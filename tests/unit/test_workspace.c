@@ -73,6 +73,60 @@ static void test_workspace__entries_come_whole_but_without_the_body_for_their_au
     fixture_close(&fixture);
 }
 
+static struct satchel_job *news(struct fixture *fixture, const struct device *device,
+                                uint64_t after, uint64_t number_max)
+{
+    struct satchel_job *job = satchel_job_new(SATCHEL_JOB_ENTRIES);
+    job->device = device->id;
+    job->after = after;
+    job->number_max = number_max;
+    assert_ok(run(fixture, job));
+    return job;
+}
+
+static void test_workspace__news_for_many_are_read_and_put_into_a_frame_once(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct device ann, bob, cleo = device_new(9);
+    char code[32];
+    open_joined(&fixture, &ann, &bob);
+    invite(&fixture, "bob", code);
+    assert_ok(join(&fixture, &cleo, code));
+    assert_ok(push(&fixture, &ann, 1, "i1", 0));
+    /* Who has written it makes nothing for others, and is sent no body. */
+    struct satchel_job *own = news(&fixture, &ann, 1, 1), *first = news(&fixture, &bob, 1, 0),
+                       *second = news(&fixture, &cleo, 1, 0), *late = news(&fixture, &ann, 1, 1);
+    assert_null(own->batch);
+    assert_non_null(first->batch);
+    assert_ptr_equal(second->batch, first->batch);
+    assert_null(late->batch);
+    assert_int_equal(late->answers[0].entries.entries[0].body.size, 0);
+    assert_true(second->answers[0].entries.entries[0].body.size > 0);
+    assert_int_equal(second->reached, 2);
+    assert_true(second->reached_end);
+    assert_int_equal(second->vector.items[0].seq, 2);
+    assert_true(satchel_id_equal(&second->end, &own->end));
+    assert_true(satchel_id_equal(&second->answers[0].entries.entries[0].receipt,
+                                 &own->answers[0].entries.entries[0].receipt));
+    satchel_job_free(first);
+    satchel_job_free(own);
+    satchel_job_free(late);
+    /* There is more; and from elsewhere. */
+    assert_ok(push(&fixture, &ann, 2, "i2", 0));
+    struct satchel_job *third = news(&fixture, &bob, 1, 0), *end = news(&fixture, &bob, 3, 0);
+    assert_ptr_not_equal(third->batch, second->batch);
+    assert_int_equal(third->answers[0].entries.entry_count, 2);
+    assert_null(end->batch);
+    for (uint64_t after = 0; after < 3; after++)
+        satchel_job_free(news(&fixture, &cleo, after, 0));
+    assert_int_equal(second->answers[0].entries.entry_count, 1); /* as long as a job holds it */
+    satchel_job_free(second);
+    satchel_job_free(third);
+    satchel_job_free(end);
+    fixture_close(&fixture);
+}
+
 static void test_workspace__many_pushes_at_once_each_get_their_answer(void **state)
 {
     (void)state;
@@ -297,6 +351,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_workspace__what_was_acknowledged_is_there_after_a_reopen),
         cmocka_unit_test(test_workspace__entries_come_whole_but_without_the_body_for_their_author),
+        cmocka_unit_test(test_workspace__news_for_many_are_read_and_put_into_a_frame_once),
         cmocka_unit_test(test_workspace__many_pushes_at_once_each_get_their_answer),
         cmocka_unit_test(test_workspace__closing_answers_every_job_and_keeps_what_was_acknowledged),
         cmocka_unit_test(

@@ -63,6 +63,21 @@ bool satchel_session_next_event(struct satchel_session *session, struct satchel_
 enum satchel_status satchel_session_send(struct satchel_session *session,
                                          const struct satchel_message *message) SATCHEL_MUST_USE;
 
+/* ENTRIES put into a frame once, for however many sessions are to send it. It does not change; each
+ * holder lets go of it, on any thread. */
+struct satchel_frame;
+
+/* The caller is its first holder. LIMIT: over the frame limit; NOMEM. */
+enum satchel_status satchel_frame_new(
+    struct satchel_frame **out, const struct satchel_message_entries *entries) SATCHEL_MUST_USE;
+struct satchel_frame *satchel_frame_hold(struct satchel_frame *frame);
+/* NULL: nothing happens. */
+void satchel_frame_release(struct satchel_frame *frame);
+/* Queues it, as satchel_session_send would the ENTRIES that it was made of; while it waits the
+ * session holds it. Of a server. */
+enum satchel_status satchel_session_send_frame(struct satchel_session *session,
+                                               struct satchel_frame *frame) SATCHEL_MUST_USE;
+
 /* The next whole frame to send as one binary WebSocket message, or false. Valid until the next call
  * of any function of this session. */
 bool satchel_session_next_output(struct satchel_session *session, struct satchel_span *frame);
