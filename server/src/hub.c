@@ -174,6 +174,7 @@ static void take_completion(struct hub_workspace *workspace, struct satchel_job 
         workspace->deploys_in_flight--;
         for (struct hub_session *s = workspace->sessions; s; s = s->next_attached)
             s->needs_schema = !s->is_drained;
+        workspace->must_wake = true;
     }
     if (session)
         hub_session_complete(session, workspace, job);
@@ -181,8 +182,12 @@ static void take_completion(struct hub_workspace *workspace, struct satchel_job 
         satchel_job_free(job);
 }
 
+/* Not at every answer: each of a thousand that are told of a commit would look at all others. */
 static void wake_attached(struct hub_workspace *workspace)
 {
+    if (!workspace->must_wake)
+        return;
+    workspace->must_wake = false;
     for (struct hub_session *s = workspace->sessions; s; s = s->next_attached)
         if (s->needs_schema || s->cursor < workspace->head)
             hub_session_step(s);
@@ -201,8 +206,7 @@ void hub_take_completed(struct hub_workspace *workspace)
     (void)pthread_mutex_unlock(&hub->mutex);
 
     satchel_metric_add(hub->metrics, SATCHEL_METRIC_COMMITS, commits);
-    if (workspace->head < advanced_head)
-        workspace->head = advanced_head;
+    hub_workspace_raise_head(workspace, advanced_head);
     while (job) {
         struct satchel_job *next = job->next;
         job->next = NULL;

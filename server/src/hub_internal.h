@@ -57,6 +57,7 @@ struct hub_workspace {
     struct hub_workspace *next_signalled;
 
     uint64_t head;             /* highest end known */
+    bool must_wake;            /* attached sessions may have something to do that had not */
     uint64_t end_cursor;       /* an end whose vector is known */
     struct satchel_vector end; /* owned */
     struct satchel_id end_receipt;
@@ -206,6 +207,8 @@ void hub_workspace_serve_waiting(struct hub_workspace *workspace);
 /* Lists an attached session; forget undoes it. */
 void hub_workspace_attach_session(struct hub_workspace *workspace, struct hub_session *session);
 void hub_workspace_forget_session(struct hub_session *session);
+/* There are entries up to there: who waits for them is woken. */
+void hub_workspace_raise_head(struct hub_workspace *workspace, uint64_t head);
 /* Remembers the end that an ENTRIES job has reached. */
 enum satchel_status hub_workspace_set_end(struct hub_workspace *workspace,
                                           const struct satchel_job *job) SATCHEL_MUST_USE;

@@ -437,8 +437,7 @@ static void attach(struct hub_session *session, struct hub_workspace *workspace,
     session->scope = job->scope;
     session->is_outlived = job->is_outlived;
     session->held_number = session->acked_number = session->acked_said = welcome->last_number;
-    if (workspace->head < welcome->head)
-        workspace->head = welcome->head;
+    hub_workspace_raise_head(workspace, welcome->head);
     hub_workspace_attach_session(workspace, session);
     satchel_id_text(&session->device, device);
     satchel_connection_peer(session->connection, peer, sizeof peer);

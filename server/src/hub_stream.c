@@ -169,8 +169,7 @@ static void complete_entries(struct hub_session *session, struct satchel_job *jo
         return;
     }
     session->cursor = job->reached;
-    if (workspace->head < job->head)
-        workspace->head = job->head;
+    hub_workspace_raise_head(workspace, job->head);
     if (job->reached_end) {
         session->is_live = true;
         is_kept = hub_workspace_set_end(workspace, job) == SATCHEL_OK;

@@ -334,6 +334,14 @@ void hub_workspace_forget_session(struct hub_session *session)
     detach(session);
 }
 
+void hub_workspace_raise_head(struct hub_workspace *workspace, uint64_t head)
+{
+    if (workspace->head >= head)
+        return;
+    workspace->head = head;
+    workspace->must_wake = true;
+}
+
 enum satchel_status hub_workspace_set_end(struct hub_workspace *workspace,
                                           const struct satchel_job *job)
 {
