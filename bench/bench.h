@@ -11,6 +11,7 @@
 struct bench {
     uint32_t row_count;   /* of the local writes */
     uint32_t round_count; /* what is compared is measured in turn, so often */
+    uint32_t log_entries; /* of the long log, at the end */
     const char *folder;   /* where databases are made */
     FILE *json;           /* NULL: only printed */
     bool has_lines;       /* of `json` */

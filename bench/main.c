@@ -1,6 +1,6 @@
 /* The budget table: ratios measured in one run on one machine, against their budgets.
  *
- *   bench [--rows N] [--rounds N] [--json FILE] [--folder DIR] [PART]...
+ *   bench [--rows N] [--rounds N] [--log N] [--json FILE] [--folder DIR] [PART]...
  *
  * All parts but with a PART: those named (PARTS). */
 #include "bench.h"
@@ -15,7 +15,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
-enum { ROWS_MIN = 1000, ROWS_MAX = 10000000 };
+enum { ROWS_MIN = 1000, ROWS_MAX = 10000000, LOG_ENTRIES_MIN = 200000, LOG_ENTRIES_MAX = 10000000 };
 
 void bench_report(struct bench *bench, const struct bench_line *line)
 {
@@ -73,16 +73,16 @@ static const struct part *find_part(const char *name)
 
 static bool read_options(int count, char **words, struct bench *bench, const char **json)
 {
-    static const struct option names[] = {{"rows", required_argument, NULL, 'n'},
-                                          {"rounds", required_argument, NULL, 'r'},
-                                          {"json", required_argument, NULL, 'j'},
-                                          {"folder", required_argument, NULL, 'f'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option names[] = {
+        {"rows", required_argument, NULL, 'n'},   {"rounds", required_argument, NULL, 'r'},
+        {"log", required_argument, NULL, 'l'},    {"json", required_argument, NULL, 'j'},
+        {"folder", required_argument, NULL, 'f'}, {NULL, 0, NULL, 0}};
     int found;
     while ((found = getopt_long(count, words, "", names, NULL)) != -1) {
         switch (found) {
         case 'n': bench->row_count = (uint32_t)strtoul(optarg, NULL, 10); break;
         case 'r': bench->round_count = (uint32_t)strtoul(optarg, NULL, 10); break;
+        case 'l': bench->log_entries = (uint32_t)strtoul(optarg, NULL, 10); break;
         case 'j': *json = optarg; break;
         case 'f': bench->folder = optarg; break;
         default: return false;
@@ -92,7 +92,8 @@ static bool read_options(int count, char **words, struct bench *bench, const cha
         if (!find_part(words[i]))
             return false;
     return bench->row_count >= ROWS_MIN && bench->row_count <= ROWS_MAX &&
-           bench->round_count >= 1 && bench->round_count <= ROUNDS_MAX;
+           bench->round_count >= 1 && bench->round_count <= ROUNDS_MAX &&
+           bench->log_entries >= LOG_ENTRIES_MIN && bench->log_entries <= LOG_ENTRIES_MAX;
 }
 
 /* Whether the part is asked for by name, or none is. */
@@ -137,10 +138,11 @@ static void begin_json(struct bench *bench)
 
 int main(int count, char **words)
 {
-    struct bench bench = {.row_count = 100000, .round_count = 5, .folder = "."};
+    struct bench bench = {
+        .row_count = 100000, .round_count = 5, .log_entries = 200000, .folder = "."};
     const char *json = NULL;
     if (!read_options(count, words, &bench, &json)) {
-        fputs("usage: bench [--rows N] [--rounds N] [--json FILE] [--folder DIR]"
+        fputs("usage: bench [--rows N] [--rounds N] [--log N] [--json FILE] [--folder DIR]"
               " [local] [rules] [store] [merge] [apply] [scope] [bootstrap] [system]\n",
               stderr);
         return 2;

@@ -171,7 +171,8 @@ static void on_server_reached(void *context, uint64_t unused)
         sim_at(partitioned_until(connection) + 1, on_server_reached, connection, 0);
         return;
     }
-    if (sim.server.is_up && !sim.server.is_stopping) {
+    /* There is no hub where there was no memory for one. */
+    if (sim.server.is_up && sim.server.hub && !sim.server.is_stopping) {
         connection->is_connected = true;
         sim_listener_open(connection);
     } else {
