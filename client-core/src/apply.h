@@ -7,6 +7,7 @@
  *   apply_row.c    what is shown of it: the pending writes replayed on the node's value; and
  *                  what their author was not shown
  *   apply_doubt.c  what is in view of a row that the node has lost writes to
+ *   apply_lost.c   entries that the node had lost, when they come again
  *   copy.c         own change sets that the node has under the same number, but not the same
  *
  * An entry is applied whole or not at all. Several entries may share a transaction: every point
@@ -183,6 +184,17 @@ enum satchel_status satchel_apply_run(struct satchel_apply *apply,
 enum satchel_status satchel_apply_any(struct satchel_apply *apply,
                                       enum satchel_apply_statement statement, bool *any,
                                       struct satchel_error *error) SATCHEL_MUST_USE;
+
+/* ---- apply_lost.c ---- */
+
+/* An own change set is in the log as another device's. */
+enum satchel_status satchel_apply_note_own(struct satchel_apply *apply,
+                                           const struct satchel_entry *entry,
+                                           struct satchel_error *error) SATCHEL_MUST_USE;
+/* What the entry says of those that the node has yet to be given back. */
+enum satchel_status satchel_apply_drop_lost(struct satchel_apply *apply,
+                                            const struct satchel_entry *entry,
+                                            struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* ---- apply_entry.c ---- */
 

@@ -1,5 +1,5 @@
-/* Owns the reader threads' connections and what they do with a job: each in one read transaction, so
- * that everything in an answer is of the same moment. Entries are read_entries.c's, rows by name
+/* Owns the reader threads' connections and what they do with a job: each in one read transaction,
+ * so that everything in an answer is of the same moment. Entries are read_entries.c's, rows by name
  * read_rows.c's, digests read_digests.c's. */
 #include "snapshot.h"
 
