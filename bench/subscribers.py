@@ -12,9 +12,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "integration"))
 
-import harness  # noqa: E402
-import wire  # noqa: E402
-from test_connections import Connections, Crowd  # noqa: E402
+from test_connections import Connections  # noqa: E402
 
 COUNTS = (100, 1000)
 CHANGES = 20
@@ -24,19 +22,6 @@ class Subscribers(Connections):
     def cpu_seconds(self):
         tasks = pathlib.Path(f"/proc/{self.server.process.pid}/task").iterdir()
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-
-    def attach(self, identities, workspace_id):
-        crowd = Crowd(self.server.port)
-        self.addCleanup(crowd.close)
-        devices = [crowd.add() for _ in identities]
-        crowd.until(lambda: all(peer.is_open for peer in devices), self)
-        for peer, identity in zip(devices, identities):
-            peer.say(wire.hello(workspace_id, *identity))
-        crowd.until(lambda: all(wire.WELCOME in peer.kinds for peer in devices), self)
-        end = time.monotonic() + 1  # what they lack, and heads
-        while time.monotonic() < end:
-            crowd.turn()
-        return crowd, devices
 
     def change(self, crowd, devices, ana, name):
         heard = [len(peer.kinds) for peer in devices]
@@ -49,13 +34,13 @@ class Subscribers(Connections):
     def test_a_change_for_many(self):
         ana = self.join("ana")
         self.sync(ana)
-        db = harness.open_replica(ana)
-        workspace_id, = db.execute("SELECT workspace_id FROM satchel_replica").fetchone()
-        db.close()
         identities = self.enrol(max(COUNTS))
         seconds = {}
         for count in COUNTS:
-            crowd, devices = self.attach(identities[:count], workspace_id)
+            crowd, devices = self.attach(identities[:count], ana)
+            end = time.monotonic() + 1  # what they lack, and heads
+            while time.monotonic() < end:
+                crowd.turn()
             seconds[count] = statistics.median(
                 self.change(crowd, devices, ana, f"{count}-{i}") for i in range(CHANGES))
             crowd.close()

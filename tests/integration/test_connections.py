@@ -155,9 +155,11 @@ class Connections(harness.SatchelTest):
             self.assertIsNone(wire.kind(client.receive()[1]))  # the schema, compressed
         return identities
 
-    def wave(self, number, identities, workspace_id, ana):
-        before = self.memory_bytes(), self.descriptors()
-        began = time.monotonic()
+    def attach(self, identities, replica):
+        """A crowd of these devices, of the replica's workspace; and they alone."""
+        db = harness.open_replica(replica)
+        workspace_id, = db.execute("SELECT workspace_id FROM satchel_replica").fetchone()
+        db.close()
         crowd = Crowd(self.server.port)
         self.addCleanup(crowd.close)
         devices = [crowd.add() for _ in identities]
@@ -165,6 +167,12 @@ class Connections(harness.SatchelTest):
         for peer, identity in zip(devices, identities):
             peer.say(wire.hello(workspace_id, *identity))
         crowd.until(lambda: all(wire.WELCOME in peer.kinds for peer in devices), self)
+        return crowd, devices
+
+    def wave(self, number, identities, ana):
+        before = self.memory_bytes(), self.descriptors()
+        began = time.monotonic()
+        crowd, devices = self.attach(identities, ana)
         attached = self.memory_bytes()
         silent = []
         for _ in range(self.count - len(devices)):
@@ -199,11 +207,8 @@ class Connections(harness.SatchelTest):
     def test_ten_thousand_connections_cost_little_and_go_without_a_trace(self):
         ana = self.join("ana")
         self.sync(ana)
-        db = harness.open_replica(ana)
-        workspace_id, = db.execute("SELECT workspace_id FROM satchel_replica").fetchone()
-        db.close()
         identities = self.enrol(DEVICES)
-        waves = [self.wave(number, identities, workspace_id, ana) for number in range(1, WAVES + 1)]
+        waves = [self.wave(number, identities, ana) for number in range(1, WAVES + 1)]
         # A leak of the first wave would double it; a slow machine closes some before all are open.
         self.assertLess(waves[-1][0], waves[0][0] * 1.5, "the second wave costs more than the first")
         self.assertEqual(self.server.stop(), 0)
