@@ -212,13 +212,19 @@ static enum satchel_status read_rows(struct satchel_workspace *workspace, struct
         .db = satchel_store_sqlite_db(workspace->store),
         .schema = (struct satchel_schema *)(uintptr_t)workspace->store->schema};
     satchel_buffer_init(&reader.name, SATCHEL_CHANGESET_BYTES_MAX, NULL);
-    enum satchel_status status = scope_viewer_new(&reader.viewer, reader.db, &job->error);
+    satchel_arena_init(&reader.known_arena, WORKSPACE_JOB_BYTES_MAX, NULL);
+    enum satchel_status status =
+        satchel_db_prepare(reader.db, "PRAGMA data_version", &reader.version, &job->error);
+    if (status == SATCHEL_OK)
+        status = scope_viewer_new(&reader.viewer, reader.db, &job->error);
     if (status == SATCHEL_OK)
         status =
             scope_viewer_set(reader.viewer, reader.schema, satchel_span_text("ada"), &job->error);
     if (status == SATCHEL_OK)
         status = rows_read(&reader, job);
     scope_viewer_free(reader.viewer);
+    sqlite3_finalize(reader.version);
+    satchel_arena_deinit(&reader.known_arena);
     satchel_buffer_deinit(&reader.name);
     if (status == SATCHEL_OK) {
         const struct satchel_message_rows *rows = &job->answers[0].rows;
