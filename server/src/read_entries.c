@@ -340,30 +340,43 @@ static enum satchel_status make_batch(struct workspace_reader *reader,
         *error = job->error;
     if (status == SATCHEL_OK && job->answer_count > 0)
         status = satchel_frame_new(&batch->frame, &job->answers[0].entries);
-    if (status == SATCHEL_OK && batch->frame) {
+    if (batch->frame) {
         stream_batch_keep(&reader->batches, batch);
         *out = batch;
+    } else {
+        stream_batch_release(batch);
     }
-    stream_batch_release(batch);
     return status == SATCHEL_LIMIT ? SATCHEL_OK : status;
 }
 
-/* Where many are to be sent the same, it is read once. One that pushes is sent its own change sets
- * without their bodies: it makes none for others. */
-static enum satchel_status borrow_news(struct workspace_reader *reader, struct satchel_job *job,
-                                       const struct incarnations *known, bool *is_done)
+/* One for the job's device; NULL: it is to be read its own. One that pushes is sent its own change
+ * sets without their bodies: it makes none for others. */
+static enum satchel_status find_batch(struct workspace_reader *reader, struct satchel_job *job,
+                                      const struct incarnations *known, struct stream_batch **out)
 {
-    *is_done = false;
+    enum satchel_status status = SATCHEL_OK;
+    *out = NULL;
     if (!scope_viewer_sees_all(reader->viewer) || job->after >= known->cursor)
         return SATCHEL_OK;
-    enum satchel_status status = SATCHEL_OK;
-    struct stream_batch *batch = stream_batch_find(&reader->batches, known, job->after);
-    if (!batch && job->number_max <= job->number_min)
-        status = make_batch(reader, known, job->after, &batch, &job->error);
-    if (status != SATCHEL_OK || !batch || has_body_of(job, &batch->job->answers[0].entries))
+    *out = stream_batch_find(&reader->batches, known, job->after);
+    if (!*out && job->number_max <= job->number_min)
+        status = make_batch(reader, known, job->after, out, &job->error);
+    if (*out && has_body_of(job, &(*out)->job->answers[0].entries))
+        *out = NULL;
+    return status;
+}
+
+/* Where many are to be sent the same, it is read once. */
+static enum satchel_status tell_news(struct workspace_reader *reader, struct satchel_job *job,
+                                     const struct incarnations *known)
+{
+    struct stream_batch *batch = NULL;
+    enum satchel_status status = find_batch(reader, job, known, &batch);
+    if (status != SATCHEL_OK)
         return status;
+    if (!batch)
+        return read_news(reader, job, known);
     stream_batch_lend(batch, job);
-    *is_done = true;
     return SATCHEL_OK;
 }
 
@@ -373,7 +386,7 @@ enum satchel_status entries_read(struct satchel_workspace *workspace,
                                  struct workspace_reader *reader, struct satchel_job *job)
 {
     struct incarnations known;
-    bool is_whole = true, is_done = false;
+    bool is_whole = true;
     enum satchel_status status = reader_known(reader, job, &known);
     if (status != SATCHEL_OK)
         return status;
@@ -383,12 +396,9 @@ enum satchel_status entries_read(struct satchel_workspace *workspace,
         job->scope.cut = job->scope.complete = known.cursor;
     else
         status = scope_read_left(reader, job, known.cursor, &is_whole);
-    if (status == SATCHEL_OK && is_whole)
-        status = borrow_news(reader, job, &known, &is_done);
-    if (status == SATCHEL_OK && is_whole && !is_done)
-        status = read_news(reader, job, &known);
-    else if (status == SATCHEL_OK && !is_done)
-        status = vector_at(reader, job, &known, job->reached);
+    if (status == SATCHEL_OK)
+        status = is_whole ? tell_news(reader, job, &known)
+                          : vector_at(reader, job, &known, job->reached);
     note_progress(workspace, job);
     if (status == SATCHEL_OK && job->reached_end && !job->is_drained)
         status = scope_read_came(reader, job, &known);

@@ -31,7 +31,6 @@ void stream_batch_keep(struct stream_batches *batches, struct stream_batch *batc
 {
     struct stream_batch **place = &batches->items[batches->next++ % STREAM_BATCHES_MAX];
     stream_batch_release(*place);
-    atomic_fetch_add(&batch->holders, 1);
     *place = batch;
 }
 

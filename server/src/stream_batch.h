@@ -29,7 +29,7 @@ struct stream_batches {
 /* What makes it is its first holder. NULL: no memory. */
 struct stream_batch *stream_batch_new(const struct incarnations *known, uint64_t after);
 void stream_batch_release(struct stream_batch *batch);
-/* In place of the oldest. */
+/* In place of the oldest; the batches are the holder then in the maker's place. */
 void stream_batch_keep(struct stream_batches *batches, struct stream_batch *batch);
 /* NULL: there is none. */
 struct stream_batch *stream_batch_find(const struct stream_batches *batches,
