@@ -94,11 +94,7 @@ static enum satchel_status look(void *context, uint32_t number, const struct sat
     *seen = SATCHEL_NO_ROW;
     if (!table || table->is_local || table->key_count != key_count)
         return SATCHEL_OK;
-    satchel_buffer_clear(&reader->name);
-    enum satchel_status status = satchel_row_name(&reader->name, number, key, key_count);
-    if (status == SATCHEL_OK)
-        status =
-            scope_sees(reader->viewer, table, satchel_buffer_span(&reader->name), &sees, error);
+    enum satchel_status status = reader_sees(reader, table, key, &sees, error);
     *seen = sees ? SATCHEL_SEEN : SATCHEL_HIDDEN;
     return status;
 }

@@ -117,16 +117,15 @@ static enum satchel_status add_effect(struct rows_answer *answer, struct satchel
     return add_fields(answer, table, values, effect);
 }
 
-static enum satchel_status sees(struct rows_answer *answer, const struct satchel_table *table,
-                                const struct satchel_value *key, bool *out)
+enum satchel_status reader_sees(struct workspace_reader *reader, const struct satchel_table *table,
+                                const struct satchel_value *key, bool *out,
+                                struct satchel_error *error)
 {
-    struct workspace_reader *reader = answer->reader;
     satchel_buffer_clear(&reader->name);
     enum satchel_status status =
         satchel_row_name(&reader->name, table->number, key, table->key_count);
     return status == SATCHEL_OK
-               ? scope_sees(reader->viewer, table, satchel_buffer_span(&reader->name), out,
-                            &answer->job->error)
+               ? scope_sees(reader->viewer, table, satchel_buffer_span(&reader->name), out, error)
                : status;
 }
 
@@ -135,10 +134,11 @@ static enum satchel_status sees_conflict(struct rows_answer *answer,
                                          const struct satchel_table *table,
                                          const struct satchel_conflict_note *note, bool *out)
 {
-    enum satchel_status status = sees(answer, table, note->key, out);
+    enum satchel_status status =
+        reader_sees(answer->reader, table, note->key, out, &answer->job->error);
     *out = *out && satchel_conflict_is_seen(table, note, scope_viewer_role(answer->reader->viewer));
     return status == SATCHEL_OK && *out && note->alias_key
-               ? sees(answer, table, note->alias_key, out)
+               ? reader_sees(answer->reader, table, note->alias_key, out, &answer->job->error)
                : status;
 }
 

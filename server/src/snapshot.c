@@ -391,13 +391,10 @@ static enum satchel_status sees(struct workspace_reader *reader, struct satchel_
                                 bool *out)
 {
     const struct satchel_table *found = satchel_schema_table(reader->schema, table);
-    satchel_buffer_clear(&reader->name);
-    enum satchel_status status = satchel_row_name(&reader->name, table, key, key_count);
     *out = false;
-    return status == SATCHEL_OK && found
-               ? scope_sees(reader->viewer, found, satchel_buffer_span(&reader->name), out,
-                            &job->error)
-               : status;
+    return found && found->key_count == key_count
+               ? reader_sees(reader, found, key, out, &job->error)
+               : SATCHEL_OK;
 }
 
 /* The page without what is of rows that have left. */

@@ -159,6 +159,10 @@ enum satchel_status forward_job(struct satchel_workspace *workspace,
                                 struct satchel_job *job) SATCHEL_MUST_USE;
 
 /* ---- read_rows.c: on a reader thread ---- */
+/* Whether the reader's viewer may see the row of that key. */
+enum satchel_status reader_sees(struct workspace_reader *reader, const struct satchel_table *table,
+                                const struct satchel_value *key, bool *out,
+                                struct satchel_error *error) SATCHEL_MUST_USE;
 enum satchel_status rows_read(struct workspace_reader *reader,
                               struct satchel_job *job) SATCHEL_MUST_USE;
 
