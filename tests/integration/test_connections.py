@@ -29,13 +29,18 @@ UNDER_WAY = 100  # connections that are being made at once
 class Peer:
     """One of many: what it has received, and whether it is over."""
 
-    def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port))
+    def __init__(self, port, receive_bytes=None):
+        """`receive_bytes`: what the kernel is to hold for it."""
+        self.socket = socket.socket()
+        if receive_bytes:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        self.socket.connect(("127.0.0.1", port))
         self.socket.setblocking(False)
         self.socket.sendall(HANDSHAKE)
         self.input = b""
         self.is_open = self.is_over = False
         self.kinds = []
+        self.head = None  # the cursor of the last HEAD
         self.close_code = None
 
     def say(self, payload, opcode=BINARY):
@@ -69,6 +74,8 @@ class Peer:
         size = self.input[1]
         if size == 126:
             head, size = 4, int.from_bytes(self.input[2:4], "big")
+        elif size == 127:
+            head, size = 10, int.from_bytes(self.input[2:10], "big")
         if len(self.input) < head + size:
             return False
         payload, self.input, opcode = self.input[head:head + size], self.input[head + size:], self.input[0] & 15
@@ -78,6 +85,8 @@ class Peer:
             self.close_code = struct.unpack(">H", payload[:2])[0]
         elif opcode == BINARY:
             self.kinds.append(wire.kind(payload))
+            cursor = wire.head_cursor(payload)
+            self.head = self.head if cursor is None else cursor
         return True
 
 
@@ -92,8 +101,8 @@ class Crowd:
         self.poll = select.epoll()
         self.peers = {}
 
-    def add(self):
-        peer = Peer(self.port)
+    def add(self, receive_bytes=None):
+        peer = Peer(self.port, receive_bytes)
         self.peers[peer.socket.fileno()] = peer
         self.poll.register(peer.socket, select.EPOLLIN)
         return peer
@@ -155,14 +164,14 @@ class Connections(harness.SatchelTest):
             self.assertIsNone(wire.kind(client.receive()[1]))  # the schema, compressed
         return identities
 
-    def attach(self, identities, replica):
+    def attach(self, identities, replica, receive_bytes=None):
         """A crowd of these devices, of the replica's workspace; and they alone."""
         db = harness.open_replica(replica)
         workspace_id, = db.execute("SELECT workspace_id FROM satchel_replica").fetchone()
         db.close()
         crowd = Crowd(self.server.port)
         self.addCleanup(crowd.close)
-        devices = [crowd.add() for _ in identities]
+        devices = [crowd.add(receive_bytes) for _ in identities]
         crowd.until(lambda: all(peer.is_open for peer in devices), self)
         for peer, identity in zip(devices, identities):
             peer.say(wire.hello(workspace_id, *identity))

@@ -4,7 +4,7 @@ import struct
 
 PROTOCOL = 7
 JOIN, HELLO, PUSH, ADMIN = 2, 3, 4, 6
-JOINED, WELCOME, ENTRIES, ACK, ADMIN_RESULT, ERROR = 34, 35, 37, 38, 41, 64
+JOINED, WELCOME, ENTRIES, ACK, HEAD, ADMIN_RESULT, ERROR = 34, 35, 37, 38, 39, 41, 64
 NOBODY = bytes(16)
 
 
@@ -45,6 +45,14 @@ def frame(*message):
 def kind(payload):
     """Of a frame that was received; None where it is compressed."""
     return payload[2] if payload[0] == 0 else None
+
+
+def head_cursor(payload):
+    """Up to where a device has been sent everything, if this frame is a HEAD; else None."""
+    if kind(payload) != HEAD:
+        return None
+    sizes = {0xcc: 1, 0xcd: 2, 0xce: 4, 0xcf: 8}
+    return int.from_bytes(payload[4:4 + sizes[payload[3]]], "big") if payload[3] in sizes else payload[3]
 
 
 def hello(workspace_id, device, token, workspace="w", **changed):
