@@ -3,6 +3,7 @@
  * become its rows in one transaction, under what was written here meanwhile, and the log goes on
  * from where the snapshot was made. Broken off, it goes on at the page that is missing. */
 #include "recover.h"
+#include "staging_index.h"
 #include "sync.h"
 
 #include <satchel/mutation.h>
@@ -12,6 +13,11 @@
 
 #define CACHE_KIB "16384" /* while rows are written that had no staging table */
 enum {
+#ifdef SATCHEL_MUTATIONS
+    WAITING_ROWS_MIN = 1, /* the simulator has few rows */
+#else
+    WAITING_ROWS_MIN = 50000, /* below this, each index that is filled later costs more than it saves */
+#endif
     WINDOW = 2,      /* pages that are asked for and have not come */
     ROWS_MS_MAX = 20 /* of a run: its commit may take as long again */
 };
@@ -155,7 +161,9 @@ static enum satchel_status open_staging(struct satchel_sync *sync, struct satche
     if (*staging && satchel_staging_fits(*staging))
         return SATCHEL_OK;
     satchel_staging_free(*staging);
-    return satchel_staging_new(staging, sync->apply, error);
+    bool indexes_wait = sync->bootstrap.row_count >= WAITING_ROWS_MIN &&
+                        satchel_indexes_may_wait(sync->replica->db);
+    return satchel_staging_new(staging, sync->apply, indexes_wait, error);
 }
 
 /* ---- a page ---- */
@@ -321,6 +329,46 @@ enum satchel_status satchel_bootstrap_take(struct satchel_sync *sync,
     return status;
 }
 
+/* ---- indexes ---- */
+
+/* A run, in which `write` is done to what is still of this snapshot. */
+static enum satchel_status write_indexes(struct satchel_sync *sync,
+                                         struct satchel_index_filling *filling, bool *is_whole,
+                                         struct satchel_error *error)
+{
+    struct staged staged;
+    enum satchel_status status = begin_writing(sync, error);
+    if (status != SATCHEL_OK)
+        return status;
+    status = check_staged(sync, &staged, error);
+    if (status == SATCHEL_OK && is_whole)
+        status = satchel_index_filling_write(filling, is_run_over, sync, is_whole, error);
+    else if (status == SATCHEL_OK)
+        status = satchel_index_filling_settle(filling, error);
+    return satchel_sync_finish_run(sync, status, error);
+}
+
+static enum satchel_status fill_indexes(struct satchel_sync *sync, struct satchel_error *error)
+{
+    struct satchel_index_filling *filling = NULL;
+    bool is_over = false;
+    enum satchel_status status = satchel_index_filling_new(&filling, sync->replica->db, error);
+    if (status != SATCHEL_OK || !filling)
+        return status;
+    while (status == SATCHEL_OK) {
+        bool is_whole = false;
+        status = satchel_index_filling_sort(filling, &is_over, error);
+        if (is_over)
+            break;
+        while (status == SATCHEL_OK && !is_whole)
+            status = write_indexes(sync, filling, &is_whole, error);
+    }
+    if (status == SATCHEL_OK)
+        status = write_indexes(sync, filling, NULL, error);
+    satchel_index_filling_free(filling);
+    return status;
+}
+
 /* ---- all of it ---- */
 
 /* What had no place in a staging table. */
@@ -416,7 +464,9 @@ static enum satchel_status take_over(struct satchel_sync *sync, struct satchel_e
 {
     int cache_size = 0;
     bool is_done = true;
-    enum satchel_status status = begin_writing(sync, error);
+    enum satchel_status status = fill_indexes(sync, error);
+    if (status == SATCHEL_OK)
+        status = begin_writing(sync, error);
     if (status != SATCHEL_OK)
         return status;
     status = open_cache(sync, &cache_size, error);

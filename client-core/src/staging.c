@@ -19,6 +19,7 @@ struct satchel_staging {
     struct satchel_schema schema;             /* the replica's, but for the names of the tables */
     struct satchel_row_io *rows;              /* of staging tables */
     enum { NOT_KNOWN, NONE, READY } * states; /* by table number - 1; READY in one transaction */
+    bool indexes_wait;                        /* those of tables that are made from now on */
     struct satchel_arena memory;              /* as long as it lives */
     struct satchel_arena arena;               /* of a page, or of `apart` */
     struct satchel_arena scratch;             /* of a row */
@@ -58,13 +59,14 @@ static enum satchel_status name_tables(struct satchel_staging *staging)
 }
 
 enum satchel_status satchel_staging_new(struct satchel_staging **out, struct satchel_apply *apply,
-                                        struct satchel_error *error)
+                                        bool indexes_wait, struct satchel_error *error)
 {
     struct satchel_staging *staging = satchel_alloc_zero(NULL, sizeof *staging);
     *out = NULL;
     if (!staging)
         return no_memory(error);
     staging->apply = apply;
+    staging->indexes_wait = indexes_wait;
     satchel_arena_init(&staging->memory, 16 << 20, NULL);
     satchel_arena_init(&staging->arena, SIZE_MAX / 2, NULL);
     satchel_arena_init(&staging->scratch, SIZE_MAX / 2, NULL);
@@ -110,7 +112,8 @@ static enum satchel_status is_stageable(struct satchel_staging *staging,
     enum satchel_status status = SATCHEL_OK;
     if (staging->states[table->number - 1] == NOT_KNOWN) {
         status =
-            satchel_staging_table_make(staging->apply->replica->db, table->name, &state, error);
+            satchel_staging_table_make(staging->apply->replica->db, table->name,
+                                       staging->indexes_wait, &state, error);
         if (status == SATCHEL_OK && state == SATCHEL_STAGING_STALE)
             status = satchel_error_set(error, SATCHEL_AGAIN,
                                        "table %s has changed while the replica was being filled",

@@ -8,8 +8,10 @@
 
 struct satchel_staging;
 
-/* For the schema that `apply`, which must outlive it, has now. NOMEM. */
+/* For the schema that `apply`, which must outlive it, has now. `indexes_wait`: of tables that are
+ * made from now on they are filled at the end (staging_index.h). NOMEM. */
 enum satchel_status satchel_staging_new(struct satchel_staging **out, struct satchel_apply *apply,
+                                        bool indexes_wait,
                                         struct satchel_error *error) SATCHEL_MUST_USE;
 void satchel_staging_free(struct satchel_staging *staging);
 

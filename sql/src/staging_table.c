@@ -22,6 +22,18 @@
 #define SQL_STAGED                                                         \
     "SELECT substr(name, 13) FROM main.sqlite_schema WHERE type = 'table'" \
     " AND substr(name, 1, 12) = '" SATCHEL_STAGING_PREFIX "'"
+/* Not one that refuses rows, nor one whose entries are more than columns and what names the row, nor
+ * one whose order another connection may not know. */
+#define SQL_MAY_WAIT                                                                         \
+    "SELECT 1 FROM pragma_index_list(?1, 'main') WHERE name = ?2 COLLATE NOCASE"             \
+    " AND NOT \"unique\" AND NOT partial AND NOT EXISTS (SELECT 1 FROM"                      \
+    " pragma_index_xinfo(?2, 'main') WHERE cid < -1 OR upper(coll) NOT IN ('BINARY',"        \
+    " 'NOCASE', 'RTRIM')) AND NOT EXISTS (SELECT 1 FROM pragma_table_xinfo(?1, 'main')"      \
+    " WHERE name = 'rowid' COLLATE NOCASE)"
+#define SQL_SETTLE                                                                           \
+    "UPDATE main.sqlite_schema SET sql = substr(sql, 1, length(sql) - length(?1))"           \
+    " WHERE type = 'index' AND substr(name, 1, 12) = '" SATCHEL_STAGING_PREFIX "'"           \
+    " AND substr(sql, -length(?1)) = ?1"
 #define SQL_SET_ROOT \
     "UPDATE main.sqlite_schema SET rootpage = ?2 WHERE name = ?1 AND type IN ('table', 'index')"
 _Static_assert(sizeof SATCHEL_STAGING_PREFIX == 12 + 1, "SQL_STAGED says how long it is");
@@ -182,8 +194,9 @@ static const char *table_sql(const char *table, struct satchel_span body,
     return (const char *)copy.data;
 }
 
-/* As sqlite_schema would have it. `*out` NULL: the text makes no table or index that is known. */
-static enum satchel_status twin_sql(const struct object *object, const char *table,
+/* As sqlite_schema would have it. `*out` NULL: the text makes no table or index that is known.
+ * `end`: of an index, if it waits. */
+static enum satchel_status twin_sql(const struct object *object, const char *table, const char *end,
                                     struct satchel_arena *arena, const char **out,
                                     struct satchel_error *error)
 {
@@ -200,9 +213,9 @@ static enum satchel_status twin_sql(const struct object *object, const char *tab
     else if (is_index)
         *out = print(arena,
                      "CREATE%s INDEX \"" SATCHEL_STAGING_PREFIX "%w\" ON \"" SATCHEL_STAGING_PREFIX
-                     "%w\"%s",
+                     "%w\"%s%s",
                      create.is_unique ? " UNIQUE" : "", object->name, table,
-                     (const char *)create.behind_target);
+                     (const char *)create.behind_target, end);
     return *out || !(is_table || is_index) ? SATCHEL_OK : no_memory(error);
 }
 
@@ -220,8 +233,17 @@ static const struct object *find_object(const struct objects *objects, const cha
     return object;
 }
 
-/* Puts the twins in the order of the objects. False: they are not alike any more. */
-static enum satchel_status match(struct pair *pair, struct satchel_arena *arena, bool *is_alike,
+/* The text is the one expected, or may be that of an index that waits. */
+static bool is_text(const char *text, const char *expected, bool may_wait)
+{
+    size_t size = expected ? strlen(expected) : 0;
+    return expected && strncmp(text, expected, size) == 0 &&
+           (!text[size] || (may_wait && strcmp(text + size, SATCHEL_STAGING_UNFILLED) == 0));
+}
+
+/* Puts the twins in the order of the objects. False: they are not alike any more, or not yet. */
+static enum satchel_status match(struct pair *pair, bool indexes_may_wait,
+                                 struct satchel_arena *arena, bool *is_alike,
                                  struct satchel_error *error)
 {
     struct object *sorted = NULL, **end = &sorted;
@@ -234,10 +256,10 @@ static enum satchel_status match(struct pair *pair, struct satchel_arena *arena,
         if (!name || !copy)
             return no_memory(error);
         if (object->sql)
-            status = twin_sql(object, pair->table, arena, &sql, error);
+            status = twin_sql(object, pair->table, "", arena, &sql, error);
         const struct object *twin = find_object(&pair->twins, name);
         *is_alike = status == SATCHEL_OK && twin &&
-                    (twin->sql ? sql && strcmp(sql, twin->sql) == 0 : !object->sql);
+                    (twin->sql ? is_text(twin->sql, sql, indexes_may_wait) : !object->sql);
         if (!*is_alike)
             break;
         *copy = *twin;
@@ -274,7 +296,19 @@ static enum satchel_status run(sqlite3 *db, const char *sql, struct satchel_erro
                : satchel_sql_error(error, db, "cannot run \"%.120s\"", sql);
 }
 
-static enum satchel_status make_objects(sqlite3 *db, const struct pair *pair,
+static enum satchel_status may_wait(sqlite3 *db, const char *table, const char *index, bool *out,
+                                    struct satchel_error *error)
+{
+    sqlite3_stmt *select = NULL;
+    enum satchel_status status = open_select(db, SQL_MAY_WAIT, table, &select, error);
+    if (status == SATCHEL_OK)
+        sqlite3_bind_text(select, 2, index, -1, SQLITE_STATIC);
+    int code = status == SATCHEL_OK ? sqlite3_step(select) : SQLITE_DONE;
+    *out = code == SQLITE_ROW;
+    return end_select(db, select, code, status, error);
+}
+
+static enum satchel_status make_objects(sqlite3 *db, const struct pair *pair, bool indexes_wait,
                                         struct satchel_arena *arena, bool *is_made,
                                         struct satchel_error *error)
 {
@@ -283,9 +317,14 @@ static enum satchel_status make_objects(sqlite3 *db, const struct pair *pair,
     for (const struct object *object = pair->objects.first;
          object && *is_made && status == SATCHEL_OK; object = object->next) {
         const char *sql = NULL;
+        bool waits = false;
         if (!object->sql)
             continue;
-        status = twin_sql(object, pair->table, arena, &sql, error);
+        if (indexes_wait && object != pair->objects.first)
+            status = may_wait(db, pair->table, object->name, &waits, error);
+        if (status == SATCHEL_OK)
+            status = twin_sql(object, pair->table, waits ? SATCHEL_STAGING_UNFILLED : "", arena,
+                              &sql, error);
         *is_made = sql != NULL;
         if (status != SATCHEL_OK || !sql)
             continue;
@@ -299,19 +338,20 @@ static enum satchel_status make_objects(sqlite3 *db, const struct pair *pair,
     return status;
 }
 
-static enum satchel_status make(sqlite3 *db, const struct pair *pair, struct satchel_arena *arena,
-                                bool *is_made, struct satchel_error *error)
+static enum satchel_status make(sqlite3 *db, const struct pair *pair, bool indexes_wait,
+                                struct satchel_arena *arena, bool *is_made,
+                                struct satchel_error *error)
 {
     enum satchel_status status = run(db, "SAVEPOINT satchel_staging", error);
     if (status == SATCHEL_OK)
-        status = make_objects(db, pair, arena, is_made, error);
+        status = make_objects(db, pair, indexes_wait, arena, is_made, error);
     if (status == SATCHEL_OK && !*is_made)
         status = run(db, "ROLLBACK TO satchel_staging", error);
     return status == SATCHEL_OK ? run(db, "RELEASE satchel_staging", error) : status;
 }
 
 enum satchel_status satchel_staging_table_make(struct sqlite3 *db, const char *table,
-                                               enum satchel_staging_state *state,
+                                               bool indexes_wait, enum satchel_staging_state *state,
                                                struct satchel_error *error)
 {
     struct satchel_arena arena;
@@ -321,9 +361,9 @@ enum satchel_status satchel_staging_table_make(struct sqlite3 *db, const char *t
     enum satchel_status status = read_pair(db, &pair, &arena, error);
     bool is_there = pair.twins.count > 0;
     if (status == SATCHEL_OK && is_there)
-        status = match(&pair, &arena, &is_ready, error);
+        status = match(&pair, true, &arena, &is_ready, error);
     else if (status == SATCHEL_OK && pair.may_be)
-        status = make(db, &pair, &arena, &is_ready, error);
+        status = make(db, &pair, indexes_wait, &arena, &is_ready, error);
     *state = is_ready   ? SATCHEL_STAGING_READY
              : is_there ? SATCHEL_STAGING_STALE
                         : SATCHEL_STAGING_NONE;
@@ -455,20 +495,42 @@ static enum satchel_status renew_schema(sqlite3 *db, struct satchel_error *error
     return status == SATCHEL_OK ? run(db, sql, error) : status;
 }
 
-static enum satchel_status exchange_all(sqlite3 *db, const struct pair *pair,
-                                        struct satchel_error *error)
+/* Runs `change` with sqlite_schema writable, and has the schema read anew. */
+static enum satchel_status change_schema(sqlite3 *db, const struct pair *pair,
+                                         enum satchel_status (*change)(sqlite3 *db,
+                                                                       const struct pair *pair,
+                                                                       struct satchel_error *error),
+                                         struct satchel_error *error)
 {
     int was_defensive = 0, was_writable = 0;
     sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, -1, &was_defensive);
     sqlite3_db_config(db, SQLITE_DBCONFIG_WRITABLE_SCHEMA, -1, &was_writable);
     sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
     sqlite3_db_config(db, SQLITE_DBCONFIG_WRITABLE_SCHEMA, 1, NULL);
-    enum satchel_status status = exchange_roots(db, pair, error);
+    enum satchel_status status = change(db, pair, error);
     if (status == SATCHEL_OK)
         status = renew_schema(db, error);
     sqlite3_db_config(db, SQLITE_DBCONFIG_WRITABLE_SCHEMA, was_writable, NULL);
     sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, was_defensive, NULL);
     return status;
+}
+
+static enum satchel_status settle_indexes(sqlite3 *db, const struct pair *pair,
+                                          struct satchel_error *error)
+{
+    sqlite3_stmt *update = NULL;
+    int code = SQLITE_ERROR;
+    (void)pair; /* of all tables */
+    if (sqlite3_prepare_v2(db, SQL_SETTLE, -1, &update, NULL) == SQLITE_OK &&
+        sqlite3_bind_text(update, 1, SATCHEL_STAGING_UNFILLED, -1, SQLITE_STATIC) == SQLITE_OK)
+        code = sqlite3_step(update);
+    sqlite3_finalize(update);
+    return code == SQLITE_DONE ? SATCHEL_OK : satchel_sql_error(error, db, "cannot settle indexes");
+}
+
+enum satchel_status satchel_staging_indexes_settle(struct sqlite3 *db, struct satchel_error *error)
+{
+    return change_schema(db, NULL, settle_indexes, error);
 }
 
 enum satchel_status satchel_staging_tables_exchange(struct sqlite3 *db, bool *is_done,
@@ -482,10 +544,10 @@ enum satchel_status satchel_staging_tables_exchange(struct sqlite3 *db, bool *is
     for (struct pair *pair = first; pair && *is_done && status == SATCHEL_OK; pair = pair->next) {
         status = read_pair(db, pair, &arena, error);
         if (status == SATCHEL_OK)
-            status = match(pair, &arena, is_done, error);
+            status = match(pair, false, &arena, is_done, error);
     }
     if (status == SATCHEL_OK && *is_done && first)
-        status = exchange_all(db, first, error);
+        status = change_schema(db, first, exchange_roots, error);
     satchel_arena_deinit(&arena);
     return status;
 }

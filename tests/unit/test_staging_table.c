@@ -28,7 +28,7 @@ struct fixture {
 static bool make(struct fixture *fixture, const char *table)
 {
     enum satchel_staging_state state;
-    assert_ok(satchel_staging_table_make(fixture->db, table, &state, &fixture->error));
+    assert_ok(satchel_staging_table_make(fixture->db, table, false, &state, &fixture->error));
     return state == SATCHEL_STAGING_READY;
 }
 
@@ -264,7 +264,7 @@ static void test_staging_table__tables_that_are_alike_no_more_are_left(void **st
         fill(&fixture);
         sql_run(fixture.db, changes[i]);
         enum satchel_staging_state is_stale;
-        assert_ok(satchel_staging_table_make(fixture.db, "contact", &is_stale, &fixture.error));
+        assert_ok(satchel_staging_table_make(fixture.db, "contact", false, &is_stale, &fixture.error));
         assert_int_equal(is_stale, SATCHEL_STAGING_STALE);
         sql_run(fixture.db, "BEGIN");
         assert_false(exchange(&fixture));
