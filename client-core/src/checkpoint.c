@@ -44,9 +44,16 @@ static bool take_lock(struct satchel_replica *replica)
     return true;
 }
 
+static void note_released(struct satchel_replica *replica)
+{
+    const struct satchel_clock *clock = &satchel_clock_system;
+    replica->released_ms = clock->monotonic_ms(clock->context);
+}
+
 static int after_commit(void *context, sqlite3 *db, const char *name, int page_count)
 {
     struct satchel_replica *replica = context;
+    note_released(replica); /* others may write while a passive checkpoint copies */
     if (strcmp(name, "main") != 0 || page_count < WAL_PAGES_MAX || !take_lock(replica))
         return SQLITE_OK;
     /* BUSY only means that a reader or writer was in the way: the next commit tries again. */
@@ -54,6 +61,7 @@ static int after_commit(void *context, sqlite3 *db, const char *name, int page_c
         replica->busy_wait_ms = RESTART_WAIT_MS;
         sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
         replica->busy_wait_ms = SATCHEL_BUSY_TIMEOUT_MS;
+        note_released(replica);
     } else {
         sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     }

@@ -243,6 +243,7 @@ struct satchel_replica {
     uint32_t module_count;           /* virtual table modules that hold this handle */
     bool is_sync;        /* the connection is a sync's own: nothing of the application runs on it */
     int busy_wait_ms;    /* how long that connection waits for a lock */
+    int64_t released_ms; /* the monotonic clock when the last commit let the write lock go */
     int checkpoint_lock; /* fd of REPLICA-ckpt when this connection checkpoints, else -1 */
     char *path;          /* of the main database, "" if none */
 };

@@ -267,7 +267,9 @@ bool satchel_sync_is_run_over(const struct satchel_sync *sync)
 void satchel_sync_end_run(struct satchel_sync *sync)
 {
     const struct satchel_clock *clock = &satchel_clock_system;
-    sync->released_ms = clock->monotonic_ms(clock->context);
+    bool is_committed = sync->replica->released_ms >= sync->began_run_ms;
+    sync->released_ms =
+        is_committed ? sync->replica->released_ms : clock->monotonic_ms(clock->context);
     sync->held_ms += sync->released_ms - sync->began_run_ms;
 }
 

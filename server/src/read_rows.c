@@ -55,25 +55,28 @@ void rows_end(struct rows_answer *answer)
     satchel_buffer_deinit(&answer->text);
 }
 
-/* The row's values that are not their column's default, nor masked from the reader's viewer. */
+/* The row's values that are not their column's default, nor masked from the reader's viewer.
+ * is_lent: they are to be copied. */
 static enum satchel_status add_fields(struct rows_answer *answer, const struct satchel_table *table,
-                                      const struct satchel_value *values,
+                                      const struct satchel_value *values, bool is_lent,
                                       struct satchel_effect *effect)
 {
     struct satchel_field *fields =
         SATCHEL_ARENA_ARRAY(&answer->job->arena, struct satchel_field, table->column_count);
-    if (!fields)
-        return SATCHEL_NOMEM;
-    for (uint32_t i = 0; i < table->column_count; i++) {
+    enum satchel_status status = fields ? SATCHEL_OK : SATCHEL_NOMEM;
+    for (uint32_t i = 0; i < table->column_count && status == SATCHEL_OK; i++) {
         const struct satchel_column_rules *rules = &table->rules.columns[i];
         if (rules->in_key || satchel_value_equal(&values[i], &rules->default_value) ||
             !satchel_column_is_seen(table, i, scope_viewer_role(answer->reader->viewer)))
             continue;
+        struct satchel_field *field = &fields[effect->field_count++];
         answer->bytes += values[i].bytes.size;
-        fields[effect->field_count++] = (struct satchel_field){i, values[i]};
+        *field = (struct satchel_field){i, values[i]};
+        if (is_lent)
+            status = satchel_value_copy(&answer->job->arena, &values[i], &field->value);
     }
     effect->fields = fields;
-    return SATCHEL_OK;
+    return status;
 }
 
 /* A row that was merged into one which the receiver may not see is gone for it, and no more
@@ -114,7 +117,7 @@ static enum satchel_status add_effect(struct rows_answer *answer, struct satchel
     if (status != SATCHEL_OK || !exists)
         return status;
     effect->kind = SATCHEL_EFFECT_WHOLE;
-    return add_fields(answer, table, values, effect);
+    return add_fields(answer, table, values, false, effect);
 }
 
 enum satchel_status reader_sees(struct workspace_reader *reader, const struct satchel_table *table,
@@ -200,8 +203,10 @@ static enum satchel_status add_conflicts(struct rows_answer *answer,
     return status;
 }
 
-/* is_seen: as the caller knows; else it is looked up. */
-static enum satchel_status add(struct rows_answer *answer, struct satchel_span name, bool is_seen)
+/* is_seen: as the caller knows; else it is looked up. So are the row's values, where they are
+ * NULL. */
+static enum satchel_status add(struct rows_answer *answer, struct satchel_span name, bool is_seen,
+                               const struct satchel_value *values)
 {
     const struct satchel_value *key;
     uint32_t number, key_count;
@@ -227,18 +232,22 @@ static enum satchel_status add(struct rows_answer *answer, struct satchel_span n
     answer->bytes += name.size;
     if (!is_seen)
         return SATCHEL_OK;
-    status = add_effect(answer, name, table, effect);
+    if (values)
+        effect->kind = SATCHEL_EFFECT_WHOLE;
+    status = values ? add_fields(answer, table, values, true, effect)
+                    : add_effect(answer, name, table, effect);
     return status == SATCHEL_OK ? add_conflicts(answer, table, key) : status;
 }
 
 enum satchel_status rows_add(struct rows_answer *answer, struct satchel_span name)
 {
-    return add(answer, name, false);
+    return add(answer, name, false, NULL);
 }
 
-enum satchel_status rows_add_seen(struct rows_answer *answer, struct satchel_span name)
+enum satchel_status rows_add_seen(struct rows_answer *answer, struct satchel_span name,
+                                  const struct satchel_value *values)
 {
-    return add(answer, name, true);
+    return add(answer, name, true, values);
 }
 
 enum satchel_status rows_notes(struct rows_answer *answer, struct satchel_span *out)

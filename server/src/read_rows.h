@@ -32,9 +32,10 @@ enum satchel_status rows_begin(struct rows_answer *answer, struct workspace_read
 void rows_end(struct rows_answer *answer);
 /* INVALID: the schema has no such row. */
 enum satchel_status rows_add(struct rows_answer *answer, struct satchel_span name) SATCHEL_MUST_USE;
-/* The same of a row that the reader's viewer sees, as the caller knows. */
-enum satchel_status rows_add_seen(struct rows_answer *answer,
-                                  struct satchel_span name) SATCHEL_MUST_USE;
+/* The same of a row that the reader's viewer sees, as the caller knows; and where the caller has
+ * read it, with its values. */
+enum satchel_status rows_add_seen(struct rows_answer *answer, struct satchel_span name,
+                                  const struct satchel_value *values) SATCHEL_MUST_USE;
 /* What was added, as notes in the job's arena. */
 enum satchel_status rows_notes(struct rows_answer *answer,
                                struct satchel_span *out) SATCHEL_MUST_USE;

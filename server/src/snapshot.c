@@ -4,6 +4,7 @@
 #include "incarnation.h"
 #include "read_rows.h"
 
+#include <satchel/digest.h>
 #include <satchel/mutation.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -169,8 +170,9 @@ static enum satchel_status end_page(struct making *making)
     return status;
 }
 
-/* Of rows that are gone only the conflicts are told. */
-static enum satchel_status add_row(struct making *making, struct satchel_span name)
+/* Of rows that are gone only the conflicts are told. `values`: NULL, they are to be looked up. */
+static enum satchel_status add_row(struct making *making, struct satchel_span name,
+                                   const struct satchel_value *values)
 {
     struct rows_answer *rows = &making->rows;
     enum satchel_status status = SATCHEL_OK;
@@ -184,7 +186,7 @@ static enum satchel_status add_row(struct making *making, struct satchel_span na
     if (status != SATCHEL_OK || !name.data)
         return status == SATCHEL_OK ? SATCHEL_NOMEM : status;
     uint32_t conflict_count = rows->conflict_count;
-    status = rows_add_seen(rows, name);
+    status = rows_add_seen(rows, name, values);
     if (status != SATCHEL_OK)
         return status;
     enum satchel_effect_kind kind = rows->effects[rows->effect_count - 1].kind;
@@ -194,15 +196,79 @@ static enum satchel_status add_row(struct making *making, struct satchel_span na
     return SATCHEL_OK;
 }
 
+/* Going through a table beside the names of its rows, both in the order of the keys: what is read
+ * in order needs no looking up. Names are ordered by length first, where keys are texts of different
+ * lengths; and of a row that is gone there is only the name. What the walk does not come upon is
+ * looked up. */
+struct beside {
+    struct satchel_row_walk walk;
+    struct satchel_buffer name; /* of the walk's row */
+    bool has_row;
+};
+
+static enum satchel_status step(struct beside *beside, struct satchel_error *error)
+{
+    satchel_buffer_clear(&beside->name);
+    enum satchel_status status = satchel_row_walk_next(&beside->walk, &beside->has_row, error);
+    return status == SATCHEL_OK && beside->has_row
+               ? satchel_row_walk_name(&beside->walk, &beside->name)
+               : status;
+}
+
+static enum satchel_status begin_beside(struct beside *beside, const struct making *making,
+                                        const struct satchel_table *table)
+{
+    static const struct satchel_walk_bounds in_order = {.in_order = true};
+    struct satchel_error *error = &making->job->error;
+    *beside = (struct beside){.has_row = false};
+    satchel_buffer_init(&beside->name, SATCHEL_CHANGESET_BYTES_MAX, NULL);
+    enum satchel_status status =
+        satchel_row_walk_begin(&beside->walk, making->reader->db, table, &in_order, error);
+    return status == SATCHEL_OK ? step(beside, error) : status;
+}
+
+static void end_beside(struct beside *beside)
+{
+    if (beside->walk.statement)
+        satchel_row_walk_end(&beside->walk);
+    satchel_buffer_deinit(&beside->name);
+}
+
+/* The values of the row of that name; NULL: they are to be looked up. */
+static enum satchel_status find_beside(struct beside *beside, struct satchel_span name,
+                                       const struct satchel_value **values,
+                                       struct satchel_error *error)
+{
+    enum satchel_status status = SATCHEL_OK;
+    *values = NULL;
+    while (status == SATCHEL_OK && beside->has_row) {
+        int order = satchel_span_compare(satchel_buffer_span(&beside->name), name);
+        if (order == 0)
+            *values = beside->walk.values;
+        if (order >= 0)
+            break;
+        status = step(beside, error);
+    }
+    return status;
+}
+
 static enum satchel_status add_table(struct making *making, const struct satchel_table *table)
 {
     struct satchel_error *error = &making->job->error;
     struct scope_rows names;
+    struct beside beside = {.has_row = false};
     struct satchel_span name;
+    const struct satchel_value *values;
     enum satchel_status status = scope_rows_begin(&names, making->reader->viewer, table, error);
+    if (status == SATCHEL_OK && names.is_decided && names.is_seen)
+        status = begin_beside(&beside, making, table);
     while (status == SATCHEL_OK && (status = scope_rows_next(&names, &name, error)) == SATCHEL_OK &&
-           name.size > 0)
-        status = add_row(making, name);
+           name.size > 0) {
+        status = find_beside(&beside, name, &values, error);
+        if (status == SATCHEL_OK)
+            status = add_row(making, name, values);
+    }
+    end_beside(&beside);
     scope_rows_end(&names);
     return status;
 }
