@@ -8,9 +8,12 @@
 #include "staging_index.h"
 
 #include <satchel/memory.h>
+#include <satchel/mutation.h>
 #include <satchel/sql_error.h>
 #include <satchel/sqlite.h>
 #include <satchel/staging_table.h>
+
+#include <limits.h>
 
 #define SORTED "temp.satchel_sorted"
 #define SQL_UNFILLED                                                                   \
@@ -23,7 +26,11 @@
     " i.coll, i.desc FROM pragma_index_xinfo(?1, 'main') AS i"                         \
     " LEFT JOIN pragma_table_xinfo(?2, 'main') AS t ON t.cid = i.cid ORDER BY i.seqno"
 
-enum { STEP_ROWS = 256 };
+#ifdef SATCHEL_MUTATIONS
+enum { STEP_ROWS = 2, STEPS_MAX = 1 }; /* the simulator has few rows, and wants many runs */
+#else
+enum { STEP_ROWS = 256, STEPS_MAX = INT_MAX };
+#endif
 
 struct unfilled {
     char *index, *table;
@@ -227,11 +234,13 @@ static enum satchel_status sort(struct satchel_index_filling *filling, const str
                                      selected, item->table, filling->key),
                      error);
     sqlite3_exec(filling->db, "PRAGMA cache_spill=OFF", NULL, NULL, NULL);
-    return status == SATCHEL_OK
-               ? read_number(filling,
+    if (status == SATCHEL_OK)
+        status = read_number(filling,
                              sqlite3_mprintf("SELECT coalesce(max(rowid), 0) FROM " SORTED),
-                             &filling->sorted, error)
-               : status;
+                             &filling->sorted, error);
+    filling->written = 0;
+    filling->sorted -= filling->sorted > 0 && SATCHEL_MUTATED(bare_index);
+    return status;
 }
 
 enum satchel_status satchel_index_filling_sort(struct satchel_index_filling *filling, bool *is_over,
@@ -325,7 +334,7 @@ enum satchel_status satchel_index_filling_write(struct satchel_index_filling *fi
         status = begin_index(filling, item, error);
     else if (!is_there(filling, item))
         status = changed(error);
-    while (status == SATCHEL_OK && filling->written < filling->sorted) {
+    for (int i = 0; status == SATCHEL_OK && filling->written < filling->sorted; i++) {
         int64_t end = filling->written + STEP_ROWS;
         sqlite3_bind_int64(filling->insert, 1, filling->written);
         sqlite3_bind_int64(filling->insert, 2, end);
@@ -334,7 +343,7 @@ enum satchel_status satchel_index_filling_write(struct satchel_index_filling *fi
             status = sql_error(filling, error);
         else
             filling->written = end;
-        if (is_enough(context))
+        if (i + 1 == STEPS_MAX || is_enough(context))
             break;
     }
     *is_whole = filling->written >= filling->sorted;

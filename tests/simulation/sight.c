@@ -47,7 +47,6 @@ static struct {
     uint64_t *moments; /* cursors */
     size_t moment_count, moment_capacity;
     unsigned migrations; /* of the last */
-    size_t first;        /* after a restore the cursors begin anew */
     struct sim_disk_state last_look;
     struct satchel_buffer scratch;
     struct satchel_arena arena;
@@ -586,8 +585,6 @@ static bool is_new(uint64_t cursor, unsigned migrations)
 
 static void take(struct look *look, uint64_t cursor, unsigned migrations)
 {
-    if (sight.moment_count > 0 && cursor < sight.moments[sight.moment_count - 1])
-        sight.first = sight.moment_count; /* restored */
     SIM_GROW(sight.moments, sight.moment_count, sight.moment_capacity);
     sight.moments[sight.moment_count++] = cursor;
     sight.migrations = migrations;
@@ -633,10 +630,12 @@ size_t sim_sight_now(void)
     return sight.moment_count - 1;
 }
 
+/* The last one. Cursors fall where a power cut takes what a killed server had not synced, and where a
+ * backup is restored, of which nobody knows what it had. */
 size_t sim_sight_at(uint64_t cursor)
 {
     size_t moment = sight.moment_count;
-    while (moment > sight.first + 1 && sight.moments[moment - 1] > cursor)
+    while (moment > 1 && sight.moments[moment - 1] > cursor)
         moment--;
     return sight.moment_count > 0 && !sim.server.was_restored ? moment - 1 : 0;
 }

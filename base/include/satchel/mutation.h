@@ -41,6 +41,7 @@
     X(stale_page, "a page of a snapshot is sent with rows that have left the scope")    \
     X(short_snapshot, "a replica is filled from a snapshot without its last page")      \
     X(late_snapshot, "what happens while a snapshot comes is not heard")                \
+    X(bare_index, "an index that is filled behind its table lacks its last entry")      \
     X(bare_exchange, "a snapshot takes the place of what was written here meanwhile")
 
 #ifdef SATCHEL_MUTATIONS
