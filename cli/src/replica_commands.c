@@ -17,7 +17,7 @@ static const struct output_words status_words[] = {
      "change sets that the server has lost; the next sync gives them back"},
     {"in_doubt", "row to compare with what a restored server has; the next sync does",
      "rows to compare with what a restored server has; the next sync does"},
-    {"pages_to_come", "page of the first rows; the next sync brings it",
+    {"pages_to_come", "page of the first rows, or more; the next sync brings them",
      "pages of the first rows; the next sync brings them"},
     {"entries_to_come", "entry of the log from before the first rows; the next sync brings it",
      "entries of the log from before the first rows, at most; the next sync brings them"},

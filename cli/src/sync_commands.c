@@ -45,6 +45,11 @@ static void show_progress(void *context, const struct satchel_sync_report *repor
         show_snapshot(report);
         return;
     }
+    if (report->snapshot_pages_here > 0) {
+        fprintf(stderr, "\r\033[Kreceived %llu pages of the first rows",
+                (unsigned long long)report->snapshot_pages_here);
+        return;
+    }
     fprintf(stderr, "\rsent %llu change sets, received %llu entries ",
             (unsigned long long)report->pushed_change_sets,
             (unsigned long long)report->pulled_entries);

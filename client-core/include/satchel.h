@@ -110,7 +110,8 @@ struct satchel_sync_report {
     uint64_t cursor, pending; /* when it ended */
     uint64_t repaired;        /* rows that differed from the server's, docs/digests.md */
     /* Of a new replica that is filled with rows from a snapshot (docs/bootstrap.md): how many these
-     * are, and while they come, in how many pages, and how many of these are here; else 0. */
+     * are, and while they come, in how many pages, and how many of these are here; else 0. The
+     * first two are 0, too, as long as the server is still reading them. */
     uint64_t snapshot_rows, snapshot_pages, snapshot_pages_here;
 };
 

@@ -16,7 +16,7 @@ enum {
 #ifdef SATCHEL_MUTATIONS
     WAITING_ROWS_MIN = 1, /* the simulator has few rows */
 #else
-    WAITING_ROWS_MIN = 50000, /* below this, each index that is filled later costs more than it saves */
+    WAITING_ROWS_MIN = 20000, /* below this, an index that is filled later costs more than it saves */
 #endif
     WINDOW = 2,      /* pages that are asked for and have not come */
     ROWS_MS_MAX = 20 /* of a run: its commit may take as long again */
@@ -30,7 +30,8 @@ static const char INSERT_SNAPSHOT[] =
     " page_count, migrations) VALUES(1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 static const char INSERT_LEFT[] = "INSERT INTO satchel_snapshot_page(notes) VALUES(?1)";
 static const char SELECT_LEFT[] = "SELECT notes FROM satchel_snapshot_page ORDER BY part";
-static const char WRITE_NEXT[] = "UPDATE satchel_snapshot SET page_next = ?1, row_next = ?2";
+static const char WRITE_NEXT[] =
+    "UPDATE satchel_snapshot SET page_next = ?1, row_next = ?2, page_count = ?3, row_count = ?4";
 /* The receipt tells a server up to where the logs are the same, while there is nothing else to. */
 static const char WRITE_BEGUN[] =
     "UPDATE satchel_replica SET begun = (SELECT cursor FROM satchel_snapshot);"
@@ -161,8 +162,9 @@ static enum satchel_status open_staging(struct satchel_sync *sync, struct satche
     if (*staging && satchel_staging_fits(*staging))
         return SATCHEL_OK;
     satchel_staging_free(*staging);
-    bool indexes_wait = sync->bootstrap.row_count >= WAITING_ROWS_MIN &&
-                        satchel_indexes_may_wait(sync->replica->db);
+    const struct sync_bootstrap *bootstrap = &sync->bootstrap;
+    bool is_large = bootstrap->page_count == 0 || bootstrap->row_count >= WAITING_ROWS_MIN;
+    bool indexes_wait = is_large && satchel_indexes_may_wait(sync->replica->db);
     return satchel_staging_new(staging, sync->apply, indexes_wait, error);
 }
 
@@ -235,6 +237,8 @@ static enum satchel_status write_next(struct satchel_sync *sync, const struct st
         return satchel_apply_sql_error(sync->apply, "write satchel_snapshot", error);
     sqlite3_bind_int64(update, 1, (sqlite3_int64)staged->page_next);
     sqlite3_bind_int64(update, 2, (sqlite3_int64)staged->row_next);
+    sqlite3_bind_int64(update, 3, (sqlite3_int64)staged->snapshot.page_count);
+    sqlite3_bind_int64(update, 4, (sqlite3_int64)staged->snapshot.row_count);
     if (sqlite3_step(update) != SQLITE_DONE)
         status = satchel_apply_sql_error(sync->apply, "write satchel_snapshot", error);
     sqlite3_finalize(update);
@@ -284,13 +288,19 @@ static enum satchel_status take_page(struct satchel_sync *sync,
         status = check_staged(sync, &staged, error);
     if (status == SATCHEL_OK && staged.migrations != sync->apply->migration_count)
         return begin_anew(sync, error);
-    /* Another sync may have brought it. */
-    if (status == SATCHEL_OK && snapshot->page == staged.page_next &&
-        snapshot->page < snapshot->page_count) {
+    bool is_new_count = status == SATCHEL_OK && snapshot->page_count > staged.snapshot.page_count;
+    if (is_new_count) {
+        staged.snapshot.page_count = snapshot->page_count;
+        staged.snapshot.row_count = snapshot->row_count;
+    }
+    /* Another sync may have brought it; and there may be no such page. */
+    if (status == SATCHEL_OK && snapshot->page == staged.page_next && snapshot->notes.size > 0) {
         status = write_rows(sync, snapshot->notes, &staged, error);
         if (status == SATCHEL_AGAIN)
             return begin_anew(sync, error);
         *is_over = staged.page_next > snapshot->page;
+    } else if (is_new_count) {
+        status = write_next(sync, &staged, error);
     }
     if (status == SATCHEL_OK)
         sync->bootstrap.page_next = staged.page_next;
@@ -319,10 +329,12 @@ enum satchel_status satchel_bootstrap_take(struct satchel_sync *sync,
     bootstrap->is_confirmed = is_same || is_new;
     if (is_gone || is_new) { /* what is here of one that is gone goes when another one comes */
         bootstrap->snapshot = snapshot->snapshot;
-        bootstrap->page_next = 0;
+        bootstrap->page_next = bootstrap->page_count = bootstrap->row_count = 0;
+        bootstrap->schema = snapshot->schema;
+    }
+    if (snapshot->page_count > 0) {
         bootstrap->page_count = snapshot->page_count;
         bootstrap->row_count = snapshot->row_count;
-        bootstrap->schema = snapshot->schema;
     }
     while (status == SATCHEL_OK && !is_over)
         status = take_page(sync, snapshot, is_new, &is_over, error);
@@ -408,7 +420,8 @@ static enum satchel_status settle(struct satchel_sync *sync, bool *is_done,
     if (status != SATCHEL_OK || staged.migrations != apply->migration_count)
         return status;
     const struct satchel_message_snapshot *snapshot = &staged.snapshot;
-    if (staged.page_next + SATCHEL_MUTATED(short_snapshot) < snapshot->page_count)
+    if (snapshot->page_count == 0 ||
+        staged.page_next + SATCHEL_MUTATED(short_snapshot) < snapshot->page_count)
         return satchel_error_set(error, SATCHEL_AGAIN, "pages of the snapshot are missing");
     status = open_staging(sync, error);
     if (status == SATCHEL_OK)
@@ -489,7 +502,7 @@ enum satchel_status satchel_bootstrap_step(struct satchel_sync *sync, struct sat
     if (!bootstrap->is_on || sync->apply->migration_count < sync->schema_target ||
         sync->apply->migration_count < bootstrap->schema)
         return SATCHEL_OK;
-    if (bootstrap->is_confirmed &&
+    if (bootstrap->is_confirmed && bootstrap->page_count > 0 &&
         bootstrap->page_next + SATCHEL_MUTATED(short_snapshot) >= bootstrap->page_count)
         return take_over(sync, error);
     while (status == SATCHEL_OK &&
@@ -499,7 +512,8 @@ enum satchel_status satchel_bootstrap_step(struct satchel_sync *sync, struct sat
         if (bootstrap->asked_count == 0 || bootstrap->page_ask < bootstrap->page_next)
             bootstrap->page_ask = bootstrap->page_next;
         message.snapshot_request.page = bootstrap->page_ask;
-        if (bootstrap->is_confirmed && message.snapshot_request.page >= bootstrap->page_count)
+        if (bootstrap->is_confirmed && bootstrap->page_count > 0 &&
+            message.snapshot_request.page >= bootstrap->page_count)
             break;
         /* To hear whether it is still there, where all of it is here. */
         if (!bootstrap->is_confirmed && bootstrap->page_next > 0 &&

@@ -196,7 +196,8 @@
     " (SELECT nullif(count(*), 0) FROM satchel_lost l WHERE NOT l.is_cut AND l.given IS NOT"       \
     " satchel_replica.node) AS to_give_back,"                                                      \
     " (SELECT nullif(count(*), 0) FROM satchel_doubt) AS in_doubt,"                                \
-    " (SELECT nullif(page_count - page_next, 0) FROM satchel_snapshot) AS pages_to_come,"          \
+    " (SELECT iif(page_count > 0, nullif(page_count - page_next, 0), 1) FROM satchel_snapshot)"    \
+    " AS pages_to_come,"                                                                           \
     " nullif(begun - past, 0) AS entries_to_come"                                                  \
     " FROM satchel_replica"
 

@@ -334,7 +334,8 @@ const char *satchel_message_flaw(const struct satchel_message *message)
     case SATCHEL_MESSAGE_RANGES_REQUEST:
         return message->ranges_request.row_count == 0 ? "a range holds at least one row" : NULL;
     case SATCHEL_MESSAGE_SNAPSHOT:
-        return message->snapshot.page > 0 && message->snapshot.page >= message->snapshot.page_count
+        return message->snapshot.page_count > 0 && message->snapshot.notes.size > 0 &&
+                       message->snapshot.page >= message->snapshot.page_count
                    ? "a page that the snapshot has not"
                    : NULL;
     case SATCHEL_MESSAGE_SCHEMA:

@@ -212,6 +212,14 @@ static enum satchel_status run_bare(struct workspace_reader *reader, sqlite3_stm
     return satchel_query_run(&query, error);
 }
 
+enum satchel_status reader_begin(struct workspace_reader *reader, struct satchel_job *job)
+{
+    enum satchel_status status = run_bare(reader, reader->begin, &job->error);
+    if (status == SATCHEL_OK)
+        status = refresh_schema(reader, &job->error);
+    return status == SATCHEL_OK ? find_viewer(reader, job) : status;
+}
+
 void workspace_read(struct satchel_workspace *workspace, struct workspace_reader *reader,
                     struct satchel_job *job)
 {

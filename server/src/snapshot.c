@@ -1,23 +1,19 @@
-/* Owns snapshots: how they are made, kept and served. What a row comes to is read_rows.h's. */
+/* Owns snapshots: how they are kept and served. How one is read is snapshot_make.h's. */
 #include "snapshot.h"
 
-#include "incarnation.h"
 #include "read_rows.h"
+#include "snapshot_make.h"
 
-#include <satchel/digest.h>
 #include <satchel/mutation.h>
-#include <sodium.h>
-#include <stdlib.h>
 
 enum {
 #ifdef SATCHEL_MUTATIONS
-    PAGE_ROWS = 2, /* the simulator has few rows, and wants many pages */
+    PAGES_FIRST = 1,
 #else
-    PAGE_ROWS = 4096,
+    PAGES_FIRST = 8, /* that are read before any is sent: a small one is whole then */
 #endif
-    PAGE_BYTES = 256 << 10, /* and roughly so much at most, or one row */
-    SNAPSHOTS_MAX = 32,     /* kept at once: the one that was asked for least lately goes ... */
-    IDLE_MS = 120000,       /* ... if nobody has for so long */
+    SNAPSHOTS_MAX = 32, /* kept at once: the one that was asked for least lately goes ... */
+    IDLE_MS = 120000,   /* ... if nobody has for so long */
     CACHE_KIB = 2048
 };
 
@@ -30,11 +26,23 @@ enum {
     "CREATE TABLE page(device BLOB NOT NULL, page INTEGER NOT NULL, notes BLOB NOT NULL);"      \
     "CREATE INDEX page_device ON page(device, page);"
 
-enum statement { FIND, ADD, ASKED, DROP, DROP_PAGES, OLDEST, ADD_PAGE, FIND_PAGE, STATEMENT_COUNT };
+enum statement {
+    FIND,
+    ADD,
+    WHOLE,
+    ASKED,
+    DROP,
+    DROP_PAGES,
+    OLDEST,
+    ADD_PAGE,
+    FIND_PAGE,
+    STATEMENT_COUNT
+};
 static const char *const statement_sql[STATEMENT_COUNT] = {
     [FIND] = "SELECT id, cursor, vector, receipt, stamp, schema, role, row_count, page_count FROM"
              " snapshot WHERE device=?1",
-    [ADD] = "INSERT INTO snapshot VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)",
+    [ADD] = "INSERT INTO snapshot VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,0,0)",
+    [WHOLE] = "UPDATE snapshot SET row_count=?2, page_count=?3 WHERE device=?1",
     [ASKED] = "UPDATE snapshot SET asked_ms=?2 WHERE device=?1",
     [DROP] = "DELETE FROM snapshot WHERE device=?1",
     [DROP_PAGES] = "DELETE FROM page WHERE device=?1",
@@ -44,19 +52,29 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
 };
 /* In the store. */
 #define SQL_LAST_NUMBER "SELECT last_number FROM satchel_device WHERE id=?1"
-#define SQL_STAMP "SELECT stamp FROM satchel_workspace"
 
 struct snapshots {
     sqlite3 *db;
     sqlite3_stmt *statements[STATEMENT_COUNT];
+    struct snapshot_making *making; /* the one that is not whole; NULL: there is none */
 };
 
 /* ---- the file ---- */
+
+/* Without a journal what a failed statement leaves is no file any more. */
+static void forget_if_broken(struct workspace_reader *reader, enum satchel_status status)
+{
+    if (status != SATCHEL_SQL && status != SATCHEL_IO && status != SATCHEL_NOMEM)
+        return;
+    snapshots_free(reader->snapshots);
+    reader->snapshots = NULL;
+}
 
 void snapshots_free(struct snapshots *snapshots)
 {
     if (!snapshots)
         return;
+    snapshot_making_free(snapshots->making);
     for (int i = 0; i < STATEMENT_COUNT; i++)
         sqlite3_finalize(snapshots->statements[i]);
     sqlite3_close_v2(snapshots->db);
@@ -94,10 +112,24 @@ static void begin(struct snapshots *snapshots, struct satchel_query *query,
     satchel_query_begin(query, snapshots->db, snapshots->statements[statement]);
 }
 
+static bool is_making(const struct snapshots *snapshots, const struct satchel_id *device)
+{
+    return snapshots->making &&
+           satchel_id_equal(snapshot_making_device(snapshots->making), device);
+}
+
+static void end_making(struct snapshots *snapshots)
+{
+    snapshot_making_free(snapshots->making);
+    snapshots->making = NULL;
+}
+
 static enum satchel_status drop(struct snapshots *snapshots, const struct satchel_id *device,
                                 struct satchel_error *error)
 {
     struct satchel_query query;
+    if (is_making(snapshots, device))
+        end_making(snapshots);
     begin(snapshots, &query, DROP_PAGES);
     satchel_query_id(&query, device);
     enum satchel_status status = satchel_query_run(&query, error);
@@ -136,171 +168,41 @@ static enum satchel_status drop_oldest(struct snapshots *snapshots, struct satch
 
 /* ---- made ---- */
 
-struct making {
-    struct workspace_reader *reader;
-    struct satchel_job *job; /* that it is for */
-    struct satchel_job page; /* what one page needs */
-    struct rows_answer rows;
-    bool has_rows; /* rows_begin */
-    struct satchel_message_snapshot *out;
-};
-
-static enum satchel_status end_page(struct making *making)
+static enum satchel_status add_page(struct snapshots *snapshots, struct satchel_span notes,
+                                    struct satchel_error *error)
 {
-    struct snapshots *snapshots = making->reader->snapshots;
-    struct satchel_span notes;
     struct satchel_query query;
-    enum satchel_status status = SATCHEL_OK;
-    if (making->has_rows && making->rows.effect_count > 0) {
-        status = rows_notes(&making->rows, &notes);
-        if (status == SATCHEL_OK) {
-            begin(snapshots, &query, ADD_PAGE);
-            satchel_query_id(&query, &making->job->device);
-            satchel_query_integer(&query, (int64_t)making->out->page_count);
-            satchel_query_blob(&query, notes);
-            status = satchel_query_run(&query, &making->job->error);
-        }
-        making->out->row_count += making->rows.effect_count;
-        making->out->page_count++;
-    }
-    if (making->has_rows)
-        rows_end(&making->rows);
-    making->has_rows = false;
-    satchel_arena_reset(&making->page.arena);
+    begin(snapshots, &query, ADD_PAGE);
+    satchel_query_id(&query, snapshot_making_device(snapshots->making));
+    satchel_query_integer(
+        &query, (int64_t)snapshot_making_so_far(snapshots->making)->page_count - 1);
+    satchel_query_blob(&query, notes);
+    return satchel_query_run(&query, error);
+}
+
+static enum satchel_status note_whole(struct snapshots *snapshots, struct satchel_error *error)
+{
+    const struct satchel_message_snapshot *so_far = snapshot_making_so_far(snapshots->making);
+    struct satchel_query query;
+    begin(snapshots, &query, WHOLE);
+    satchel_query_id(&query, snapshot_making_device(snapshots->making));
+    satchel_query_integer(&query, (int64_t)so_far->row_count);
+    satchel_query_integer(&query, (int64_t)so_far->page_count);
+    enum satchel_status status = satchel_query_run(&query, error);
+    end_making(snapshots);
     return status;
 }
 
-/* Of rows that are gone only the conflicts are told. `values`: NULL, they are to be looked up. */
-static enum satchel_status add_row(struct making *making, struct satchel_span name,
-                                   const struct satchel_value *values)
+/* One page more of what is being made; what cannot be made goes. */
+static enum satchel_status make_page(struct snapshots *snapshots, struct satchel_error *error)
 {
-    struct rows_answer *rows = &making->rows;
-    enum satchel_status status = SATCHEL_OK;
-    if (making->has_rows && (rows->effect_count == PAGE_ROWS || rows->bytes >= PAGE_BYTES))
-        status = end_page(making);
-    if (status == SATCHEL_OK && !making->has_rows) {
-        status = rows_begin(rows, making->reader, &making->page, PAGE_ROWS);
-        making->has_rows = true;
-    }
-    name = satchel_arena_copy(&making->page.arena, name);
-    if (status != SATCHEL_OK || !name.data)
-        return status == SATCHEL_OK ? SATCHEL_NOMEM : status;
-    uint32_t conflict_count = rows->conflict_count;
-    status = rows_add_seen(rows, name, values);
-    if (status != SATCHEL_OK)
-        return status;
-    enum satchel_effect_kind kind = rows->effects[rows->effect_count - 1].kind;
-    if (kind == SATCHEL_EFFECT_EVICT || /* it was merged into one that is not seen */
-        (kind == SATCHEL_EFFECT_GONE && rows->conflict_count == conflict_count))
-        rows->effect_count--;
-    return SATCHEL_OK;
-}
-
-/* Going through a table beside the names of its rows, both in the order of the keys: what is read
- * in order needs no looking up. Names are ordered by length first, where keys are texts of different
- * lengths; and of a row that is gone there is only the name. What the walk does not come upon is
- * looked up. */
-struct beside {
-    struct satchel_row_walk walk;
-    struct satchel_buffer name; /* of the walk's row */
-    bool has_row;
-};
-
-static enum satchel_status step(struct beside *beside, struct satchel_error *error)
-{
-    satchel_buffer_clear(&beside->name);
-    enum satchel_status status = satchel_row_walk_next(&beside->walk, &beside->has_row, error);
-    return status == SATCHEL_OK && beside->has_row
-               ? satchel_row_walk_name(&beside->walk, &beside->name)
-               : status;
-}
-
-static enum satchel_status begin_beside(struct beside *beside, const struct making *making,
-                                        const struct satchel_table *table)
-{
-    static const struct satchel_walk_bounds in_order = {.in_order = true};
-    struct satchel_error *error = &making->job->error;
-    *beside = (struct beside){.has_row = false};
-    satchel_buffer_init(&beside->name, SATCHEL_CHANGESET_BYTES_MAX, NULL);
-    enum satchel_status status =
-        satchel_row_walk_begin(&beside->walk, making->reader->db, table, &in_order, error);
-    return status == SATCHEL_OK ? step(beside, error) : status;
-}
-
-static void end_beside(struct beside *beside)
-{
-    if (beside->walk.statement)
-        satchel_row_walk_end(&beside->walk);
-    satchel_buffer_deinit(&beside->name);
-}
-
-/* The values of the row of that name; NULL: they are to be looked up. */
-static enum satchel_status find_beside(struct beside *beside, struct satchel_span name,
-                                       const struct satchel_value **values,
-                                       struct satchel_error *error)
-{
-    enum satchel_status status = SATCHEL_OK;
-    *values = NULL;
-    while (status == SATCHEL_OK && beside->has_row) {
-        int order = satchel_span_compare(satchel_buffer_span(&beside->name), name);
-        if (order == 0)
-            *values = beside->walk.values;
-        if (order >= 0)
-            break;
-        status = step(beside, error);
-    }
-    return status;
-}
-
-static enum satchel_status add_table(struct making *making, const struct satchel_table *table)
-{
-    struct satchel_error *error = &making->job->error;
-    struct scope_rows names;
-    struct beside beside = {.has_row = false};
-    struct satchel_span name;
-    const struct satchel_value *values;
-    enum satchel_status status = scope_rows_begin(&names, making->reader->viewer, table, error);
-    if (status == SATCHEL_OK && names.is_decided && names.is_seen)
-        status = begin_beside(&beside, making, table);
-    while (status == SATCHEL_OK && (status = scope_rows_next(&names, &name, error)) == SATCHEL_OK &&
-           name.size > 0) {
-        status = find_beside(&beside, name, &values, error);
-        if (status == SATCHEL_OK)
-            status = add_row(making, name, values);
-    }
-    end_beside(&beside);
-    scope_rows_end(&names);
-    return status;
-}
-
-/* 1 before 2, and so on; tables without a priority are last. */
-static int compare_tables(const void *left, const void *right)
-{
-    const struct satchel_table *a = *(const struct satchel_table *const *)left;
-    const struct satchel_table *b = *(const struct satchel_table *const *)right;
-    if (a->priority != b->priority)
-        return (unsigned)a->priority - 1 < (unsigned)b->priority - 1 ? -1 : 1;
-    return a->number < b->number ? -1 : a->number > b->number;
-}
-
-/* What the user needs first comes first. */
-static enum satchel_status add_tables(struct making *making)
-{
-    const struct satchel_schema *schema = making->reader->schema;
-    uint32_t count = schema ? schema->table_count : 0;
-    const struct satchel_table **tables =
-        SATCHEL_ARENA_ARRAY(&making->job->arena, const struct satchel_table *, count + 1);
-    enum satchel_status status = SATCHEL_OK;
-    if (!tables)
-        return SATCHEL_NOMEM;
-    for (uint32_t i = 0; i < count; i++)
-        tables[i] = &schema->tables[i];
-    if (count > 0)
-        qsort(tables, count, sizeof *tables, compare_tables);
-    for (uint32_t i = 0; status == SATCHEL_OK && i < count; i++)
-        if (!tables[i]->is_local && !tables[i]->is_server)
-            status = add_table(making, tables[i]);
-    return status;
+    struct satchel_id device = *snapshot_making_device(snapshots->making);
+    struct satchel_error detail = {0}; /* of what is dropped behind it */
+    struct satchel_span notes;
+    enum satchel_status status = snapshot_making_page(snapshots->making, &notes, error);
+    if (status == SATCHEL_OK)
+        return notes.size > 0 ? add_page(snapshots, notes, error) : note_whole(snapshots, error);
+    return drop(snapshots, &device, &detail) == SATCHEL_OK ? status : SATCHEL_SQL;
 }
 
 static enum satchel_status read_integer(struct workspace_reader *reader, const char *sql,
@@ -312,8 +214,7 @@ static enum satchel_status read_integer(struct workspace_reader *reader, const c
     enum satchel_status status = satchel_query_open(&query, reader->db, sql, error);
     if (status != SATCHEL_OK)
         return status;
-    if (id)
-        satchel_query_id(&query, id);
+    satchel_query_id(&query, id);
     status = satchel_query_step(&query, &has_row, error);
     *out = status == SATCHEL_OK && has_row ? sqlite3_column_int64(query.statement, 0) : 0;
     satchel_query_close(&query);
@@ -333,70 +234,56 @@ static enum satchel_status check_number(struct workspace_reader *reader, struct 
                : status;
 }
 
-static enum satchel_status add_snapshot(struct making *making)
+static enum satchel_status add_snapshot(struct snapshots *snapshots, struct satchel_error *error)
 {
-    struct snapshots *snapshots = making->reader->snapshots;
-    const struct satchel_message_snapshot *out = making->out;
+    const struct satchel_message_snapshot *so_far = snapshot_making_so_far(snapshots->making);
     struct satchel_buffer vector;
     struct satchel_query query;
     satchel_buffer_init(&vector, SATCHEL_FRAME_BYTES_MAX, NULL);
-    enum satchel_status status = satchel_vector_pack(&vector, &out->vector);
+    enum satchel_status status = satchel_vector_pack(&vector, &so_far->vector);
     if (status == SATCHEL_OK) {
         begin(snapshots, &query, ADD);
-        satchel_query_id(&query, &making->job->device);
-        satchel_query_id(&query, &out->snapshot);
-        satchel_query_integer(&query, (int64_t)out->cursor);
+        satchel_query_id(&query, snapshot_making_device(snapshots->making));
+        satchel_query_id(&query, &so_far->snapshot);
+        satchel_query_integer(&query, (int64_t)so_far->cursor);
         satchel_query_blob(&query, satchel_buffer_span(&vector));
-        satchel_query_id(&query, &out->receipt);
-        satchel_query_integer(&query, (int64_t)out->stamp);
-        satchel_query_integer(&query, (int64_t)out->schema);
-        satchel_query_text(&query, scope_viewer_role(making->reader->viewer));
+        satchel_query_id(&query, &so_far->receipt);
+        satchel_query_integer(&query, (int64_t)so_far->stamp);
+        satchel_query_integer(&query, (int64_t)so_far->schema);
+        satchel_query_text(&query, snapshot_making_role(snapshots->making));
         satchel_query_integer(&query, workspace_now_ms());
-        satchel_query_integer(&query, (int64_t)out->row_count);
-        satchel_query_integer(&query, (int64_t)out->page_count);
-        status = satchel_query_run(&query, &making->job->error);
+        status = satchel_query_run(&query, error);
     }
     satchel_buffer_deinit(&vector);
     return status;
 }
 
-static enum satchel_status make(struct workspace_reader *reader, struct satchel_job *job,
-                                struct satchel_message_snapshot *out)
+/* One is made at a time: another device's becomes whole first. */
+static enum satchel_status make(struct workspace_reader *reader, struct satchel_job *job)
 {
-    struct making making = {.reader = reader, .job = job, .out = out};
-    int64_t stamp = 0;
-    memset(out, 0, sizeof *out);
-    enum satchel_status status = drop(reader->snapshots, &job->device, &job->error);
+    struct snapshots *snapshots = reader->snapshots;
+    enum satchel_status status = drop(snapshots, &job->device, &job->error);
+    while (status == SATCHEL_OK && snapshots->making)
+        status = make_page(snapshots, &job->error);
     if (status == SATCHEL_OK)
-        status = drop_oldest(reader->snapshots, &job->error);
+        status = drop_oldest(snapshots, &job->error);
     if (status == SATCHEL_OK)
-        status = reader_end(reader, job);
+        status = snapshot_making_new(&snapshots->making, sqlite3_db_filename(reader->db, "main"),
+                                     &job->device, &job->error);
     if (status == SATCHEL_OK)
-        status = read_integer(reader, SQL_STAMP, NULL, &stamp, &job->error);
-    if (status != SATCHEL_OK)
-        return status;
-    randombytes_buf(out->snapshot.bytes, sizeof out->snapshot.bytes);
-    out->cursor = job->head;
-    out->vector = job->vector;
-    out->receipt = job->end;
-    out->stamp = (satchel_stamp)stamp;
-    out->schema = reader->migration_count;
-    satchel_arena_init(&making.page.arena, SIZE_MAX / 2, NULL);
-    status = satchel_db_exec(reader->snapshots->db, "BEGIN", &job->error);
-    if (status == SATCHEL_OK)
-        status = add_tables(&making);
-    if (status == SATCHEL_OK)
-        status = end_page(&making);
-    if (making.has_rows)
-        rows_end(&making.rows);
-    if (status == SATCHEL_OK)
-        status = add_snapshot(&making);
-    if (making.page.error.message[0] && !job->error.message[0])
-        job->error = making.page.error;
-    if (status == SATCHEL_OK)
-        status = satchel_db_exec(reader->snapshots->db, "COMMIT", &job->error);
-    satchel_arena_deinit(&making.page.arena);
+        status = add_snapshot(snapshots, &job->error);
+    for (int i = 0; i < PAGES_FIRST && status == SATCHEL_OK && snapshots->making; i++)
+        status = make_page(snapshots, &job->error);
     return status;
+}
+
+bool snapshots_go_on(struct workspace_reader *reader)
+{
+    struct satchel_error error = {0}; /* who asks for the next page is told that there is none */
+    if (!reader->snapshots || !reader->snapshots->making)
+        return false;
+    forget_if_broken(reader, make_page(reader->snapshots, &error));
+    return true;
 }
 
 /* ---- served ---- */
@@ -506,25 +393,31 @@ static enum satchel_status cut_page(struct workspace_reader *reader, struct satc
     return status;
 }
 
+/* What is not read yet is read now. Where it turns out that there is no such page, the count is
+ * told. */
 static enum satchel_status read_page(struct workspace_reader *reader, struct satchel_job *job,
-                                     struct satchel_message_snapshot *out, bool is_to_be_cut)
+                                     uint64_t page, bool is_to_be_cut, struct satchel_span *notes)
 {
+    struct snapshots *snapshots = reader->snapshots;
     struct satchel_query query;
     bool has_row = false;
-    begin(reader->snapshots, &query, FIND_PAGE);
+    enum satchel_status status = SATCHEL_OK;
+    while (status == SATCHEL_OK && is_making(snapshots, &job->device) &&
+           snapshot_making_so_far(snapshots->making)->page_count <= page)
+        status = make_page(snapshots, &job->error);
+    if (status != SATCHEL_OK)
+        return status;
+    begin(snapshots, &query, FIND_PAGE);
     satchel_query_id(&query, &job->device);
-    satchel_query_integer(&query, (int64_t)out->page);
-    enum satchel_status status = satchel_query_step(&query, &has_row, &job->error);
+    satchel_query_integer(&query, (int64_t)page);
+    status = satchel_query_step(&query, &has_row, &job->error);
     if (status == SATCHEL_OK && has_row) {
-        out->notes = satchel_column_copy(query.statement, 0, &job->arena);
-        status = out->notes.data ? SATCHEL_OK : SATCHEL_NOMEM;
+        *notes = satchel_column_copy(query.statement, 0, &job->arena);
+        status = notes->data ? SATCHEL_OK : SATCHEL_NOMEM;
     }
     satchel_query_end(&query);
-    if (status == SATCHEL_OK && !has_row && (out->page > 0 || out->page_count > 0))
-        return satchel_error_set(&job->error, SATCHEL_INVALID,
-                                 "SNAPSHOT_REQUEST asks for a page that the snapshot has not");
     is_to_be_cut = is_to_be_cut && has_row && !SATCHEL_MUTATED(stale_page);
-    return status == SATCHEL_OK && is_to_be_cut ? cut_page(reader, job, &out->notes) : status;
+    return status == SATCHEL_OK && is_to_be_cut ? cut_page(reader, job, notes) : status;
 }
 
 static enum satchel_status note_asked(struct workspace_reader *reader, struct satchel_job *job)
@@ -539,6 +432,8 @@ static enum satchel_status note_asked(struct workspace_reader *reader, struct sa
 static enum satchel_status answer(struct workspace_reader *reader, struct satchel_job *job,
                                   struct satchel_message_snapshot *out)
 {
+    const struct satchel_message_snapshot_request *request = &job->request.snapshot_request;
+    struct satchel_span notes = {0};
     bool found = false, has_lost_rows = false, has_lost_columns = false;
     enum satchel_status status =
         reader->snapshots ? SATCHEL_OK : open_file(&reader->snapshots, &job->error);
@@ -548,17 +443,21 @@ static enum satchel_status answer(struct workspace_reader *reader, struct satche
         status = has_lost(reader, job, out, &has_lost_rows, &has_lost_columns);
     if (status != SATCHEL_OK)
         return status;
-    if (found && !has_lost_columns) {
-        out->page = job->request.snapshot_request.page;
-        status = note_asked(reader, job);
-    } else if (satchel_id_is_zero(&job->request.snapshot_request.snapshot)) {
-        job->has_made_snapshot = true;
-        status = make(reader, job, out);
-        has_lost_rows = false;
-    } else {
+    bool is_new = !found || has_lost_columns;
+    if (is_new && !satchel_id_is_zero(&request->snapshot)) {
         memset(out, 0, sizeof *out);
+        return SATCHEL_OK;
     }
-    return status == SATCHEL_OK ? read_page(reader, job, out, has_lost_rows) : status;
+    job->has_made_snapshot = is_new;
+    status = is_new ? make(reader, job) : note_asked(reader, job);
+    uint64_t page = is_new ? 0 : request->page;
+    if (status == SATCHEL_OK)
+        status = read_page(reader, job, page, has_lost_rows && !is_new, &notes);
+    if (status == SATCHEL_OK) /* it may be whole by now */
+        status = find(reader, job, out, &found);
+    out->page = page;
+    out->notes = notes;
+    return status;
 }
 
 enum satchel_status snapshot_read(struct workspace_reader *reader, struct satchel_job *job)
@@ -570,11 +469,7 @@ enum satchel_status snapshot_read(struct workspace_reader *reader, struct satche
     if (status == SATCHEL_OK)
         status = answer(reader, job, &message->snapshot);
     job->answer_count = status == SATCHEL_OK;
-    if (status == SATCHEL_SQL || status == SATCHEL_IO || status == SATCHEL_NOMEM) {
-        /* Without a journal what a failed statement leaves is no file any more. */
-        snapshots_free(reader->snapshots);
-        reader->snapshots = NULL;
-    }
+    forget_if_broken(reader, status);
     if (status == SATCHEL_SQL || status == SATCHEL_IO)
         status = satchel_error_set(&job->error, SATCHEL_BUSY,
                                    "the server cannot make a snapshot now: try again later");

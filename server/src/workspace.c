@@ -1,6 +1,6 @@
 /* Owns a workspace's threads and queues: which job goes where, in which order, and what happens to
  * it when the workspace closes. What a job does is in write_jobs.c and read_jobs.c. */
-#include "workspace_internal.h"
+#include "snapshot.h"
 
 #include <sodium.h>
 #include <stdarg.h>
@@ -138,11 +138,14 @@ static bool queue_is_idle(struct workspace_queue *queue)
 
 /* ---- threads ---- */
 
-/* What the writer does while nobody waits for it. */
-static void tidy(struct satchel_workspace *workspace, struct workspace_queue *queue)
+/* What a thread does while nobody waits for it. */
+static void tidy(struct satchel_workspace *workspace, size_t which)
 {
-    while (queue_is_idle(queue) && pack_when_idle(workspace))
-        continue;
+    struct workspace_queue *queue = &workspace->workers[which].queue;
+    bool is_more = true;
+    while (is_more && queue_is_idle(queue))
+        is_more = which == THREAD_WRITER ? pack_when_idle(workspace)
+                                         : snapshots_go_on(&workspace->readers[which]);
 }
 
 static void *work(void *argument)
@@ -151,15 +154,13 @@ static void *work(void *argument)
     struct satchel_workspace *workspace = worker->workspace;
     size_t which = (size_t)(worker - workspace->workers);
     struct satchel_job *jobs;
-    if (which == THREAD_WRITER)
-        tidy(workspace, &worker->queue);
+    tidy(workspace, which);
     while ((jobs = queue_take(&worker->queue)) != NULL) {
-        if (which != THREAD_WRITER) {
+        if (which == THREAD_WRITER)
+            workspace_write(workspace, jobs);
+        else
             workspace_read(workspace, &workspace->readers[which], jobs);
-            continue;
-        }
-        workspace_write(workspace, jobs);
-        tidy(workspace, &worker->queue);
+        tidy(workspace, which);
     }
     while (worker->queue.first) {
         struct satchel_job *job = unlink_first(&worker->queue);

@@ -305,6 +305,10 @@ enum satchel_status entry_read(struct workspace_reader *reader, struct satchel_j
 enum satchel_status reader_open(struct workspace_reader *reader, const char *path,
                                 struct satchel_error *error) SATCHEL_MUST_USE;
 void reader_close(struct workspace_reader *reader);
+/* Begins a transaction that sees the store as it is, for the user of the job's device. It ends with
+ * the connection. */
+enum satchel_status reader_begin(struct workspace_reader *reader,
+                                 struct satchel_job *job) SATCHEL_MUST_USE;
 void workspace_read(struct satchel_workspace *workspace, struct workspace_reader *reader,
                     struct satchel_job *job);
 /* Adds SCHEMA to the job's answers: the migrations after that one, without their first rows. */

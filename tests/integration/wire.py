@@ -2,7 +2,7 @@
 import os
 import struct
 
-PROTOCOL = 7
+PROTOCOL = 8
 JOIN, HELLO, PUSH, ADMIN = 2, 3, 4, 6
 JOINED, WELCOME, ENTRIES, ACK, HEAD, ADMIN_RESULT, ERROR = 34, 35, 37, 38, 39, 41, 64
 NOBODY = bytes(16)

@@ -12,7 +12,7 @@
 #include <satchel/cursor.h>
 #include <satchel/entry.h>
 
-#define SATCHEL_PROTOCOL_VERSION 7
+#define SATCHEL_PROTOCOL_VERSION 8
 
 /* Of a frame before and after decompression: an entry with a change set of the largest size fits,
  * and notes of SATCHEL_NOTES_BYTES_MAX, behind a batch of others. */
@@ -336,9 +336,10 @@ struct satchel_message_snapshot {
     struct satchel_id receipt;    /* likewise */
     satchel_stamp stamp;          /* the greatest that the node holds there */
     uint64_t schema;              /* migrations deployed there */
-    uint64_t row_count;           /* of all pages together */
-    uint64_t page, page_count;    /* 0 of 0: there are no rows */
-    struct satchel_span notes;
+    uint64_t row_count;           /* of all pages together; with page_count */
+    uint64_t page;
+    uint64_t page_count;       /* at least 1; 0: not known yet, the node is still reading */
+    struct satchel_span notes; /* empty: there is no such page, page_count says how many there are */
 };
 
 /* Asks for what the log has behind `after` up to `until`: a replica that was filled from a snapshot
