@@ -16,7 +16,7 @@ enum {
 #ifdef SATCHEL_MUTATIONS
     WAITING_ROWS_MIN = 1, /* the simulator has few rows */
 #else
-    WAITING_ROWS_MIN = 20000, /* below this, an index that is filled later costs more than it saves */
+    WAITING_ROWS_MIN = 20000, /* with fewer, to fill an index later costs more than it saves */
 #endif
     WINDOW = 2,      /* pages that are asked for and have not come */
     ROWS_MS_MAX = 20 /* of a run: its commit may take as long again */

@@ -111,9 +111,8 @@ static enum satchel_status is_stageable(struct satchel_staging *staging,
     enum satchel_staging_state state;
     enum satchel_status status = SATCHEL_OK;
     if (staging->states[table->number - 1] == NOT_KNOWN) {
-        status =
-            satchel_staging_table_make(staging->apply->replica->db, table->name,
-                                       staging->indexes_wait, &state, error);
+        status = satchel_staging_table_make(staging->apply->replica->db, table->name,
+                                            staging->indexes_wait, &state, error);
         if (status == SATCHEL_OK && state == SATCHEL_STAGING_STALE)
             status = satchel_error_set(error, SATCHEL_AGAIN,
                                        "table %s has changed while the replica was being filled",

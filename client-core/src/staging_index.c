@@ -16,9 +16,9 @@
 #include <limits.h>
 
 #define SORTED "temp.satchel_sorted"
-#define SQL_UNFILLED                                                                   \
-    "SELECT name, tbl_name FROM main.sqlite_schema WHERE type = 'index'"               \
-    " AND substr(name, 1, length(?1)) = ?1 AND substr(sql, -length(?2)) = ?2"          \
+#define SQL_UNFILLED                                                          \
+    "SELECT name, tbl_name FROM main.sqlite_schema WHERE type = 'index'"      \
+    " AND substr(name, 1, length(?1)) = ?1 AND substr(sql, -length(?2)) = ?2" \
     " ORDER BY rowid"
 /* A column without a name is the row's number. */
 #define SQL_COLUMNS                                                                    \
@@ -81,6 +81,44 @@ static enum satchel_status read_number(struct satchel_index_filling *filling, ch
     return status;
 }
 
+/* ---- whether ---- */
+
+/* Runs `sql`, which makes a table, for the b-tree at `root`. */
+static int make_table_at(sqlite3 *db, int root, const char *sql)
+{
+    sqlite3_test_control(SQLITE_TESTCTRL_IMPOSTER, db, "main", 1, root);
+    int code = sqlite3_exec(db, sql, NULL, NULL, NULL);
+    sqlite3_test_control(SQLITE_TESTCTRL_IMPOSTER, db, "main", 0, 0);
+    return code;
+}
+
+/* An SQLite may be built without. */
+static bool has_imposters(void)
+{
+    sqlite3 *db = NULL;
+    sqlite3_stmt *select = NULL;
+    bool has = false;
+    if (sqlite3_open(":memory:", &db) == SQLITE_OK &&
+        sqlite3_exec(db, "CREATE TABLE t(x); CREATE INDEX i ON t(x) WHERE 0", NULL, NULL, NULL) ==
+            SQLITE_OK &&
+        sqlite3_prepare_v2(db, "SELECT rootpage FROM sqlite_schema WHERE name = 'i'", -1, &select,
+                           NULL) == SQLITE_OK &&
+        sqlite3_step(select) == SQLITE_ROW) {
+        int root = sqlite3_column_int(select, 0);
+        sqlite3_finalize(select);
+        select = NULL;
+        has = make_table_at(db, root, "CREATE TABLE f(a, b, PRIMARY KEY(a, b)) WITHOUT ROWID") ==
+                  SQLITE_OK &&
+              sqlite3_exec(db, "INSERT INTO f VALUES(NULL, 1)", NULL, NULL, NULL) == SQLITE_OK &&
+              sqlite3_prepare_v2(db, "SELECT 1 FROM sqlite_schema WHERE name = 'f'", -1, &select,
+                                 NULL) == SQLITE_OK &&
+              sqlite3_step(select) == SQLITE_DONE;
+    }
+    sqlite3_finalize(select);
+    sqlite3_close(db);
+    return has;
+}
+
 bool satchel_indexes_may_wait(sqlite3 *db)
 {
     sqlite3_stmt *select = NULL;
@@ -89,9 +127,9 @@ bool satchel_indexes_may_wait(sqlite3 *db)
         sqlite3_step(select) == SQLITE_ROW)
         temp_store = sqlite3_column_int(select, 0);
     sqlite3_finalize(select);
-    return !sqlite3_compileoption_used("UNTESTABLE") && temp_store != 2 &&
-           !sqlite3_compileoption_used("TEMP_STORE=3") &&
-           (temp_store == 1 || !sqlite3_compileoption_used("TEMP_STORE=2"));
+    bool is_in_memory = temp_store == 2 || sqlite3_compileoption_used("TEMP_STORE=3") ||
+                        (temp_store == 0 && sqlite3_compileoption_used("TEMP_STORE=2"));
+    return !is_in_memory && has_imposters();
 }
 
 /* ---- which ---- */
@@ -224,9 +262,8 @@ static enum satchel_status read_columns(struct satchel_index_filling *filling,
 static enum satchel_status sort(struct satchel_index_filling *filling, const struct unfilled *item,
                                 const char *selected, struct satchel_error *error)
 {
-    enum satchel_status status =
-        run(filling, sqlite3_mprintf("DROP TABLE IF EXISTS " SORTED ";PRAGMA cache_spill=ON"),
-            error);
+    enum satchel_status status = run(
+        filling, sqlite3_mprintf("DROP TABLE IF EXISTS " SORTED ";PRAGMA cache_spill=ON"), error);
     if (status == SATCHEL_OK)
         status = run(filling,
                      sqlite3_mprintf("CREATE TABLE " SORTED " AS SELECT %s FROM main.\"%w\" ORDER "
@@ -235,9 +272,9 @@ static enum satchel_status sort(struct satchel_index_filling *filling, const str
                      error);
     sqlite3_exec(filling->db, "PRAGMA cache_spill=OFF", NULL, NULL, NULL);
     if (status == SATCHEL_OK)
-        status = read_number(filling,
-                             sqlite3_mprintf("SELECT coalesce(max(rowid), 0) FROM " SORTED),
-                             &filling->sorted, error);
+        status =
+            read_number(filling, sqlite3_mprintf("SELECT coalesce(max(rowid), 0) FROM " SORTED),
+                        &filling->sorted, error);
     filling->written = 0;
     filling->sorted -= filling->sorted > 0 && SATCHEL_MUTATED(bare_index);
     return status;
@@ -288,18 +325,14 @@ static enum satchel_status make_imposter(struct satchel_index_filling *filling,
     char *sql = sqlite3_mprintf("CREATE TABLE satchel_fill_%u(%s, PRIMARY KEY(%s)) WITHOUT "
                                 "ROWID",
                                 filling->next, filling->declared, filling->key);
-    if (status == SATCHEL_OK && sql && root == 0) {
-        sqlite3_free(sql);
-        return changed(error);
-    }
+    if (status == SATCHEL_OK && root == 0)
+        status = changed(error);
     sqlite3_snprintf(sizeof item->imposter, item->imposter, "satchel_fill_%u", filling->next);
-    if (status == SATCHEL_OK)
-        sqlite3_test_control(SQLITE_TESTCTRL_IMPOSTER, filling->db, "main", 1, (int)root);
-    if (status == SATCHEL_OK)
-        status = run(filling, sql, error);
-    else
-        sqlite3_free(sql);
-    sqlite3_test_control(SQLITE_TESTCTRL_IMPOSTER, filling->db, "main", 0, 0);
+    if (status == SATCHEL_OK && !sql)
+        status = no_memory(error);
+    if (status == SATCHEL_OK && make_table_at(filling->db, (int)root, sql) != SQLITE_OK)
+        status = sql_error(filling, error);
+    sqlite3_free(sql);
     return status;
 }
 

@@ -114,8 +114,7 @@ static void begin(struct snapshots *snapshots, struct satchel_query *query,
 
 static bool is_making(const struct snapshots *snapshots, const struct satchel_id *device)
 {
-    return snapshots->making &&
-           satchel_id_equal(snapshot_making_device(snapshots->making), device);
+    return snapshots->making && satchel_id_equal(snapshot_making_device(snapshots->making), device);
 }
 
 static void end_making(struct snapshots *snapshots)
@@ -174,8 +173,8 @@ static enum satchel_status add_page(struct snapshots *snapshots, struct satchel_
     struct satchel_query query;
     begin(snapshots, &query, ADD_PAGE);
     satchel_query_id(&query, snapshot_making_device(snapshots->making));
-    satchel_query_integer(
-        &query, (int64_t)snapshot_making_so_far(snapshots->making)->page_count - 1);
+    satchel_query_integer(&query,
+                          (int64_t)snapshot_making_so_far(snapshots->making)->page_count - 1);
     satchel_query_blob(&query, notes);
     return satchel_query_run(&query, error);
 }

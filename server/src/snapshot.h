@@ -11,13 +11,14 @@ struct snapshots;
 
 void snapshots_free(struct snapshots *snapshots);
 
-/* While nobody asks for anything: reads a page more of a snapshot that is not whole. False: there is
- * none. */
+/* While nobody asks for anything: reads a page more of a snapshot that is not whole. False: there
+ * is none. */
 bool snapshots_go_on(struct workspace_reader *reader);
 
 /* Answers a SNAPSHOT job: the page asked for; or the first one of a new snapshot; or that there is
- * none of that id any more, as where the user's role or the masks are others now. What has left the scope meanwhile is taken out of a page. AGAIN: the device has
- * change sets here by now, so that it must hear of them in the stream; BUSY: no room for it. */
+ * none of that id any more, as where the user's role or the masks are others now. What has left the
+ * scope meanwhile is taken out of a page. AGAIN: the device has change sets here by now, so that it
+ * must hear of them in the stream; BUSY: no room for it. */
 enum satchel_status snapshot_read(struct workspace_reader *reader,
                                   struct satchel_job *job) SATCHEL_MUST_USE;
 

@@ -21,9 +21,9 @@ enum {
 #define SQL_STAMP "SELECT stamp FROM satchel_workspace"
 
 /* Going through a table beside the names of its rows, both in the order of the keys: what is read
- * in order needs no looking up. Names are ordered by length first, where keys are texts of different
- * lengths; and of a row that is gone there is only the name. What the walk does not come upon is
- * looked up. */
+ * in order needs no looking up. Names are ordered by length first, where keys are texts of
+ * different lengths; and of a row that is gone there is only the name. What the walk does not come
+ * upon is looked up. */
 struct beside {
     struct satchel_row_walk walk;
     struct satchel_buffer name; /* of the walk's row */
@@ -156,8 +156,7 @@ static enum satchel_status add_row(struct snapshot_making *making, struct satche
 {
     struct rows_answer *rows = &making->rows;
     const struct satchel_value *values;
-    enum satchel_status status =
-        find_beside(&making->beside, name, &values, &making->job.error);
+    enum satchel_status status = find_beside(&making->beside, name, &values, &making->job.error);
     if (status != SATCHEL_OK)
         return status;
     name = satchel_arena_copy(&making->page.arena, name);

@@ -142,7 +142,8 @@ static bool queue_is_idle(struct workspace_queue *queue)
 static void tidy(struct satchel_workspace *workspace, size_t which)
 {
     struct workspace_queue *queue = &workspace->workers[which].queue;
-    bool is_more = true;
+    /* While a snapshot is read the WAL cannot be begun anew: it goes on behind every job. */
+    bool is_more = which == THREAD_WRITER || snapshots_go_on(&workspace->readers[which]);
     while (is_more && queue_is_idle(queue))
         is_more = which == THREAD_WRITER ? pack_when_idle(workspace)
                                          : snapshots_go_on(&workspace->readers[which]);

@@ -22,17 +22,17 @@
 #define SQL_STAGED                                                         \
     "SELECT substr(name, 13) FROM main.sqlite_schema WHERE type = 'table'" \
     " AND substr(name, 1, 12) = '" SATCHEL_STAGING_PREFIX "'"
-/* Not one that refuses rows, nor one whose entries are more than columns and what names the row, nor
- * one whose order another connection may not know. */
-#define SQL_MAY_WAIT                                                                         \
-    "SELECT 1 FROM pragma_index_list(?1, 'main') WHERE name = ?2 COLLATE NOCASE"             \
-    " AND NOT \"unique\" AND NOT partial AND NOT EXISTS (SELECT 1 FROM"                      \
-    " pragma_index_xinfo(?2, 'main') WHERE cid < -1 OR upper(coll) NOT IN ('BINARY',"        \
-    " 'NOCASE', 'RTRIM')) AND NOT EXISTS (SELECT 1 FROM pragma_table_xinfo(?1, 'main')"      \
+/* Not one that refuses rows, nor one whose entries are more than columns and what names the row,
+ * nor one whose order another connection may not know. */
+#define SQL_MAY_WAIT                                                                    \
+    "SELECT 1 FROM pragma_index_list(?1, 'main') WHERE name = ?2 COLLATE NOCASE"        \
+    " AND NOT \"unique\" AND NOT partial AND NOT EXISTS (SELECT 1 FROM"                 \
+    " pragma_index_xinfo(?2, 'main') WHERE cid < -1 OR upper(coll) NOT IN ('BINARY',"   \
+    " 'NOCASE', 'RTRIM')) AND NOT EXISTS (SELECT 1 FROM pragma_table_xinfo(?1, 'main')" \
     " WHERE name = 'rowid' COLLATE NOCASE)"
-#define SQL_SETTLE                                                                           \
-    "UPDATE main.sqlite_schema SET sql = substr(sql, 1, length(sql) - length(?1))"           \
-    " WHERE type = 'index' AND substr(name, 1, 12) = '" SATCHEL_STAGING_PREFIX "'"           \
+#define SQL_SETTLE                                                                 \
+    "UPDATE main.sqlite_schema SET sql = substr(sql, 1, length(sql) - length(?1))" \
+    " WHERE type = 'index' AND substr(name, 1, 12) = '" SATCHEL_STAGING_PREFIX "'" \
     " AND substr(sql, -length(?1)) = ?1"
 #define SQL_SET_ROOT \
     "UPDATE main.sqlite_schema SET rootpage = ?2 WHERE name = ?1 AND type IN ('table', 'index')"

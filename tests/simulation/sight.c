@@ -630,8 +630,8 @@ size_t sim_sight_now(void)
     return sight.moment_count - 1;
 }
 
-/* The last one. Cursors fall where a power cut takes what a killed server had not synced, and where a
- * backup is restored, of which nobody knows what it had. */
+/* The last one. Cursors fall where a power cut takes what a killed server had not synced, and where
+ * a backup is restored, of which nobody knows what it had. */
 size_t sim_sight_at(uint64_t cursor)
 {
     size_t moment = sight.moment_count;

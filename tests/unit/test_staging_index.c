@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 /* Every value that a column may hold, and NULL; four of each. */
-#define VALUES                                                                         \
-    "WITH n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999), v(i, x) AS " \
+#define VALUES                                                                            \
+    "WITH n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999), v(i, x) AS "    \
     "(SELECT i, CASE i % 9 WHEN 0 THEN NULL WHEN 1 THEN i / 4 WHEN 2 THEN -i / 4 WHEN 3 " \
-    "THEN i / 4 + 0.5 WHEN 4 THEN 'text ' || i / 4 WHEN 5 THEN 'TEXT ' || i / 4 WHEN 6 " \
+    "THEN i / 4 + 0.5 WHEN 4 THEN 'text ' || i / 4 WHEN 5 THEN 'TEXT ' || i / 4 WHEN 6 "  \
     "THEN CAST(i / 4 AS BLOB) WHEN 7 THEN i / 4 * 1.0 ELSE 1e300 END FROM n) "
 
 static const struct {
@@ -36,7 +36,8 @@ static const struct {
     {"w",
      "CREATE TABLE w(a, b TEXT, x, PRIMARY KEY(b DESC, a)) WITHOUT ROWID;"
      "CREATE INDEX w_x ON w(x); CREATE INDEX w_a ON w(a, x)",
-     VALUES "INSERT INTO satchel_new_w SELECT i, 'k', x FROM v", "satchel_new_w_x\nsatchel_new_w_a"},
+     VALUES "INSERT INTO satchel_new_w SELECT i, 'k', x FROM v",
+     "satchel_new_w_x\nsatchel_new_w_a"},
     {"r", "CREATE TABLE r(id TEXT PRIMARY KEY, RowId, x); CREATE INDEX r_x ON r(x)",
      VALUES "INSERT INTO satchel_new_r SELECT 'k' || i, i, x FROM v", ""},
     {"e", "CREATE TABLE e(id TEXT PRIMARY KEY, x); CREATE INDEX e_x ON e(x)", "SELECT 1",
@@ -95,8 +96,7 @@ static bool write_some(struct fixture *fixture, struct satchel_index_filling *fi
 {
     bool is_whole = false;
     sql_run(fixture->db, "BEGIN IMMEDIATE");
-    assert_ok(
-        satchel_index_filling_write(filling, at_once, NULL, &is_whole, &fixture->error));
+    assert_ok(satchel_index_filling_write(filling, at_once, NULL, &is_whole, &fixture->error));
     sql_run(fixture->db, "COMMIT");
     return is_whole;
 }
@@ -232,9 +232,8 @@ static void test_staging_index__two_may_fill_the_same(void **state)
     bool is_whole;
     sql_run(second.db, "BEGIN IMMEDIATE");
     sql_rows(second.db, "SELECT count(*) FROM sqlite_schema");
-    assert_int_equal(
-        satchel_index_filling_write(two, at_once, NULL, &is_whole, &second.error),
-        SATCHEL_AGAIN);
+    assert_int_equal(satchel_index_filling_write(two, at_once, NULL, &is_whole, &second.error),
+                     SATCHEL_AGAIN);
     assert_int_equal(satchel_index_filling_settle(two, &second.error), SATCHEL_AGAIN);
     sql_run(second.db, "ROLLBACK");
     satchel_index_filling_free(two);
@@ -265,9 +264,9 @@ static void test_staging_index__tables_that_are_gone_are_left_alone(void **state
         sql_run(fixture.db, "ROLLBACK");
         satchel_index_filling_free(filling);
         assert_string_equal(sql_rows(fixture.db, "PRAGMA integrity_check"), "ok");
-        assert_string_equal(sql_rows(fixture.db, "SELECT count(*) FROM sqlite_schema WHERE name LIKE"
-                                                 " 'satchel_fill%'"),
-                            "0");
+        assert_string_equal(
+            sql_rows(fixture.db, "SELECT name FROM sqlite_schema WHERE name LIKE 'satchel_fill%'"),
+            "");
         close_fixture(&fixture);
     }
 }

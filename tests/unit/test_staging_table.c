@@ -263,9 +263,9 @@ static void test_staging_table__tables_that_are_alike_no_more_are_left(void **st
         struct fixture fixture = open_fixture(NULL);
         fill(&fixture);
         sql_run(fixture.db, changes[i]);
-        enum satchel_staging_state is_stale;
-        assert_ok(satchel_staging_table_make(fixture.db, "contact", false, &is_stale, &fixture.error));
-        assert_int_equal(is_stale, SATCHEL_STAGING_STALE);
+        enum satchel_staging_state found;
+        assert_ok(satchel_staging_table_make(fixture.db, "contact", false, &found, &fixture.error));
+        assert_int_equal(found, SATCHEL_STAGING_STALE);
         sql_run(fixture.db, "BEGIN");
         assert_false(exchange(&fixture));
         sql_run(fixture.db, "COMMIT");

@@ -339,7 +339,7 @@ struct satchel_message_snapshot {
     uint64_t row_count;           /* of all pages together; with page_count */
     uint64_t page;
     uint64_t page_count;       /* at least 1; 0: not known yet, the node is still reading */
-    struct satchel_span notes; /* empty: there is no such page, page_count says how many there are */
+    struct satchel_span notes; /* empty: there is no such page */
 };
 
 /* Asks for what the log has behind `after` up to `until`: a replica that was filled from a snapshot
