@@ -501,7 +501,9 @@ enum satchel_status satchel_capture_take(struct satchel_capture *capture,
         break;
     case SATCHEL_OP_DELETE: status = take_delete(capture, table, capture->old_values, false); break;
     }
-    if (status != SATCHEL_OK)
-        satchel_capture_truncate(capture, &before); /* a key update may have got half-way */
+    /* A key update may have got half-way. Nothing is left where an error of the disk or of memory met
+     * a SELECT of the rules': SQLite has rolled back all of the transaction then. */
+    if (status != SATCHEL_OK && capture->op_count > before.op_count)
+        satchel_capture_truncate(capture, &before);
     return status;
 }

@@ -366,6 +366,40 @@ static void put_views(struct kit *kit, const char *table_name, const uint32_t *c
 }
 
 /* Columns of deal: 2 stage, 9 note, 11 terms. */
+static int fail_to_read(sqlite3_file *file, void *bytes, int size, sqlite3_int64 offset)
+{
+    (void)file, (void)bytes, (void)size, (void)offset;
+    return SQLITE_IOERR_READ;
+}
+
+/* SQLite takes all of a transaction back when the disk fails a SELECT in the midst of it: here the
+ * one that looks for rows that point at one that is deleted. */
+CASE(what_the_disk_took_back_is_not_in_the_next_transaction)
+{
+    struct kit *kit = *state;
+    sqlite3_file *file = NULL;
+    kit_run(kit, "INSERT INTO firm(id) VALUES('f'); INSERT INTO deal(id) VALUES('d')");
+    kit_skip(kit);
+    kit_skip(kit);
+    kit_run(kit, "PRAGMA wal_checkpoint(TRUNCATE); BEGIN; INSERT INTO task(id) VALUES('t'), ('u')");
+    assert_int_equal(sqlite3_file_control(kit->db, "main", SQLITE_FCNTL_FILE_POINTER, &file),
+                     SQLITE_OK);
+    sqlite3_db_release_memory(kit->db);
+    kit_run(kit, "SELECT * FROM firm WHERE id = 'f'"); /* the DELETE is to find it */
+    const struct sqlite3_io_methods *methods = file->pMethods;
+    struct sqlite3_io_methods failing = *methods;
+    failing.xRead = fail_to_read;
+    file->pMethods = &failing;
+    assert_int_not_equal(sqlite3_exec(kit->db, "DELETE FROM firm WHERE id = 'f'", NULL, NULL, NULL),
+                         SQLITE_OK);
+    file->pMethods = methods;
+    assert_true(sqlite3_get_autocommit(kit->db));
+    kit_expect_nothing(kit);
+    kit_run(kit, "BEGIN; UPDATE deal SET note = 'n'; SAVEPOINT s;"
+                 "INSERT INTO task(id) VALUES('v'); ROLLBACK TO s; COMMIT");
+    kit_expect(kit, "update deal('d') note='n' was NULL");
+}
+
 CASE(a_freezing_step_says_what_was_shown_of_the_fields_it_freezes)
 {
     struct kit *kit = *state;
@@ -458,6 +492,7 @@ int main(void)
         TEST(a_row_replaced_keeps_what_its_writer_may_not_set),
         TEST(who_may_not_set_the_key_inserts_no_rows),
         TEST(a_row_that_others_point_at_is_not_deleted),
+        TEST(what_the_disk_took_back_is_not_in_the_next_transaction),
         TEST(a_freezing_step_says_what_was_shown_of_the_fields_it_freezes),
         TEST(the_key_of_a_merged_row_is_written_to_all_it_is_made_of),
         TEST(a_merged_row_is_deleted_with_all_it_is_made_of),
