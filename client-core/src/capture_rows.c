@@ -501,8 +501,8 @@ enum satchel_status satchel_capture_take(struct satchel_capture *capture,
         break;
     case SATCHEL_OP_DELETE: status = take_delete(capture, table, capture->old_values, false); break;
     }
-    /* A key update may have got half-way. Nothing is left where an error of the disk or of memory met
-     * a SELECT of the rules': SQLite has rolled back all of the transaction then. */
+    /* A key update may have got half-way. Where the disk or memory failed a SELECT of the rules',
+     * SQLite has rolled back all of the transaction, and nothing is left. */
     if (status != SATCHEL_OK && capture->op_count > before.op_count)
         satchel_capture_truncate(capture, &before);
     return status;
