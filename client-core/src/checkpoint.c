@@ -7,6 +7,9 @@
  * checkpoints only under the lock. A connection without the lock does not checkpoint at its close
  * either; when the holder has gone, the first commit that finds the WAL long takes the lock over.
  *
+ * A sync that leaves the lock to others for a while checkpoints meanwhile; its commits do so only
+ * where it has not for long.
+ *
  * A passive checkpoint never finishes while others keep committing, and a WAL that is never
  * finished is never begun again: a sync that holds the lock beside a busy application would let it
  * grow without end. So when it has grown long, the sync's own connection holds writers up for the
@@ -20,6 +23,7 @@
 
 enum {
     WAL_PAGES_MAX = 1000,
+    WAL_PAGES_WORTH = WAL_PAGES_MAX / 2, /* of a pause */
     WAL_PAGES_LONG = 4 * WAL_PAGES_MAX,
     RESTART_WAIT_MS = 20 /* for a writer or reader in the way; the next commit tries again */
 };
@@ -53,8 +57,12 @@ static void note_released(struct satchel_replica *replica)
 static int after_commit(void *context, sqlite3 *db, const char *name, int page_count)
 {
     struct satchel_replica *replica = context;
+    int pages_max = replica->is_sync ? 2 * WAL_PAGES_MAX : WAL_PAGES_MAX;
     note_released(replica); /* others may write while a passive checkpoint copies */
-    if (strcmp(name, "main") != 0 || page_count < WAL_PAGES_MAX || !take_lock(replica))
+    if (strcmp(name, "main") != 0)
+        return SQLITE_OK;
+    replica->wal_pages = page_count;
+    if (page_count < pages_max || !take_lock(replica))
         return SQLITE_OK;
     /* BUSY only means that a reader or writer was in the way: the next commit tries again. */
     if (page_count >= WAL_PAGES_LONG && replica->is_sync) {
@@ -66,6 +74,14 @@ static int after_commit(void *context, sqlite3 *db, const char *name, int page_c
         sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     }
     return SQLITE_OK;
+}
+
+void satchel_checkpoint_in_pause(struct satchel_replica *replica)
+{
+    if (replica->wal_pages < WAL_PAGES_WORTH || !take_lock(replica))
+        return;
+    sqlite3_wal_checkpoint_v2(replica->db, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    replica->wal_pages = 0; /* or as the next commit says */
 }
 
 enum satchel_status satchel_checkpoint_attach(struct satchel_replica *replica,

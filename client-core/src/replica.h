@@ -244,6 +244,7 @@ struct satchel_replica {
     uint32_t module_count;           /* virtual table modules that hold this handle */
     bool is_sync;        /* the connection is a sync's own: nothing of the application runs on it */
     int busy_wait_ms;    /* how long that connection waits for a lock */
+    int wal_pages;       /* in the WAL, after the last commit */
     int64_t released_ms; /* the monotonic clock when the last commit let the write lock go */
     int checkpoint_lock; /* fd of REPLICA-ckpt when this connection checkpoints, else -1 */
     char *path;          /* of the main database, "" if none */
@@ -379,6 +380,8 @@ void satchel_guard_detach(struct satchel_replica *replica);
 enum satchel_status satchel_checkpoint_attach(struct satchel_replica *replica,
                                               struct satchel_error *error) SATCHEL_MUST_USE;
 void satchel_checkpoint_detach(struct satchel_replica *replica);
+/* While the write lock is left to others: copies what has come into the WAL, if it is worth it. */
+void satchel_checkpoint_in_pause(struct satchel_replica *replica);
 /* Before a close: if nobody holds the lock, the last connection checkpoints as it closes. */
 void satchel_checkpoint_offer(struct satchel_replica *replica);
 /* Everything goes from the WAL into the file, and the WAL becomes empty. BUSY: others are in the

@@ -238,6 +238,10 @@ static void leave_lock(struct satchel_sync *sync)
     if (free_ms < PAUSE_MS && sync->held_ms + run_ms < RUN_MS_MAX)
         return;
     if (free_ms < PAUSE_MS) {
+        satchel_checkpoint_in_pause(sync->replica);
+        free_ms = clock->monotonic_ms(clock->context) - sync->released_ms;
+    }
+    if (free_ms < PAUSE_MS) {
         const struct timespec pause = {0, (PAUSE_MS - free_ms) * 1000 * 1000};
         nanosleep(&pause, NULL); /* a signal may cut it short, at no harm */
     }
