@@ -28,6 +28,9 @@ static const char SELECT_GIVEN_BACK[] =
     " ORDER BY cursor";
 static const char SELECT_FIRST[] = "SELECT coalesce(min(id), 0) FROM satchel_lost";
 static const char INSERT_DOUBT[] = "INSERT OR IGNORE INTO satchel_doubt(name) VALUES(?1)";
+/* Of a replica whose log lacks what was before its first rows. */
+static const char SELECT_UNHEARD[] =
+    "SELECT note FROM satchel_conflict WHERE (SELECT begun FROM satchel_replica) > ?1";
 static const char SELECT_POSITIONS[] =
     "SELECT positions FROM satchel_receipt WHERE cursor > ?1 AND positions NOTNULL";
 static const char DELETE_RECEIPTS[] = "DELETE FROM satchel_receipt WHERE cursor > ?1";
@@ -186,6 +189,26 @@ static enum satchel_status lose(struct rewinding *rewinding, const struct satche
     return status == SATCHEL_OK ? doubt_entry(rewinding, entry) : status;
 }
 
+/* What the node has lost may be of before the replica's first rows, and not in its log yet. Rows
+ * that differ are found by their digests; conflicts have none. */
+static enum satchel_status doubt_conflicts(struct rewinding *rewinding, uint64_t cursor)
+{
+    sqlite3_stmt *select = NULL;
+    int code = SQLITE_DONE;
+    enum satchel_status status =
+        prepare(rewinding->sync, SELECT_UNHEARD, &select, rewinding->error);
+    if (status == SATCHEL_OK)
+        sqlite3_bind_int64(select, 1, (sqlite3_int64)cursor);
+    while (status == SATCHEL_OK && (code = sqlite3_step(select)) == SQLITE_ROW) {
+        satchel_arena_reset(&rewinding->arena);
+        status = doubt_notes(rewinding, satchel_column_span(select, 0));
+    }
+    if (status == SATCHEL_OK && code != SQLITE_DONE)
+        status = sql_error(rewinding->sync, rewinding->error);
+    sqlite3_finalize(select);
+    return status;
+}
+
 /* Below all ids that there are, with room for the log. */
 static enum satchel_status find_next_id(struct rewinding *rewinding)
 {
@@ -324,6 +347,8 @@ enum satchel_status satchel_recover_rewind(struct satchel_sync *sync, uint64_t c
         status = prepare(sync, INSERT_DOUBT, &rewinding.insert_doubt, error);
     if (status == SATCHEL_OK)
         status = keep_all(&rewinding, cursor);
+    if (status == SATCHEL_OK && cursor < sync->apply->cursor)
+        status = doubt_conflicts(&rewinding, cursor);
     sqlite3_finalize(rewinding.insert_lost);
     sqlite3_finalize(rewinding.insert_doubt);
     if (status == SATCHEL_OK && cursor < sync->apply->cursor)
