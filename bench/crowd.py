@@ -11,22 +11,18 @@ server's memory for each, and that they have everything when they have read agai
 usage: crowd.py [change] [commits] [stall]
 """
 import pathlib
-import resource
-import socket
 import sqlite3
 import statistics
 import subprocess
 import sys
 import time
 import unittest
-import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "integration"))
 
 import harness  # noqa: E402
-import wire  # noqa: E402
-from test_connections import Connections, Crowd  # noqa: E402
+from test_connections import Connections  # noqa: E402
 
 SUBSCRIBERS = (100, 1000)
 CHANGES = 20
@@ -41,13 +37,6 @@ class Bench(Connections):
     def cpu_seconds(self):
         tasks = pathlib.Path(f"/proc/{self.server.process.pid}/task").iterdir()
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-
-    def metric(self, name):
-        with urllib.request.urlopen(self.server.url.replace("ws", "http", 1) + "/metrics") as answer:
-            for line in answer.read().decode().splitlines():
-                if line.startswith(f"satchel_{name} "):
-                    return int(line.split()[1])
-        raise AssertionError(f"no metric {name}")
 
     # ---- a change for many ----
 
@@ -174,6 +163,4 @@ class Bench(Connections):
 
 
 if __name__ == "__main__":
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     unittest.main(argv=sys.argv[:1] + [f"Bench.test_{name}" for name in sys.argv[1:] or ("change", "commits", "stall")])

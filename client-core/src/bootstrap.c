@@ -343,7 +343,7 @@ enum satchel_status satchel_bootstrap_take(struct satchel_sync *sync,
 
 /* ---- indexes ---- */
 
-/* A run, in which `write` is done to what is still of this snapshot. */
+/* A run: entries of one, as many as it may take; `is_whole` NULL: all have theirs, and settle. */
 static enum satchel_status write_indexes(struct satchel_sync *sync,
                                          struct satchel_index_filling *filling, bool *is_whole,
                                          struct satchel_error *error)

@@ -15,8 +15,8 @@ struct satchel_index_filling;
  * RBU does, and keeps temporary tables in files, so that memory is bounded. */
 bool satchel_indexes_may_wait(struct sqlite3 *db);
 
-/* For all that are without entries; `*out` NULL: there is none. From here to _free no other
- * statement of `db` should be prepared that is to outlive it. SQL, NOMEM. */
+/* For all that are without entries; `*out` NULL: there is none. At its end the schema is
+ * read anew. SQL, NOMEM. */
 enum satchel_status satchel_index_filling_new(struct satchel_index_filling **out,
                                               struct sqlite3 *db,
                                               struct satchel_error *error) SATCHEL_MUST_USE;

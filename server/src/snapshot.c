@@ -1,7 +1,6 @@
 /* Owns snapshots: how they are kept and served. How one is read is snapshot_make.h's. */
 #include "snapshot.h"
 
-#include "read_rows.h"
 #include "snapshot_make.h"
 
 #include <satchel/mutation.h>
@@ -204,30 +203,21 @@ static enum satchel_status make_page(struct snapshots *snapshots, struct satchel
     return drop(snapshots, &device, &detail) == SATCHEL_OK ? status : SATCHEL_SQL;
 }
 
-static enum satchel_status read_integer(struct workspace_reader *reader, const char *sql,
-                                        const struct satchel_id *id, int64_t *out,
-                                        struct satchel_error *error)
-{
-    struct satchel_query query;
-    bool has_row = false;
-    enum satchel_status status = satchel_query_open(&query, reader->db, sql, error);
-    if (status != SATCHEL_OK)
-        return status;
-    satchel_query_id(&query, id);
-    status = satchel_query_step(&query, &has_row, error);
-    *out = status == SATCHEL_OK && has_row ? sqlite3_column_int64(query.statement, 0) : 0;
-    satchel_query_close(&query);
-    return status;
-}
-
 /* A replica that was made from a copy of the file of one that has been here since must hear its
  * device's change sets, to know itself by them. */
 static enum satchel_status check_number(struct workspace_reader *reader, struct satchel_job *job)
 {
-    int64_t last_number = 0;
+    struct satchel_query query;
+    bool has_row = false;
     enum satchel_status status =
-        read_integer(reader, SQL_LAST_NUMBER, &job->device, &last_number, &job->error);
-    return status == SATCHEL_OK && last_number > 0
+        satchel_query_open(&query, reader->db, SQL_LAST_NUMBER, &job->error);
+    if (status != SATCHEL_OK)
+        return status;
+    satchel_query_id(&query, &job->device);
+    status = satchel_query_step(&query, &has_row, &job->error);
+    bool has_sent = has_row && sqlite3_column_int64(query.statement, 0) > 0;
+    satchel_query_close(&query);
+    return status == SATCHEL_OK && has_sent
                ? satchel_error_set(&job->error, SATCHEL_AGAIN,
                                    "the device has sent changes meanwhile: sync again")
                : status;

@@ -11,8 +11,7 @@ struct snapshots;
 
 void snapshots_free(struct snapshots *snapshots);
 
-/* While nobody asks for anything: reads a page more of a snapshot that is not whole. False: there
- * is none. */
+/* Between jobs: reads a page more of a snapshot that is not whole. False: there is none. */
 bool snapshots_go_on(struct workspace_reader *reader);
 
 /* Answers a SNAPSHOT job: the page asked for; or the first one of a new snapshot; or that there is

@@ -138,15 +138,19 @@ static bool queue_is_idle(struct workspace_queue *queue)
 
 /* ---- threads ---- */
 
-/* What a thread does while nobody waits for it. */
+/* A step of what a thread does while nobody waits for it; false: there is nothing to do. */
+static bool tidy_step(struct satchel_workspace *workspace, size_t which)
+{
+    return which == THREAD_WRITER ? pack_when_idle(workspace)
+                                  : snapshots_go_on(&workspace->readers[which]);
+}
+
+/* While a snapshot is read the WAL cannot be begun anew: it goes on behind every job. */
 static void tidy(struct satchel_workspace *workspace, size_t which)
 {
-    struct workspace_queue *queue = &workspace->workers[which].queue;
-    /* While a snapshot is read the WAL cannot be begun anew: it goes on behind every job. */
-    bool is_more = which == THREAD_WRITER || snapshots_go_on(&workspace->readers[which]);
-    while (is_more && queue_is_idle(queue))
-        is_more = which == THREAD_WRITER ? pack_when_idle(workspace)
-                                         : snapshots_go_on(&workspace->readers[which]);
+    bool is_more = which == THREAD_WRITER || tidy_step(workspace, which);
+    while (is_more && queue_is_idle(&workspace->workers[which].queue))
+        is_more = tidy_step(workspace, which);
 }
 
 static void *work(void *argument)

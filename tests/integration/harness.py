@@ -6,6 +6,7 @@ never for a time.
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.request
 
 BUILD = pathlib.Path(os.environ.get("SATCHEL_BUILD", "build")).resolve()
 SATCHEL = BUILD / "bin" / "satchel"
@@ -243,6 +245,10 @@ class SatchelTest(unittest.TestCase):
 
     def sql(self, replica, sql, clock=None):
         return json.loads(self.satchel("sql", replica, sql, "--json", clock=clock))
+
+    def metric(self, name):
+        with urllib.request.urlopen(self.server.url.replace("ws", "http", 1) + "/metrics") as answer:
+            return int(re.search(rf"^satchel_{name} (\d+)$", answer.read().decode(), re.M).group(1))
 
     def server_sql(self, sql):
         return json.loads(self.admin("workspace", "sql", "w", sql, "--json"))

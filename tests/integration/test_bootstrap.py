@@ -70,7 +70,8 @@ class Bootstrap(harness.SatchelTest):
         here, pages = self.staged(replica)
         self.assertGreater(here, 0)
         self.assertTrue(pages == 0 or here < pages)
-        self.assertRegex(self.satchel("status", replica), r"[1-9]\d* pages? of the first rows")
+        self.assertRegex(self.satchel("status", replica), r"[1-9]\d* (page of the first rows, or more|pages of the first rows);"
+                                                      " the next sync brings them")
 
     def join_by_proxy(self):
         proxy = harness.Proxy(self.server.port)
