@@ -13,21 +13,17 @@
 #include <satchel/mutation.h>
 #include <sodium.h>
 
-/* The hash held of an older number: kept by the store, or of this batch and not written yet. */
-static enum satchel_status held_hash(struct merge_batch *batch,
-                                     const struct satchel_incoming *incoming,
-                                     uint8_t hash[SATCHEL_HASH_BYTES], struct satchel_error *error)
+/* The change set of this batch that has its device and number; NULL: none. */
+static struct merge_changeset *find_admitted(struct merge_batch *batch,
+                                             const struct satchel_incoming *incoming)
 {
     for (size_t i = batch->changeset_count; i-- > 0;) {
-        const struct merge_changeset *other = &batch->changesets[i];
+        struct merge_changeset *other = &batch->changesets[i];
         if (other->incoming->number == incoming->number &&
-            satchel_id_equal(&other->incoming->device, &incoming->device)) {
-            memcpy(hash, other->hash, SATCHEL_HASH_BYTES);
-            return SATCHEL_OK;
-        }
+            satchel_id_equal(&other->incoming->device, &incoming->device))
+            return other;
     }
-    return batch->store->ops->load_hash(batch->store, &incoming->device, incoming->number, hash,
-                                        error);
+    return NULL;
 }
 
 /* What follows of the device in the batch is refused, too: it was written behind this one, and the
@@ -65,6 +61,21 @@ static enum satchel_status hold_positions(struct merge_batch *batch,
     return status;
 }
 
+/* Of a change set that is here, or will be with this batch. */
+static enum satchel_status take_positions(struct merge_batch *batch,
+                                          const struct satchel_incoming *incoming,
+                                          struct merge_changeset *admitted)
+{
+    enum satchel_status status = hold_positions(batch, incoming);
+    if (!admitted && incoming->is_forwarded)
+        batch->again[batch->again_count++] = incoming;
+    for (size_t i = 0; admitted && i < incoming->positions.count && status == SATCHEL_OK; i++)
+        status = satchel_vector_raise(&batch->arena, &admitted->earlier,
+                                      &incoming->positions.items[i].node,
+                                      incoming->positions.items[i].seq, &admitted->earlier);
+    return status;
+}
+
 /* A number held already: the same change set again, or a copied replica. */
 static enum satchel_status admit_again(struct merge_batch *batch,
                                        const struct satchel_incoming *incoming,
@@ -73,12 +84,16 @@ static enum satchel_status admit_again(struct merge_batch *batch,
                                        struct satchel_incoming_outcome *outcome)
 {
     uint8_t held[SATCHEL_HASH_BYTES];
-    enum satchel_status status = held_hash(batch, incoming, held, batch->error);
+    struct merge_changeset *admitted = find_admitted(batch, incoming);
+    enum satchel_status status = SATCHEL_OK;
+    if (admitted)
+        memcpy(held, admitted->hash, sizeof held);
+    else
+        status = batch->store->ops->load_hash(batch->store, &incoming->device, incoming->number,
+                                              held, batch->error);
     if (status == SATCHEL_OK && sodium_memcmp(held, hash, SATCHEL_HASH_BYTES) == 0) {
         outcome->result = SATCHEL_INCOMING_DUPLICATE;
-        if (incoming->is_forwarded)
-            batch->again[batch->again_count++] = incoming;
-        return hold_positions(batch, incoming);
+        return take_positions(batch, incoming, admitted);
     }
     if (status != SATCHEL_OK && status != SATCHEL_NOT_FOUND)
         return status;
@@ -176,6 +191,7 @@ static enum satchel_status admit(struct merge_batch *batch, const struct satchel
     if (status != SATCHEL_OK)
         return status;
     changeset->incoming = incoming;
+    changeset->earlier = incoming->positions;
     changeset->outcome = outcome;
     changeset->device = device;
     changeset->ancestors = device->ancestors;
@@ -336,12 +352,12 @@ enum satchel_status merge_batch_run(struct satchel_store *store,
         status = learn_schema(&batch);
     for (size_t i = 0; status == SATCHEL_OK && i < count; i++)
         status = admit(&batch, &incoming[i], &outcomes[i]);
+    if (status == SATCHEL_OK && batch.again_count > 0)
+        status = merge_positions_add(&batch);
     if (status == SATCHEL_OK)
         status = run_all(&batch);
     if (status == SATCHEL_OK && batch.changeset_count > 0)
         status = store->ops->write_devices(store, batch.devices, batch.device_count, error);
-    if (status == SATCHEL_OK && batch.again_count > 0)
-        status = merge_positions_add(&batch);
     if (status == SATCHEL_OK && batch.changeset_count > 0)
         status = store->ops->write_head(store, &batch.head, error);
 cleanup:

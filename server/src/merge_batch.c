@@ -312,10 +312,9 @@ static enum satchel_status merge_changeset(struct merge_run *run, size_t index)
     changeset->position.seq = batch->head.seq + 1 + index;
     changeset->positions = (struct satchel_vector){&changeset->position, 1};
     enum satchel_status status = SATCHEL_OK;
-    if (changeset->incoming->positions.count > 0)
-        status = satchel_vector_raise(&run->arena, &changeset->incoming->positions,
-                                      &changeset->position.node, changeset->position.seq,
-                                      &changeset->positions);
+    if (changeset->earlier.count > 0)
+        status = satchel_vector_raise(&run->arena, &changeset->earlier, &changeset->position.node,
+                                      changeset->position.seq, &changeset->positions);
     if (status == SATCHEL_OK)
         status = merge_notes_begin(run, changeset->cursor, part_count, &notes);
     for (uint32_t p = 0; status == SATCHEL_OK && p < part_count; p++)
@@ -362,7 +361,7 @@ static enum satchel_status write_log(struct merge_run *run)
                                                      (const uint8_t(*)[SATCHEL_HASH_BYTES])hashes,
                                                      run->changeset_count, run->batch->error);
     for (size_t i = 0; status == SATCHEL_OK && i < run->changeset_count; i++) {
-        const struct satchel_vector *earlier = &run->changesets[i].incoming->positions;
+        const struct satchel_vector *earlier = &run->changesets[i].earlier;
         for (size_t j = 0; status == SATCHEL_OK && j < earlier->count; j++)
             status = ops->add_position(run->store, run->changesets[i].cursor, &earlier->items[j],
                                        run->batch->error);

@@ -81,13 +81,14 @@ struct merge_changeset {
     struct merge_part *parts;
     satchel_stamp stamp; /* as fixed */
     uint8_t hash[SATCHEL_HASH_BYTES];
+    struct satchel_vector earlier; /* positions that earlier incarnations gave it */
 
     /* of the present run */
     struct merge_row **rows; /* per part; NULL where the part has no table */
     uint64_t *timeline;      /* per part: the entry before in the row's chain */
     uint64_t cursor;
     struct satchel_position position;
-    struct satchel_vector positions; /* that one, and those of earlier incarnations */
+    struct satchel_vector positions; /* that one, and the earlier ones */
 };
 
 /* Rows that came to exist, or were written, and lack a number: in order of arrival. */

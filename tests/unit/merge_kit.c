@@ -107,11 +107,19 @@ struct satchel_incoming kit_changeset(struct kit *kit, uint8_t device, uint64_t 
                                       uint64_t seen, const struct satchel_part *parts,
                                       uint32_t part_count)
 {
-    struct satchel_incoming incoming = {.device = kit_device(device), .number = number};
     struct satchel_store_head head;
     assert_ok(kit->store->ops->load_head(kit->store, &head, &kit->error));
     struct satchel_position position = {head.node, seen};
-    struct satchel_changeset_header header = {1, {&position, seen > 0}, {NULL, 0}, part_count};
+    return kit_changeset_seen(kit, device, number, ms, seen > 0 ? &position : NULL, parts,
+                              part_count);
+}
+
+struct satchel_incoming kit_changeset_seen(struct kit *kit, uint8_t device, uint64_t number,
+                                           int64_t ms, const struct satchel_position *seen,
+                                           const struct satchel_part *parts, uint32_t part_count)
+{
+    struct satchel_incoming incoming = {.device = kit_device(device), .number = number};
+    struct satchel_changeset_header header = {1, {seen, seen ? 1 : 0}, {NULL, 0}, part_count};
     char user[16];
     snprintf(user, sizeof user, "user%d", device);
     incoming.user = satchel_arena_copy(&kit->arena, satchel_span_text(user));

@@ -44,6 +44,10 @@ struct satchel_part kit_part(struct kit *kit, enum satchel_op_kind kind, const c
 struct satchel_incoming kit_changeset(struct kit *kit, uint8_t device, uint64_t number, int64_t ms,
                                       uint64_t seen, const struct satchel_part *parts,
                                       uint32_t part_count);
+/* The same, whose author had seen this much of one incarnation; `seen` may be NULL. */
+struct satchel_incoming kit_changeset_seen(struct kit *kit, uint8_t device, uint64_t number,
+                                           int64_t ms, const struct satchel_position *seen,
+                                           const struct satchel_part *parts, uint32_t part_count);
 /* Merges in one transaction. */
 void kit_merge(struct kit *kit, const struct satchel_incoming *incoming, size_t count,
                struct satchel_incoming_outcome *outcomes);

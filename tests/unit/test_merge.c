@@ -226,6 +226,45 @@ static void test_merge__a_duplicate_is_acknowledged_and_changes_nothing(void **s
     kit_close(&kit);
 }
 
+/* An entry is here without the position of an earlier incarnation, by which somebody has seen it (w);
+ * it is given back with that (g), or is not here yet and is sent by its author as well (s). */
+static void test_merge__positions_are_added_before_anybody_who_has_seen_them(void **state)
+{
+    (void)state;
+    static const char *const batches[] = {"s wg", "s gw", " swg", " sgw", " gws"};
+    for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) {
+        struct kit kit;
+        struct satchel_incoming batch[3];
+        struct satchel_incoming_outcome outcomes[3];
+        size_t count = 0;
+        const struct satchel_position old = {kit_device(77), 5};
+        open_with_account(&kit);
+        struct satchel_part theirs = kit_part(&kit, UPDATE, "account", "a", 2, text("2"), -1);
+        struct satchel_part mine = kit_part(&kit, UPDATE, "account", "a", 2, text("3"), -1);
+        struct satchel_incoming sent = kit_changeset(&kit, 2, 1, 1000, 1, &theirs, 1);
+        struct satchel_incoming given = sent;
+        given.is_forwarded = true;
+        given.positions = (struct satchel_vector){&old, 1};
+        for (const char *step = batches[i]; *step; step++) {
+            if (*step == ' ') {
+                kit_merge(&kit, batch, count, outcomes);
+                count = 0;
+                continue;
+            }
+            batch[count++] = *step == 's'   ? sent
+                             : *step == 'g' ? given
+                                            : kit_changeset_seen(&kit, 3, 1, 500, &old, &mine, 1);
+        }
+        kit_merge(&kit, batch, count, outcomes);
+        assert_string_equal(kit_rows(&kit, open_conflicts), "");
+        assert_string_equal(kit_rows(&kit, "SELECT phone FROM account"), "3");
+        assert_string_equal(kit_rows(&kit, "SELECT substr(hex(device), 1, 2), p.seq FROM"
+                                           " satchel_position p JOIN satchel_entry USING(cursor)"),
+                            "02|5");
+        kit_close(&kit);
+    }
+}
+
 static void test_merge__a_copied_replica_and_a_number_out_of_turn_are_refused(void **state)
 {
     (void)state;
@@ -515,6 +554,7 @@ int main(void)
         cmocka_unit_test(test_merge__an_unseen_edit_revives_a_deleted_row),
         cmocka_unit_test(test_merge__a_delete_that_saw_everything_ends_the_row_and_its_conflicts),
         cmocka_unit_test(test_merge__a_duplicate_is_acknowledged_and_changes_nothing),
+        cmocka_unit_test(test_merge__positions_are_added_before_anybody_who_has_seen_them),
         cmocka_unit_test(test_merge__a_copied_replica_and_a_number_out_of_turn_are_refused),
         cmocka_unit_test(test_merge__malformed_bytes_are_refused_and_the_rest_is_merged),
         cmocka_unit_test(test_merge__one_bad_row_among_good_ones_is_set_aside_with_its_reason),
