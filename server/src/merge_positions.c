@@ -2,10 +2,10 @@
  * them, and what a change set that came back gets although it was here already. Knows nothing of
  * rules: positions change no value, only who is known to have seen what.
  *
- * So they must be here before any write that has seen them is merged: who has seen whom is worked out
- * once for a row, and again and again where rows may be one, and has to come out the same. A device
- * gives what was lost in the order of the log, and what stands with another position before it;
- * of one batch, positions come first. */
+ * So they must be here before any write that has seen them is merged: who has seen whom is worked
+ * out once for a row, and again and again where rows may be one, and has to come out the same. A
+ * device gives what was lost in the order of the log, and what stands with another position before
+ * it; of one batch, positions come first. */
 #include "merge_internal.h"
 
 enum satchel_status merge_positions_of(struct merge_batch *batch, uint64_t cursor, uint64_t seq,

@@ -226,8 +226,8 @@ static void test_merge__a_duplicate_is_acknowledged_and_changes_nothing(void **s
     kit_close(&kit);
 }
 
-/* An entry is here without the position of an earlier incarnation, by which somebody has seen it (w);
- * it is given back with that (g), or is not here yet and is sent by its author as well (s). */
+/* An entry is here without the position of an earlier incarnation, by which somebody has seen it
+ * (w); it is given back with that (g), or is not here yet and is sent by its author as well (s). */
 static void test_merge__positions_are_added_before_anybody_who_has_seen_them(void **state)
 {
     (void)state;
