@@ -21,8 +21,10 @@
 enum {
     FRAGMENT_BYTES = 64 * 1024,
     WAKE_MS = 50,
-    EAGER_MS = 1, /* after a write that was noticed, then longer by the factor, and so on */
-    EAGER_FACTOR = 4,
+    /* After a write that was noticed: a look after so long, then after half as long again, and so
+     * on; the next write is noticed after REST_US. */
+    LOOK_US = 250,
+    REST_US = 70000,
     CONNECT_MS_MAX = 5000,
     CLOSE_MS_MAX = 1000,
     LATE_MS = 1000 /* after a longer step, what has come meanwhile is read before time passes */
@@ -38,8 +40,8 @@ struct transport {
     struct lws_context *context;
     struct lws *wsi;
     lws_sorted_usec_list_t timer;
-    unsigned pause_ms; /* that the timer is waiting for; 0: a write was noticed */
-    int watch;         /* -1: none */
+    int watch, look;              /* -1: none */
+    unsigned look_us, watched_us; /* the look's pause; since a write was noticed. 0: none was */
     bool is_connected, is_closed, is_closing, is_done;
     uint8_t *frame; /* LWS_PRE bytes, then the frame being sent */
     size_t frame_bytes, sent_bytes, frame_capacity;
@@ -92,6 +94,19 @@ static void step(struct transport *transport)
                                                  &transport->is_done, &transport->error);
 }
 
+/* ---- writes that are noticed ---- */
+
+/* A write that is noticed is looked for at once, and again: it is written before it is committed,
+ * and a commit that takes long is not to wait for as long again. Where something was found, and at
+ * the latest at the end, writes are not noticed for a while: an application that writes without a
+ * pause is not to be synced to disk for each of its commits. */
+static void look_after(struct transport *transport, unsigned us)
+{
+    unsigned left_us = REST_US - transport->watched_us;
+    transport->look_us = us < left_us ? us : left_us;
+    satchel_timer_set(transport->look, transport->look_us);
+}
+
 /* ---- out ---- */
 
 static bool take_frame(struct transport *transport)
@@ -133,6 +148,8 @@ static int write_some(struct transport *transport, struct lws *wsi)
         if (transport->options->count)
             transport->options->count(transport->options->context, transport->frame_bytes, 0);
         transport->frame_bytes = 0;
+        if (transport->look_us > 0)
+            look_after(transport, REST_US);
         step(transport);
     }
     lws_callback_on_writable(wsi);
@@ -255,17 +272,10 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 
 /* ---- the loop ---- */
 
-/* A write that is noticed is looked for at once, and some times more: it is written before it is
- * committed. Then writes are not noticed for a while: an application that writes without a pause is
- * not to be synced to disk for each of its commits. */
 static void wake(lws_sorted_usec_list_t *timer)
 {
     struct transport *transport = lws_container_of(timer, struct transport, timer);
-    unsigned next_ms = transport->pause_ms > 0 ? EAGER_FACTOR * transport->pause_ms : EAGER_MS;
-    if (transport->pause_ms == WAKE_MS && transport->options->watched)
-        satchel_watch_arm(transport->watch, transport->options->watched);
-    transport->pause_ms = next_ms < WAKE_MS ? next_ms : WAKE_MS;
-    lws_sul_schedule(transport->context, 0, timer, wake, transport->pause_ms * LWS_US_PER_MS);
+    lws_sul_schedule(transport->context, 0, timer, wake, WAKE_MS * LWS_US_PER_MS);
 }
 
 static int on_watched(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
@@ -276,22 +286,51 @@ static int on_watched(struct lws *wsi, enum lws_callback_reasons reason, void *u
     if (reason != LWS_CALLBACK_RAW_RX_FILE)
         return 0;
     satchel_watch_take(transport->watch);
-    transport->pause_ms = 0;
-    wake(&transport->timer);
+    transport->watched_us = 0;
+    look_after(transport, LOOK_US);
     return 0;
+}
+
+static int on_look(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
+                   size_t size)
+{
+    struct transport *transport = lws_context_user(lws_get_context(wsi));
+    (void)user, (void)in, (void)size;
+    if (reason != LWS_CALLBACK_RAW_RX_FILE)
+        return 0;
+    satchel_timer_take(transport->look);
+    transport->watched_us += transport->look_us;
+    if (transport->watched_us < REST_US) {
+        look_after(transport, transport->look_us + transport->look_us / 2);
+    } else {
+        transport->look_us = 0;
+        satchel_watch_arm(transport->watch, transport->options->watched);
+    }
+    return 0;
+}
+
+/* libwebsockets closes what it has adopted. */
+static int adopt(struct transport *transport, int descriptor, const char *protocol)
+{
+    struct lws_vhost *host = lws_get_vhost_by_name(transport->context, "default");
+    lws_sock_file_fd_type adopted = {.filefd = descriptor};
+    if (descriptor < 0)
+        return -1;
+    if (host && lws_adopt_descriptor_vhost(host, LWS_ADOPT_RAW_FILE_DESC, adopted, protocol, NULL))
+        return descriptor;
+    close(descriptor);
+    return -1;
 }
 
 static void watch(struct transport *transport)
 {
-    struct lws_vhost *host = lws_get_vhost_by_name(transport->context, "default");
-    transport->watch = transport->options->watched && host ? satchel_watch_open() : -1;
-    if (transport->watch < 0)
+    if (!transport->options->watched)
         return;
-    lws_sock_file_fd_type descriptor = {.filefd = transport->watch};
-    if (lws_adopt_descriptor_vhost(host, LWS_ADOPT_RAW_FILE_DESC, descriptor, "watch", NULL))
-        return; /* it is libwebsockets' now */
-    close(transport->watch);
-    transport->watch = -1;
+    transport->look = adopt(transport, satchel_timer_open(), "look");
+    if (transport->look >= 0)
+        transport->watch = adopt(transport, satchel_watch_open(), "watch");
+    if (transport->watch >= 0)
+        satchel_watch_arm(transport->watch, transport->options->watched);
 }
 
 static bool service(struct transport *transport)
@@ -307,6 +346,7 @@ static void connect_to(struct transport *transport)
     static const struct lws_protocols PROTOCOLS[] = {
         {.name = "satchel", .callback = callback, .rx_buffer_size = FRAGMENT_BYTES},
         {.name = "watch", .callback = on_watched},
+        {.name = "look", .callback = on_look},
         {.name = NULL}};
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN,
@@ -335,7 +375,7 @@ static void connect_to(struct transport *transport)
         .userdata = transport,
         .pwsi = &transport->wsi,
     };
-    transport->pause_ms = WAKE_MS;
+    transport->watch = transport->look = -1;
     watch(transport);
     wake(&transport->timer);
     if (!lws_client_connect_via_info(&connect)) {
