@@ -91,7 +91,7 @@ static struct phone *add_phone(struct town *town)
     return phone;
 }
 
-struct phone *town_join(struct town *town)
+struct phone *town_enrol(struct town *town)
 {
     struct phone *phone = add_phone(town);
     struct device device = {0};
@@ -110,6 +110,12 @@ struct phone *town_join(struct town *town)
                       SQLITE_STATIC);
     assert_int_equal(sqlite3_step(update), SQLITE_DONE);
     sqlite3_finalize(update);
+    return phone;
+}
+
+struct phone *town_join(struct town *town)
+{
+    struct phone *phone = town_enrol(town);
     phone_sync(phone);
     return phone;
 }
@@ -279,8 +285,10 @@ static void attach_phone(struct phone *phone, const struct satchel_message *mess
     if (run(&phone->town->server, job) != SATCHEL_OK) {
         satchel_session_fail(peer->session, job->status, job->error.message);
     } else {
-        const struct satchel_message_welcome *welcome = &job->answers[0].welcome;
+        struct satchel_message_welcome *welcome = &job->answers[0].welcome;
         peer->is_attached = true;
+        peer->is_bootstrapping = phone->town->gives_snapshots && message->hello.wants_snapshot;
+        welcome->has_snapshot = peer->is_bootstrapping;
         peer->device = message->hello.device;
         peer->cursor = welcome->cursor;
         peer->scope = job->scope;
@@ -366,11 +374,11 @@ static void write_once(struct phone *phone, const char **sql)
         phone_write(phone, write);
 }
 
-static void say_rows(struct phone *phone, const struct satchel_message *message)
+static void say_read(struct phone *phone, enum satchel_job_kind kind,
+                     const struct satchel_message *message)
 {
-    write_once(phone, &phone->writes_at_rows);
-    struct satchel_job *job = job_of(phone, SATCHEL_JOB_ROWS, message);
-    ok(run(&phone->town->server, job), "read rows", job->error.message);
+    struct satchel_job *job = job_of(phone, kind, message);
+    ok(run(&phone->town->server, job), "read", job->error.message);
     say(phone, &job->answers[0]);
     satchel_job_free(job);
 }
@@ -401,7 +409,15 @@ static void hear(struct phone *phone, struct satchel_span frame)
         case SATCHEL_MESSAGE_COPY: take_copy(phone, &event); break;
         case SATCHEL_MESSAGE_ROTATE: take_rotate(phone, &event); break;
         case SATCHEL_MESSAGE_FORWARD: take_forward(phone, &event); break;
-        case SATCHEL_MESSAGE_ROWS_REQUEST: say_rows(phone, &event); break;
+        case SATCHEL_MESSAGE_ROWS_REQUEST:
+            write_once(phone, &phone->writes_at_rows);
+            say_read(phone, SATCHEL_JOB_ROWS, &event);
+            break;
+        case SATCHEL_MESSAGE_SNAPSHOT_REQUEST: say_read(phone, SATCHEL_JOB_SNAPSHOT, &event); break;
+        case SATCHEL_MESSAGE_PAST_REQUEST:
+            phone->past_count++;
+            say_read(phone, SATCHEL_JOB_PAST, &event);
+            break;
         case SATCHEL_MESSAGE_DIGEST_REQUEST: say_digests(phone, SATCHEL_JOB_DIGESTS, &event); break;
         case SATCHEL_MESSAGE_RANGES_REQUEST:
             phone->ranges_count++;
@@ -423,7 +439,8 @@ static void keep_name(uint8_t kept[256], struct satchel_span *name)
 static void stream(struct phone *phone)
 {
     struct phone_peer *peer = &phone->peer;
-    if (!peer->is_attached || satchel_session_output_bytes(peer->session) > 0 ||
+    if (!peer->is_attached || peer->is_bootstrapping ||
+        satchel_session_output_bytes(peer->session) > 0 ||
         satchel_session_failed(peer->session, NULL) != SATCHEL_OK)
         return;
     struct satchel_job *job = job_of(phone, SATCHEL_JOB_ENTRIES, NULL);
@@ -481,10 +498,11 @@ static bool carry_up(struct phone *phone, bool *is_cut)
     if ((phone->is_mute && phone->peer.is_attached) ||
         !satchel_session_next_output(satchel_sync_session(phone->sync), &frame))
         return false;
-    unsigned copies = phone->copy_count;
+    unsigned copies = phone->copy_count, pasts = phone->past_count;
     hear(phone, frame);
     *is_cut = (phone->up_frames > 0 && --phone->up_frames == 0) ||
-              (phone->loses_copied && phone->copy_count > copies);
+              (phone->loses_copied && phone->copy_count > copies) ||
+              (phone->loses_past && phone->past_count > pasts);
     return true;
 }
 
@@ -512,7 +530,7 @@ enum satchel_status phone_talk(struct phone *phone)
             break;
         is_moving = carry_up(phone, &is_cut);
         if (is_cut) {
-            phone->loses_copied = false;
+            phone->loses_copied = phone->loses_past = false;
             phone_hang_up(phone);
             return SATCHEL_NETWORK;
         }
