@@ -92,6 +92,20 @@ static void drop_empty(struct gathering *all)
 
 /* ---- who is one with whom ---- */
 
+/* Who stood for the member, as everybody was told. Worked out anew it may be another: what was
+ * given back may have got a position since, by which somebody had seen it. */
+static enum satchel_status find_stored(struct gathering *all, uint32_t member)
+{
+    struct satchel_span survivor;
+    enum satchel_status status =
+        merge_alias_of(all->run, all->rows[member]->stored.name, &survivor);
+    all->was[member] = member;
+    for (uint32_t i = 0; status == SATCHEL_OK && survivor.size > 0 && i < all->count; i++)
+        if (satchel_span_equal(all->rows[i]->stored.name, survivor))
+            all->was[member] = i;
+    return status;
+}
+
 static enum satchel_status find_clusters(struct gathering *all)
 {
     struct satchel_arena *arena = &all->run->arena;
@@ -106,7 +120,7 @@ static enum satchel_status find_clusters(struct gathering *all)
         status =
             satchel_clusters_new(&all->before, all->rules, all->members, all->before_count, arena);
     for (uint32_t i = 0; status == SATCHEL_OK && i < all->before_count; i++)
-        all->was[i] = satchel_clusters_survivor(all->before, i);
+        status = find_stored(all, i);
     if (all->before_count < all->count)
         all->was[all->count - 1] = all->count - 1;
     return status;
