@@ -467,26 +467,23 @@ static void take_seen(struct satchel_apply *apply, const struct satchel_vector *
     apply->held = (struct satchel_vector){apply->held_items, apply->held_next.count};
 }
 
-/* The replica has applied everything up to the positions of the entry. */
+/* The replica has applied everything up to the position of the entry. Those that it had before say
+ * nothing of what else is back. */
 static enum satchel_status see(struct satchel_apply *apply, const struct satchel_entry *entry)
 {
-    struct satchel_vector raised = apply->seen, positions;
-    enum satchel_status status = satchel_vector_unpack(entry->positions, &apply->arena, &positions);
-    if (status == SATCHEL_OK && entry->seq > 0)
-        status =
-            satchel_vector_raise(&apply->arena, &raised,
-                                 satchel_apply_node_at(apply, entry->cursor), entry->seq, &raised);
-    for (size_t i = 0; i < positions.count && status == SATCHEL_OK; i++)
-        status = satchel_vector_raise(&apply->arena, &raised, &positions.items[i].node,
-                                      positions.items[i].seq, &raised);
+    struct satchel_vector raised = apply->seen;
+    enum satchel_status status =
+        entry->seq > 0
+            ? satchel_vector_raise(&apply->arena, &raised,
+                                   satchel_apply_node_at(apply, entry->cursor), entry->seq, &raised)
+            : SATCHEL_OK;
     if (status != SATCHEL_OK)
         return status;
     take_seen(apply, &raised);
     return SATCHEL_OK;
 }
 
-/* What was lost comes back with a position that the node has given it now; those that it had had
- * before say nothing of what else is back. */
+/* What was lost comes back with a position that the node has given it now. */
 static enum satchel_status hold(struct satchel_apply *apply, uint64_t cursor, uint64_t seq)
 {
     apply->held_next = apply->held;

@@ -415,7 +415,7 @@ static void answer_attach(struct satchel_job *job, const struct incarnations *kn
     answer->kind = SATCHEL_MESSAGE_WELCOME;
     struct satchel_message_welcome *welcome = &answer->welcome;
     welcome->node = known->node;
-    welcome->vector = known->held;
+    welcome->vector = known->own;
     welcome->head = known->cursor;
     welcome->last_number = device->last_number;
     welcome->schema = schema;

@@ -5,7 +5,8 @@
 #include <stdio.h>
 
 #define SQL_WORKSPACE "SELECT id, node, cursor, seq, secret FROM satchel_workspace"
-#define SQL_PAST "SELECT node, last_cursor, last_seq FROM satchel_incarnation ORDER BY node"
+#define SQL_PAST \
+    "SELECT node, last_cursor, last_seq, own_seq FROM satchel_incarnation ORDER BY node"
 #define SQL_ANY_POSITION "SELECT EXISTS(SELECT 1 FROM satchel_position)"
 #define SQL_POSITIONS "SELECT node, seq FROM satchel_position WHERE cursor=?1 ORDER BY node"
 #define SQL_ADD_POSITION \
@@ -14,11 +15,16 @@
     "INSERT INTO satchel_incarnation(node, last_cursor, last_seq) VALUES(?1,NULL,?2)" \
     " ON CONFLICT(node) DO UPDATE SET last_seq=max(last_seq, excluded.last_seq)"
 /* No entry is of one that has given none. */
-#define SQL_END                                                                             \
-    "INSERT INTO satchel_incarnation(node, last_cursor, last_seq)"                          \
-    " SELECT node, nullif(cursor, (SELECT max(last_cursor) FROM satchel_incarnation)), seq" \
-    " FROM satchel_workspace WHERE true"                                                    \
-    " ON CONFLICT(node) DO UPDATE SET last_cursor=excluded.last_cursor"
+#define SQL_END                                                                                  \
+    "INSERT INTO satchel_incarnation(node, last_cursor, last_seq, own_seq)"                      \
+    " SELECT node, nullif(cursor, (SELECT max(last_cursor) FROM satchel_incarnation)), seq, seq" \
+    " FROM satchel_workspace WHERE true"                                                         \
+    " ON CONFLICT(node) DO UPDATE SET last_cursor=excluded.last_cursor,"                         \
+    " own_seq=excluded.own_seq"
+/* A store of before: a node gave a position to each entry. */
+#define SQL_ADD_OWN                                               \
+    "ALTER TABLE satchel_incarnation ADD COLUMN own_seq INTEGER;" \
+    "UPDATE satchel_incarnation SET own_seq=last_cursor"
 #define SQL_BEGIN "UPDATE satchel_workspace SET node=?1"
 #define SQL_BRANCH "SELECT name FROM satchel_branch"
 #define SQL_SET_BRANCH "UPDATE satchel_branch SET name=?1"
@@ -55,6 +61,7 @@ static enum satchel_status take_past(struct satchel_query *query, struct satchel
 {
     struct satchel_id node;
     uint64_t last_seq = (uint64_t)sqlite3_column_int64(query->statement, 2);
+    uint64_t own_seq = (uint64_t)sqlite3_column_int64(query->statement, 3);
     enum satchel_status status = SATCHEL_OK;
     if (!satchel_column_id(query->statement, 0, &node))
         return satchel_error_set(error, SATCHEL_CORRUPT,
@@ -62,6 +69,8 @@ static enum satchel_status take_past(struct satchel_query *query, struct satchel
     uint64_t last_cursor = (uint64_t)sqlite3_column_int64(query->statement, 1);
     if (last_cursor > 0)
         status = satchel_vector_raise(arena, &out->lineage, &node, last_cursor, &out->lineage);
+    if (status == SATCHEL_OK && last_cursor > 0 && own_seq > 0)
+        status = satchel_vector_raise(arena, &out->own, &node, own_seq, &out->own);
     if (status == SATCHEL_OK && last_seq > 0)
         status = satchel_vector_raise(arena, &out->held, &node, last_seq, &out->held);
     return status;
@@ -104,6 +113,8 @@ enum satchel_status incarnations_read(sqlite3 *db, struct satchel_arena *arena,
         status = read_past(db, arena, out, error);
     if (status == SATCHEL_OK && out->seq > 0)
         status = satchel_vector_raise(arena, &out->held, &out->node, out->seq, &out->held);
+    if (status == SATCHEL_OK && out->seq > 0)
+        status = satchel_vector_raise(arena, &out->own, &out->node, out->seq, &out->own);
     if (status == SATCHEL_OK)
         status = any_position(db, &out->has_positions, error);
     return status;
@@ -142,11 +153,11 @@ enum satchel_status incarnations_vector(const struct incarnations *incarnations,
     const struct satchel_id *node = incarnation_at(incarnations, cursor);
     enum satchel_status status = SATCHEL_OK;
     *out = (struct satchel_vector){NULL, 0};
-    for (size_t i = 0; i < incarnations->held.count && status == SATCHEL_OK; i++) {
-        const struct satchel_position *held = &incarnations->held.items[i];
-        uint64_t last = satchel_vector_get(&incarnations->lineage, &held->node);
+    for (size_t i = 0; i < incarnations->own.count && status == SATCHEL_OK; i++) {
+        const struct satchel_position *own = &incarnations->own.items[i];
+        uint64_t last = satchel_vector_get(&incarnations->lineage, &own->node);
         if (last > 0 && last < cursor)
-            status = satchel_vector_raise(arena, out, &held->node, held->seq, out);
+            status = satchel_vector_raise(arena, out, &own->node, own->seq, out);
     }
     return status == SATCHEL_OK && seq > 0 ? satchel_vector_raise(arena, out, node, seq, out)
                                            : status;
@@ -259,9 +270,19 @@ static enum satchel_status rename_branch(sqlite3 *db, struct satchel_error *erro
     return status;
 }
 
+enum satchel_status incarnations_make_ready(sqlite3 *db, struct satchel_error *error)
+{
+    if (sqlite3_table_column_metadata(db, "main", "satchel_incarnation", "own_seq", NULL, NULL,
+                                      NULL, NULL, NULL) == SQLITE_OK)
+        return SATCHEL_OK;
+    return satchel_db_exec(db, SQL_ADD_OWN, error);
+}
+
 enum satchel_status incarnation_begin(sqlite3 *db, struct satchel_error *error)
 {
-    enum satchel_status status = satchel_db_exec(db, SQL_END, error);
+    enum satchel_status status = incarnations_make_ready(db, error);
+    if (status == SATCHEL_OK)
+        status = satchel_db_exec(db, SQL_END, error);
     if (status == SATCHEL_OK)
         status = rename_node(db, error);
     return status == SATCHEL_OK ? rename_branch(db, error) : status;

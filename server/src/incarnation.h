@@ -18,11 +18,19 @@ struct incarnations {
     uint8_t secret[SATCHEL_WORKSPACE_KEY_BYTES];
     /* Earlier incarnations that entries here are of, and the last cursor of each. */
     struct satchel_vector lineage;
-    /* What the node holds: all positions up to these, of every incarnation. */
+    /* Whose positions the node holds, and the greatest of each: what came back of an incarnation
+     * may not be all. */
     struct satchel_vector held;
+    /* What whoever has heard all entries has seen: of each incarnation that which it gave itself.
+     * What came back of it has a later one's position as well. */
+    struct satchel_vector own;
     bool has_positions; /* satchel_position is not empty */
+    int64_t version;    /* a reader's: another one where positions may have come */
 };
 
+/* What the tables of an earlier version lack. */
+enum satchel_status incarnations_make_ready(sqlite3 *db,
+                                            struct satchel_error *error) SATCHEL_MUST_USE;
 /* Vectors live in `arena`. CORRUPT, SQL, NOMEM. */
 enum satchel_status incarnations_read(sqlite3 *db, struct satchel_arena *arena,
                                       struct incarnations *out,

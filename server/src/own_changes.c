@@ -11,7 +11,7 @@ static enum satchel_status write_body(const struct satchel_store *store,
 {
     struct satchel_changeset_header header = {
         .schema = store->schema ? store->schema->migration_count : 0,
-        .seen = known->held,
+        .seen = known->own,
         .role = changes->role,
         .part_count = changes->part_count,
     };

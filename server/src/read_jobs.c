@@ -123,6 +123,7 @@ enum satchel_status reader_known(struct workspace_reader *reader, struct satchel
         status = incarnations_read(reader->db, &reader->known_arena, &reader->known, &job->error);
         if (status == SATCHEL_OK)
             reader->known_version = version;
+        reader->known.version = reader->known.has_positions ? version : 0;
     }
     *out = reader->known;
     return status;

@@ -28,7 +28,7 @@
     " cursor INTEGER NOT NULL, seq INTEGER NOT NULL, stamp INTEGER NOT NULL,"                   \
     " created INTEGER NOT NULL, secret BLOB NOT NULL);"                                         \
     "CREATE TABLE satchel_incarnation(node BLOB PRIMARY KEY, last_cursor INTEGER,"              \
-    " last_seq INTEGER NOT NULL) WITHOUT ROWID;"                                                \
+    " last_seq INTEGER NOT NULL, own_seq INTEGER) WITHOUT ROWID;"                               \
     "CREATE TABLE satchel_position(cursor INTEGER NOT NULL, node BLOB NOT NULL,"                \
     " seq INTEGER NOT NULL, PRIMARY KEY(cursor, node)) WITHOUT ROWID;"                          \
     "CREATE TABLE satchel_id(number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE);"             \
@@ -474,6 +474,8 @@ static enum satchel_status make_ready(struct satchel_store_sqlite *store,
         status = satchel_log_create(store->db, error);
     if (status == SATCHEL_OK)
         status = satchel_db_exec(store->db, SQL_LATER_TABLES, error);
+    if (status == SATCHEL_OK)
+        status = incarnations_make_ready(store->db, error);
     if (status == SATCHEL_OK)
         status = begin_scopes(store, error);
     for (int i = 0; status == SATCHEL_OK && i < STORE_STATEMENT_COUNT; i++)

@@ -9,6 +9,7 @@ struct stream_batch *stream_batch_new(const struct incarnations *known, uint64_t
     atomic_init(&batch->holders, 1);
     batch->node = known->node;
     batch->head = known->cursor;
+    batch->version = known->version;
     batch->job = satchel_job_new(SATCHEL_JOB_ENTRIES);
     if (!batch->job) {
         stream_batch_release(batch);
@@ -40,7 +41,7 @@ struct stream_batch *stream_batch_find(const struct stream_batches *batches,
     for (int i = 0; i < STREAM_BATCHES_MAX; i++) {
         struct stream_batch *batch = batches->items[i];
         if (batch && batch->job->after == after && batch->head == known->cursor &&
-            satchel_id_equal(&batch->node, &known->node))
+            batch->version == known->version && satchel_id_equal(&batch->node, &known->node))
             return batch;
     }
     return NULL;

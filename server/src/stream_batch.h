@@ -17,6 +17,7 @@ struct stream_batch {
     atomic_uint holders;
     struct satchel_id node; /* of which incarnation, up to which head; behind `job->after` */
     uint64_t head;
+    int64_t version;         /* incarnations.version */
     struct satchel_job *job; /* nobody's: the entries that were read, and up to where */
     struct satchel_frame *frame;
 };
