@@ -61,8 +61,7 @@ static const char *const SQL[APPLY_STATEMENT_COUNT] = {
                          " ON CONFLICT(name) DO UPDATE SET views = excluded.views",
     [APPLY_DROP_VIEW] = "DELETE FROM satchel_view WHERE name = ?1",
     [APPLY_DROP_VIEWS] = "DELETE FROM satchel_view",
-    [APPLY_ANY_MISSING] = "SELECT 1 FROM satchel_lost WHERE (device, number)"
-                          " NOT IN (SELECT device, number FROM satchel_entry) LIMIT 1",
+    [APPLY_ANY_MISSING] = "SELECT 1 FROM satchel_lost WHERE " SATCHEL_LOST_IS_MISSING " LIMIT 1",
     [APPLY_ANY_DOUBT] = "SELECT 1 FROM satchel_doubt LIMIT 1",
     [APPLY_ANY_FORGOTTEN] = "SELECT 1 FROM satchel_forget LIMIT 1",
     [APPLY_FORGET_ROW] = "INSERT OR IGNORE INTO satchel_forget(name) VALUES(?1)",

@@ -363,6 +363,8 @@ enum satchel_status satchel_row_plans_finish(struct satchel_apply *apply,
 
 /* `held` is `seen` without the position, and all of that node behind it. */
 void satchel_doubt_clip(struct satchel_apply *apply, const struct satchel_position *lost);
+/* Of what was seen no more than this counts. */
+void satchel_doubt_clip_seen(struct satchel_apply *apply, const struct satchel_vector *vector);
 /* Whether the row is in doubt, or has a view from when it was. */
 enum satchel_status satchel_doubt_find(struct satchel_apply *apply, struct satchel_span name,
                                        bool *is_in_doubt,

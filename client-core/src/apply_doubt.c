@@ -24,6 +24,27 @@ void satchel_doubt_clip(struct satchel_apply *apply, const struct satchel_positi
     apply->held.count = kept;
 }
 
+static size_t clip_to(struct satchel_position *items, size_t count,
+                      const struct satchel_vector *vector)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct satchel_position position = items[i];
+        uint64_t seq = satchel_vector_get(vector, &position.node);
+        if (position.seq > seq)
+            position.seq = seq;
+        if (position.seq > 0)
+            items[kept++] = position;
+    }
+    return kept;
+}
+
+void satchel_doubt_clip_seen(struct satchel_apply *apply, const struct satchel_vector *vector)
+{
+    apply->seen.count = clip_to(apply->seen_items, apply->seen.count, vector);
+    apply->held.count = clip_to(apply->held_items, apply->held.count, vector);
+}
+
 enum satchel_status satchel_doubt_any_missing(struct satchel_apply *apply, bool *any,
                                               struct satchel_error *error)
 {

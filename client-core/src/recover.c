@@ -13,13 +13,14 @@ enum {
     ASKS_MAX = 1000
 };
 
+/* What was given and has not come may have been refused, having no place yet, or lost once more. */
+#define IS_TO_BE_GIVEN(node) "NOT is_cut AND (given IS NOT " node " OR " SATCHEL_LOST_IS_MISSING ")"
 static const char SELECT_STATE[] =
     "SELECT coalesce(min(id), 0), coalesce(max(id), -1), EXISTS(SELECT 1 FROM satchel_doubt)"
-    " FROM satchel_lost WHERE given IS NOT ?1 AND NOT is_cut";
+    " FROM satchel_lost WHERE " IS_TO_BE_GIVEN("?1");
 static const char SELECT_LOST[] =
     "SELECT id, node, cursor, seq, device, number, stamp, user, secret, body, notes, positions,"
-    " receipt, previous FROM satchel_lost WHERE id > ?1 AND given IS NOT ?2 AND NOT is_cut"
-    " ORDER BY id";
+    " receipt, previous FROM satchel_lost WHERE id > ?1 AND " IS_TO_BE_GIVEN("?2") " ORDER BY id";
 /* What is in the log as well needs no second place when the node has its positions. */
 static const char DELETE_GIVEN[] =
     "DELETE FROM satchel_lost WHERE id BETWEEN ?2 AND ?3 AND EXISTS(SELECT 1 FROM satchel_receipt r"

@@ -8,8 +8,9 @@
 #include "sync.h"
 
 /* Inside the transaction of WELCOME of a new incarnation, before node and lineage are its: the log
- * ends at `cursor` now. */
+ * ends at `cursor` now. `vector`: the node's. */
 enum satchel_status satchel_recover_rewind(struct satchel_sync *sync, uint64_t cursor,
+                                           const struct satchel_vector *vector,
                                            struct satchel_error *error) SATCHEL_MUST_USE;
 /* After WELCOME: what there is to give back and to ask for, from this session or an earlier one. */
 enum satchel_status satchel_recover_begin(struct satchel_sync *sync,

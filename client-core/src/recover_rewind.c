@@ -14,21 +14,23 @@
 #include <satchel/log_reader.h>
 #include <satchel/mutation.h>
 
+/* One that was kept for a position alone, and is lost now, has its place among what is lost now. */
 static const char INSERT_LOST[] =
-    "INSERT OR IGNORE INTO satchel_lost(node, cursor, seq, device, number, stamp, user, secret,"
+    "INSERT INTO satchel_lost(node, cursor, seq, device, number, stamp, user, secret,"
     " body, notes, id, positions, receipt, previous, is_cut, mark, is_own) SELECT ?1, ?2, ?3, ?4,"
     " ?5, ?6, ?7, ?8, ?9, ?10, ?11, positions, receipt, previous, is_cut, iif(is_cut, ?8, ?12),"
     " ?4 = (SELECT device FROM satchel_replica)"
     " OR EXISTS(SELECT 1 FROM satchel_elsewhere WHERE number = ?5 AND device = ?4)"
-    " FROM satchel_receipt WHERE cursor = ?2";
+    " FROM satchel_receipt WHERE cursor = ?2 ON CONFLICT(secret, node, cursor) DO UPDATE SET"
+    " id = excluded.id, positions = excluded.positions, receipt = excluded.receipt,"
+    " previous = excluded.previous, given = NULL";
 static const char SELECT_GIVEN_BACK[] =
     "SELECT cursor FROM satchel_receipt WHERE cursor <= ?1 AND positions NOTNULL AND NOT is_cut"
     " ORDER BY cursor";
 static const char SELECT_FIRST[] = "SELECT coalesce(min(id), 0) FROM satchel_lost";
 static const char INSERT_DOUBT[] = "INSERT OR IGNORE INTO satchel_doubt(name) VALUES(?1)";
-/* Of a replica whose log lacks what was before its first rows. */
-static const char SELECT_UNHEARD[] =
-    "SELECT note FROM satchel_conflict WHERE (SELECT begun FROM satchel_replica) > ?1";
+static const char SELECT_IS_UNHEARD[] = "SELECT begun > ?1 FROM satchel_replica";
+static const char SELECT_CONFLICTS[] = "SELECT note FROM satchel_conflict";
 static const char SELECT_POSITIONS[] =
     "SELECT positions FROM satchel_receipt WHERE cursor > ?1 AND positions NOTNULL";
 static const char DELETE_RECEIPTS[] = "DELETE FROM satchel_receipt WHERE cursor > ?1";
@@ -138,16 +140,12 @@ static enum satchel_status lose(struct rewinding *rewinding, const struct satche
     return status == SATCHEL_OK ? doubt_entry(rewinding, entry) : status;
 }
 
-/* What the node has lost may be of before the replica's first rows, and not in its log yet. Rows
- * that differ are found by their digests; conflicts have none. */
-static enum satchel_status doubt_conflicts(struct rewinding *rewinding, uint64_t cursor)
+static enum satchel_status doubt_conflicts(struct rewinding *rewinding)
 {
     sqlite3_stmt *select = NULL;
     int code = SQLITE_DONE;
     enum satchel_status status =
-        recover_prepare(rewinding->sync, SELECT_UNHEARD, &select, rewinding->error);
-    if (status == SATCHEL_OK)
-        sqlite3_bind_int64(select, 1, (sqlite3_int64)cursor);
+        recover_prepare(rewinding->sync, SELECT_CONFLICTS, &select, rewinding->error);
     while (status == SATCHEL_OK && (code = sqlite3_step(select)) == SQLITE_ROW) {
         satchel_arena_reset(&rewinding->arena);
         status = doubt_notes(rewinding, satchel_column_span(select, 0));
@@ -156,6 +154,37 @@ static enum satchel_status doubt_conflicts(struct rewinding *rewinding, uint64_t
         status = recover_sql_error(rewinding->sync, rewinding->error);
     sqlite3_finalize(select);
     return status;
+}
+
+static enum satchel_status is_unheard(struct rewinding *rewinding, uint64_t cursor, bool *out)
+{
+    sqlite3_stmt *select = NULL;
+    enum satchel_status status =
+        recover_prepare(rewinding->sync, SELECT_IS_UNHEARD, &select, rewinding->error);
+    *out = false;
+    if (status == SATCHEL_OK)
+        sqlite3_bind_int64(select, 1, (sqlite3_int64)cursor);
+    if (status == SATCHEL_OK && sqlite3_step(select) == SQLITE_ROW)
+        *out = sqlite3_column_int(select, 0) != 0;
+    else if (status == SATCHEL_OK)
+        status = recover_sql_error(rewinding->sync, rewinding->error);
+    sqlite3_finalize(select);
+    return status;
+}
+
+/* What the node has lost may be of before the replica's first rows, and not in its log yet: nobody
+ * can tell which rows it touched. Those that differ are found by their digests; conflicts have
+ * none. And nothing of it counts as seen from here on: what is shown of a row now may be replaced
+ * by what was written without it. */
+static enum satchel_status lose_unheard(struct rewinding *rewinding, uint64_t cursor,
+                                        const struct satchel_vector *vector)
+{
+    bool is = false;
+    enum satchel_status status = is_unheard(rewinding, cursor, &is);
+    if (status != SATCHEL_OK || !is)
+        return status;
+    satchel_doubt_clip_seen(rewinding->sync->apply, vector);
+    return doubt_conflicts(rewinding);
 }
 
 /* Below all ids that there are, with room for the log. */
@@ -286,6 +315,7 @@ static enum satchel_status cut_log(struct rewinding *rewinding, uint64_t cursor)
 }
 
 enum satchel_status satchel_recover_rewind(struct satchel_sync *sync, uint64_t cursor,
+                                           const struct satchel_vector *vector,
                                            struct satchel_error *error)
 {
     struct rewinding rewinding = {.sync = sync, .error = error};
@@ -298,7 +328,7 @@ enum satchel_status satchel_recover_rewind(struct satchel_sync *sync, uint64_t c
     if (status == SATCHEL_OK)
         status = keep_all(&rewinding, cursor);
     if (status == SATCHEL_OK && cursor < sync->apply->cursor)
-        status = doubt_conflicts(&rewinding, cursor);
+        status = lose_unheard(&rewinding, cursor, vector);
     sqlite3_finalize(rewinding.insert_lost);
     sqlite3_finalize(rewinding.insert_doubt);
     if (status == SATCHEL_OK && cursor < sync->apply->cursor)

@@ -170,6 +170,9 @@
     "CREATE TABLE IF NOT EXISTS satchel_forget(name BLOB PRIMARY KEY, mark INTEGER NOT NULL"       \
     " DEFAULT (random())) WITHOUT ROWID"
 
+/* Of a row of satchel_lost: it is not in the log again. */
+#define SATCHEL_LOST_IS_MISSING "(device, number) NOT IN (SELECT device, number FROM satchel_entry)"
+
 /* vector, receipt, stamp: of the message SNAPSHOT. page_next: the first that is not here, but for
  * row_next of its rows. migrations: how many there were when its staging tables were made. notes:
  * stored form, as of a body. */

@@ -369,7 +369,8 @@ static enum satchel_status rewind_log(struct satchel_sync *sync,
 {
     char line[160];
     uint64_t count = sync->apply->cursor - welcome->cursor;
-    enum satchel_status status = satchel_recover_rewind(sync, welcome->cursor, error);
+    enum satchel_status status =
+        satchel_recover_rewind(sync, welcome->cursor, &welcome->vector, error);
     if (status == SATCHEL_OK && sync->options.notice) {
         snprintf(line, sizeof line,
                  "the server was restored to an earlier moment; this replica gives it back what it "
@@ -392,7 +393,7 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
     if (status == SATCHEL_OK && is_behind(sync, welcome))
         status = rewind_log(sync, welcome, error);
     else if (status == SATCHEL_OK && is_new_incarnation(sync, welcome))
-        status = satchel_recover_rewind(sync, sync->apply->cursor, error);
+        status = satchel_recover_rewind(sync, sync->apply->cursor, &welcome->vector, error);
     sync->rewinds = sync->apply->rewinds;
     if (status == SATCHEL_OK)
         status = satchel_doubt_forget(sync->apply, error);

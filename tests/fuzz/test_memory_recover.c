@@ -16,10 +16,11 @@ static enum satchel_status run_rewind(void *context, struct satchel_error *error
 {
     struct world *world = context;
     struct satchel_apply *apply = world->kit.apply;
+    const struct satchel_vector vector = {NULL, 0};
     struct satchel_sync sync = {.replica = world->kit.sync_replica, .apply = apply};
     enum satchel_status status = satchel_apply_begin(apply, true, error);
     if (status == SATCHEL_OK)
-        status = satchel_recover_rewind(&sync, KEPT_CURSOR, error);
+        status = satchel_recover_rewind(&sync, KEPT_CURSOR, &vector, error);
     if (status == SATCHEL_OK)
         status = satchel_apply_commit(apply, error);
     if (status != SATCHEL_OK)

@@ -36,14 +36,13 @@ struct phone {
 
     /* What is cut off. */
     bool loses_copied;  /* the answer to COPY, with the connection */
-    bool loses_past;    /* the answer to PAST_REQUEST, likewise */
     unsigned up_frames; /* the connection is lost after these; 0: never */
     /* By its application, when the server hears DIGEST_REQUEST, ROWS_REQUEST. */
     const char *writes_at_digests, *writes_at_rows;
     bool is_mute; /* what it says once it is attached, with the connection, when the server has no
                      more to say */
 
-    unsigned session_count, copy_count, past_count;
+    unsigned session_count, copy_count;
     uint64_t pushed_count,
         duplicate_count;     /* change sets said; of them held by the server already */
     uint64_t repaired_count; /* rows that it has told the server to have repaired */
@@ -58,12 +57,12 @@ struct town {
     uint64_t session_count;
     int64_t monotonic_ms; /* of all phones; moves with each commit */
     bool gives_snapshots; /* to a phone that has nothing; else it gets the log */
+    bool has_no_past;     /* PAST_REQUEST is not answered */
 };
 
 void town_open(struct town *town);
 void town_close(struct town *town);
-/* A phone that has joined as ann; that has synced as well. */
-struct phone *town_enrol(struct town *town);
+/* A phone that has joined as ann, and has synced. */
 struct phone *town_join(struct town *town);
 /* Another phone with a copy of the file as it is; the first one's application is closed for that.
  * */

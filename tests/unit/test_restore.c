@@ -267,42 +267,6 @@ static void test_restore__again_to_before_an_old_position_was_given(void **state
     town_close(&town);
 }
 
-/* Dora knows the conflict of Ann's and Bob's titles from her snapshot alone. To the restored server
- * Cleo, who had seen Ann's title, comes before Bob: Ann's is never in conflict there, and nobody
- * tells that it ceased to be. */
-static void test_restore__a_conflict_that_only_a_snapshot_brought_is_asked_for(void **state)
-{
-    (void)state;
-    struct town town;
-    town_open(&town);
-    struct phone *ann = town_join(&town), *bob = town_join(&town), *cleo = town_join(&town),
-                 *dora = town_enrol(&town);
-    phone_write(ann, "INSERT INTO item(id, title) VALUES('a', 'new')");
-    phone_sync(ann);
-    phone_sync(bob);
-    phone_sync(cleo);
-    town_back_up(&town, "backup");
-    phone_write(ann, "UPDATE item SET title = 'ann'");
-    phone_sync(ann);
-    phone_sync(cleo);
-    phone_write(bob, "UPDATE item SET title = 'bob'");
-    phone_sync(bob);
-    town.gives_snapshots = dora->loses_past = true;
-    phone_sync(dora);
-    assert_int_equal(dora->past_count, 1);
-    assert_string_equal(phone_read(dora, CONFLICTS), "1");
-    assert_string_equal(phone_read(dora, "SELECT count(*) FROM satchel_entry"), "0");
-    phone_write(cleo, "UPDATE item SET title = 'cleo'");
-    town_restore(&town, "backup", false);
-    phone_sync(cleo);
-    phone_sync(bob);
-    phone_sync(dora);
-    assert_string_equal(phone_read(dora, "SELECT id FROM satchel_conflict WHERE resolved IS NULL"),
-                        phone_read(bob, "SELECT id FROM satchel_conflict WHERE resolved IS NULL"));
-    town_settle(&town);
-    town_close(&town);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,7 +278,6 @@ int main(void)
         cmocka_unit_test(test_restore__again_before_what_was_lost_first_is_back),
         cmocka_unit_test(test_restore__again_with_two_changes_of_one_position),
         cmocka_unit_test(test_restore__again_to_before_an_old_position_was_given),
-        cmocka_unit_test(test_restore__a_conflict_that_only_a_snapshot_brought_is_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
