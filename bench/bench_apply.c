@@ -34,7 +34,7 @@ void bench_apply(struct bench *bench)
     printf("a device's apply: %d contacts of 240 bytes, medians of %u rounds\n", ROWS,
            (unsigned)bench->round_count);
     bench_capture(&captured, bench, BENCH_RANDOM, ROWS);
-    bench_server_open(&server, bench, BENCH_CONTACT_TRACKED, 1);
+    bench_server_open(&server, bench, "bench-store", BENCH_CONTACT_TRACKED, 1);
     bench_captured_merge(&server, 0, captured.inserts, captured.insert_count);
     bench_captured_merge(&server, 0, captured.updates, captured.update_count);
     bench_entries_read(&entries, &server);

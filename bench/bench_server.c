@@ -28,8 +28,8 @@ static void enrol(struct bench_server *server, uint32_t device)
     must(satchel_db_exec(satchel_store_sqlite_db(server->store), sql, &error), &error);
 }
 
-void bench_server_open(struct bench_server *server, const struct bench *bench, const char *schema,
-                       uint32_t device_count)
+void bench_server_open(struct bench_server *server, const struct bench *bench, const char *name,
+                       const char *schema, uint32_t device_count)
 {
     struct satchel_error error = {0};
     struct satchel_arena arena;
@@ -37,7 +37,7 @@ void bench_server_open(struct bench_server *server, const struct bench *bench, c
     memset(server, 0, sizeof *server);
     server->now_ms = 1719800000000;
     satchel_arena_init(&arena, (size_t)1 << 30, NULL);
-    snprintf(server->path, sizeof server->path, "%s/bench-store.db", bench->folder);
+    snprintf(server->path, sizeof server->path, "%s/%s.db", bench->folder, name);
     bench_remove_store(server->path);
     const struct satchel_migration migration = {1, satchel_span_text("001_bench.sql"),
                                                 satchel_span_text(schema)};

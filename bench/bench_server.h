@@ -19,9 +19,9 @@ struct bench_server {
     uint64_t seen; /* by who writes, of the store's */
 };
 
-/* With these tables and devices. */
-void bench_server_open(struct bench_server *server, const struct bench *bench, const char *schema,
-                       uint32_t device_count);
+/* In a file of that name, with these tables and devices. */
+void bench_server_open(struct bench_server *server, const struct bench *bench, const char *name,
+                       const char *schema, uint32_t device_count);
 void bench_server_close(struct bench_server *server);
 /* What the device sends next. */
 struct satchel_incoming bench_server_incoming(struct bench_server *server, uint32_t device,

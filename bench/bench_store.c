@@ -88,7 +88,7 @@ static void open_server(struct server *server, const struct bench *bench)
     server->maker.seed = 7;
     satchel_arena_init(&server->maker.arena, (size_t)1 << 30, NULL);
     write_schema(sql, sizeof sql);
-    bench_server_open(&server->of, bench, sql, DEVICES);
+    bench_server_open(&server->of, bench, "bench-store", sql, DEVICES);
 }
 
 static void close_server(struct server *server)

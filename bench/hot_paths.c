@@ -144,7 +144,7 @@ static void merge_and_apply(const struct bench *bench)
     struct bench_entries entries;
     struct bench_device device;
     bench_capture(&captured, bench, BENCH_RANDOM, ROWS);
-    bench_server_open(&server, bench, BENCH_CONTACT_TRACKED, 2);
+    bench_server_open(&server, bench, "bench-store", BENCH_CONTACT_TRACKED, 2);
     region_insert_merge(&server, &captured);
     region_update_merge(&server, &captured);
     region_conflict_merge(&server, &captured);

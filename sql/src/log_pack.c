@@ -15,7 +15,7 @@
     "summary BLOB NOT NULL, data BLOB NOT NULL)"
 /* The newest entry that need not stay single. */
 #define SQL_UP_TO "SELECT cursor FROM main.satchel_entry ORDER BY cursor DESC LIMIT 1 OFFSET ?1"
-#define SQL_LAST_PACKED "SELECT max(last) FROM main.satchel_segment"
+#define SQL_LAST_PACKED "SELECT last FROM main.satchel_segment ORDER BY first DESC LIMIT 1"
 #define SQL_INSERT                                                                            \
     "INSERT INTO main.satchel_segment(first, last, entries, bytes, last_seq, summary, data) " \
     "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"

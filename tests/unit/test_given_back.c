@@ -1,6 +1,7 @@
-/* What devices give back to a server that was restored more than once, or that had filled one of them
- * from a snapshot: each entry behind whatever it has seen, and no write counts as having seen what its
- * author was not shown. Where two stories differ only in who comes first, they end alike. */
+/* What devices give back to a server that was restored more than once, or that had filled one of
+ * them from a snapshot: each entry behind whatever it has seen, and no write counts as having
+ * seen what its author was not shown. Where two stories differ only in who comes first, they end
+ * alike. */
 #include "phone_kit.h"
 
 #include <setjmp.h>
@@ -33,8 +34,8 @@ static void open_with_items(struct town *town, unsigned phone_count)
         phone_sync(&town->phones[i]);
 }
 
-/* Until `query` gives `end` on the phone, or the server for NULL: what it writes arrives, and it is
- * cut off before it hears more. */
+/* Until `query` gives `end` on the phone, or the server for NULL: what it writes arrives, and it
+ * is cut off before it hears more. */
 static void sync_until(struct phone *phone, struct phone *asked, const char *query, const char *end)
 {
     for (unsigned frames = 1;
@@ -62,9 +63,9 @@ static void end_with(struct town *town, char out[END_BYTES])
 
 /* ---- what is given, and when ---- */
 
-/* Bob's log has an insert with two positions, which a new incarnation that has lost nothing of his is
- * to be given for them; he is cut off before that, and then the insert is lost, too. It comes before
- * the update that has seen it. */
+/* Bob's log has an insert with two positions, which a new incarnation that has lost nothing of
+ * his is to be given for them; he is cut off before that, and then the insert is lost, too. It
+ * comes before the update that has seen it. */
 static void test_given_back__what_was_to_be_given_for_a_position_and_is_lost_then(void **state)
 {
     (void)state;
@@ -90,8 +91,8 @@ static void test_given_back__what_was_to_be_given_for_a_position_and_is_lost_the
     town_close(&town);
 }
 
-/* Ann's phone is lost. Bob has her first change, Dora, who was filled from a snapshot, her second:
- * the server takes that behind the first only. */
+/* Ann's phone is lost. Bob has her first change, Dora, who was filled from a snapshot, her
+ * second: the server takes that behind the first only. */
 static void test_given_back__what_was_refused_is_given_again_when_it_has_a_place(void **state)
 {
     (void)state;
@@ -164,9 +165,9 @@ static void test_given_back__a_position_is_in_what_is_read_once_for_many(void **
 
 /* ---- what counts as seen ---- */
 
-/* Ann's change has lost its old position, by which Bob has seen it, and gets it back before Cleo hears
- * of the end of the log. Then it is lost, and she is shown another: what she writes over that has not
- * seen Ann's. */
+/* Ann's change has lost its old position, by which Bob has seen it, and gets it back before Cleo
+ * hears of the end of the log. Then it is lost, and she is shown another: what she writes over
+ * that has not seen Ann's. */
 static void play_end(bool bob_comes, char out[END_BYTES])
 {
     struct town town;
@@ -205,8 +206,8 @@ static void test_given_back__the_end_of_the_log_says_nothing_of_what_came_back(v
     assert_string_equal(without, with);
 }
 
-/* What Dora, who was filled from a snapshot, gives back has a position behind that of what she cannot
- * give back: who hears it has not seen that. */
+/* What Dora, who was filled from a snapshot, gives back has a position behind that of what she
+ * cannot give back: who hears it has not seen that. */
 static void play_hole(const char *sql, bool dora_first, char out[END_BYTES])
 {
     struct town town;
@@ -275,9 +276,9 @@ static void test_given_back__what_a_snapshot_showed_and_an_entry_replaced_is_not
 
 /* ---- what is worked out again ---- */
 
-/* Bob's delete means both rows of one key: he has seen the second by its first position, which comes
- * back behind the delete. They are one all the same, as everybody was told, until it is told
- * otherwise. */
+/* Bob's delete means both rows of one key: he has seen the second by its first position, which
+ * comes back behind the delete. They are one all the same, as everybody was told, until it is
+ * told otherwise. */
 static void test_given_back__rows_are_one_as_everybody_was_told(void **state)
 {
     (void)state;
@@ -319,9 +320,9 @@ static void test_given_back__rows_are_one_as_everybody_was_told(void **state)
     }
 }
 
-/* Dora knows the conflict of Ann's and Bob's titles from her snapshot alone. To the restored server
- * Cleo, who had seen Ann's title, comes before Bob: Ann's is never in conflict there, and nobody
- * tells that it ceased to be. */
+/* Dora knows the conflict of Ann's and Bob's titles from her snapshot alone. To the restored
+ * server Cleo, who had seen Ann's title, comes before Bob: Ann's is never in conflict there, and
+ * nobody tells that it ceased to be. */
 static void test_given_back__a_conflict_that_only_a_snapshot_brought_is_asked_for(void **state)
 {
     (void)state;
