@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 enum { ROWS = 10000, CHANGES = 100, IDLE_DEVICES = 200, IDLE_BEFORE = 20 };
+enum { QUIET_US = 150000 }; /* by then nothing goes on of what there was */
 
 static void fail(const char *why)
 {
@@ -219,7 +220,8 @@ static double go_round(int echo)
     return bench_now() - begin;
 }
 
-/* Each change is made when the one before has arrived and everything is quiet again. */
+/* Each change is made when the one before has arrived and everything is quiet again; so is what it
+ * is compared with. */
 static void measure_changes(struct bench *bench, const struct bench_place *place, sqlite3 *writer,
                             sqlite3 *reader)
 {
@@ -233,11 +235,12 @@ static void measure_changes(struct bench *bench, const struct bench_place *place
     sqlite3_stmt *select = bench_prepare(reader, "SELECT amount FROM contact WHERE id=?1");
     int size = bench_contact_id(BENCH_ORDERED, 5, id);
     for (int i = 0; i < CHANGES; i++) {
+        usleep(QUIET_US);
         floors[i] = commit_durably(plain) + go_round(echo);
         sqlite3_bind_text(update, 1, id, size, SQLITE_STATIC);
         sqlite3_bind_text(select, 1, id, size, SQLITE_STATIC);
         sqlite3_bind_int64(update, 2, 5000000 + i);
-        usleep(150000);
+        usleep(QUIET_US / 2);
         double begin = bench_now();
         bench_step(update);
         while (sqlite3_step(select) == SQLITE_ROW &&
