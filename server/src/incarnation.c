@@ -5,8 +5,10 @@
 #include <stdio.h>
 
 #define SQL_WORKSPACE "SELECT id, node, cursor, seq, secret FROM satchel_workspace"
-#define SQL_PAST \
-    "SELECT node, last_cursor, last_seq, own_seq FROM satchel_incarnation ORDER BY node"
+/* Before there was own_seq, a node gave a position to each entry. */
+#define SQL_PAST                                                       \
+    "SELECT node, last_cursor, last_seq, ifnull(own_seq, last_cursor)" \
+    " FROM satchel_incarnation ORDER BY node"
 #define SQL_ANY_POSITION "SELECT EXISTS(SELECT 1 FROM satchel_position)"
 #define SQL_POSITIONS "SELECT node, seq FROM satchel_position WHERE cursor=?1 ORDER BY node"
 #define SQL_ADD_POSITION \
@@ -21,10 +23,7 @@
     " FROM satchel_workspace WHERE true"                                                         \
     " ON CONFLICT(node) DO UPDATE SET last_cursor=excluded.last_cursor,"                         \
     " own_seq=excluded.own_seq"
-/* A store of before: a node gave a position to each entry. */
-#define SQL_ADD_OWN                                               \
-    "ALTER TABLE satchel_incarnation ADD COLUMN own_seq INTEGER;" \
-    "UPDATE satchel_incarnation SET own_seq=last_cursor"
+#define SQL_ADD_OWN "ALTER TABLE satchel_incarnation ADD COLUMN own_seq INTEGER"
 #define SQL_BEGIN "UPDATE satchel_workspace SET node=?1"
 #define SQL_BRANCH "SELECT name FROM satchel_branch"
 #define SQL_SET_BRANCH "UPDATE satchel_branch SET name=?1"

@@ -267,6 +267,39 @@ static void test_restore__again_to_before_an_old_position_was_given(void **state
     town_close(&town);
 }
 
+static void run_on(struct town *town, const char *backup, const char *sql)
+{
+    char path[160];
+    sqlite3 *db;
+    snprintf(path, sizeof path, "%s/%s.db", town->server.directory, backup);
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+/* A backup of before a column that is needed today. */
+static void test_restore__of_a_backup_that_lacks_a_column(void **state)
+{
+    (void)state;
+    struct town town;
+    open_with_item(&town);
+    struct phone *ann = &town.phones[0], *bob = &town.phones[1];
+    town_back_up(&town, "first");
+    town_restore(&town, "first", false);
+    add(ann, 1);
+    town_back_up(&town, "second");
+    run_on(&town, "second", "ALTER TABLE satchel_incarnation DROP COLUMN own_seq");
+    add(ann, 10);
+    phone_sync(bob);
+    town_restore(&town, "second", false);
+    assert_string_equal(sql(&town.server, "SELECT count(*) FROM satchel_incarnation WHERE"
+                                          " ifnull(own_seq, last_cursor) = last_cursor"),
+                        "2");
+    town_settle(&town);
+    assert_string_equal(phone_read(bob, "SELECT hits FROM item"), "11");
+    town_close(&town);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +311,7 @@ int main(void)
         cmocka_unit_test(test_restore__again_before_what_was_lost_first_is_back),
         cmocka_unit_test(test_restore__again_with_two_changes_of_one_position),
         cmocka_unit_test(test_restore__again_to_before_an_old_position_was_given),
+        cmocka_unit_test(test_restore__of_a_backup_that_lacks_a_column),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
