@@ -2,8 +2,8 @@
  * after it, what becomes of every row concerned, and what has to be said of that.
  *
  * Each named row keeps a timeline of its own; which rows are one is worked out from all of them
- * together, without the write and with it. A row that another one stands for is in the store as a
- * version without content: its timeline. */
+ * together, with the write; which were, the store says. A row that another one stands for is in the
+ * store as a version without content: its timeline. */
 #include "merge_internal.h"
 
 #include <satchel/cluster.h>
@@ -31,9 +31,8 @@ struct gathering {
     bool has_write;
     bool has_begun; /* rows have been changed */
     uint32_t part;
-    struct satchel_clusters *before, *after;
-    uint32_t before_count; /* members before: the row written may be new, and is the last then */
-    uint32_t *was, *is;    /* who stood, who stands for each */
+    struct satchel_clusters *after;
+    uint32_t *was, *is; /* who stood, who stands for each */
     bool *is_concerned;
     const struct satchel_table_rules *rules;
     const struct satchel_part *insert; /* the part, if it inserts */
@@ -56,7 +55,7 @@ static enum satchel_status load_member(struct gathering *all, uint32_t member,
     return status;
 }
 
-/* The row written comes last, so that it can be left out where it was never seen before. */
+/* The row written comes last. */
 static enum satchel_status load_members(struct gathering *all, struct merge_row **members,
                                         const struct satchel_write *write)
 {
@@ -106,36 +105,15 @@ static enum satchel_status find_stored(struct gathering *all, uint32_t member)
     return status;
 }
 
+/* The row written may be new: then it stood for itself. */
 static enum satchel_status find_clusters(struct gathering *all)
 {
-    struct satchel_arena *arena = &all->run->arena;
-    struct satchel_member *last = &all->members[all->count - 1];
     enum satchel_status status = SATCHEL_OK;
-    all->before_count = all->count;
-    if (all->has_write) {
-        last->write_count--;
-        all->before_count -= last->write_count == 0;
-    }
-    if (all->before_count > 0)
-        status =
-            satchel_clusters_new(&all->before, all->rules, all->members, all->before_count, arena);
-    for (uint32_t i = 0; status == SATCHEL_OK && i < all->before_count; i++)
+    for (uint32_t i = 0; status == SATCHEL_OK && i < all->count; i++)
         status = find_stored(all, i);
-    if (all->before_count < all->count)
-        all->was[all->count - 1] = all->count - 1;
-    return status;
-}
-
-static enum satchel_status find_clusters_after(struct gathering *all)
-{
-    enum satchel_status status = SATCHEL_OK;
-    if (!all->has_write) {
-        all->after = all->before;
-    } else {
-        all->members[all->count - 1].write_count++;
+    if (status == SATCHEL_OK)
         status = satchel_clusters_new(&all->after, all->rules, all->members, all->count,
                                       &all->run->arena);
-    }
     for (uint32_t i = 0; status == SATCHEL_OK && i < all->count; i++)
         all->is[i] = satchel_clusters_survivor(all->after, i);
     return status;
@@ -357,8 +335,6 @@ static enum satchel_status merge_members(struct gathering *all, struct merge_row
     if (all->count == 0)
         return SATCHEL_OK;
     status = find_clusters(all);
-    if (status == SATCHEL_OK)
-        status = find_clusters_after(all);
     if (status != SATCHEL_OK)
         return status;
     find_concerned(all);
