@@ -145,6 +145,14 @@ static enum satchel_status take(struct satchel_apply *apply, const struct satche
     return status;
 }
 
+static enum satchel_status note_row(struct satchel_apply *apply, enum satchel_apply_statement which,
+                                    struct satchel_span name, struct satchel_error *error)
+{
+    apply->has_forgotten = apply->must_forget = true;
+    sqlite3_bind_blob64(apply->statements[which], 1, name.data, name.size, SQLITE_STATIC);
+    return satchel_apply_run(apply, which, "write satchel_forget", error);
+}
+
 /* What the log has of a row that leaves is to be forgotten, unless it comes again before that:
  * sent whole, or made anew. */
 static enum satchel_status note_leaving(struct satchel_apply *apply,
@@ -158,12 +166,8 @@ static enum satchel_status note_leaving(struct satchel_apply *apply,
     satchel_buffer_clear(&apply->name);
     enum satchel_status status =
         satchel_row_name(&apply->name, effect->table, effect->key, effect->key_count);
-    if (status != SATCHEL_OK)
-        return status;
-    apply->has_forgotten = apply->must_forget = true;
-    sqlite3_bind_blob64(apply->statements[which], 1, apply->name.data, apply->name.size,
-                        SQLITE_STATIC);
-    return satchel_apply_run(apply, which, "write satchel_forget", error);
+    return status == SATCHEL_OK ? note_row(apply, which, satchel_buffer_span(&apply->name), error)
+                                : status;
 }
 
 static enum satchel_status take_parts(struct satchel_apply *apply,
@@ -259,6 +263,17 @@ static enum satchel_status mark_unlike(struct satchel_pending_set *own,
     return SATCHEL_OK;
 }
 
+/* The same for a row that was made anew here. */
+static enum satchel_status note_made(struct satchel_apply *apply,
+                                     const struct satchel_pending_op *op,
+                                     struct satchel_error *error)
+{
+    bool may_remember = !op->is_unlike && !op->is_alias && op->part.kind != SATCHEL_OP_UPDATE;
+    return may_remember && apply->has_forgotten
+               ? note_row(apply, APPLY_REMEMBER_ROW, op->row->name, error)
+               : SATCHEL_OK;
+}
+
 /* The rows of the change set this entry answers. A part that took effect as it stands changes
  * nothing that is shown: the node now has what the table already shows, unless satchel_base says
  * otherwise. */
@@ -282,6 +297,8 @@ static enum satchel_status take_own_parts(struct satchel_apply *apply, struct sa
             status = satchel_row_plan_get(apply, table, op->row->key, op->row->name, &plan, error);
         if (status == SATCHEL_OK && op->is_alias)
             status = drop_alias_row(apply, table, &op->part, error);
+        if (status == SATCHEL_OK)
+            status = note_made(apply, op, error);
     }
     return status;
 }

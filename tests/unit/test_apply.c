@@ -86,6 +86,29 @@ static void test_apply__a_row_that_is_evicted_takes_its_open_conflicts_along(voi
                     "a|a|body|1|0;a|a|title|1|1;b|b|title|0|1");
 }
 
+/* Its log says what others did to it since. */
+static void test_apply__a_row_that_left_and_is_made_anew_is_not_forgotten(void **state)
+{
+    struct node_kit *kit = *state;
+    static const char forgotten[] = "SELECT count(*) FROM satchel_forget";
+    for (int is_own = 0; is_own < 2; is_own++) {
+        other_inserts(kit, "a", "one");
+        entry_begin(kit);
+        entry_effect(kit, SATCHEL_EFFECT_EVICT, "a", NULL);
+        struct satchel_entry entry = entry_of_other(kit);
+        apply_entry(kit, &entry);
+        node_kit_expect(kit, forgotten, "1");
+        if (is_own) {
+            node_kit_sql(kit, "INSERT INTO item(id, title) VALUES('a', 'mine')");
+            node_kit_expect(kit, forgotten, "1");
+            own_comes_back(kit, 1);
+        } else {
+            other_inserts(kit, "a", "two");
+        }
+        node_kit_expect(kit, forgotten, "0");
+    }
+}
+
 static void test_apply__an_entry_at_or_below_the_cursor_changes_nothing(void **state)
 {
     struct node_kit *kit = *state;
@@ -632,6 +655,7 @@ int main(void)
         TEST(test_apply__parts_as_they_stand_take_effect),
         TEST(test_apply__effects_are_whole_delta_gone_or_evict),
         TEST(test_apply__a_row_that_is_evicted_takes_its_open_conflicts_along),
+        TEST(test_apply__a_row_that_left_and_is_made_anew_is_not_forgotten),
         TEST(test_apply__an_entry_at_or_below_the_cursor_changes_nothing),
         TEST(test_apply__what_is_not_committed_leaves_no_trace),
         TEST(test_apply__values_that_change_places_under_a_unique_index_are_all_set),
