@@ -9,7 +9,7 @@ add_library(satchel_server_core STATIC
     src/scope_moves.c src/digest_keep.c src/read_digests.c
     src/workspace.c src/job.c src/write_jobs.c src/users.c src/tokens.c src/roles.c src/revoke.c src/enrol.c src/fork.c src/deploy.c src/deploy_rules.c
     src/create.c src/store_file.c src/workspace_files.c src/first_rows.c src/admin_rows.c
-    src/admin_set.c src/admin_resolve.c src/admin_quarantine.c src/read_jobs.c src/read_entries.c src/stream_batch.c src/query.c src/quarantine.c)
+    src/admin_set.c src/admin_resolve.c src/admin_quarantine.c src/read_jobs.c src/read_entries.c src/read_positions.c src/stream_batch.c src/query.c src/quarantine.c)
 target_include_directories(satchel_server_core PUBLIC src)
 target_link_libraries(satchel_server_core PUBLIC satchel_sql satchel_sqlite3 Threads::Threads
                       PRIVATE PkgConfig::SODIUM)

@@ -226,6 +226,11 @@ enum satchel_status satchel_apply_write_effects(struct satchel_apply *apply,
                                                 const struct satchel_changeset *changeset,
                                                 const struct satchel_notes *notes,
                                                 struct satchel_error *error) SATCHEL_MUST_USE;
+/* What lets this device give the entry back to a server that has lost it. `is_cut`: the log has not
+ * all of it. */
+enum satchel_status satchel_apply_keep_receipt(struct satchel_apply *apply,
+                                               const struct satchel_entry *entry, bool is_cut,
+                                               struct satchel_error *error) SATCHEL_MUST_USE;
 enum satchel_status satchel_apply_append(struct satchel_apply *apply,
                                          const struct satchel_entry *entry,
                                          struct satchel_error *error) SATCHEL_MUST_USE;

@@ -381,10 +381,9 @@ static enum satchel_status take_body(struct satchel_apply *apply, uint64_t numbe
     return status;
 }
 
-/* What lets this device give the entry back to a server that has lost it. */
-static enum satchel_status keep_receipt(struct satchel_apply *apply,
-                                        const struct satchel_entry *entry,
-                                        struct satchel_error *error)
+enum satchel_status satchel_apply_keep_receipt(struct satchel_apply *apply,
+                                               const struct satchel_entry *entry, bool is_cut,
+                                               struct satchel_error *error)
 {
     sqlite3_stmt *insert = apply->statements[APPLY_WRITE_RECEIPT];
     sqlite3_bind_int64(insert, 1, (sqlite3_int64)entry->cursor);
@@ -392,7 +391,7 @@ static enum satchel_status keep_receipt(struct satchel_apply *apply,
     if (entry->positions.size > 0)
         sqlite3_bind_blob64(insert, 3, entry->positions.data, entry->positions.size, SQLITE_STATIC);
     sqlite3_bind_int64(insert, 4, (sqlite3_int64)entry->previous);
-    sqlite3_bind_int(insert, 5, entry->is_cut);
+    sqlite3_bind_int(insert, 5, is_cut);
     return satchel_apply_run(apply, APPLY_WRITE_RECEIPT, "write satchel_receipt", error);
 }
 
@@ -418,7 +417,8 @@ enum satchel_status satchel_apply_append(struct satchel_apply *apply,
     }
     if (status == SATCHEL_OK)
         status = satchel_log_append(apply->log, &stored, satchel_span_of(NULL, 0), error);
-    return status == SATCHEL_OK ? keep_receipt(apply, &stored, error) : status;
+    return status == SATCHEL_OK ? satchel_apply_keep_receipt(apply, &stored, stored.is_cut, error)
+                                : status;
 }
 
 enum satchel_status satchel_apply_record_conflicts(struct satchel_apply *apply,

@@ -126,7 +126,7 @@ static enum satchel_status is_whole_here(struct satchel_apply *apply, uint64_t c
 }
 
 /* What the log has of it already is part of this. Of its own it has all, unless another file with
- * its id wrote it. */
+ * its id wrote it; but that may have got another position since. */
 enum satchel_status satchel_apply_past(struct satchel_apply *apply,
                                        const struct satchel_entry *entry,
                                        struct satchel_error *error)
@@ -137,11 +137,14 @@ enum satchel_status satchel_apply_past(struct satchel_apply *apply,
     satchel_arena_reset(&apply->arena);
     if (satchel_id_equal(&entry->device, &apply->replica->device))
         status = is_whole_here(apply, entry->cursor, &is_whole, error);
-    if (status != SATCHEL_OK || is_whole)
-        return status;
-    status = satchel_log_take(apply->replica->db, entry->cursor, error);
-    if (status == SATCHEL_OK)
+    if (status == SATCHEL_OK && is_whole)
+        status = satchel_apply_keep_receipt(apply, entry, false, error);
+    if (status == SATCHEL_OK && !is_whole)
+        status = satchel_log_take(apply->replica->db, entry->cursor, error);
+    if (status == SATCHEL_OK && !is_whole)
         status = satchel_apply_append(apply, entry, error);
+    if (status == SATCHEL_OK && apply->has_lost)
+        status = satchel_apply_drop_lost(apply, entry, error);
     if (status == SATCHEL_OK && entry->cursor > apply->cursor) {
         apply->cursor = entry->cursor;
         memset(&apply->end, 0, sizeof apply->end);

@@ -11,8 +11,13 @@
     " FROM satchel_incarnation ORDER BY node"
 #define SQL_ANY_POSITION "SELECT EXISTS(SELECT 1 FROM satchel_position)"
 #define SQL_POSITIONS "SELECT node, seq FROM satchel_position WHERE cursor=?1 ORDER BY node"
-#define SQL_ADD_POSITION \
-    "INSERT OR IGNORE INTO satchel_position(cursor, node, seq) VALUES(?1,?2,?3)"
+#define SQL_ADD_POSITION                                                               \
+    "INSERT OR IGNORE INTO satchel_position(cursor, node, seq, late_after, late_turn)" \
+    " VALUES(?1,?2,?3,nullif(?4,0),iif(?4,(SELECT ifnull(max(late_turn),0)+1"          \
+    " FROM satchel_position WHERE late_turn NOTNULL),NULL))"
+#define SQL_LAST_LATE                                                            \
+    "SELECT late_turn, late_after FROM satchel_position WHERE late_turn NOTNULL" \
+    " ORDER BY late_turn DESC LIMIT 1"
 #define SQL_RAISE                                                                     \
     "INSERT INTO satchel_incarnation(node, last_cursor, last_seq) VALUES(?1,NULL,?2)" \
     " ON CONFLICT(node) DO UPDATE SET last_seq=max(last_seq, excluded.last_seq)"
@@ -24,6 +29,12 @@
     " ON CONFLICT(node) DO UPDATE SET last_cursor=excluded.last_cursor,"                         \
     " own_seq=excluded.own_seq"
 #define SQL_ADD_OWN "ALTER TABLE satchel_incarnation ADD COLUMN own_seq INTEGER"
+#define SQL_ADD_LATE                                              \
+    "ALTER TABLE satchel_position ADD COLUMN late_after INTEGER;" \
+    "ALTER TABLE satchel_position ADD COLUMN late_turn INTEGER"
+#define SQL_LATE_INDEX                                                                \
+    "CREATE INDEX IF NOT EXISTS satchel_position_late ON satchel_position(late_turn)" \
+    " WHERE late_turn NOTNULL"
 #define SQL_BEGIN "UPDATE satchel_workspace SET node=?1"
 #define SQL_BRANCH "SELECT name FROM satchel_branch"
 #define SQL_SET_BRANCH "UPDATE satchel_branch SET name=?1"
@@ -103,6 +114,23 @@ static enum satchel_status any_position(sqlite3 *db, bool *any, struct satchel_e
     return status;
 }
 
+static enum satchel_status read_last_late(sqlite3 *db, struct incarnations *out,
+                                          struct satchel_error *error)
+{
+    struct satchel_query query;
+    bool has_row = false;
+    enum satchel_status status = satchel_query_open(&query, db, SQL_LAST_LATE, error);
+    if (status != SATCHEL_OK)
+        return status;
+    status = satchel_query_step(&query, &has_row, error);
+    if (has_row) {
+        out->late_turn = (uint64_t)sqlite3_column_int64(query.statement, 0);
+        out->late_after = (uint64_t)sqlite3_column_int64(query.statement, 1);
+    }
+    satchel_query_close(&query);
+    return status;
+}
+
 enum satchel_status incarnations_read(sqlite3 *db, struct satchel_arena *arena,
                                       struct incarnations *out, struct satchel_error *error)
 {
@@ -116,6 +144,8 @@ enum satchel_status incarnations_read(sqlite3 *db, struct satchel_arena *arena,
         status = satchel_vector_raise(arena, &out->own, &out->node, out->seq, &out->own);
     if (status == SATCHEL_OK)
         status = any_position(db, &out->has_positions, error);
+    if (status == SATCHEL_OK && out->has_positions)
+        status = read_last_late(db, out, error);
     return status;
 }
 
@@ -189,7 +219,7 @@ enum satchel_status positions_read(sqlite3 *db, uint64_t cursor, struct satchel_
 }
 
 enum satchel_status positions_add(sqlite3 *db, uint64_t cursor,
-                                  const struct satchel_position *position,
+                                  const struct satchel_position *position, uint64_t late_after,
                                   struct satchel_error *error)
 {
     struct satchel_query query;
@@ -200,6 +230,7 @@ enum satchel_status positions_add(sqlite3 *db, uint64_t cursor,
     satchel_query_integer(&query, (int64_t)cursor);
     satchel_query_id(&query, &position->node);
     satchel_query_integer(&query, (int64_t)position->seq);
+    satchel_query_integer(&query, (int64_t)late_after);
     status = satchel_query_step(&query, &has_row, error);
     satchel_query_close(&query);
     return status;
@@ -269,12 +300,20 @@ static enum satchel_status rename_branch(sqlite3 *db, struct satchel_error *erro
     return status;
 }
 
+static bool has_column(sqlite3 *db, const char *table, const char *column)
+{
+    return sqlite3_table_column_metadata(db, "main", table, column, NULL, NULL, NULL, NULL, NULL) ==
+           SQLITE_OK;
+}
+
 enum satchel_status incarnations_make_ready(sqlite3 *db, struct satchel_error *error)
 {
-    if (sqlite3_table_column_metadata(db, "main", "satchel_incarnation", "own_seq", NULL, NULL,
-                                      NULL, NULL, NULL) == SQLITE_OK)
-        return SATCHEL_OK;
-    return satchel_db_exec(db, SQL_ADD_OWN, error);
+    enum satchel_status status = SATCHEL_OK;
+    if (!has_column(db, "satchel_incarnation", "own_seq"))
+        status = satchel_db_exec(db, SQL_ADD_OWN, error);
+    if (status == SATCHEL_OK && !has_column(db, "satchel_position", "late_turn"))
+        status = satchel_db_exec(db, SQL_ADD_LATE, error);
+    return status == SATCHEL_OK ? satchel_db_exec(db, SQL_LATE_INDEX, error) : status;
 }
 
 enum satchel_status incarnation_begin(sqlite3 *db, struct satchel_error *error)

@@ -25,7 +25,9 @@ struct incarnations {
      * What came back of it has a later one's position as well. */
     struct satchel_vector own;
     bool has_positions; /* satchel_position is not empty */
-    int64_t version;    /* a reader's: another one where positions may have come */
+    /* Of the last late position: its turn, and the last entry before it. 0: there is none. */
+    uint64_t late_turn, late_after;
+    int64_t version; /* a reader's: another one where positions may have come */
 };
 
 /* What the tables of an earlier version lack. */
@@ -52,8 +54,10 @@ enum satchel_status incarnations_vector(const struct incarnations *incarnations,
 enum satchel_status positions_read(sqlite3 *db, uint64_t cursor, struct satchel_arena *arena,
                                    struct satchel_vector *out,
                                    struct satchel_error *error) SATCHEL_MUST_USE;
+/* `late_after` 0: it comes with the entry. Else it is late: the node's last entry is that, and
+ * whoever has the entry has it without the position. Late ones have turns, from 1. */
 enum satchel_status positions_add(sqlite3 *db, uint64_t cursor,
-                                  const struct satchel_position *position,
+                                  const struct satchel_position *position, uint64_t late_after,
                                   struct satchel_error *error) SATCHEL_MUST_USE;
 /* The node holds everything that `node`, an earlier incarnation, put up to `seq`. */
 enum satchel_status incarnation_raise(sqlite3 *db, const struct satchel_id *node, uint64_t seq,

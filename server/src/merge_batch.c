@@ -363,7 +363,7 @@ static enum satchel_status write_log(struct merge_run *run)
     for (size_t i = 0; status == SATCHEL_OK && i < run->changeset_count; i++) {
         const struct satchel_vector *earlier = &run->changesets[i].earlier;
         for (size_t j = 0; status == SATCHEL_OK && j < earlier->count; j++)
-            status = ops->add_position(run->store, run->changesets[i].cursor, &earlier->items[j],
+            status = ops->add_position(run->store, run->changesets[i].cursor, &earlier->items[j], 0,
                                        run->batch->error);
     }
     if (status == SATCHEL_OK)

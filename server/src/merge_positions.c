@@ -105,7 +105,8 @@ static enum satchel_status add_missing(struct merge_batch *batch, struct satchel
         if (holds(&positions, position))
             continue;
         is_new = true;
-        status = ops->add_position(batch->store, entry.cursor, position, batch->error);
+        status = ops->add_position(batch->store, entry.cursor, position, batch->known.cursor,
+                                   batch->error);
         if (status == SATCHEL_OK)
             status =
                 satchel_vector_raise(arena, &positions, &position->node, position->seq, &positions);

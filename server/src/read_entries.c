@@ -376,8 +376,8 @@ static enum satchel_status tell_news(struct workspace_reader *reader, struct sat
     return SATCHEL_OK;
 }
 
-/* Rows that left first, so that no news of a row that is kept is withheld; then the entries; at
- * their end the rows that came. */
+/* Rows that left first, so that no news of a row that is kept is withheld; late positions of what
+ * the device has; then the entries; at their end the rows that came. */
 enum satchel_status entries_read(struct satchel_workspace *workspace,
                                  struct workspace_reader *reader, struct satchel_job *job)
 {
@@ -392,6 +392,8 @@ enum satchel_status entries_read(struct satchel_workspace *workspace,
         job->scope.cut = job->scope.complete = known.cursor;
     else
         status = scope_read_left(reader, job, known.cursor, &is_whole);
+    if (status == SATCHEL_OK && is_whole && !job->is_drained)
+        status = positions_tell(reader, job, &known, &is_whole);
     if (status == SATCHEL_OK)
         status = is_whole ? tell_news(reader, job, &known)
                           : vector_at(reader, job, &known, job->reached);

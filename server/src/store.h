@@ -11,7 +11,8 @@
  *   satchel_workspace   one row: name, workspace id, node id (this incarnation), head, seq, ...
  *   satchel_incarnation what this node was called before it was restored: the last entry and
  *                       position known of each earlier incarnation (docs/recovery.md)
- *   satchel_position    positions that earlier incarnations gave to entries which devices gave back
+ *   satchel_position    positions that earlier incarnations gave to entries which devices gave
+ *                       back; late ones with the last entry before them, and their turn
  *   satchel_id          ids as small numbers, for versions (row.h)
  *   satchel_row         version of every row ever seen, by satchel_row_name; deleted rows included;
  *                       and its scope (scope.h, which has tables of its own)
@@ -140,9 +141,10 @@ struct satchel_store_ops {
                                           struct satchel_arena *, struct satchel_vector *,
                                           struct satchel_error *);
     /* Such a position of an entry: from now on the node holds all of that incarnation's up to it.
-     */
+     * `late_after`: positions_add. */
     enum satchel_status (*add_position)(struct satchel_store *, uint64_t cursor,
-                                        const struct satchel_position *, struct satchel_error *);
+                                        const struct satchel_position *, uint64_t late_after,
+                                        struct satchel_error *);
     enum satchel_status (*load_devices)(
         struct satchel_store *, struct satchel_store_device *, size_t count, struct satchel_arena *,
         struct satchel_error *); /* by id; NOT_FOUND if one is missing */

@@ -30,7 +30,8 @@
     "CREATE TABLE satchel_incarnation(node BLOB PRIMARY KEY, last_cursor INTEGER,"              \
     " last_seq INTEGER NOT NULL, own_seq INTEGER) WITHOUT ROWID;"                               \
     "CREATE TABLE satchel_position(cursor INTEGER NOT NULL, node BLOB NOT NULL,"                \
-    " seq INTEGER NOT NULL, PRIMARY KEY(cursor, node)) WITHOUT ROWID;"                          \
+    " seq INTEGER NOT NULL, late_after INTEGER, late_turn INTEGER,"                             \
+    " PRIMARY KEY(cursor, node)) WITHOUT ROWID;"                                                \
     "CREATE TABLE satchel_id(number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE);"             \
     "CREATE TABLE satchel_row(name BLOB PRIMARY KEY, version BLOB NOT NULL, scope INTEGER)"     \
     " WITHOUT ROWID;"                                                                           \
@@ -249,10 +250,10 @@ static enum satchel_status store_load_positions(struct satchel_store *base, uint
 
 static enum satchel_status store_add_position(struct satchel_store *base, uint64_t cursor,
                                               const struct satchel_position *position,
-                                              struct satchel_error *error)
+                                              uint64_t late_after, struct satchel_error *error)
 {
     sqlite3 *db = store_of(base)->db;
-    enum satchel_status status = positions_add(db, cursor, position, error);
+    enum satchel_status status = positions_add(db, cursor, position, late_after, error);
     return status == SATCHEL_OK ? incarnation_raise(db, &position->node, position->seq, error)
                                 : status;
 }

@@ -43,6 +43,7 @@ struct satchel_scope_state {
     /* The heads at which the pages under way began; 0: none are. */
     uint64_t next_cut, next_complete;
     struct satchel_span left_after, came_after; /* names of the last rows of these pages */
+    uint64_t late_turn; /* of the last late position that the device needs not be told any more */
 };
 
 /* A request and its answer. The submitter fills the first part; all memory of request and answer
@@ -82,7 +83,7 @@ struct satchel_job {
     uint64_t repaired_count;  /* DIGESTS: rows that the device says to have repaired */
     uint64_t walked_count;    /* RANGES: rows that were read for it */
     bool has_made_snapshot;   /* SNAPSHOT: the page is of a new one */
-    struct satchel_message answers[4]; /* messages to send, e.g. JOINED and SCHEMA */
+    struct satchel_message answers[5]; /* messages to send, e.g. JOINED and SCHEMA */
     uint32_t answer_count;
     struct stream_batch *batch; /* ENTRIES: what that answer is of, for others as well; or NULL */
     bool has_revoked;           /* ADMIN: `device`, whose sessions must end */

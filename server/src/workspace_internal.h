@@ -175,6 +175,12 @@ enum satchel_status scope_read_left(struct workspace_reader *reader, struct satc
  * answer of the job, if there are any. */
 enum satchel_status scope_read_came(struct workspace_reader *reader, struct satchel_job *job,
                                     const struct incarnations *known) SATCHEL_MUST_USE;
+/* ---- read_positions.c: on a reader thread ---- */
+/* Entries up to `after` that have got a late position, which the device has yet to hear: an answer
+ * of the job, if there are any. `*is_whole` false: there are more. */
+enum satchel_status positions_tell(struct workspace_reader *reader, struct satchel_job *job,
+                                   const struct incarnations *known,
+                                   bool *is_whole) SATCHEL_MUST_USE;
 /* ---- read_digests.c: on a reader thread ---- */
 /* Of what the reader's viewer may see; what the device says to have repaired is logged. */
 enum satchel_status digests_read(struct satchel_workspace *workspace,

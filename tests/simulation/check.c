@@ -439,6 +439,37 @@ static void check_parts(struct logs *logs, const struct satchel_entry *ours,
     }
 }
 
+/* Whoever has everything knows each entry by the positions that it had before the last one. */
+static void check_positions(const char *name, sqlite3 *replica, sqlite3 *store)
+{
+    sqlite3_stmt *select = sim_prepare(
+        store, "SELECT cursor, node, seq FROM satchel_position WHERE late_after IS NULL OR"
+               " late_after < (SELECT cursor FROM satchel_workspace) ORDER BY cursor");
+    sqlite3_stmt *find =
+        sim_prepare(replica, "SELECT positions FROM satchel_receipt WHERE cursor = ?1");
+    struct satchel_arena arena;
+    satchel_arena_init(&arena, (size_t)1 << 30, NULL);
+    while (sqlite3_step(select) == SQLITE_ROW) {
+        struct satchel_id node;
+        struct satchel_vector positions;
+        sqlite3_bind_int64(find, 1, sqlite3_column_int64(select, 0));
+        satchel_column_id(select, 1, &node);
+        if (sqlite3_step(find) == SQLITE_ROW) { /* else it was before what it was filled from */
+            sim_ok(satchel_vector_unpack(satchel_column_span(find, 0), &arena, &positions),
+                   "read positions", NULL);
+            sim_check(satchel_vector_get(&positions, &node) ==
+                          (uint64_t)sqlite3_column_int64(select, 2),
+                      "%s has not a position of entry %llu", name,
+                      (unsigned long long)sqlite3_column_int64(select, 0));
+        }
+        sqlite3_reset(find);
+        satchel_arena_reset(&arena);
+    }
+    satchel_arena_deinit(&arena);
+    sqlite3_finalize(find);
+    sqlite3_finalize(select);
+}
+
 /* The same entries, wherever they are kept; and where there are scopes, those that its user may
  * see. */
 static void check_logs(const char *name, sqlite3 *replica, sqlite3 *store, const struct eyes *eyes)
@@ -560,6 +591,8 @@ static void check_replica(const struct sim_device *device, sqlite3 *store)
     check_same(name, db, store, &eyes, "SELECT * FROM satchel_conflict ORDER BY id");
     if (eyes.see_all)
         check_same(name, db, store, &eyes, "SELECT * FROM satchel_alias ORDER BY 1,2,3");
+    if (eyes.see_all)
+        check_positions(name, db, store);
     check_logs(name, db, store, &eyes);
     satchel_arena_deinit(&arena);
     sim.counts.repaired += (uint64_t)integer(db, "SELECT repaired FROM satchel_replica");

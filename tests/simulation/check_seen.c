@@ -1,7 +1,8 @@
 /* Owns the check that in the server's log each change set comes after every other that its author
  * had been shown, and that each of those is known there by the position by which he had been shown
- * it, after any number of restores (docs/recovery.md). What a position meant in a store that was
- * put back is kept from before. And that what the node wrote by itself is never set aside. */
+ * it, and was before his came, after any number of restores (docs/recovery.md). What a position
+ * meant in a store that was put back is kept from before. And that what the node wrote by itself is
+ * never set aside. */
 #include "simulation.h"
 
 #include "incarnation.h"
@@ -17,8 +18,10 @@ struct place {
     /* Of the change set's body: under which device and number it is held may be another thing after
      * a restore, where files were copied. Zeros: not known. */
     struct satchel_id hash;
-    bool is_known;        /* the store read last has the change set under this position */
-    uint64_t last_cursor; /* the greatest, in the log at the end, of this one and those before */
+    bool is_known;       /* the store read last has the change set under this position */
+    uint64_t late_after; /* in the log at the end the position came behind that entry, or 0 */
+    /* The greatest, in the log at the end, of this one and those before. */
+    uint64_t last_cursor, last_late;
 };
 
 struct node {
@@ -142,6 +145,21 @@ void sim_seen_keep(sqlite3 *store)
 
 /* ---- at the end ---- */
 
+static void find_late(sqlite3 *store)
+{
+    sqlite3_stmt *select = sim_prepare(store, "SELECT node, seq, late_after FROM satchel_position"
+                                              " WHERE late_turn NOTNULL");
+    while (sqlite3_step(select) == SQLITE_ROW) {
+        struct satchel_id id;
+        satchel_column_id(select, 0, &id);
+        struct node *node = node_of(&id); /* sim_seen_keep has made its place */
+        node->places[sqlite3_column_int64(select, 1) - 1].late_after =
+            (uint64_t)sqlite3_column_int64(select, 2);
+        sim.counts.late_positions++;
+    }
+    sqlite3_finalize(select);
+}
+
 static struct satchel_span name_of(const struct satchel_id *hash)
 {
     return satchel_span_of(hash->bytes, sizeof *hash);
@@ -149,13 +167,15 @@ static struct satchel_span name_of(const struct satchel_id *hash)
 
 static void find_cursors_of(struct node *node, const struct satchel_map *cursors)
 {
-    uint64_t last = 0;
+    uint64_t last = 0, late = 0;
     node->first_unknown = 0;
     for (size_t i = 0; i < node->count; i++) {
         struct place *place = &node->places[i];
         uintptr_t cursor = (uintptr_t)satchel_map_get(cursors, name_of(&place->hash));
         last = cursor > last ? cursor : last;
+        late = place->late_after > late ? place->late_after : late;
         place->last_cursor = last;
+        place->last_late = late;
         if (cursor > 0 && !place->is_known && node->first_unknown == 0)
             node->first_unknown = i + 1;
     }
@@ -188,6 +208,10 @@ static void check_vector(const struct satchel_entry *entry, const struct satchel
         sim_check(last < entry->cursor,
                   "entry %llu had seen what comes after it in the log, entry %llu",
                   (unsigned long long)entry->cursor, (unsigned long long)last);
+        uint64_t late = seq > 0 ? node->places[seq - 1].last_late : 0;
+        sim_check(late < entry->cursor,
+                  "entry %llu had seen what got that position behind it, after entry %llu",
+                  (unsigned long long)entry->cursor, (unsigned long long)late);
         sim_check(
             node->first_unknown == 0 || node->first_unknown > seq,
             "entry %llu had seen up to %llu of a node, and what was %llu is in the log without "
@@ -219,6 +243,7 @@ void sim_check_seen(sqlite3 *store)
     struct satchel_entry entry;
     struct satchel_error error = {0};
     sim_seen_keep(store);
+    find_late(store);
     open_log(&log, store);
     find_cursors(&log);
     sim_ok(satchel_log_read_from(log.reader, 0, NULL, 0, &error), "read the log", &error);

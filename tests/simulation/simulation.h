@@ -77,8 +77,8 @@ enum {
     X(connects_refused) \
     X(checkpoints) X(frames) X(deploys) X(admin_resolves) X(retries) X(drops) X(packs) \
     X(device_packs) X(admin_sets) X(store_opens) X(recoveries) X(watch_checks) X(replays) \
-    X(reference_checks) X(rows_compared) X(sights) X(passings) X(frames_checked) X(rows_named) \
-    X(marks_read) \
+    X(reference_checks) X(rows_compared) X(sights) X(passings) X(late_positions) \
+    X(frames_checked) X(rows_named) X(marks_read) \
     X(evictions) X(snapshots) X(snapshot_pages) X(parts_masked) X(columns_masked) X(repaired) \
     X(revocations) X(wiped)
 #define SIM_OUTCOME_COUNTS(X) \

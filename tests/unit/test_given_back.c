@@ -163,6 +163,41 @@ static void test_given_back__a_position_is_in_what_is_read_once_for_many(void **
     town_close(&town);
 }
 
+/* Ann's change comes to the restored server anew, and Cleo hears it there, before Bob gives it back
+ * with the position by which his own has seen it. Then both are lost once more: whoever gives them
+ * back says that Bob's has seen Ann's. */
+static void play_late_position(bool cleo_first, char out[END_BYTES])
+{
+    struct town town;
+    open_with_items(&town, 3);
+    struct phone *ann = &town.phones[0], *bob = &town.phones[1], *cleo = &town.phones[2];
+    town_back_up(&town, "backup");
+    phone_write(ann, "UPDATE item SET title = 'ann' WHERE id = 'a'");
+    sync_until(ann, NULL, TITLE, "ann");
+    phone_sync(bob);
+    phone_write(bob, "UPDATE item SET title = 'bob' WHERE id = 'a'");
+    town_restore(&town, "backup", false);
+    phone_sync(ann);
+    (void)phone_connect(cleo);
+    (void)phone_talk(cleo);
+    phone_sync(bob);
+    (void)phone_talk(cleo);
+    assert_string_equal(phone_read(cleo, TITLE), "bob");
+    town_restore(&town, "backup", false);
+    phone_sync(cleo_first ? cleo : bob);
+    end_with(&town, out);
+}
+
+static void test_given_back__a_late_position_is_told_to_who_has_the_entry(void **state)
+{
+    (void)state;
+    char bob_first[END_BYTES], cleo_first[END_BYTES];
+    play_late_position(false, bob_first);
+    play_late_position(true, cleo_first);
+    assert_string_equal(bob_first, cleo_first);
+    assert_string_equal(bob_first, "bob / ");
+}
+
 /* ---- what counts as seen ---- */
 
 /* Ann's change has lost its old position, by which Bob has seen it, and gets it back before Cleo
@@ -277,8 +312,8 @@ static void test_given_back__what_a_snapshot_showed_and_an_entry_replaced_is_not
 /* ---- what is worked out again ---- */
 
 /* Bob's delete means both rows of one key: he has seen the second by its first position, which
- * comes back behind the delete. They are one all the same, as everybody was told, until it is
- * told otherwise. */
+ * comes back behind the delete, from Cleo; Dora was not told of it. They are one all the same, as
+ * everybody was told, until it is told otherwise. */
 static void test_given_back__rows_are_one_as_everybody_was_told(void **state)
 {
     (void)state;
@@ -303,7 +338,10 @@ static void test_given_back__rows_are_one_as_everybody_was_told(void **state)
         town_back_up(&town, "second");
         phone_sync(bob);
         phone_sync(cleo);
+        phone_damage(dora, "CREATE TABLE untold AS SELECT * FROM satchel_receipt");
         phone_sync(dora);
+        phone_damage(dora, "REPLACE INTO satchel_receipt SELECT * FROM untold;"
+                           " DROP TABLE untold");
         town_restore(&town, "second", false);
         phone_sync(dora_first ? dora : cleo);
         phone_sync(dora_first ? cleo : dora);
@@ -355,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_given_back__what_was_refused_is_given_again_when_it_has_a_place),
         cmocka_unit_test(test_given_back__by_hand_to_before_what_was_given_and_not_heard),
         cmocka_unit_test(test_given_back__a_position_is_in_what_is_read_once_for_many),
+        cmocka_unit_test(test_given_back__a_late_position_is_told_to_who_has_the_entry),
         cmocka_unit_test(test_given_back__the_end_of_the_log_says_nothing_of_what_came_back),
         cmocka_unit_test(test_given_back__who_hears_what_came_behind_has_not_seen_what_is_missing),
         cmocka_unit_test(test_given_back__what_a_snapshot_showed_and_an_entry_replaced_is_not_seen),

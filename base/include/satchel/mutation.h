@@ -21,6 +21,7 @@
     X(insert_sees, "an insert counts as having seen more than deletes")                 \
     X(one_row, "writes to rows that became one count as seen before they did")          \
     X(no_positions, "what is given back has not the positions that it had")             \
+    X(late_untold, "a position that came late is not told to who has the entry")        \
     X(no_held, "what is given back is not held, and so is nobody's of this node's")     \
     X(own_only, "a device gives back its own change sets alone")                        \
     X(give_backwards, "what was lost is given back with the last of it first")          \

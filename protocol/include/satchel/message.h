@@ -265,7 +265,8 @@ struct satchel_message_rows {
 
 /* Rows that leave the device's scope or come into it (docs/scopes.md): notes with an effect for
  * each, EVICT or what the node has, and all conflicts of those that come; `entries`, ascending,
- * is what the log has about these. */
+ * is what the log has about these. Or no rows, and entries that the device was sent before and that
+ * have got a position since. */
 struct satchel_message_scope {
     uint64_t head; /* of the node, as of which this is */
     struct satchel_span notes;
