@@ -6,7 +6,10 @@
 #include <inttypes.h>
 
 enum {
-    FORWARD_ITEMS_MAX = 1024,
+    FORWARD_ITEMS = 1024, /* of a message */
+    /* Of one that goes on until what the node wrote by itself. */
+    FORWARD_ITEMS_MAX = 4096,
+    FORWARD_BYTES_MAX = 4 << 20,
     ITEM_BYTES = 128, /* of an entry beside its body and names, at most */
     ROWS_ASKED_MAX = 256,
     ROWS_BYTES_MAX = 1 << 20,
@@ -16,7 +19,8 @@ enum {
 /* What was given and has not come may have been refused, having no place yet, or lost once more. */
 #define IS_TO_BE_GIVEN(node) "NOT is_cut AND (given IS NOT " node " OR " SATCHEL_LOST_IS_MISSING ")"
 static const char SELECT_STATE[] =
-    "SELECT coalesce(min(id), 0), coalesce(max(id), -1), EXISTS(SELECT 1 FROM satchel_doubt)"
+    "SELECT coalesce(min(id), 0), coalesce(max(id), -1), EXISTS(SELECT 1 FROM satchel_doubt),"
+    " coalesce(max(user = '" SATCHEL_SERVER_USER "'), 0)"
     " FROM satchel_lost WHERE " IS_TO_BE_GIVEN("?1");
 static const char SELECT_LOST[] =
     "SELECT id, node, cursor, seq, device, number, stamp, user, secret, body, notes, positions,"
@@ -74,6 +78,7 @@ enum satchel_status satchel_recover_begin(struct satchel_sync *sync, struct satc
         recovery->lost_id_min = sqlite3_column_int64(select, 0);
         recovery->lost_id_max = sqlite3_column_int64(select, 1);
         recovery->has_doubt = sqlite3_column_int(select, 2) != 0;
+        recovery->has_numbers = sqlite3_column_int(select, 3) != 0;
     } else {
         status = recover_sql_error(sync, error);
     }
@@ -113,24 +118,46 @@ static enum satchel_status read_lost(struct satchel_sync *sync, sqlite3_stmt *ro
     return secret.size == SATCHEL_SECRET_BYTES ? SATCHEL_OK : SATCHEL_CORRUPT;
 }
 
+/* A node numbers the documents of a message when it has merged it, those that come with their
+ * numbers have them by then. Numbers are a change set of the node itself behind those of the
+ * documents: where there are any, a message ends behind such a one. */
+struct collection {
+    size_t bytes;
+    bool is_full;
+    uint32_t whole_count; /* up to the last that the node wrote by itself; 0: none */
+    int64_t whole_id;     /* of that */
+};
+
+static bool has_room(const struct sync_recovery *recovery, const struct collection *collection,
+                     uint32_t count, size_t item_bytes)
+{
+    bool may_go_on = recovery->has_numbers && collection->whole_count == 0;
+    size_t bytes_max = may_go_on ? FORWARD_BYTES_MAX : SATCHEL_BATCH_BYTES;
+    return count < (may_go_on ? FORWARD_ITEMS_MAX : FORWARD_ITEMS) &&
+           (count == 0 || collection->bytes + item_bytes <= bytes_max);
+}
+
 /* One message: entries of one incarnation, in its order. */
 static enum satchel_status collect_lost(struct satchel_sync *sync, sqlite3_stmt *select,
                                         struct satchel_message_forward *forward, int64_t *last_id,
                                         struct satchel_error *error)
 {
-    size_t bytes = 0;
+    static const char server[] = SATCHEL_SERVER_USER;
+    struct collection collection = {0};
     int code = SQLITE_DONE;
-    while (forward->entry_count < FORWARD_ITEMS_MAX && bytes < SATCHEL_BATCH_BYTES &&
-           (code = sqlite3_step(select)) == SQLITE_ROW) {
+    while ((code = sqlite3_step(select)) == SQLITE_ROW) {
         struct satchel_entry *entry = &forward->entries[forward->entry_count];
         struct satchel_id node;
         satchel_column_id(select, 1, &node);
         size_t item_bytes = ITEM_BYTES + (size_t)sqlite3_column_bytes(select, 9);
-        bool is_first = forward->entry_count == 0;
-        if (!is_first && (!satchel_id_equal(&node, &forward->node) ||
-                          (uint64_t)sqlite3_column_int64(select, 2) <= entry[-1].cursor ||
-                          bytes + item_bytes > SATCHEL_BATCH_BYTES))
+        if (forward->entry_count > 0 &&
+            (!satchel_id_equal(&node, &forward->node) ||
+             (uint64_t)sqlite3_column_int64(select, 2) <= entry[-1].cursor))
             break;
+        if (!has_room(&sync->recovery, &collection, forward->entry_count, item_bytes)) {
+            collection.is_full = true;
+            break;
+        }
         enum satchel_status status = read_lost(sync, select, entry);
         if (status == SATCHEL_NOMEM)
             return status;
@@ -140,8 +167,16 @@ static enum satchel_status collect_lost(struct satchel_sync *sync, sqlite3_stmt 
                                      "the replica");
         forward->node = node;
         forward->entry_count++;
-        bytes += item_bytes + entry->user.size + entry->notes.size;
+        collection.bytes += item_bytes + entry->user.size + entry->notes.size;
         *last_id = sqlite3_column_int64(select, 0);
+        if (satchel_span_equal(entry->user, satchel_span_text(server))) {
+            collection.whole_count = forward->entry_count;
+            collection.whole_id = *last_id;
+        }
+    }
+    if (collection.is_full && collection.whole_count > 0) {
+        forward->entry_count = collection.whole_count;
+        *last_id = collection.whole_id;
     }
     return code == SQLITE_ROW || code == SQLITE_DONE ? SATCHEL_OK : recover_sql_error(sync, error);
 }
@@ -155,7 +190,8 @@ static enum satchel_status forward_batch(struct satchel_sync *sync, struct satch
     int64_t last_id = recovery->lost_id_max; /* none left: all were heard meanwhile */
     satchel_arena_reset(&sync->push_arena);
     forward->entries =
-        SATCHEL_ARENA_ARRAY(&sync->push_arena, struct satchel_entry, FORWARD_ITEMS_MAX);
+        SATCHEL_ARENA_ARRAY(&sync->push_arena, struct satchel_entry,
+                            recovery->has_numbers ? FORWARD_ITEMS_MAX : FORWARD_ITEMS);
     if (!forward->entries)
         return SATCHEL_NOMEM;
     enum satchel_status status = recover_prepare(sync, SELECT_LOST, &select, error);

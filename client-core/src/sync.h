@@ -32,7 +32,8 @@ struct sync_recovery {
     uint64_t refused_before;                             /* in the round before */
     bool is_over;                                        /* all rounds are */
     bool has_doubt;
-    bool is_asking; /* no answer yet */
+    bool has_numbers; /* of documents, or other change sets of the node itself, to be given back */
+    bool is_asking;   /* no answer yet */
     struct satchel_row_request *asked;
     uint32_t asked_count, ask_count;
     struct satchel_arena arena; /* of `asked` */

@@ -32,7 +32,7 @@ enum satchel_status satchel_own_incoming(struct satchel_store *store,
     struct incarnations known;
     struct satchel_store_device device = {0};
     struct satchel_buffer body;
-    struct satchel_span own_user = satchel_span_text(SATCHEL_OWN_USER);
+    struct satchel_span own_user = satchel_span_text(SATCHEL_SERVER_USER);
     memset(out, 0, sizeof *out);
     satchel_buffer_init(&body, SATCHEL_CHANGESET_BYTES_MAX, NULL);
     enum satchel_status status = store->ops->load_head(store, &head, error);

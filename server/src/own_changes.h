@@ -6,14 +6,12 @@
 
 #include "merge.h"
 
-/* The user of what nobody asked for: first rows, numbers. */
-#define SATCHEL_OWN_USER "satchel-server"
 #define SATCHEL_OWN_ROLE "server"
 
 struct satchel_own_changeset {
     const struct satchel_part *parts;
     uint32_t part_count;
-    struct satchel_span user;          /* whose it is in history; empty: SATCHEL_OWN_USER */
+    struct satchel_span user;          /* whose it is in history; empty: SATCHEL_SERVER_USER */
     struct satchel_span role;          /* empty: none */
     const struct satchel_vector *seen; /* NULL: all that the store holds */
 };

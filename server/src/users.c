@@ -99,10 +99,10 @@ enum satchel_status user_add(struct satchel_workspace *workspace, struct satchel
                                  "behind that view, through any device",
                                  workspace->name);
     if (login.size == 0 || login.size > SATCHEL_NAME_BYTES_MAX ||
-        satchel_span_equal(login, satchel_span_text(SATCHEL_OWN_USER)))
+        satchel_span_equal(login, satchel_span_text(SATCHEL_SERVER_USER)))
         return satchel_error_set(&job->error, SATCHEL_INVALID,
                                  "a login has 1 to %d bytes and is not %s", SATCHEL_NAME_BYTES_MAX,
-                                 SATCHEL_OWN_USER);
+                                 SATCHEL_SERVER_USER);
     if (request->argument_count > 3)
         role = request->arguments[3];
     if (role.type != SATCHEL_NULL &&

@@ -23,7 +23,15 @@ static const char SCHEMA[] = "-- @table scope=all delete=edit_wins\n"
                              "  id TEXT PRIMARY KEY,\n"
                              "  name TEXT,\n"
                              "  tax_no TEXT -- @key\n"
-                             ");\n";
+                             ");\n"
+                             "-- @table scope=all delete=edit_wins\n"
+                             "CREATE TABLE paper(\n"
+                             "  id TEXT PRIMARY KEY,\n"
+                             "  body TEXT,\n"
+                             "  number TEXT -- @server\n"
+                             ");\n"
+                             "CREATE VIEW satchel_numbers AS SELECT 'paper' AS tbl,"
+                             " 'number' AS col, 'P' AS series, 'P-{branch}-{n}' AS format;\n";
 static const char ITEMS[] =
     "SELECT id, title, owner, code, hits, tags FROM item WHERE length(title) < 99"
     " ORDER BY id";

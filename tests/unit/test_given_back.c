@@ -198,6 +198,35 @@ static void test_given_back__a_late_position_is_told_to_who_has_the_entry(void *
     assert_string_equal(bob_first, "bob / ");
 }
 
+/* Bob has more documents to give back than a message takes, of two pushes: to each its number comes
+ * in the same. */
+static void test_given_back__a_document_keeps_its_number(void **state)
+{
+    (void)state;
+    static const char numbers[] = "SELECT sum(number NOTNULL), group_concat(number) FROM"
+                                  " (SELECT number FROM paper ORDER BY id)";
+    char given[4000];
+    struct town town;
+    open_with_items(&town, 2);
+    struct phone *ann = &town.phones[0], *bob = &town.phones[1];
+    town_back_up(&town, "backup");
+    for (int i = 0; i < 2 * 80; i++) {
+        phone_write(ann, "INSERT INTO paper(id, body) VALUES(hex(randomblob(8)),"
+                         " hex(randomblob(2000)))");
+        if (i % 80 == 79)
+            phone_sync(ann);
+    }
+    phone_sync(bob); /* and Ann's phone is lost */
+    snprintf(given, sizeof given, "%s", phone_read(bob, numbers));
+    assert_memory_equal(given, "160|", 4);
+    town_restore(&town, "backup", false);
+    phone_sync(bob);
+    phone_sync(bob);
+    assert_string_equal(sql(&town.server, "SELECT count(*) FROM satchel_conflict"), "0");
+    assert_string_equal(phone_read(bob, numbers), given);
+    town_close(&town);
+}
+
 /* ---- what counts as seen ---- */
 
 /* Ann's change has lost its old position, by which Bob has seen it, and gets it back before Cleo
@@ -394,6 +423,7 @@ int main(void)
         cmocka_unit_test(test_given_back__by_hand_to_before_what_was_given_and_not_heard),
         cmocka_unit_test(test_given_back__a_position_is_in_what_is_read_once_for_many),
         cmocka_unit_test(test_given_back__a_late_position_is_told_to_who_has_the_entry),
+        cmocka_unit_test(test_given_back__a_document_keeps_its_number),
         cmocka_unit_test(test_given_back__the_end_of_the_log_says_nothing_of_what_came_back),
         cmocka_unit_test(test_given_back__who_hears_what_came_behind_has_not_seen_what_is_missing),
         cmocka_unit_test(test_given_back__what_a_snapshot_showed_and_an_entry_replaced_is_not_seen),

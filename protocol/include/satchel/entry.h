@@ -22,6 +22,9 @@
 
 #include <satchel/changeset.h>
 
+/* The user of what the node wrote and nobody asked for: first rows, document numbers. */
+#define SATCHEL_SERVER_USER "satchel-server"
+
 enum satchel_effect_kind {
     SATCHEL_EFFECT_DELTA = 0, /* these fields of a row that exists; ignored where it is not held */
     SATCHEL_EFFECT_WHOLE = 1, /* the row exists with these values, others their default */
