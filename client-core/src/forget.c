@@ -8,6 +8,7 @@
  * should be. */
 #include "sync.h"
 
+#include <satchel/batch.h>
 #include <satchel/cut.h>
 #include <satchel/log_pack.h>
 #include <satchel/log_reader.h>
@@ -249,8 +250,9 @@ static enum satchel_status read_run(struct run *run, struct satchel_error *error
     bool found = true;
     enum satchel_status status =
         satchel_log_read_from(run->reader, pass->cursor, pass->marks, pass->mark_count, error);
-    for (int i = 0; status == SATCHEL_OK && i < RUN_ENTRIES && run->count < RUN_CHANGED &&
-                    (i == 0 || !satchel_sync_is_run_over(pass->sync));
+    for (uint32_t i = 0;
+         status == SATCHEL_OK && i < SATCHEL_BATCH_ITEMS(RUN_ENTRIES) && run->count < RUN_CHANGED &&
+         (i == 0 || !satchel_sync_is_run_over(pass->sync));
          i++) {
         status = satchel_log_read_next(run->reader, &found, &read, error);
         if (status != SATCHEL_OK || !found)

@@ -3,6 +3,8 @@
  * apply's. */
 #include "recover_internal.h"
 
+#include <satchel/batch.h>
+
 #include <inttypes.h>
 
 enum {
@@ -133,7 +135,7 @@ static bool has_room(const struct sync_recovery *recovery, const struct collecti
 {
     bool may_go_on = recovery->has_numbers && collection->whole_count == 0;
     size_t bytes_max = may_go_on ? FORWARD_BYTES_MAX : SATCHEL_BATCH_BYTES;
-    return count < (may_go_on ? FORWARD_ITEMS_MAX : FORWARD_ITEMS) &&
+    return count < (may_go_on ? FORWARD_ITEMS_MAX : SATCHEL_BATCH_ITEMS(FORWARD_ITEMS)) &&
            (count == 0 || collection->bytes + item_bytes <= bytes_max);
 }
 
@@ -283,7 +285,7 @@ static enum satchel_status collect_doubt(struct satchel_sync *sync, struct satch
     enum satchel_status status = recover_prepare(sync, SELECT_DOUBT, &select, error);
     if (status != SATCHEL_OK)
         return status;
-    sqlite3_bind_int64(select, 1, ROWS_ASKED_MAX);
+    sqlite3_bind_int64(select, 1, SATCHEL_BATCH_ITEMS(ROWS_ASKED_MAX));
     while (bytes < ROWS_BYTES_MAX && (code = sqlite3_step(select)) == SQLITE_ROW) {
         struct satchel_span name =
             satchel_arena_copy(&recovery->arena, satchel_column_span(select, 0));

@@ -7,6 +7,7 @@
 #include "recover.h"
 #include "sync.h"
 
+#include <satchel/batch.h>
 #include <satchel/mutation.h>
 
 #include <inttypes.h>
@@ -313,8 +314,8 @@ static enum satchel_status apply_run(struct satchel_sync *sync,
                                          "another sync of this replica is ahead of this one")
                      : satchel_apply_entry(sync->apply, entry, error);
         (*index)++;
-        is_full = ++count >= RUN_ENTRIES_MAX || satchel_sync_is_run_over(sync) ||
-                  satchel_check_stops_here(sync) ||
+        is_full = ++count >= SATCHEL_BATCH_ITEMS(RUN_ENTRIES_MAX) ||
+                  satchel_sync_is_run_over(sync) || satchel_check_stops_here(sync) ||
                   (sync->recovery.has_rows && sync->apply->cursor == sync->recovery.rows_cursor);
     }
     return satchel_sync_finish_run(sync, status, error);

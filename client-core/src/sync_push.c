@@ -2,6 +2,7 @@
  * Knows nothing of entries. */
 #include "sync.h"
 
+#include <satchel/batch.h>
 #include <satchel/log_reader.h>
 #include <satchel/mutation.h>
 
@@ -252,7 +253,8 @@ static void add(struct satchel_sync *sync, struct satchel_message_push *push,
 
 static bool is_full(const struct satchel_message_push *push, const struct sync_batch *batch)
 {
-    return push->item_count == ITEMS_MAX || batch->bytes >= SATCHEL_BATCH_BYTES;
+    return push->item_count == SATCHEL_BATCH_ITEMS(ITEMS_MAX) ||
+           batch->bytes >= SATCHEL_BATCH_BYTES;
 }
 
 /* Fills a PUSH with what follows sent_number. A change set joins a batch that is not empty only if

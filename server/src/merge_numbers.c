@@ -7,6 +7,8 @@
 #include "merge_internal.h"
 #include "own_changes.h"
 
+#include <satchel/batch.h>
+
 #include <time.h>
 
 /* Of a change set of numbers. */
@@ -191,7 +193,7 @@ static enum satchel_status number_series(struct numbering *numbering,
         if (!wants(series, &numbering->rows[i]))
             continue;
         status = number_row(numbering, series, &numbering->rows[i], number++);
-        if (status == SATCHEL_OK && numbering->part_count == NUMBERS_PARTS_MAX)
+        if (status == SATCHEL_OK && numbering->part_count == SATCHEL_BATCH_ITEMS(NUMBERS_PARTS_MAX))
             status = flush(numbering);
     }
     return status == SATCHEL_OK ? flush(numbering) : status;

@@ -5,6 +5,7 @@
 #include "incarnation.h"
 #include "lines.h"
 
+#include <satchel/batch.h>
 #include <satchel/cut.h>
 #include <satchel/mutation.h>
 
@@ -207,7 +208,7 @@ static enum satchel_status read_batch(struct workspace_reader *reader, struct sa
     if (status == SATCHEL_OK)
         status = satchel_log_read_next(reader->log, &found, &read, &job->error);
     while (status == SATCHEL_OK && found && bytes < SATCHEL_BATCH_BYTES &&
-           read_count++ < ENTRIES_MAX && read.entry.cursor <= until) {
+           read_count++ < SATCHEL_BATCH_ITEMS(ENTRIES_MAX) && read.entry.cursor <= until) {
         uint32_t before = batch->entry_count;
         job->reached = read.entry.cursor;
         status = add_entry(reader, job, known, &read.entry, batch, &capacity);

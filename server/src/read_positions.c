@@ -4,12 +4,15 @@
 #include "incarnation.h"
 #include "workspace_internal.h"
 
+#include <satchel/batch.h>
 #include <satchel/mutation.h>
 #include <stdlib.h>
 
 #define SQL_LATE                                                        \
     "SELECT late_turn, cursor FROM satchel_position WHERE late_turn>?1" \
     " AND late_after>=?2 AND cursor<=?2 ORDER BY late_turn"
+
+enum { ENTRIES = 1024 }; /* of a message, at most */
 
 struct late {
     struct workspace_reader *reader;
@@ -94,7 +97,8 @@ static enum satchel_status read_late(struct late *late, bool *is_whole)
     satchel_query_integer(&query, (int64_t)job->after);
     while (status == SATCHEL_OK &&
            (status = satchel_query_step(&query, &has_row, &job->error)) == SATCHEL_OK && has_row &&
-           (*is_whole = late->bytes < SATCHEL_BATCH_BYTES)) {
+           (*is_whole =
+                late->count < SATCHEL_BATCH_ITEMS(ENTRIES) && late->bytes < SATCHEL_BATCH_BYTES)) {
         job->scope.late_turn = (uint64_t)sqlite3_column_int64(query.statement, 0);
         status = take(late, (uint64_t)sqlite3_column_int64(query.statement, 1));
     }

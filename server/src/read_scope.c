@@ -3,6 +3,7 @@
 #include "incarnation.h"
 #include "read_rows.h"
 
+#include <satchel/batch.h>
 #include <satchel/mutation.h>
 
 #define SQL_VERSION "SELECT version FROM satchel_row WHERE name=?1"
@@ -51,13 +52,14 @@ enum satchel_status scope_read_left(struct workspace_reader *reader, struct satc
     }
     if (scope->next_cut == 0)
         scope->next_cut = head;
-    enum satchel_status status = scope_left(reader->viewer, scope->cut, scope->left_after,
-                                            LEFT_ROWS, &job->arena, &names, &count, &job->error);
+    enum satchel_status status =
+        scope_left(reader->viewer, scope->cut, scope->left_after, SATCHEL_BATCH_ITEMS(LEFT_ROWS),
+                   &job->arena, &names, &count, &job->error);
     if (status == SATCHEL_OK && count > 0 && !SATCHEL_MUTATED(no_evict))
         status = tell_left(reader, job, names, count);
     if (status != SATCHEL_OK)
         return status;
-    *is_whole = count < LEFT_ROWS;
+    *is_whole = count < SATCHEL_BATCH_ITEMS(LEFT_ROWS);
     scope->left_after = *is_whole ? satchel_span_of(NULL, 0) : names[count - 1];
     if (*is_whole) {
         scope->cut = scope->next_cut;
@@ -320,14 +322,15 @@ enum satchel_status scope_read_came(struct workspace_reader *reader, struct satc
     }
     if (scope->next_complete == 0)
         scope->next_complete = known->cursor;
-    enum satchel_status status = scope_came(reader->viewer, scope->complete, scope->came_after,
-                                            CAME_ROWS, &job->arena, &names, &count, &job->error);
+    enum satchel_status status =
+        scope_came(reader->viewer, scope->complete, scope->came_after,
+                   SATCHEL_BATCH_ITEMS(CAME_ROWS), &job->arena, &names, &count, &job->error);
     size_t told = count;
     if (status == SATCHEL_OK && count > 0 && !SATCHEL_MUTATED(no_came))
         status = tell_came(reader, job, known, names, &told);
     if (status != SATCHEL_OK)
         return status;
-    bool is_whole = told == count && count < CAME_ROWS;
+    bool is_whole = told == count && count < SATCHEL_BATCH_ITEMS(CAME_ROWS);
     scope->came_after = is_whole ? satchel_span_of(NULL, 0) : names[told - 1];
     if (is_whole) {
         scope->complete = scope->next_complete;

@@ -19,6 +19,7 @@
 enum { JOBS_MAX = 64, TEXT_BYTES = 1 << 20, SECONDS_MAX = 120, RUNS_TO_MEET_ALL = 3000 };
 
 enum satchel_mutation satchel_mutation;
+uint32_t satchel_batch_items;
 void sim_init(void);
 void sim_pool_begin(void);
 

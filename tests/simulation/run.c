@@ -1,6 +1,8 @@
 /* Owns a run: its beginning, its phases, its end. */
 #include "simulation.h"
 
+#include <satchel/batch.h>
+
 #include "../../base/include/satchel/memory.h"
 
 #include <sodium.h>
@@ -82,6 +84,7 @@ static void begin(uint64_t seed)
     sim_schedule_init(seed);
     sim_disk_reset();
     sim_options_draw(&sim.options);
+    satchel_batch_items = sim.options.batch_items;
     sim.template = &sim_templates[sim.options.world];
     sim.device_count = sim.options.device_count;
     sim_machine_init(&sim.server.machine, SIM_DEVICES_MAX, true);

@@ -498,6 +498,7 @@ struct sim_options {
     unsigned fault_weights[SIM_FAULT_KIND_COUNT];
     unsigned admin_pause_ms;   /* 0: none */
     unsigned snapshot_entries; /* 0: new devices get the log */
+    unsigned batch_items;      /* of a message or transaction; 0: as many as everywhere */
     bool checks_watch, checks_replay;
 };
 void sim_options_draw(struct sim_options *options);
