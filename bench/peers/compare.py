@@ -45,6 +45,8 @@ def main():
     change = 1000 / lines["system_change", "median"]["per_second"]
     rows = [
         ("insert, × plain SQLite", ratio("local_insert", "UUIDv4"), f"{session['insert']:.2f}", NONE, NONE),
+        ("insert with ids in order, × plain", ratio("local_insert", "UUIDv7"), f"{session['insert_ordered']:.2f}", NONE,
+         NONE),
         ("one-field update, × plain", ratio("local_update", "UUIDv4"), f"{session['update']:.2f}", NONE, NONE),
         ("single-row transaction, × plain", ratio("local_single_normal", "UUIDv4"), f"{session['single']:.2f}", NONE,
          NONE),

@@ -38,6 +38,28 @@ static enum satchel_status meet_lines(struct push_group *group, struct satchel_i
     return status;
 }
 
+/* Whether the job's session has said a copy's change set before it. */
+static bool is_behind_copys(const struct push_group *group, const struct satchel_job *jobs,
+                            const struct satchel_job *job)
+{
+    size_t end = 0;
+    for (; jobs != job; jobs = jobs->next) {
+        end += jobs->request.push.item_count;
+        if (jobs->owner_number == job->owner_number && job->owner_number != 0 &&
+            group->incoming[end - 1].is_copys)
+            return true;
+    }
+    return false;
+}
+
+/* Behind a copy's change set all that its session says is that copy's, though the number may be in
+ * turn for the device by whose name it is said. */
+static void follow_copys(struct satchel_incoming *incoming, size_t count, bool is_copys)
+{
+    for (size_t i = 0; i < count; i++)
+        is_copys = incoming[i].is_copys = is_copys || incoming[i].is_copys;
+}
+
 static enum satchel_status was_restored(struct push_group *group, bool *out)
 {
     struct incarnations known;
@@ -89,6 +111,8 @@ static enum satchel_status gather(struct push_group *group, struct satchel_job *
             status = meet_lines(group, group->incoming + first, group->count - first);
         if (status != SATCHEL_OK)
             return status;
+        follow_copys(group->incoming + first, group->count - first,
+                     is_behind_copys(group, jobs, job));
     }
     return SATCHEL_OK;
 }

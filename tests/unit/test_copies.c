@@ -572,6 +572,40 @@ static void test_server__what_follows_a_refused_change_set_is_refused(void **sta
     fixture_close(&fixture);
 }
 
+/* What is pushed is held already, of the copy that says it; the next number of the device by whose
+ * name it says it is free. */
+static void test_server__what_a_copy_says_behind_what_it_has_said_is_not_taken(void **state)
+{
+    (void)state;
+    struct town town;
+    struct satchel_id copy;
+    uint8_t hash[SATCHEL_HASH_BYTES];
+    town_open(&town);
+    struct phone *ann = town_join(&town);
+    insert_item(ann, "a");
+    phone_sync(ann);
+    town_back_up(&town, "backup"); /* a node that was restored looks for it in other lines */
+    town_restore(&town, "backup", false);
+    struct device device = device_new(1);
+    device.id = ann->app->device;
+    assert_ok(push(&town.server, &device, 2, "of the first file", 0));
+    struct satchel_job *job = push_job(&device, 2, "both", 0), *next = push_job(&device, 3, "z", 0);
+    const struct satchel_push_item *said = &job->request.push.items[0];
+    assert_ok(satchel_changeset_hash(said->body, said->secret, hash));
+    assert_ok(say_copy(&town, ann, 2, hash, &copy));
+    device.id = copy;
+    assert_ok(push(&town.server, &device, 2, "both", 0));
+    struct satchel_push_item items[] = {*said, next->request.push.items[0]};
+    job->request.push.items = items;
+    job->request.push.item_count = 2;
+    assert_ok(run(&town.server, job));
+    assert_int_equal(job->acked_number, 0);
+    assert_string_equal(sql(&town.server, "SELECT count(*) FROM satchel_entry"), "3");
+    satchel_job_free(next);
+    satchel_job_free(job);
+    town_close(&town);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -591,6 +625,7 @@ int main(void)
         cmocka_unit_test(test_copies__at_random),
         cmocka_unit_test(test_server__a_copy_is_one_only_of_what_it_holds_otherwise),
         cmocka_unit_test(test_server__what_follows_a_refused_change_set_is_refused),
+        cmocka_unit_test(test_server__what_a_copy_says_behind_what_it_has_said_is_not_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
