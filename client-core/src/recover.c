@@ -11,7 +11,7 @@ enum {
     FORWARD_ITEMS = 1024, /* of a message */
     /* Of one that goes on until what the node wrote by itself. */
     FORWARD_ITEMS_MAX = 4096,
-    FORWARD_BYTES_MAX = 4 << 20,
+    FORWARD_BYTES_MAX = SATCHEL_CHANGESET_BYTES_MAX,
     ITEM_BYTES = 128, /* of an entry beside its body and names, at most */
     ROWS_ASKED_MAX = 256,
     ROWS_BYTES_MAX = 1 << 20,
@@ -131,9 +131,10 @@ struct collection {
 };
 
 static bool has_room(const struct sync_recovery *recovery, const struct collection *collection,
-                     uint32_t count, size_t item_bytes)
+                     uint32_t count, size_t item_bytes, bool is_nodes)
 {
-    bool may_go_on = recovery->has_numbers && collection->whole_count == 0;
+    bool is_whole = collection->whole_count > 0 && !(is_nodes && collection->whole_count == count);
+    bool may_go_on = recovery->has_numbers && !is_whole;
     size_t bytes_max = may_go_on ? FORWARD_BYTES_MAX : SATCHEL_BATCH_BYTES;
     return count < (may_go_on ? FORWARD_ITEMS_MAX : SATCHEL_BATCH_ITEMS(FORWARD_ITEMS)) &&
            (count == 0 || collection->bytes + item_bytes <= bytes_max);
@@ -151,15 +152,10 @@ static enum satchel_status collect_lost(struct satchel_sync *sync, sqlite3_stmt 
         struct satchel_entry *entry = &forward->entries[forward->entry_count];
         struct satchel_id node;
         satchel_column_id(select, 1, &node);
-        size_t item_bytes = ITEM_BYTES + (size_t)sqlite3_column_bytes(select, 9);
         if (forward->entry_count > 0 &&
             (!satchel_id_equal(&node, &forward->node) ||
              (uint64_t)sqlite3_column_int64(select, 2) <= entry[-1].cursor))
             break;
-        if (!has_room(&sync->recovery, &collection, forward->entry_count, item_bytes)) {
-            collection.is_full = true;
-            break;
-        }
         enum satchel_status status = read_lost(sync, select, entry);
         if (status == SATCHEL_NOMEM)
             return status;
@@ -167,11 +163,18 @@ static enum satchel_status collect_lost(struct satchel_sync *sync, sqlite3_stmt 
             return satchel_error_set(error, SATCHEL_CORRUPT,
                                      "satchel_lost cannot be read; run PRAGMA integrity_check on "
                                      "the replica");
+        size_t item_bytes = ITEM_BYTES + entry->user.size + entry->body.size + entry->notes.size +
+                            entry->positions.size;
+        bool is_nodes = satchel_span_equal(entry->user, satchel_span_text(server));
+        collection.is_full =
+            !has_room(&sync->recovery, &collection, forward->entry_count, item_bytes, is_nodes);
+        if (collection.is_full)
+            break;
         forward->node = node;
         forward->entry_count++;
-        collection.bytes += item_bytes + entry->user.size + entry->notes.size;
+        collection.bytes += item_bytes;
         *last_id = sqlite3_column_int64(select, 0);
-        if (satchel_span_equal(entry->user, satchel_span_text(server))) {
+        if (is_nodes) {
             collection.whole_count = forward->entry_count;
             collection.whole_id = *last_id;
         }
@@ -193,7 +196,7 @@ static enum satchel_status forward_batch(struct satchel_sync *sync, struct satch
     satchel_arena_reset(&sync->push_arena);
     forward->entries =
         SATCHEL_ARENA_ARRAY(&sync->push_arena, struct satchel_entry,
-                            recovery->has_numbers ? FORWARD_ITEMS_MAX : FORWARD_ITEMS);
+                            (recovery->has_numbers ? FORWARD_ITEMS_MAX : FORWARD_ITEMS) + 1);
     if (!forward->entries)
         return SATCHEL_NOMEM;
     enum satchel_status status = recover_prepare(sync, SELECT_LOST, &select, error);
@@ -412,6 +415,7 @@ enum satchel_status satchel_recover_apply_rows(struct satchel_sync *sync,
         return status;
     /* Beyond it the answer is old: asked again. */
     if (sync->apply->cursor == recovery->rows_cursor) {
+        recovery->ask_count = 0;
         status = satchel_apply_rows(sync->apply, satchel_buffer_span(&recovery->rows), error);
         if (status == SATCHEL_OK)
             status = settle_doubt(sync, error);

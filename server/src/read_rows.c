@@ -9,7 +9,9 @@
 /* One that is closed is as it was last opened, and closed since. */
 #define SQL_CONFLICTS                                                        \
     "SELECT iif(resolved IS NULL, NULL, opened), note FROM satchel_conflict" \
-    " WHERE tbl=?1 AND (key=?2 OR loser_key=?2)"
+    " WHERE tbl=?1 AND (key=?2 OR loser_key=?2) ORDER BY resolved NOTNULL, id"
+/* Of an answer: a device keeps what a page has of them as one body. */
+#define CONFLICTS_BYTES_MAX ((size_t)8 << 20)
 #define SQL_ANY_CONFLICT "SELECT 1 FROM satchel_conflict LIMIT 1"
 
 static enum satchel_status prepare_conflicts(struct rows_answer *answer)
@@ -176,6 +178,7 @@ static enum satchel_status add_conflict(struct rows_answer *answer,
     return status;
 }
 
+/* As far as they go into an answer, the open ones first: the node's record has them all. */
 static enum satchel_status add_conflicts(struct rows_answer *answer,
                                          const struct satchel_table *table,
                                          const struct satchel_value *key)
@@ -191,7 +194,7 @@ static enum satchel_status add_conflicts(struct rows_answer *answer,
     satchel_query_begin(&query, answer->reader->db, answer->conflicts_of);
     satchel_query_text(&query, satchel_span_text(table->name));
     satchel_query_text(&query, satchel_buffer_span(&answer->text));
-    while (status == SATCHEL_OK &&
+    while (status == SATCHEL_OK && answer->bytes < CONFLICTS_BYTES_MAX &&
            (status = satchel_query_step(&query, &has_row, &answer->job->error)) == SATCHEL_OK &&
            has_row) {
         if (sqlite3_column_type(query.statement, 0) != SQLITE_NULL)

@@ -64,6 +64,7 @@ enum satchel_status scope_read_left(struct workspace_reader *reader, struct satc
     if (*is_whole) {
         scope->cut = scope->next_cut;
         scope->next_cut = 0;
+        *is_whole = scope->cut == head; /* of several pages, others may have left meanwhile */
     }
     return SATCHEL_OK;
 }

@@ -38,6 +38,12 @@ static const char create_conflict[] =
 static const char create_conflict_loser[] = "CREATE INDEX IF NOT EXISTS main.satchel_conflict_loser"
                                             " ON satchel_conflict(loser_device, loser_number)";
 
+/* Rows are told with all conflicts on them. Of the key alone: with the table before it SQLite would
+ * take one of the two for `tbl = ?`, and read all conflicts of the table. */
+static const char create_conflict_row[] =
+    "CREATE INDEX IF NOT EXISTS main.satchel_conflict_key ON satchel_conflict(key);"
+    "CREATE INDEX IF NOT EXISTS main.satchel_conflict_loser_key ON satchel_conflict(loser_key)";
+
 static const char create_conflicts[] = "CREATE VIEW IF NOT EXISTS main.satchel_conflicts AS"
                                        " SELECT lower(hex(id)) AS id, at, tbl, key, field, rule, "
                                        "severity, mine, theirs, kept, by_user,"
@@ -87,8 +93,9 @@ enum { TEXT_BYTES_MAX = 1 << 30 };
 
 enum satchel_status satchel_log_create(struct sqlite3 *db, struct satchel_error *error)
 {
-    static const char *const statements[] = {create_entry, create_conflict, create_conflict_loser,
-                                             create_conflicts, create_migration};
+    static const char *const statements[] = {create_entry,          create_conflict,
+                                             create_conflict_loser, create_conflict_row,
+                                             create_conflicts,      create_migration};
     for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++)
         if (sqlite3_exec(db, statements[i], NULL, NULL, NULL) != SQLITE_OK)
             return satchel_sql_error(error, db, "cannot create the log's tables");

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SESSIONS_MAX = 12, FRAMES_MAX = 10000, FILE_BYTES_MAX = 16 << 20, TEXT_BYTES = 16384 };
+enum { SESSIONS_MAX = 12, FRAMES_MAX = 10000, FILE_BYTES_MAX = 256 << 20, TEXT_BYTES = 16384 };
 
 static const char SCHEMA[] = "-- @table scope=all delete=edit_wins\n"
                              "CREATE TABLE item(\n"
@@ -30,8 +30,14 @@ static const char SCHEMA[] = "-- @table scope=all delete=edit_wins\n"
                              "  body TEXT,\n"
                              "  number TEXT -- @server\n"
                              ");\n"
+                             "-- @table scope=all delete=edit_wins\n"
+                             "CREATE TABLE bill(\n"
+                             "  id TEXT PRIMARY KEY,\n"
+                             "  number TEXT -- @server\n"
+                             ");\n"
                              "CREATE VIEW satchel_numbers AS SELECT 'paper' AS tbl,"
-                             " 'number' AS col, 'P' AS series, 'P-{branch}-{n}' AS format;\n";
+                             " 'number' AS col, 'P' AS series, 'P-{branch}-{n}' AS format"
+                             " UNION ALL SELECT 'bill', 'number', 'B', 'B-{branch}-{n}';\n";
 static const char ITEMS[] =
     "SELECT id, title, owner, code, hits, tags FROM item WHERE length(title) < 99"
     " ORDER BY id";
@@ -76,9 +82,15 @@ static void administer(struct town *town, struct satchel_job *job)
 
 void town_open(struct town *town)
 {
+    town_open_with(town, SCHEMA);
+}
+
+void town_open_with(struct town *town, const char *schema)
+{
     memset(town, 0, sizeof *town);
+    town->schema = schema;
     fixture_open(&town->server);
-    ok(create(&town->server, "w", SCHEMA), "create", town->server.error.message);
+    ok(create(&town->server, "w", schema), "create", town->server.error.message);
     administer(town, verb(SATCHEL_JOB_ADMIN, "user.add", "w", "ann", "rep", NULL));
     town->monotonic_ms = 1000;
 }
@@ -107,14 +119,20 @@ static struct phone *add_phone(struct town *town)
 
 struct phone *town_join(struct town *town)
 {
+    return town_join_as(town, "ann");
+}
+
+struct phone *town_join_as(struct town *town, const char *login)
+{
     struct phone *phone = add_phone(town);
     struct device device = {0};
     char code[32];
     sqlite3_stmt *update = NULL;
-    ok(fixture_replica(phone->path, SCHEMA, "ann", "rep", &phone->clock, &phone->app), "join", "");
+    ok(fixture_replica(phone->path, town->schema, login, "rep", &phone->clock, &phone->app), "join",
+       "");
     device.id = phone->app->device;
     memcpy(device.token, phone->app->token, sizeof device.token);
-    invite(&town->server, "ann", code);
+    invite(&town->server, login, code);
     ok(join(&town->server, &device, code), "join", town->server.error.message);
     assert_int_equal(
         sqlite3_prepare_v2(phone->app->db,
@@ -462,6 +480,8 @@ static void stream(struct phone *phone)
     ok(run(&phone->town->server, job), "read entries", job->error.message);
     peer->cursor = job->reached;
     peer->scope = job->scope;
+    for (uint32_t i = 0; i < job->answer_count; i++) /* a HEAD is to follow */
+        peer->is_live = peer->is_live && job->answers[i].kind != SATCHEL_MESSAGE_SCOPE;
     peer->is_live = peer->is_live || job->has_head;
     keep_name(peer->names[0], &peer->scope.left_after);
     keep_name(peer->names[1], &peer->scope.came_after);
@@ -537,6 +557,8 @@ enum satchel_status phone_talk(struct phone *phone)
         status = satchel_sync_step(phone->sync, now_of(phone), &phone->is_done, &error);
         if (status != SATCHEL_OK)
             break;
+        if (phone->watch)
+            phone->watch(phone);
         is_moving = carry_up(phone, &is_cut);
         if (is_cut) {
             phone->loses_copied = false;

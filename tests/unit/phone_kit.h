@@ -35,8 +35,9 @@ struct phone {
     bool rotates; /* the next sync is to replace the device's token; false when that is done */
 
     /* What is cut off. */
-    bool loses_copied;  /* the answer to COPY, with the connection */
-    unsigned up_frames; /* the connection is lost after these; 0: never */
+    bool loses_copied;                  /* the answer to COPY, with the connection */
+    unsigned up_frames;                 /* the connection is lost after these; 0: never */
+    void (*watch)(struct phone *phone); /* after each step of its sync, or NULL */
     /* By its application, when the server hears DIGEST_REQUEST, ROWS_REQUEST. */
     const char *writes_at_digests, *writes_at_rows;
     bool is_mute; /* what it says once it is attached, with the connection, when the server has no
@@ -50,6 +51,7 @@ struct phone {
 };
 
 struct town {
+    const char *schema;
     struct fixture server;
     struct phone phones[PHONES_MAX];
     unsigned phone_count;
@@ -61,9 +63,11 @@ struct town {
 };
 
 void town_open(struct town *town);
+void town_open_with(struct town *town, const char *schema);
 void town_close(struct town *town);
-/* A phone that has joined as ann, and has synced. */
+/* A phone that has joined as ann, or as that user, and has synced. */
 struct phone *town_join(struct town *town);
+struct phone *town_join_as(struct town *town, const char *login);
 /* Another phone with a copy of the file as it is; the first one's application is closed for that.
  * */
 struct phone *town_clone(struct town *town, struct phone *from);
