@@ -38,6 +38,7 @@ static const char *const SQL[APPLY_STATEMENT_COUNT] = {
     [APPLY_WRITE_RECEIPT] = "INSERT OR REPLACE INTO satchel_receipt(cursor, receipt, positions,"
                             " previous, is_cut) VALUES(?1, ?2, ?3, ?4, ?5)",
     [APPLY_HAS_WHOLE] = "SELECT 1 FROM satchel_receipt WHERE cursor = ?1 AND NOT is_cut",
+    [APPLY_READ_RECEIPT] = "SELECT positions, is_cut FROM satchel_receipt WHERE cursor = ?1",
     [APPLY_ANY_LOST] = "SELECT 1 FROM satchel_lost LIMIT 1",
     [APPLY_FIND_LOST] = "SELECT id, positions FROM satchel_lost WHERE mark = ?1 AND node = ?2"
                         " AND seq = ?3",

@@ -37,6 +37,7 @@ enum satchel_apply_statement {
     APPLY_READ_PAST,
     APPLY_WRITE_RECEIPT,
     APPLY_HAS_WHOLE,
+    APPLY_READ_RECEIPT,
     APPLY_ANY_LOST,
     APPLY_FIND_LOST,
     APPLY_DROP_LOST,
@@ -195,6 +196,11 @@ enum satchel_status satchel_apply_note_own(struct satchel_apply *apply,
 enum satchel_status satchel_apply_drop_lost(struct satchel_apply *apply,
                                             const struct satchel_entry *entry,
                                             struct satchel_error *error) SATCHEL_MUST_USE;
+/* The positions of an entry that the log has, perhaps without some of them: another sync of this
+ * replica may have heard it before they came. */
+enum satchel_status satchel_apply_take_positions(struct satchel_apply *apply,
+                                                 const struct satchel_entry *entry,
+                                                 struct satchel_error *error) SATCHEL_MUST_USE;
 
 /* ---- apply_entry.c ---- */
 

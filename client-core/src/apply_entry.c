@@ -562,8 +562,8 @@ enum satchel_status satchel_apply_entry(struct satchel_apply *apply,
                                         const struct satchel_entry *entry,
                                         struct satchel_error *error)
 {
-    if (entry->cursor <= apply->cursor)
-        return SATCHEL_OK;
+    if (entry->cursor <= apply->cursor) /* another sync of this replica was faster */
+        return satchel_apply_take_positions(apply, entry, error);
     if (!apply->schema)
         return satchel_error_set(error, SATCHEL_STATE,
                                  "the server sent an entry before any schema");

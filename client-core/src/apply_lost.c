@@ -96,3 +96,46 @@ enum satchel_status satchel_apply_drop_lost(struct satchel_apply *apply,
                               positions.items[i].seq, error);
     return status;
 }
+
+/* Whether what the entry says is more than what the log has; `*is_cut`: which is cut. */
+static enum satchel_status has_more(struct satchel_apply *apply, const struct satchel_entry *entry,
+                                    bool *out, bool *is_cut, struct satchel_error *error)
+{
+    sqlite3_stmt *select = apply->statements[APPLY_READ_RECEIPT];
+    struct satchel_vector here = {NULL, 0}, there;
+    enum satchel_status status = satchel_vector_unpack(entry->positions, &apply->arena, &there);
+    *out = *is_cut = false;
+    sqlite3_bind_int64(select, 1, (sqlite3_int64)entry->cursor);
+    int code = sqlite3_step(select);
+    if (status == SATCHEL_OK && code == SQLITE_ROW) {
+        status = satchel_vector_unpack(satchel_column_span(select, 0), &apply->arena, &here);
+        *is_cut = sqlite3_column_int(select, 1) != 0;
+        *out = status == SATCHEL_OK && satchel_vector_includes(&there, &here) &&
+               !satchel_vector_includes(&here, &there);
+    } else if (status == SATCHEL_OK && code != SQLITE_DONE) {
+        status = satchel_apply_sql_error(apply, "read satchel_receipt", error);
+    }
+    sqlite3_reset(select);
+    return status;
+}
+
+enum satchel_status satchel_apply_take_positions(struct satchel_apply *apply,
+                                                 const struct satchel_entry *entry,
+                                                 struct satchel_error *error)
+{
+    struct satchel_entry kept = *entry;
+    bool is_new = false, is_cut = false;
+    if (entry->positions.size == 0)
+        return SATCHEL_OK;
+    satchel_arena_reset(&apply->arena);
+    enum satchel_status status = has_more(apply, entry, &is_new, &is_cut, error);
+    bool is_own = satchel_id_equal(&entry->device, &apply->replica->device);
+    /* What is whole here and cut there is proved by its old receipt, with the old positions. */
+    if (status != SATCHEL_OK || !is_new || (entry->is_cut && !is_cut && !is_own))
+        return status;
+    if (is_cut && !entry->is_cut)
+        kept.receipt = satchel_entry_cut_receipt(&entry->receipt);
+    status = satchel_apply_keep_receipt(apply, &kept, is_cut, error);
+    return status == SATCHEL_OK && apply->has_lost ? satchel_apply_drop_lost(apply, entry, error)
+                                                   : status;
+}

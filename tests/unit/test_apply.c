@@ -109,6 +109,38 @@ static void test_apply__a_row_that_left_and_is_made_anew_is_not_forgotten(void *
     }
 }
 
+/* What another sync of the replica heard before a position came, this one hears behind it. */
+static void test_apply__an_entry_that_is_here_gets_its_positions(void **state)
+{
+    struct node_kit *kit = *state;
+    static const char positions[] = "SELECT length(positions), hex(substr(receipt, 1, 1))"
+                                    " FROM satchel_receipt";
+    struct satchel_position items[] = {{{{1}}, 5}, {{{2}}, 7}};
+    struct satchel_vector both = {items, 2}, one = {items, 1};
+    struct satchel_buffer packed[2];
+    other_inserts(kit, "a", "one");
+    node_kit_expect(kit, positions, "null|00");
+    entry_begin(kit);
+    entry_part(kit, SATCHEL_OP_INSERT, "a", FIELDS(TEXT_FIELD(TITLE, "one")));
+    struct satchel_entry entry = entry_of_other(kit);
+    entry.cursor = entry.seq = 1;
+    satchel_buffer_init(&packed[0], 4096, NULL);
+    satchel_buffer_init(&packed[1], 4096, NULL);
+    assert_int_equal(satchel_vector_pack(&packed[0], &one), SATCHEL_OK);
+    assert_int_equal(satchel_vector_pack(&packed[1], &both), SATCHEL_OK);
+    const struct satchel_buffer *told[] = {&packed[0], &packed[1], &packed[0]};
+    static const char *const known[] = {"20|A1", "39|A2", "39|A2"};
+    for (size_t i = 0; i < 3; i++) {
+        entry.positions = satchel_buffer_span(told[i]);
+        entry.receipt.bytes[0] = (uint8_t)(0xa1 + i);
+        apply_entry(kit, &entry);
+        node_kit_expect(kit, positions, known[i]);
+    }
+    node_kit_expect(kit, "SELECT count(*) FROM satchel_entry", "1");
+    satchel_buffer_deinit(&packed[0]);
+    satchel_buffer_deinit(&packed[1]);
+}
+
 static void test_apply__an_entry_at_or_below_the_cursor_changes_nothing(void **state)
 {
     struct node_kit *kit = *state;
@@ -656,6 +688,7 @@ int main(void)
         TEST(test_apply__effects_are_whole_delta_gone_or_evict),
         TEST(test_apply__a_row_that_is_evicted_takes_its_open_conflicts_along),
         TEST(test_apply__a_row_that_left_and_is_made_anew_is_not_forgotten),
+        TEST(test_apply__an_entry_that_is_here_gets_its_positions),
         TEST(test_apply__an_entry_at_or_below_the_cursor_changes_nothing),
         TEST(test_apply__what_is_not_committed_leaves_no_trace),
         TEST(test_apply__values_that_change_places_under_a_unique_index_are_all_set),
