@@ -111,6 +111,15 @@ void __real_workspace_complete(struct satchel_workspace *workspace, struct satch
 void __wrap_workspace_complete(struct satchel_workspace *workspace, struct satchel_job *job,
                                enum satchel_status status);
 
+/* Whether a push of the same session has. */
+static bool has_failed_before(const struct satchel_job *job)
+{
+    for (unsigned i = 0; i < SIM_FAILED_PUSHES; i++)
+        if (sim.server.failed_pushes[i] == job->owner_number && job->owner_number != 0)
+            return true;
+    return false;
+}
+
 static bool is_explained(const struct satchel_job *job, enum satchel_status status)
 {
     if (status == SATCHEL_OK || sim_fiber_faults() > 0)
@@ -121,7 +130,7 @@ static bool is_explained(const struct satchel_job *job, enum satchel_status stat
         sim.had_copies)
         return true; /* where a copy parts from the other file */
     if ((status == SATCHEL_STATE || status == SATCHEL_AGAIN) && job->kind == SATCHEL_JOB_PUSH &&
-        sim.now_ms - sim.server.failed_push_ms <= sim.options.queue_delay_ms)
+        has_failed_before(job))
         return true; /* it stood behind one that a fault met */
     if (status == SATCHEL_DENIED && job->kind == SATCHEL_JOB_ATTACH && sim.options.is_rotating)
         return true; /* another sync of the file was faster; this one must find out */
@@ -149,7 +158,8 @@ void __wrap_workspace_complete(struct satchel_workspace *workspace, struct satch
     sim_check(is_explained(job, status), "the server could not %s: %s: %s", kinds[job->kind],
               satchel_status_name(status), job->error.message);
     if (status != SATCHEL_OK && job->kind == SATCHEL_JOB_PUSH)
-        sim.server.failed_push_ms = sim.now_ms;
+        sim.server.failed_pushes[sim.server.failed_push_count++ % SIM_FAILED_PUSHES] =
+            job->owner_number;
     sim_fiber_settle_faults();
     if (status == SATCHEL_OK && (job->kind == SATCHEL_JOB_PUSH || job->kind == SATCHEL_JOB_ADMIN))
         sim_watch_server();

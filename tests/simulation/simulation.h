@@ -300,13 +300,15 @@ void sim_listener_close(struct satchel_connection *connection);
 
 /* ---- the server (server.c) ---- */
 
+enum { SIM_FAILED_PUSHES = 64 };
 struct sim_server {
     struct sim_machine machine;
     struct sim_process process;
     bool is_up, is_stopping;
     bool has_backup, is_to_be_restored, was_restored;
     struct satchel_hub *hub;
-    int64_t failed_push_ms; /* when an upload failed because of a fault */
+    uint64_t failed_pushes[SIM_FAILED_PUSHES]; /* their sessions */
+    unsigned failed_push_count;
 };
 void sim_server_start(void);
 /* What a session, or all of them, have acknowledged: a crash may not take it back. */
