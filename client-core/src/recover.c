@@ -413,8 +413,10 @@ enum satchel_status satchel_recover_apply_rows(struct satchel_sync *sync,
     enum satchel_status status = satchel_sync_begin(sync, true, error);
     if (status != SATCHEL_OK)
         return status;
-    /* Beyond it the answer is old: asked again. */
-    if (sync->apply->cursor == recovery->rows_cursor) {
+    /* Beyond it the answer is old: asked again. So it is where this replica has heard of a later
+     * scope, which has evicted rows that this would bring back. */
+    if (sync->apply->cursor == recovery->rows_cursor &&
+        sync->apply->moved_head <= recovery->rows_cursor) {
         recovery->ask_count = 0;
         status = satchel_apply_rows(sync->apply, satchel_buffer_span(&recovery->rows), error);
         if (status == SATCHEL_OK)

@@ -362,6 +362,16 @@ static bool is_new_incarnation(const struct satchel_sync *sync,
     return !was_new(sync) && !satchel_id_equal(&sync->apply->node, &welcome->node);
 }
 
+/* Up to where the node knows of what the log has followed so far. A replica that is still being
+ * filled is to be complete beyond its log: behind that nobody knows what it has. */
+static uint64_t known_head(const struct satchel_sync *sync,
+                           const struct satchel_message_welcome *welcome)
+{
+    return is_new_incarnation(sync, welcome)
+               ? satchel_vector_get(&welcome->lineage, &sync->apply->node)
+               : welcome->head;
+}
+
 /* The node was put back to an earlier moment: what this device has beyond it, it gives back. */
 static enum satchel_status rewind_log(struct satchel_sync *sync,
                                       const struct satchel_message_welcome *welcome,
@@ -408,6 +418,8 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
         sync->head_target = sync->complete_target = sync->heard_head = welcome->head;
         if (welcome->head < sync->apply->moved_head)
             sync->apply->moved_head = 0;
+        if (sync->apply->complete > known_head(sync, welcome))
+            sync->apply->complete = 0;
         if (was_new(sync))
             sync->apply->complete = welcome->head;
         status = satchel_wipe_begin(sync, welcome->is_drained != 0, error);

@@ -400,11 +400,15 @@ static bool is_outlived(const struct incarnations *known, const struct satchel_m
 
 /* The head at which the device held what its user could see, 0 if nobody knows. One that has
  * nothing yet is sent exactly that from the first entry on. */
-static uint64_t complete_of(const struct satchel_message_hello *hello, uint64_t fork, uint64_t head)
+static uint64_t complete_of(const struct satchel_message_hello *hello, uint64_t fork,
+                            const struct incarnations *known)
 {
+    uint64_t last = satchel_id_equal(&hello->node, &known->node)
+                        ? known->cursor
+                        : satchel_vector_get(&known->lineage, &hello->node);
     if (hello->cursor == 0 && satchel_id_is_zero(&hello->node))
-        return head;
-    return fork < hello->cursor || hello->complete > head ? 0 : hello->complete;
+        return known->cursor;
+    return fork < hello->cursor || hello->complete > last ? 0 : hello->complete;
 }
 
 static void answer_attach(struct satchel_job *job, const struct incarnations *known,
@@ -538,6 +542,6 @@ enum satchel_status enrol_attach(struct satchel_workspace *workspace, struct sat
     answer_attach(job, &known, &device, schema, user.role);
     job->answers[0].welcome.cursor = fork;
     job->answers[0].welcome.is_drained = job->is_drained;
-    job->scope.complete = job->scope.cut = complete_of(hello, fork, known.cursor);
+    job->scope.complete = job->scope.cut = complete_of(hello, fork, &known);
     return SATCHEL_OK;
 }

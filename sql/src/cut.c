@@ -311,9 +311,7 @@ static enum satchel_status withhold(struct cut *cut, struct satchel_entry *entry
     satchel_buffer_deinit(&body);
     satchel_entry_cut_mark(entry, secret);
     entry->secret = secret;
-    bool is_for_device =
-        cut->authorship == SATCHEL_AUTHOR_DEVICE || cut->authorship == SATCHEL_AUTHOR_DRAINED;
-    if (!entry->is_cut && !is_for_device)
+    if (!entry->is_cut && cut->authorship == SATCHEL_NOT_AUTHOR)
         entry->receipt = satchel_entry_cut_receipt(&entry->receipt);
     entry->is_cut = true;
     return status;

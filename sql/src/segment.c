@@ -161,8 +161,8 @@ static enum satchel_status mark_parts(struct satchel_segment_maker *maker, struc
     return status;
 }
 
-static enum satchel_status mark_effects(struct satchel_segment_maker *maker,
-                                        struct satchel_span bytes)
+static enum satchel_status mark_notes(struct satchel_segment_maker *maker,
+                                      struct satchel_span bytes)
 {
     struct satchel_notes notes;
     satchel_arena_reset(&maker->arena);
@@ -170,6 +170,12 @@ static enum satchel_status mark_effects(struct satchel_segment_maker *maker,
     for (uint32_t i = 0; status == SATCHEL_OK && i < notes.effect_count; i++)
         status = mark_row(maker, notes.effects[i].table, notes.effects[i].key,
                           notes.effects[i].key_count);
+    for (uint32_t i = 0; status == SATCHEL_OK && i < notes.conflict_count; i++) {
+        const struct satchel_conflict_note *note = &notes.conflicts[i];
+        status = mark_row(maker, note->table, note->key, note->key_count);
+        if (status == SATCHEL_OK && note->alias_key)
+            status = mark_row(maker, note->table, note->alias_key, note->key_count);
+    }
     return status;
 }
 
@@ -182,7 +188,7 @@ static enum satchel_status mark_entry(struct satchel_segment_maker *maker,
     if (status == SATCHEL_OK && body.size > 0)
         status = mark_parts(maker, body);
     if (status == SATCHEL_OK)
-        status = mark_effects(maker, entry->notes);
+        status = mark_notes(maker, entry->notes);
     if (status == SATCHEL_NOMEM)
         return status;
     maker->is_unknown = maker->is_unknown || status != SATCHEL_OK;

@@ -124,6 +124,13 @@ struct phone *town_join(struct town *town)
 
 struct phone *town_join_as(struct town *town, const char *login)
 {
+    struct phone *phone = town_join_offline(town, login);
+    phone_sync(phone);
+    return phone;
+}
+
+struct phone *town_join_offline(struct town *town, const char *login)
+{
     struct phone *phone = add_phone(town);
     struct device device = {0};
     char code[32];
@@ -144,7 +151,6 @@ struct phone *town_join_as(struct town *town, const char *login)
     sqlite3_bind_blob(update, 2, device.receipt.bytes, sizeof device.receipt.bytes, SQLITE_STATIC);
     assert_int_equal(sqlite3_step(update), SQLITE_DONE);
     sqlite3_finalize(update);
-    phone_sync(phone);
     return phone;
 }
 
@@ -440,6 +446,9 @@ static void hear(struct phone *phone, struct satchel_span frame)
         case SATCHEL_MESSAGE_ROWS_REQUEST:
             write_once(phone, &phone->writes_at_rows);
             say_read(phone, SATCHEL_JOB_ROWS, &event);
+            if (phone->behind_rows)
+                phone->behind_rows(phone);
+            phone->behind_rows = NULL;
             break;
         case SATCHEL_MESSAGE_SNAPSHOT_REQUEST: say_read(phone, SATCHEL_JOB_SNAPSHOT, &event); break;
         case SATCHEL_MESSAGE_PAST_REQUEST:
@@ -565,7 +574,13 @@ enum satchel_status phone_talk(struct phone *phone)
             phone_hang_up(phone);
             return SATCHEL_NETWORK;
         }
-        is_moving = carry_down(phone) || is_moving;
+        bool has_come = carry_down(phone);
+        is_moving = has_come || is_moving;
+        if (has_come && phone->down_frames > 0 && --phone->down_frames == 0) {
+            status = satchel_sync_step(phone->sync, now_of(phone), &phone->is_done, &error);
+            phone_hang_up(phone);
+            return SATCHEL_NETWORK;
+        }
     }
     if (status != SATCHEL_OK && status != SATCHEL_AGAIN)
         fail_msg("phone %u: %s: %s", phone->index, satchel_status_name(status), error.message);

@@ -35,9 +35,11 @@ struct phone {
     bool rotates; /* the next sync is to replace the device's token; false when that is done */
 
     /* What is cut off. */
-    bool loses_copied;                  /* the answer to COPY, with the connection */
-    unsigned up_frames;                 /* the connection is lost after these; 0: never */
-    void (*watch)(struct phone *phone); /* after each step of its sync, or NULL */
+    bool loses_copied;                        /* the answer to COPY, with the connection */
+    unsigned up_frames;                       /* the connection is lost after these; 0: never */
+    unsigned down_frames;                     /* the same of what comes down */
+    void (*watch)(struct phone *phone);       /* after each step of its sync, or NULL */
+    void (*behind_rows)(struct phone *phone); /* once, when the server has answered ROWS_REQUEST */
     /* By its application, when the server hears DIGEST_REQUEST, ROWS_REQUEST. */
     const char *writes_at_digests, *writes_at_rows;
     bool is_mute; /* what it says once it is attached, with the connection, when the server has no
@@ -68,6 +70,7 @@ void town_close(struct town *town);
 /* A phone that has joined as ann, or as that user, and has synced. */
 struct phone *town_join(struct town *town);
 struct phone *town_join_as(struct town *town, const char *login);
+struct phone *town_join_offline(struct town *town, const char *login); /* it has yet to sync */
 /* Another phone with a copy of the file as it is; the first one's application is closed for that.
  * */
 struct phone *town_clone(struct town *town, struct phone *from);

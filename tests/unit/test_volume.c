@@ -138,7 +138,7 @@ static void test_volume__a_row_that_leaves_between_two_pages_leaves_before_the_n
 
 /* ---- conflicts ---- */
 
-/* A row whose conflicts are more than notes may have: a new phone gets as many as there is room for,
+/* A row whose conflicts are more than notes may have: a new phone gets as many as have room,
  * and the open one. */
 static void test_volume__a_row_with_many_conflicts(void **state)
 {
