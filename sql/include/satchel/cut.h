@@ -32,9 +32,9 @@ enum satchel_authorship {
 /* Cuts `entry`, its body loaded: parts of rows and columns that are not seen are withheld, effects
  * and conflicts of theirs left out. Of what its author is sent no row is withheld, but its columns:
  * the effect on a row that is hidden is EVICT, that on a column its default. Of what a drained
- * device is sent all is withheld. The receipt that its author is sent is the whole entry's: any file
- * of his may have that waiting. `*is_empty`: nothing of it is left. What is new lives in `arena`; `scratch` is reset.
- * CORRUPT, NOMEM, what `look` returns. */
+ * device is sent all is withheld. The receipt that its author is sent is the whole entry's: any
+ * file of his may have that waiting. `*is_empty`: nothing of it is left. What is new lives in
+ * `arena`; `scratch` is reset. CORRUPT, NOMEM, what `look` returns. */
 enum satchel_status satchel_entry_cut(const struct satchel_audience *audience,
                                       enum satchel_authorship authorship,
                                       struct satchel_arena *scratch, struct satchel_arena *arena,
