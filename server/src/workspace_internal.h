@@ -69,6 +69,12 @@ struct workspace_progress {
     int64_t at_ms;
 };
 
+/* owner_number of sessions, the last ones that there were. */
+struct workspace_sessions {
+    uint64_t numbers[WORKSPACE_REFUSED_MAX];
+    uint64_t next; /* how many there were; where the next one goes */
+};
+
 struct satchel_workspace {
     char name[65];
     char path[WORKSPACE_PATH_BYTES_MAX];
@@ -81,9 +87,9 @@ struct satchel_workspace {
     struct satchel_map progress; /* device -> struct workspace_progress */
     struct satchel_arena progress_arena;
     uint64_t pack_cursor; /* below it there is nothing to pack (pack_log.c); the writer thread's */
-    uint64_t refused[WORKSPACE_REFUSED_MAX]; /* owner_number of sessions, of jobs refused last */
-    uint64_t refused_next;                   /* how many there were; where the next one goes */
-    bool is_schema_stale; /* the writer's, in memory: a deployment was taken back */
+    struct workspace_sessions refused; /* of which a change set was; what they push is not taken */
+    struct workspace_sessions failed;  /* to give back: what they give behind that is not taken */
+    bool is_schema_stale;              /* the writer's, in memory: a deployment was taken back */
 };
 
 int64_t workspace_now_ms(void);

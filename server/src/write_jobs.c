@@ -123,17 +123,17 @@ static enum satchel_status gather(struct push_group *group, struct satchel_job *
  * session said behind it must not be merged: the number that was refused may be held meanwhile, of
  * another file with this device's id, and the next ones would be in turn. */
 
-static void note_refused(struct satchel_workspace *workspace, const struct satchel_job *job)
+static void note_session(struct workspace_sessions *sessions, const struct satchel_job *job)
 {
-    workspace->refused[workspace->refused_next++ % WORKSPACE_REFUSED_MAX] = job->owner_number;
+    sessions->numbers[sessions->next++ % WORKSPACE_REFUSED_MAX] = job->owner_number;
 }
 
-static bool was_refused(const struct satchel_workspace *workspace, const struct satchel_job *job)
+static bool is_among(const struct workspace_sessions *sessions, const struct satchel_job *job)
 {
-    uint64_t count = workspace->refused_next < WORKSPACE_REFUSED_MAX ? workspace->refused_next
-                                                                     : WORKSPACE_REFUSED_MAX;
+    uint64_t count =
+        sessions->next < WORKSPACE_REFUSED_MAX ? sessions->next : WORKSPACE_REFUSED_MAX;
     for (uint64_t i = 0; i < count && job->owner_number != 0; i++)
-        if (workspace->refused[i] == job->owner_number)
+        if (sessions->numbers[i] == job->owner_number)
             return true;
     return false;
 }
@@ -147,7 +147,7 @@ static struct satchel_job *drop_refused(struct satchel_workspace *workspace,
         struct satchel_job *job = jobs;
         jobs = job->next;
         job->next = NULL;
-        if (was_refused(workspace, job)) {
+        if (is_among(&workspace->refused, job)) {
             workspace_complete(workspace, job,
                                satchel_error_set(&job->error, SATCHEL_AGAIN,
                                                  "a change set before these was refused"));
@@ -193,7 +193,7 @@ static enum satchel_status settle(const struct push_group *group, struct satchel
             job->error = outcomes[i].error;
             workspace_log(workspace, "refused a change set of device %s: %s", device,
                           job->error.message);
-            note_refused(workspace, job);
+            note_session(&workspace->refused, job);
             return group->incoming[first + i].is_copys ? SATCHEL_OK : job->error.status;
         }
         if (outcomes[i].quarantined_count > 0)
@@ -369,7 +369,9 @@ static void write_one(struct satchel_workspace *workspace, struct satchel_job *j
         (void)refreshed; /* the next job tries again */
     }
     if (status == SATCHEL_OK && job->is_copy)
-        note_refused(workspace, job);
+        note_session(&workspace->refused, job);
+    if (status != SATCHEL_OK && job->kind == SATCHEL_JOB_FORWARD)
+        note_session(&workspace->failed, job);
     workspace_complete(workspace, job, status);
     if (status == SATCHEL_OK && after.cursor > before.cursor)
         workspace->callbacks.advanced(workspace->callbacks.context, workspace, after.cursor);
@@ -385,6 +387,10 @@ void workspace_write(struct satchel_workspace *workspace, struct satchel_job *jo
         jobs = drop_refused(workspace, jobs);
         if (jobs)
             push(workspace, jobs);
+    } else if (jobs->kind == SATCHEL_JOB_FORWARD && is_among(&workspace->failed, jobs)) {
+        /* It may build on what could not be taken, and would come before that. */
+        satchel_error_set(&error, SATCHEL_AGAIN, "what was given back before could not be taken");
+        fail_all(workspace, jobs, SATCHEL_AGAIN, &error);
     } else {
         write_one(workspace, jobs);
     }

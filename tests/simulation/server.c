@@ -111,7 +111,12 @@ void __real_workspace_complete(struct satchel_workspace *workspace, struct satch
 void __wrap_workspace_complete(struct satchel_workspace *workspace, struct satchel_job *job,
                                enum satchel_status status);
 
-/* Whether a push of the same session has. */
+static bool is_upload(const struct satchel_job *job)
+{
+    return job->kind == SATCHEL_JOB_PUSH || job->kind == SATCHEL_JOB_FORWARD;
+}
+
+/* Whether one of the same session has. */
 static bool has_failed_before(const struct satchel_job *job)
 {
     for (unsigned i = 0; i < SIM_FAILED_PUSHES; i++)
@@ -129,7 +134,7 @@ static bool is_explained(const struct satchel_job *job, enum satchel_status stat
     if ((status == SATCHEL_MISMATCH || status == SATCHEL_AGAIN) && job->kind == SATCHEL_JOB_PUSH &&
         sim.had_copies)
         return true; /* where a copy parts from the other file */
-    if ((status == SATCHEL_STATE || status == SATCHEL_AGAIN) && job->kind == SATCHEL_JOB_PUSH &&
+    if ((status == SATCHEL_STATE || status == SATCHEL_AGAIN) && is_upload(job) &&
         has_failed_before(job))
         return true; /* it stood behind one that a fault met */
     if (status == SATCHEL_DENIED && job->kind == SATCHEL_JOB_ATTACH && sim.options.is_rotating)
@@ -157,7 +162,7 @@ void __wrap_workspace_complete(struct satchel_workspace *workspace, struct satch
               status == SATCHEL_OK ? "" : " ", status == SATCHEL_OK ? "" : job->error.message);
     sim_check(is_explained(job, status), "the server could not %s: %s: %s", kinds[job->kind],
               satchel_status_name(status), job->error.message);
-    if (status != SATCHEL_OK && job->kind == SATCHEL_JOB_PUSH)
+    if (status != SATCHEL_OK && is_upload(job))
         sim.server.failed_pushes[sim.server.failed_push_count++ % SIM_FAILED_PUSHES] =
             job->owner_number;
     sim_fiber_settle_faults();

@@ -148,6 +148,37 @@ static void test_forward__what_was_never_sent_is_refused_whole(void **state)
     fixture_close(&fixture);
 }
 
+/* A device says much without waiting for answers: what comes behind what failed may have seen that.
+ */
+static void test_forward__behind_what_failed_nothing_of_its_session_is_taken(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct device ann, bob;
+    struct satchel_message_welcome welcome;
+    open_joined(&fixture, &ann, &bob);
+    assert_ok(attach(&fixture, &bob, &welcome));
+    bob.cursor = 1;
+    fixture_back_up(&fixture, "backup");
+    assert_ok(push(&fixture, &ann, 1, "x", 0));
+    struct satchel_job *pulled = pull(&fixture, &bob);
+    fixture_put_back(&fixture, "backup", true);
+    static const struct {
+        uint64_t session;
+        bool is_damaged;
+        enum satchel_status status;
+    } said[] = {{7, true, SATCHEL_DENIED}, {7, false, SATCHEL_AGAIN}, {8, false, SATCHEL_OK}};
+    for (size_t i = 0; i < 3; i++) {
+        struct satchel_job *job = forward_job_of(&bob, pulled, &welcome.node);
+        job->owner_number = said[i].session;
+        job->request.forward.entries[0].number += said[i].is_damaged;
+        assert_int_equal(run(&fixture, job), said[i].status);
+        satchel_job_free(job);
+    }
+    satchel_job_free(pulled);
+    fixture_close(&fixture);
+}
+
 /* What an other file had sent under the number is a copy's; what came behind it follows there, and
  * not behind what has the number now. */
 static void test_forward__a_number_that_is_anothers_now_is_a_copys(void **state)
@@ -332,6 +363,7 @@ int main(void)
         cmocka_unit_test(test_forward__brings_back_what_was_lost_with_its_old_positions),
         cmocka_unit_test(test_forward__a_position_is_added_to_what_its_author_had_sent_again),
         cmocka_unit_test(test_forward__what_was_never_sent_is_refused_whole),
+        cmocka_unit_test(test_forward__behind_what_failed_nothing_of_its_session_is_taken),
         cmocka_unit_test(test_forward__a_number_that_is_anothers_now_is_a_copys),
         cmocka_unit_test(test_forward__who_gives_back_anothers_number_as_its_own_pushes_nothing),
         cmocka_unit_test(test_forward__a_store_put_back_by_hand_becomes_another_incarnation),
