@@ -145,7 +145,6 @@ static enum satchel_status collect_lost(struct satchel_sync *sync, sqlite3_stmt 
                                         struct satchel_message_forward *forward, int64_t *last_id,
                                         struct satchel_error *error)
 {
-    static const char server[] = SATCHEL_SERVER_USER;
     struct collection collection = {0};
     int code = SQLITE_DONE;
     while ((code = sqlite3_step(select)) == SQLITE_ROW) {
@@ -165,7 +164,7 @@ static enum satchel_status collect_lost(struct satchel_sync *sync, sqlite3_stmt 
                                      "the replica");
         size_t item_bytes = ITEM_BYTES + entry->user.size + entry->body.size + entry->notes.size +
                             entry->positions.size;
-        bool is_nodes = satchel_span_equal(entry->user, satchel_span_text(server));
+        bool is_nodes = satchel_span_equal(entry->user, satchel_span_text(SATCHEL_SERVER_USER));
         collection.is_full =
             !has_room(&sync->recovery, &collection, forward->entry_count, item_bytes, is_nodes);
         if (collection.is_full)

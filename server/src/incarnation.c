@@ -9,15 +9,15 @@
 #define SQL_PAST                                                       \
     "SELECT node, last_cursor, last_seq, ifnull(own_seq, last_cursor)" \
     " FROM satchel_incarnation ORDER BY node"
-#define SQL_ANY_POSITION "SELECT EXISTS(SELECT 1 FROM satchel_position)"
 #define SQL_POSITIONS "SELECT node, seq FROM satchel_position WHERE cursor=?1 ORDER BY node"
 #define SQL_ADD_POSITION                                                               \
     "INSERT OR IGNORE INTO satchel_position(cursor, node, seq, late_after, late_turn)" \
     " VALUES(?1,?2,?3,nullif(?4,0),iif(?4,(SELECT ifnull(max(late_turn),0)+1"          \
     " FROM satchel_position WHERE late_turn NOTNULL),NULL))"
-#define SQL_LAST_LATE                                                            \
-    "SELECT late_turn, late_after FROM satchel_position WHERE late_turn NOTNULL" \
-    " ORDER BY late_turn DESC LIMIT 1"
+#define SQL_ANY_POSITION                                                                     \
+    "SELECT EXISTS(SELECT 1 FROM satchel_position), late_turn, late_after FROM (SELECT 1)"   \
+    " LEFT JOIN (SELECT late_turn, late_after FROM satchel_position WHERE late_turn NOTNULL" \
+    " ORDER BY late_turn DESC LIMIT 1)"
 #define SQL_RAISE                                                                     \
     "INSERT INTO satchel_incarnation(node, last_cursor, last_seq) VALUES(?1,NULL,?2)" \
     " ON CONFLICT(node) DO UPDATE SET last_seq=max(last_seq, excluded.last_seq)"
@@ -101,7 +101,8 @@ static enum satchel_status read_past(sqlite3 *db, struct satchel_arena *arena,
     return status;
 }
 
-static enum satchel_status any_position(sqlite3 *db, bool *any, struct satchel_error *error)
+static enum satchel_status any_position(sqlite3 *db, struct incarnations *out,
+                                        struct satchel_error *error)
 {
     struct satchel_query query;
     bool has_row = false;
@@ -109,23 +110,10 @@ static enum satchel_status any_position(sqlite3 *db, bool *any, struct satchel_e
     if (status != SATCHEL_OK)
         return status;
     status = satchel_query_step(&query, &has_row, error);
-    *any = has_row && sqlite3_column_int(query.statement, 0) != 0;
-    satchel_query_close(&query);
-    return status;
-}
-
-static enum satchel_status read_last_late(sqlite3 *db, struct incarnations *out,
-                                          struct satchel_error *error)
-{
-    struct satchel_query query;
-    bool has_row = false;
-    enum satchel_status status = satchel_query_open(&query, db, SQL_LAST_LATE, error);
-    if (status != SATCHEL_OK)
-        return status;
-    status = satchel_query_step(&query, &has_row, error);
     if (has_row) {
-        out->late_turn = (uint64_t)sqlite3_column_int64(query.statement, 0);
-        out->late_after = (uint64_t)sqlite3_column_int64(query.statement, 1);
+        out->has_positions = sqlite3_column_int(query.statement, 0) != 0;
+        out->late_turn = (uint64_t)sqlite3_column_int64(query.statement, 1);
+        out->late_after = (uint64_t)sqlite3_column_int64(query.statement, 2);
     }
     satchel_query_close(&query);
     return status;
@@ -143,9 +131,7 @@ enum satchel_status incarnations_read(sqlite3 *db, struct satchel_arena *arena,
     if (status == SATCHEL_OK && out->seq > 0)
         status = satchel_vector_raise(arena, &out->own, &out->node, out->seq, &out->own);
     if (status == SATCHEL_OK)
-        status = any_position(db, &out->has_positions, error);
-    if (status == SATCHEL_OK && out->has_positions)
-        status = read_last_late(db, out, error);
+        status = any_position(db, out, error);
     return status;
 }
 

@@ -173,52 +173,51 @@ enum satchel_status entry_read(struct workspace_reader *reader, struct satchel_j
     return status == SATCHEL_OK ? read_body(reader, job, from->body, entry, is_empty) : status;
 }
 
-static enum satchel_status add_entry(struct workspace_reader *reader, struct satchel_job *job,
-                                     const struct incarnations *known,
-                                     const struct satchel_entry *read,
-                                     struct satchel_message_entries *batch, uint32_t *capacity)
+enum satchel_status entry_add(struct workspace_reader *reader, struct satchel_job *job,
+                              const struct incarnations *known, const struct satchel_entry *from,
+                              struct entry_batch *batch)
 {
-    if (batch->entry_count == *capacity) {
-        *capacity = *capacity ? *capacity * 2 : 16;
-        struct satchel_entry *entries =
-            SATCHEL_ARENA_ARRAY(&job->arena, struct satchel_entry, *capacity);
-        if (!entries)
+    struct satchel_message_entries *entries = &batch->entries;
+    if (entries->entry_count == batch->capacity) {
+        batch->capacity = batch->capacity ? 2 * batch->capacity : 16;
+        struct satchel_entry *grown =
+            SATCHEL_ARENA_ARRAY(&job->arena, struct satchel_entry, batch->capacity);
+        if (!grown)
             return SATCHEL_NOMEM;
-        if (batch->entry_count)
-            memcpy(entries, batch->entries, batch->entry_count * sizeof *entries);
-        batch->entries = entries;
+        if (entries->entry_count)
+            memcpy(grown, entries->entries, entries->entry_count * sizeof *grown);
+        entries->entries = grown;
     }
     bool is_empty = false;
-    enum satchel_status status =
-        entry_read(reader, job, known, read, &batch->entries[batch->entry_count], &is_empty);
-    batch->entry_count += status == SATCHEL_OK && !is_empty;
-    return status;
+    struct satchel_entry *entry = &entries->entries[entries->entry_count];
+    enum satchel_status status = entry_read(reader, job, known, from, entry, &is_empty);
+    if (status != SATCHEL_OK || is_empty)
+        return status;
+    entries->entry_count++;
+    batch->bytes += 64 + entry->user.size + entry->body.size + entry->notes.size;
+    return SATCHEL_OK;
 }
 
 static enum satchel_status read_batch(struct workspace_reader *reader, struct satchel_job *job,
                                       const struct incarnations *known, uint64_t until,
-                                      struct satchel_message_entries *batch)
+                                      struct satchel_message_entries *out)
 {
     struct satchel_log_entry read;
-    uint32_t capacity = 0, read_count = 0;
-    size_t bytes = 0;
+    struct entry_batch batch = {0};
+    uint32_t read_count = 0;
     bool found = false;
     enum satchel_status status =
         satchel_log_read_from(reader->log, job->after, NULL, 0, &job->error);
     if (status == SATCHEL_OK)
         status = satchel_log_read_next(reader->log, &found, &read, &job->error);
-    while (status == SATCHEL_OK && found && bytes < SATCHEL_BATCH_BYTES &&
+    while (status == SATCHEL_OK && found && batch.bytes < SATCHEL_BATCH_BYTES &&
            read_count++ < SATCHEL_BATCH_ITEMS(ENTRIES_MAX) && read.entry.cursor <= until) {
-        uint32_t before = batch->entry_count;
         job->reached = read.entry.cursor;
-        status = add_entry(reader, job, known, &read.entry, batch, &capacity);
-        if (status != SATCHEL_OK)
-            break;
-        const struct satchel_entry *entry = &batch->entries[before];
-        if (batch->entry_count > before)
-            bytes += 64 + entry->user.size + entry->body.size + entry->notes.size;
-        status = satchel_log_read_next(reader->log, &found, &read, &job->error);
+        status = entry_add(reader, job, known, &read.entry, &batch);
+        if (status == SATCHEL_OK)
+            status = satchel_log_read_next(reader->log, &found, &read, &job->error);
     }
+    *out = batch.entries;
     job->reached_end = status == SATCHEL_OK && !found;
     if (job->reached_end)
         job->reached = known->cursor;

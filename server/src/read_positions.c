@@ -18,15 +18,13 @@ struct late {
     struct workspace_reader *reader;
     struct satchel_job *job;
     const struct incarnations *known;
-    struct satchel_entry *entries;
-    uint32_t count, capacity;
-    size_t bytes;
+    struct entry_batch batch;
 };
 
-static bool is_taken(const struct late *late, uint64_t cursor)
+static bool is_taken(const struct satchel_message_entries *taken, uint64_t cursor)
 {
-    for (uint32_t i = 0; i < late->count; i++)
-        if (late->entries[i].cursor == cursor)
+    for (uint32_t i = 0; i < taken->entry_count; i++)
+        if (taken->entries[i].cursor == cursor)
             return true;
     return false;
 }
@@ -35,32 +33,17 @@ static enum satchel_status take(struct late *late, uint64_t cursor)
 {
     struct satchel_job *job = late->job;
     struct satchel_log_entry read;
-    bool found = false, is_empty = false;
-    if (is_taken(late, cursor))
+    bool found = false;
+    if (is_taken(&late->batch.entries, cursor))
         return SATCHEL_OK;
-    if (late->count == late->capacity) {
-        late->capacity = late->capacity ? 2 * late->capacity : 16;
-        struct satchel_entry *entries =
-            SATCHEL_ARENA_ARRAY(&job->arena, struct satchel_entry, late->capacity);
-        if (!entries)
-            return SATCHEL_NOMEM;
-        if (late->count)
-            memcpy(entries, late->entries, late->count * sizeof *entries);
-        late->entries = entries;
-    }
-    struct satchel_entry *entry = &late->entries[late->count];
     enum satchel_status status =
         satchel_log_read_at(late->reader->log, cursor, &found, &read, &job->error);
     if (status == SATCHEL_OK && !found)
         status = satchel_error_set(&job->error, SATCHEL_CORRUPT, "entry %llu of the log is damaged",
                                    (unsigned long long)cursor);
-    if (status == SATCHEL_OK)
-        status = entry_read(late->reader, job, late->known, &read.entry, entry, &is_empty);
-    if (status != SATCHEL_OK || is_empty)
-        return status;
-    late->count++;
-    late->bytes += 64 + entry->user.size + entry->body.size + entry->notes.size;
-    return SATCHEL_OK;
+    return status == SATCHEL_OK
+               ? entry_add(late->reader, job, late->known, &read.entry, &late->batch)
+               : status;
 }
 
 static int by_cursor(const void *a, const void *b)
@@ -70,16 +53,15 @@ static int by_cursor(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-static void tell(struct late *late)
+static void tell(struct satchel_job *job, const struct satchel_message_entries *late)
 {
-    struct satchel_job *job = late->job;
     struct satchel_message *answer = &job->answers[job->answer_count++];
-    qsort(late->entries, late->count, sizeof *late->entries, by_cursor);
+    qsort(late->entries, late->entry_count, sizeof *late->entries, by_cursor);
     memset(answer, 0, sizeof *answer);
     answer->kind = SATCHEL_MESSAGE_SCOPE;
     answer->scope.head = job->head;
     answer->scope.entries = late->entries;
-    answer->scope.entry_count = late->count;
+    answer->scope.entry_count = late->entry_count;
 }
 
 /* `*is_whole` false: there are more. */
@@ -97,8 +79,8 @@ static enum satchel_status read_late(struct late *late, bool *is_whole)
     satchel_query_integer(&query, (int64_t)job->after);
     while (status == SATCHEL_OK &&
            (status = satchel_query_step(&query, &has_row, &job->error)) == SATCHEL_OK && has_row &&
-           (*is_whole =
-                late->count < SATCHEL_BATCH_ITEMS(ENTRIES) && late->bytes < SATCHEL_BATCH_BYTES)) {
+           (*is_whole = late->batch.entries.entry_count < SATCHEL_BATCH_ITEMS(ENTRIES) &&
+                        late->batch.bytes < SATCHEL_BATCH_BYTES)) {
         job->scope.late_turn = (uint64_t)sqlite3_column_int64(query.statement, 0);
         status = take(late, (uint64_t)sqlite3_column_int64(query.statement, 1));
     }
@@ -120,7 +102,7 @@ enum satchel_status positions_tell(struct workspace_reader *reader, struct satch
         return status;
     if (*is_whole)
         job->scope.late_turn = known->late_turn;
-    if (late.count > 0)
-        tell(&late);
+    if (late.batch.entries.entry_count > 0)
+        tell(job, &late.batch.entries);
     return SATCHEL_OK;
 }

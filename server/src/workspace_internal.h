@@ -314,6 +314,16 @@ enum satchel_status reader_end(struct workspace_reader *reader,
 enum satchel_status entry_read(struct workspace_reader *reader, struct satchel_job *job,
                                const struct incarnations *known, const struct satchel_entry *from,
                                struct satchel_entry *entry, bool *is_empty) SATCHEL_MUST_USE;
+/* Entries for one message, and what they come to. */
+struct entry_batch {
+    struct satchel_message_entries entries; /* in the job's arena */
+    uint32_t capacity;
+    size_t bytes;
+};
+/* The entry as entry_read makes it, unless it is empty. */
+enum satchel_status entry_add(struct workspace_reader *reader, struct satchel_job *job,
+                              const struct incarnations *known, const struct satchel_entry *from,
+                              struct entry_batch *batch) SATCHEL_MUST_USE;
 enum satchel_status reader_open(struct workspace_reader *reader, const char *path,
                                 struct satchel_error *error) SATCHEL_MUST_USE;
 void reader_close(struct workspace_reader *reader);

@@ -111,8 +111,9 @@ static enum satchel_status gather(struct push_group *group, struct satchel_job *
             status = meet_lines(group, group->incoming + first, group->count - first);
         if (status != SATCHEL_OK)
             return status;
-        follow_copys(group->incoming + first, group->count - first,
-                     is_behind_copys(group, jobs, job));
+        if (is_restored)
+            follow_copys(group->incoming + first, group->count - first,
+                         is_behind_copys(group, jobs, job));
     }
     return SATCHEL_OK;
 }

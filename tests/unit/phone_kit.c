@@ -91,8 +91,13 @@ void town_open_with(struct town *town, const char *schema)
     town->schema = schema;
     fixture_open(&town->server);
     ok(create(&town->server, "w", schema), "create", town->server.error.message);
-    administer(town, verb(SATCHEL_JOB_ADMIN, "user.add", "w", "ann", "rep", NULL));
+    town_add_user(town, "ann");
     town->monotonic_ms = 1000;
+}
+
+void town_add_user(struct town *town, const char *login)
+{
+    administer(town, verb(SATCHEL_JOB_ADMIN, "user.add", "w", login, "rep", NULL));
 }
 
 void town_close(struct town *town)

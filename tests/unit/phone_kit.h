@@ -67,6 +67,8 @@ struct town {
 void town_open(struct town *town);
 void town_open_with(struct town *town, const char *schema);
 void town_close(struct town *town);
+/* Beside ann, who is one. */
+void town_add_user(struct town *town, const char *login);
 /* A phone that has joined as ann, or as that user, and has synced. */
 struct phone *town_join(struct town *town);
 struct phone *town_join_as(struct town *town, const char *login);

@@ -37,15 +37,12 @@ static const char REPAIRED[] = "SELECT repaired FROM satchel_replica";
 static void open_scoped(struct town *town)
 {
     town_open_with(town, SCHEMA);
-    struct satchel_job *job = verb(SATCHEL_JOB_ADMIN, "user.add", "w", "bob", "rep", NULL);
-    assert_ok(run(&town->server, job));
-    satchel_job_free(job);
+    town_add_user(town, "bob");
 }
 
-static void set_owner(struct town *town, const char *id, const char *owner)
+static void set_field(struct town *town, const char *table, const char *id, const char *field)
 {
-    struct satchel_job *job =
-        verb(SATCHEL_JOB_ADMIN, "workspace.set", "w", "deal", id, owner, NULL);
+    struct satchel_job *job = verb(SATCHEL_JOB_ADMIN, "workspace.set", "w", table, id, field, NULL);
     if (run(&town->server, job) != SATCHEL_OK)
         fail_msg("set: %s", job->error.message);
     satchel_job_free(job);
@@ -53,7 +50,7 @@ static void set_owner(struct town *town, const char *id, const char *owner)
 
 static void give_away(struct phone *phone)
 {
-    set_owner(phone->town, "a", "owner=carl");
+    set_field(phone->town, "deal", "a", "owner=carl");
 }
 
 static void write_through(struct phone *phone, const char *sql)
@@ -93,10 +90,10 @@ static void fill_over_restore(bool by_hand, bool comes_between)
     struct phone *ann = town_join(&town);
     struct phone *new = town_join_offline(&town, "ann");
     write_through(ann, "INSERT INTO deal(id, owner, title) VALUES('a', 'ann', 'one')");
-    set_owner(&town, "a", "owner=carl");
+    set_field(&town, "deal", "a", "owner=carl");
     town_back_up(&town, "backup");
     for (int i = 0; i < 3; i++)
-        set_owner(&town, "a", i % 2 ? "title=x" : "title=y");
+        set_field(&town, "deal", "a", i % 2 ? "title=x" : "title=y");
     new->down_frames = 6;
     assert_int_equal(phone_connect(new), SATCHEL_OK);
     assert_int_equal(phone_talk(new), SATCHEL_NETWORK);
@@ -104,9 +101,9 @@ static void fill_over_restore(bool by_hand, bool comes_between)
     town_restore(&town, "backup", by_hand);
     if (comes_between)
         phone_sync(new);
-    set_owner(&town, "a", "owner=ann");
-    set_owner(&town, "a", "title=two");
-    set_owner(&town, "a", "title=three");
+    set_field(&town, "deal", "a", "owner=ann");
+    set_field(&town, "deal", "a", "title=two");
+    set_field(&town, "deal", "a", "title=three");
     phone_sync(new);
     assert_string_equal(phone_read(new, DEALS), "a|three");
     assert_string_equal(phone_read(new, REPAIRED), "0");
@@ -168,15 +165,6 @@ static void test_scoped__what_is_pending_and_comes_cut_as_another_devices(void *
     }
 }
 
-static void set_seat(struct phone *phone)
-{
-    struct satchel_job *job =
-        verb(SATCHEL_JOB_ADMIN, "workspace.set", "w", "seat", "s", "owner=carl", NULL);
-    if (run(&phone->town->server, job) != SATCHEL_OK)
-        fail_msg("set: %s", job->error.message);
-    satchel_job_free(job);
-}
-
 /* Of all entries of the phone's log. */
 static uint32_t conflicts_said(struct phone *phone)
 {
@@ -230,7 +218,7 @@ static void test_scoped__conflicts_of_a_row_that_left_are_cut_from_a_packed_log(
     phone_sync(twin);
     pack(ann, 1);
     pack(ann, 0);
-    set_seat(ann);
+    set_field(&town, "seat", "s", "owner=carl");
     phone_sync(ann);
     assert_string_equal(phone_read(ann, "SELECT count(*) FROM seat"), "0");
     assert_int_equal(conflicts_said(ann), 0);

@@ -113,9 +113,7 @@ static void test_volume__a_row_that_leaves_between_two_pages_leaves_before_the_n
     (void)state;
     struct town town;
     town_open_with(&town, SCOPED);
-    struct satchel_job *job = verb(SATCHEL_JOB_ADMIN, "user.add", "w", "bob", "rep", NULL);
-    assert_ok(run(&town.server, job));
-    satchel_job_free(job);
+    town_add_user(&town, "bob");
     struct phone *ann = town_join(&town), *bob = town_join_as(&town, "bob");
     phone_write(bob, "INSERT INTO account VALUES('a', 'ann', 'bob', 'new')");
     phone_write(bob, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE"
