@@ -138,10 +138,28 @@ static void take_back(struct sim_file *file)
     }
 }
 
-/* Some of the sectors of a write; where sectors are not safe, one of them is left as nothing that
- * was ever written. Once per machine, and not in a WAL from another machine, whose sectors may be
- * smaller: SQLite goes on in the middle of a sector when it has recovered a WAL, and a second such
- * sector would take what was committed before it. */
+static bool is_wal(const struct sim_file *file)
+{
+    size_t length = strlen(file->name);
+    return length > 4 && strcmp(file->name + length - 4, "-wal") == 0;
+}
+
+/* What is left of the sector that a write came to first is nothing that was ever written. Of a
+ * database only the page itself: SQLite takes it that no page is smaller than a sector, as on every
+ * phone; only pages of the simulator are, so that its trees are deep. */
+static void spoil(struct sim_file *file, const struct sim_undo *undo)
+{
+    size_t sector = file->machine->sector_bytes;
+    size_t begin = is_wal(file) ? undo->offset / sector * sector : undo->offset;
+    size_t end = begin + (is_wal(file) ? sector : undo->new_bytes);
+    for (size_t at = begin; at < end && at < file->size; at++)
+        file->bytes[at] = (uint8_t)sim_random(SIM_DISK);
+}
+
+/* Some of the sectors of a write; where sectors are not safe, one of them is spoiled. Once per
+ * machine, and not in a WAL from another machine, whose sectors may be smaller: SQLite goes on in
+ * the middle of a sector when it has recovered a WAL, and a second such sector would take what was
+ * committed before it. */
 static void write_torn(struct sim_file *file, const struct sim_undo *undo)
 {
     const uint8_t *bytes = file->log + undo->log_at + undo->old_bytes;
@@ -157,11 +175,8 @@ static void write_torn(struct sim_file *file, const struct sim_undo *undo)
         at = end;
     }
     if (!file->machine->is_powersafe && !file->machine->lost_power && !file->has_other_sectors &&
-        undo->old_bytes > 0 && sim_one_in(SIM_DISK, 2)) {
-        size_t begin = undo->offset / sector * sector;
-        for (size_t at = begin; at < begin + sector && at < file->size; at++)
-            file->bytes[at] = (uint8_t)sim_random(SIM_DISK);
-    }
+        undo->old_bytes > 0 && sim_one_in(SIM_DISK, 2))
+        spoil(file, undo);
     sim.counts.writes_torn++;
 }
 
