@@ -80,6 +80,7 @@ struct satchel_sync {
     uint64_t schema_target;
     uint64_t hello_cursor, hello_answered; /* as told in HELLO: cursor, own numbers answered */
     struct satchel_id hello_node;
+    uint64_t hello_complete, hello_moved; /* complete and moved_head then, see satchel_replica */
     uint64_t rewinds; /* of the log that HELLO was about, then of the one the stream goes on from */
     uint64_t welcome_acked; /* what nodes had acknowledged before this handshake */
     struct satchel_clock_reference before, after; /* this handshake's clock sample is `after` */

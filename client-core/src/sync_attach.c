@@ -157,6 +157,8 @@ enum satchel_status satchel_sync_send_hello(struct satchel_sync *sync, struct sa
      */
     sync->hello_node = apply->node;
     sync->hello_cursor = apply->cursor;
+    sync->hello_complete = apply->complete;
+    sync->hello_moved = apply->moved_head;
     sync->rewinds = apply->rewinds;
     sync->hello_answered = apply->last_number;
     snprintf(software, sizeof software, SATCHEL_SOFTWARE "%s", sqlite3_libversion());
@@ -372,6 +374,17 @@ static uint64_t known_head(const struct satchel_sync *sync,
                : welcome->head;
 }
 
+/* What the node does not know of any more, the replica is not held to. What another sync has heard
+ * since HELLO is not among that: this answer may be older. */
+static void forget_unknown(struct satchel_sync *sync, const struct satchel_message_welcome *welcome)
+{
+    struct satchel_apply *apply = sync->apply;
+    if (welcome->head < apply->moved_head && apply->moved_head == sync->hello_moved)
+        apply->moved_head = 0;
+    if (known_head(sync, welcome) < apply->complete && apply->complete == sync->hello_complete)
+        apply->complete = 0;
+}
+
 /* The node was put back to an earlier moment: what this device has beyond it, it gives back. */
 static enum satchel_status rewind_log(struct satchel_sync *sync,
                                       const struct satchel_message_welcome *welcome,
@@ -416,10 +429,7 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
     if (status == SATCHEL_OK) {
         satchel_sync_clock(sync->session, sync->replica, sync->now_ms, &sync->after);
         sync->head_target = sync->complete_target = sync->heard_head = welcome->head;
-        if (welcome->head < sync->apply->moved_head)
-            sync->apply->moved_head = 0;
-        if (sync->apply->complete > known_head(sync, welcome))
-            sync->apply->complete = 0;
+        forget_unknown(sync, welcome);
         if (was_new(sync))
             sync->apply->complete = welcome->head;
         status = satchel_wipe_begin(sync, welcome->is_drained != 0, error);

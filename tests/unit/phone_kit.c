@@ -198,6 +198,17 @@ struct phone *town_clone(struct town *town, struct phone *from)
     return phone;
 }
 
+struct phone phone_beside(const struct phone *phone)
+{
+    struct phone beside = *phone;
+    beside.replica = NULL;
+    beside.sync = NULL;
+    memset(&beside.peer, 0, sizeof beside.peer);
+    beside.in_flight = NULL;
+    beside.held_count = beside.held_next = 0;
+    return beside;
+}
+
 void phone_keep(struct phone *phone)
 {
     char kept[144];
@@ -499,8 +510,12 @@ static void stream(struct phone *phone)
     peer->is_live = peer->is_live || job->has_head;
     keep_name(peer->names[0], &peer->scope.left_after);
     keep_name(peer->names[1], &peer->scope.came_after);
-    for (uint32_t i = 0; i < job->answer_count; i++)
+    for (uint32_t i = 0; i < job->answer_count; i++) {
+        const struct satchel_message_head *head = &job->answers[i].head;
+        if (job->answers[i].kind == SATCHEL_MESSAGE_HEAD && head->cursor > 0)
+            assert_false(satchel_id_is_zero(&head->receipt)); /* else it proves nothing */
         say(phone, &job->answers[i]);
+    }
     satchel_job_free(job);
 }
 
@@ -527,6 +542,9 @@ enum satchel_status phone_connect(struct phone *phone)
 
 void phone_hang_up(struct phone *phone)
 {
+    while (phone->held_count > 0)
+        free((void *)(uintptr_t)phone->held[--phone->held_count].data);
+    phone->held_next = 0;
     satchel_sync_free(phone->sync);
     satchel_replica_close(phone->replica);
     satchel_session_free(phone->peer.session);
@@ -549,11 +567,36 @@ static bool carry_up(struct phone *phone, bool *is_cut)
     return true;
 }
 
+static bool next_frame_down(struct phone *phone, struct satchel_span *frame)
+{
+    stream(phone);
+    return satchel_session_next_output(phone->peer.session, frame);
+}
+
+/* All that the server has to say is on its way while something else happens. */
+static void hold_frames(struct phone *phone)
+{
+    struct satchel_span frame;
+    void (*in_flight)(struct phone * phone) = phone->in_flight;
+    while (next_frame_down(phone, &frame)) {
+        assert_true(phone->held_count < FRAMES_HELD_MAX);
+        uint8_t *bytes = malloc(frame.size + 1);
+        assert_non_null(bytes);
+        memcpy(bytes, frame.data, frame.size);
+        phone->held[phone->held_count++] = satchel_span_of(bytes, frame.size);
+    }
+    phone->in_flight = NULL;
+    in_flight(phone);
+}
+
 static bool carry_down(struct phone *phone)
 {
     struct satchel_span frame;
-    stream(phone);
-    if (!satchel_session_next_output(phone->peer.session, &frame))
+    if (phone->in_flight && phone->peer.is_attached)
+        hold_frames(phone);
+    if (phone->held_next < phone->held_count)
+        frame = phone->held[phone->held_next++];
+    else if (!next_frame_down(phone, &frame))
         return false;
     enum satchel_status status = satchel_session_receive(
         satchel_sync_session(phone->sync), frame.data, frame.size, true, now_of(phone));

@@ -7,7 +7,7 @@
 #include "sync.h"
 #include "workspace_kit.h"
 
-enum { PHONES_MAX = 5 };
+enum { PHONES_MAX = 5, FRAMES_HELD_MAX = 8 };
 
 struct town;
 
@@ -40,10 +40,15 @@ struct phone {
     unsigned down_frames;                     /* the same of what comes down */
     void (*watch)(struct phone *phone);       /* after each step of its sync, or NULL */
     void (*behind_rows)(struct phone *phone); /* once, when the server has answered ROWS_REQUEST */
+    void (*in_flight)(struct phone *phone); /* once, when the server has answered HELLO and told all
+                                               that there was, and the phone has read none of it */
     /* By its application, when the server hears DIGEST_REQUEST, ROWS_REQUEST. */
     const char *writes_at_digests, *writes_at_rows;
     bool is_mute; /* what it says once it is attached, with the connection, when the server has no
                      more to say */
+
+    struct satchel_span held[FRAMES_HELD_MAX]; /* on their way down, see in_flight */
+    unsigned held_count, held_next;
 
     unsigned session_count, copy_count;
     uint64_t pushed_count,
@@ -76,6 +81,8 @@ struct phone *town_join_offline(struct town *town, const char *login); /* it has
 /* Another phone with a copy of the file as it is; the first one's application is closed for that.
  * */
 struct phone *town_clone(struct town *town, struct phone *from);
+/* Another sync of the same file, beside the phone's own. */
+struct phone phone_beside(const struct phone *phone);
 /* Keeps the phone's file, and puts it back. */
 void phone_keep(struct phone *phone);
 void phone_put_back(struct phone *phone);

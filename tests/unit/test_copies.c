@@ -367,11 +367,7 @@ static void test_application__a_sync_beside_the_one_that_finds_the_copy_begins_a
     assert_int_equal(phone_talk(twin), SATCHEL_OK);
     phone_sync(ann);
     insert_item(twin, "of the twin");
-    struct phone beside = *twin; /* another sync of the same file */
-    beside.replica = NULL;
-    beside.sync = NULL;
-    memset(&beside.peer, 0, sizeof beside.peer);
-    beside.clock.context = &beside;
+    struct phone beside = phone_beside(twin);
     assert_int_equal(phone_sync(&beside), 2);
     assert_int_equal(phone_talk(twin), SATCHEL_AGAIN);
     phone_hang_up(twin);

@@ -81,6 +81,42 @@ static void test_scoped__a_row_in_doubt_that_leaves_behind_the_answer_stays_away
     town_close(&town);
 }
 
+/* Another sync of the replica hears that the row has left; then it is cut off. */
+static void hear_that_it_left(struct phone *phone)
+{
+    struct phone beside = phone_beside(phone);
+    give_away(phone);
+    beside.down_frames = 6; /* four of the clock, WELCOME, SCOPE */
+    assert_int_equal(phone_connect(&beside), SATCHEL_OK);
+    assert_int_equal(phone_talk(&beside), SATCHEL_NETWORK);
+    assert_string_equal(phone_read(phone, DEALS), "");
+}
+
+/* What a slower sync was told before the row left, it does not take: neither that the server's head
+ * was lower, nor the row, which has come in it. */
+static void test_scoped__a_slow_sync_brings_no_row_back_that_a_faster_one_has_evicted(void **state)
+{
+    (void)state;
+    struct town town;
+    open_scoped(&town);
+    struct phone *ann = town_join(&town);
+    write_through(ann, "INSERT INTO deal(id, owner, title) VALUES('a', 'ann', 'one')");
+    give_away(ann);
+    phone_sync(ann);
+    assert_string_equal(phone_read(ann, DEALS), "");
+    set_field(&town, "deal", "a", "owner=ann");
+    ann->in_flight = hear_that_it_left;
+    assert_int_equal(phone_connect(ann), SATCHEL_OK);
+    assert_int_equal(phone_talk(ann), SATCHEL_AGAIN);
+    assert_null(ann->in_flight);
+    phone_hang_up(ann);
+    assert_string_equal(phone_read(ann, DEALS), "");
+    phone_sync(ann);
+    assert_string_equal(phone_read(ann, DEALS), "");
+    assert_string_equal(phone_read(ann, REPAIRED), "0");
+    town_close(&town);
+}
+
 /* A phone whose first stream was cut off claims to be complete where that was to end: the server
  * is put back to before that, and has gone on beyond it when the phone comes again, or after. */
 static void fill_over_restore(bool by_hand, bool comes_between)
@@ -229,6 +265,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scoped__a_row_in_doubt_that_leaves_behind_the_answer_stays_away),
+        cmocka_unit_test(test_scoped__a_slow_sync_brings_no_row_back_that_a_faster_one_has_evicted),
         cmocka_unit_test(test_scoped__what_is_pending_and_comes_cut_as_another_devices),
         cmocka_unit_test(test_scoped__what_comes_to_a_phone_that_was_being_filled_over_a_restore),
         cmocka_unit_test(test_scoped__conflicts_of_a_row_that_left_are_cut_from_a_packed_log),
