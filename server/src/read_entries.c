@@ -398,7 +398,9 @@ enum satchel_status entries_read(struct satchel_workspace *workspace,
         status = is_whole ? tell_news(reader, job, &known)
                           : vector_at(reader, job, &known, job->reached);
     note_progress(workspace, job);
-    if (status == SATCHEL_OK && job->reached_end && !job->is_drained)
+    if (status != SATCHEL_OK || !job->reached_end)
+        return status;
+    if (!job->is_drained)
         status = scope_read_came(reader, job, &known);
     bool has_moves = job->answer_count > 0 &&
                      job->answers[job->answer_count - 1].kind != SATCHEL_MESSAGE_ENTRIES;

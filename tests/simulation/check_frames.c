@@ -173,6 +173,10 @@ static void check_message(struct frame *frame, const struct satchel_message *mes
         if (sim.is_tracing)
             printf("          %s <- HEAD %llu\n", frame->connection->device_machine->name,
                    (unsigned long long)message->head.cursor);
+        sim_check(message->head.cursor == 0 || !satchel_id_is_zero(&message->head.receipt),
+                  "%s is sent HEAD %llu, and nothing that proves that it has heard it",
+                  frame->connection->device_machine->name,
+                  (unsigned long long)message->head.cursor);
         break;
     case SATCHEL_MESSAGE_ENTRIES:
         frame->kind = "ENTRIES";

@@ -201,8 +201,7 @@ void sim_options_draw(struct sim_options *options)
     options->has_numbers =
         options->world == SIM_RULES && options->fault_weights[SIM_FAULT_server_restore] > 0;
     options->snapshot_entries = snapshot_entries();
-    /* Where there are scopes, the check of names does not follow rows that leave in pages yet. */
-    options->batch_items = sim_is_scoped(options->world) ? 0 : batch_items();
+    options->batch_items = batch_items();
     options->is_rotating = is_rotating;
     if (is_rotating) /* a copy made before would need somebody to let it in */
         options->fault_weights[SIM_FAULT_old_copy] =
