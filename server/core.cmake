@@ -1,6 +1,6 @@
 # The server without its sockets: stores, merge, workspaces.
 add_library(satchel_server_core STATIC
-    src/db.c src/incarnation.c src/store_sqlite.c src/store_rows.c src/store_scope.c src/store_log.c src/store_ids.c
+    src/db.c src/incarnation.c src/store_sqlite.c src/store_rows.c src/store_scope.c src/timelines.c src/store_log.c src/store_ids.c
     src/store_numbers.c src/store_links.c src/store_machines.c
     src/merge.c src/merge_batch.c src/merge_rows.c src/merge_checks.c src/merge_scope.c src/merge_positions.c src/forward.c src/read_rows.c src/read_scope.c src/snapshot.c src/snapshot_make.c src/merge_timeline.c
     src/merge_notes.c src/merge_context.c src/merge_spread.c src/merge_keys.c src/merge_clusters.c

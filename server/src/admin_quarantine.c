@@ -7,6 +7,7 @@
  *
  * Drop: the part stays in the log and in the list, as dropped. */
 #include "admin_rows.h"
+#include "timelines.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -40,22 +41,34 @@ struct release {
     sqlite3 *db;
     struct waiting *parts; /* ascending cursor, part */
     size_t count, capacity;
+    struct satchel_map chosen; /* by cursor and part */
+    struct timelines *timelines;
 };
 
-static struct release release_new(struct satchel_workspace *workspace, struct satchel_job *job)
+static enum satchel_status release_begin(struct release *release,
+                                         struct satchel_workspace *workspace,
+                                         struct satchel_job *job)
 {
-    return (struct release){
+    *release = (struct release){
         .store = workspace->store, .job = job, .db = satchel_store_sqlite_db(workspace->store)};
+    satchel_map_init(&release->chosen, 2 * PARTS_MAX, NULL);
+    return timelines_new(&release->timelines, release->store);
+}
+
+static void release_end(struct release *release)
+{
+    timelines_free(release->timelines);
+    satchel_map_deinit(&release->chosen);
 }
 
 /* ---- which parts ---- */
 
 static enum satchel_status add(struct release *release, const struct satchel_store_quarantine *part)
 {
-    for (size_t i = 0; i < release->count; i++)
-        if (release->parts[i].part.cursor == part->cursor &&
-            release->parts[i].part.part == part->part)
-            return SATCHEL_OK;
+    const uint64_t id[] = {part->cursor, part->part};
+    struct satchel_span key = satchel_span_of(id, sizeof id);
+    if (satchel_map_get(&release->chosen, key))
+        return SATCHEL_OK;
     if (release->count == PARTS_MAX)
         return satchel_error_set(&release->job->error, SATCHEL_LIMIT,
                                  "at most %d parts at once: name some of them", PARTS_MAX);
@@ -70,7 +83,7 @@ static enum satchel_status add(struct release *release, const struct satchel_sto
         release->capacity = capacity;
     }
     release->parts[release->count++].part = *part;
-    return SATCHEL_OK;
+    return satchel_map_put(&release->chosen, key, release);
 }
 
 /* Every row of a query for cursor, part and name. */
@@ -224,41 +237,6 @@ static enum satchel_status settle(struct release *release, const struct waiting 
 
 /* ---- what the author had seen ---- */
 
-/* The element of the chain for the row, in an entry of its timeline. */
-static enum satchel_status previous_of(struct release *release, uint64_t cursor,
-                                       struct satchel_span name, struct satchel_arena *arena,
-                                       struct satchel_entry *entry, uint64_t *previous)
-{
-    struct satchel_span timeline;
-    struct satchel_changeset changeset;
-    struct satchel_entry again;
-    struct satchel_buffer other;
-    *previous = 0;
-    enum satchel_status status = release->store->ops->load_entries(
-        release->store, &cursor, 1, entry, &timeline, arena, &release->job->error);
-    if (status == SATCHEL_OK)
-        status =
-            admin_entry(release->store, cursor, arena, &again, &changeset, &release->job->error);
-    if (status != SATCHEL_OK)
-        return status;
-    struct satchel_cursor chain = satchel_cursor_of(timeline);
-    if (satchel_cursor_array(&chain, SATCHEL_CHANGESET_PARTS_MAX) != changeset.header.part_count)
-        return SATCHEL_CORRUPT;
-    satchel_buffer_init(&other, SATCHEL_CHANGESET_BYTES_MAX, NULL);
-    for (uint32_t i = 0; status == SATCHEL_OK && i < changeset.header.part_count; i++) {
-        const struct satchel_part *part = &changeset.parts[i];
-        uint64_t element = satchel_cursor_unsigned(&chain, cursor - 1);
-        satchel_buffer_clear(&other);
-        status = satchel_row_name(&other, part->table, part->key, part->key_count);
-        if (status == SATCHEL_OK && satchel_span_equal(satchel_buffer_span(&other), name)) {
-            *previous = element;
-            break;
-        }
-    }
-    satchel_buffer_deinit(&other);
-    return status == SATCHEL_OK && chain.failed ? SATCHEL_CORRUPT : status;
-}
-
 /* Up to which seq every write to the row is one the original had seen: covered by its `seen`, or an
  * earlier one of its own device, or of one that this is a copy of. */
 static enum satchel_status seen_of_row(struct release *release, struct satchel_span name,
@@ -283,21 +261,20 @@ static enum satchel_status seen_of_row(struct release *release, struct satchel_s
         cursor = status == SATCHEL_OK ? satchel_version_timeline(version) : 0;
     }
     while (status == SATCHEL_OK && cursor > 0) {
-        struct satchel_entry entry;
-        uint64_t previous;
-        status = previous_of(release, cursor, name, &arena, &entry, &previous);
-        if (status != SATCHEL_OK || entry.seq <= seen)
-            break;
+        struct timeline_step step;
         bool is_own = false;
+        status = timelines_step(release->timelines, cursor, name, &step, &release->job->error);
+        if (status != SATCHEL_OK || step.entry->seq <= seen)
+            break;
         status =
-            copy_is_own_earlier(store, original, &entry, &arena, &is_own, &release->job->error);
+            copy_is_own_earlier(store, original, step.entry, &arena, &is_own, &release->job->error);
         if (status != SATCHEL_OK)
             break;
-        if (is_own && entry.seq > last_own)
-            last_own = entry.seq;
+        if (is_own && step.entry->seq > last_own)
+            last_own = step.entry->seq;
         if (!is_own)
-            first_foreign = entry.seq; /* the chain goes back in time */
-        cursor = previous;
+            first_foreign = step.entry->seq; /* the chain goes back in time */
+        cursor = step.previous;
     }
     satchel_arena_deinit(&arena);
     *out = last_own < first_foreign ? last_own : first_foreign - 1;
@@ -478,18 +455,24 @@ static enum satchel_status tell(struct release *release)
 enum satchel_status quarantine_retry_job(struct satchel_workspace *workspace,
                                          struct satchel_job *job)
 {
-    struct release release = release_new(workspace, job);
+    struct release release;
     bool has_failed = true;
-    enum satchel_status status =
-        job->request.admin.argument_count > 2 ? choose(&release, SQL_BEHIND) : choose_all(&release);
+    enum satchel_status status = release_begin(&release, workspace, job);
+    if (status == SATCHEL_OK)
+        status = job->request.admin.argument_count > 2 ? choose(&release, SQL_BEHIND)
+                                                       : choose_all(&release);
     while (status == SATCHEL_OK && has_failed) {
         status = release_all(&release, &has_failed);
         if (status != SATCHEL_OK || !has_failed)
             break;
         release.store->ops->rollback(release.store);
+        timelines_forget(release.timelines);
         status = release.store->ops->begin(release.store, &job->error);
     }
-    return status == SATCHEL_OK ? tell(&release) : status;
+    if (status == SATCHEL_OK)
+        status = tell(&release);
+    release_end(&release);
+    return status;
 }
 
 /* ---- drop ---- */
@@ -497,9 +480,9 @@ enum satchel_status quarantine_retry_job(struct satchel_workspace *workspace,
 enum satchel_status quarantine_drop_job(struct satchel_workspace *workspace,
                                         struct satchel_job *job)
 {
-    struct release release = release_new(workspace, job);
-    enum satchel_status status = SATCHEL_OK;
-    if (job->request.admin.argument_count < 3)
+    struct release release;
+    enum satchel_status status = release_begin(&release, workspace, job);
+    if (status == SATCHEL_OK && job->request.admin.argument_count < 3)
         status = satchel_error_set(&job->error, SATCHEL_INVALID,
                                    "which one to drop is missing: `satchel quarantine list` shows "
                                    "ids");
@@ -509,5 +492,6 @@ enum satchel_status quarantine_drop_job(struct satchel_workspace *workspace,
                              " AND part=?2");
     for (size_t i = 0; status == SATCHEL_OK && i < release.count; i++)
         status = settle(&release, &release.parts[i], "dropped");
+    release_end(&release);
     return status == SATCHEL_OK ? job_answer_text(job, "dropped %zu", release.count) : status;
 }

@@ -78,6 +78,7 @@ struct satchel_store_sqlite {
     struct satchel_buffer looked_as;  /* the viewer's user, while `is_looking` */
     bool is_looking;                  /* in this transaction */
     uint64_t shown_seq, shown_cursor; /* the cursor of that seq, found last */
+    struct timelines *timelines;      /* NULL until a row's maker is asked for */
 
     /* the machines of the schema as last read, and those before, which a run may still look at */
     struct satchel_arena machine_arenas[2];

@@ -2,6 +2,7 @@
  * scopes is scope.h's; what follows from it for the write is the merge's. */
 #include "incarnation.h"
 #include "store_internal.h"
+#include "timelines.h"
 
 enum { MAKING_STEPS_MAX = 256 }; /* of a timeline that is followed to the row's beginning */
 
@@ -79,42 +80,6 @@ static enum satchel_status shown_head(struct satchel_store_sqlite *store,
 
 /* ---- rows that he made himself ---- */
 
-/* The entry that touched the row before this one. */
-static enum satchel_status previous_of(const struct satchel_log_entry *read,
-                                       struct satchel_span name, struct satchel_arena *arena,
-                                       uint64_t *previous, struct satchel_error *error)
-{
-    struct satchel_changeset content;
-    struct satchel_buffer body, other;
-    struct satchel_span bytes;
-    struct satchel_cursor chain = satchel_cursor_of(read->timeline);
-    bool is_found = false;
-    *previous = 0;
-    satchel_arena_reset(arena);
-    satchel_buffer_init(&body, SATCHEL_CHANGESET_BYTES_MAX, NULL);
-    satchel_buffer_init(&other, SATCHEL_CHANGESET_BYTES_MAX, NULL);
-    enum satchel_status status = satchel_body_load(read->entry.body, &body, &bytes);
-    if (status == SATCHEL_OK)
-        status = satchel_changeset_decode(bytes, arena, &content, error);
-    uint32_t count = (uint32_t)satchel_cursor_array(&chain, SATCHEL_CHANGESET_PARTS_MAX);
-    for (uint32_t i = 0; status == SATCHEL_OK && !is_found && i < count; i++) {
-        const struct satchel_part *part = &content.parts[i];
-        uint64_t element = satchel_cursor_unsigned(&chain, read->entry.cursor - 1);
-        if (chain.failed || i >= content.header.part_count) {
-            status = SATCHEL_CORRUPT;
-            break;
-        }
-        satchel_buffer_clear(&other);
-        status = satchel_row_name(&other, part->table, part->key, part->key_count);
-        is_found = status == SATCHEL_OK && satchel_span_equal(satchel_buffer_span(&other), name);
-        if (is_found)
-            *previous = element;
-    }
-    satchel_buffer_deinit(&other);
-    satchel_buffer_deinit(&body);
-    return status;
-}
-
 static enum satchel_status timeline_of(struct satchel_store_sqlite *store, struct satchel_span name,
                                        uint64_t *cursor, struct satchel_error *error)
 {
@@ -134,28 +99,19 @@ static enum satchel_status was_made(struct satchel_store_sqlite *store, struct s
                                     struct satchel_span name, uint64_t head, bool *out,
                                     struct satchel_error *error)
 {
-    struct satchel_arena arena;
-    struct satchel_log_entry read;
+    struct timeline_step step;
     uint64_t cursor = 0;
     *out = false;
-    satchel_arena_init(&arena, SIZE_MAX / 2, NULL);
     enum satchel_status status = timeline_of(store, name, &cursor, error);
+    if (status == SATCHEL_OK && !store->timelines)
+        status = timelines_new(&store->timelines, &store->base);
     for (int i = 0; status == SATCHEL_OK && cursor > head && i < MAKING_STEPS_MAX; i++) {
-        bool found = false;
-        uint64_t at = cursor;
-        status = satchel_log_read_at(store->log_reader, at, &found, &read, error);
-        if (status == SATCHEL_OK && !found)
-            status = SATCHEL_CORRUPT;
-        if (status == SATCHEL_OK)
-            status = previous_of(&read, name, &arena, &cursor, error);
-        if (status == SATCHEL_OK && cursor == 0)
-            *out = satchel_span_equal(read.entry.user, user);
+        status = timelines_step(store->timelines, cursor, name, &step, error);
         if (status != SATCHEL_OK)
-            satchel_error_default(error, status, "entry %llu of the log is damaged",
-                                  (unsigned long long)at);
+            break;
+        *out = step.previous == 0 && satchel_span_equal(step.entry->user, user);
+        cursor = step.previous;
     }
-    satchel_log_read_end(store->log_reader);
-    satchel_arena_deinit(&arena);
     return status;
 }
 

@@ -2,6 +2,7 @@
  * rows, entries and ids look like in it is in store_rows.c, store_log.c and store_ids.c. */
 #include "incarnation.h"
 #include "store_internal.h"
+#include "timelines.h"
 
 #include <satchel/mutation.h>
 #include <satchel/sql_error.h>
@@ -154,6 +155,7 @@ static enum satchel_status store_begin(struct satchel_store *base, struct satche
     if (!sqlite3_get_autocommit(store_of(base)->db))
         store_rollback(base);
     store_of(base)->is_looking = false;
+    timelines_forget(store_of(base)->timelines);
     digest_forget(store_of(base)->digests); /* what was only looked at since the last commit */
     return run(store_of(base), STORE_BEGIN, error);
 }
@@ -171,6 +173,7 @@ static enum satchel_status store_release_mark(struct satchel_store *base, bool k
     struct satchel_store_sqlite *store = store_of(base);
     enum satchel_status status = SATCHEL_OK;
     if (!keep) {
+        timelines_forget(store->timelines);
         status = run(store, STORE_MARK_BACK, error);
         store_ids_forget(store, store->id_marked);
         store_machines_forget(store, false);
@@ -265,6 +268,7 @@ static void store_close(struct satchel_store *base)
     satchel_log_free(store->log);
     satchel_log_reader_free(store->log_reader);
     scope_viewer_free(store->viewer);
+    timelines_free(store->timelines);
     satchel_buffer_deinit(&store->looked_as);
     scope_keeper_free(store->scopes);
     digest_keeper_free(store->digests);

@@ -77,6 +77,41 @@ static void test_volume__documents_of_two_series_keep_theirs(void **state)
               1, true, NUMBERS("bill"));
 }
 
+/* The reasons of all parts of a change set, where all were set aside, are more than what it says. */
+#define LONG_NAME "a_table_whose_name_is_as_long_as_anybody_would_ever_give_one_and_then_some_more"
+static const char REFUSED[] = "-- @table scope=row(owner) delete=edit_wins\n"
+                              "CREATE TABLE " LONG_NAME "(id TEXT PRIMARY KEY, owner TEXT,"
+                              " note TEXT);\n";
+
+static void write_rows(struct phone *phone, const char *owner, unsigned note_bytes)
+{
+    char sql[400];
+    snprintf(sql, sizeof sql,
+             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60000)"
+             " INSERT INTO " LONG_NAME " SELECT 'k' || i, '%s', printf('%%.*c', %u, 'x') FROM n",
+             owner, note_bytes);
+    phone_write(phone, sql);
+    phone_sync(phone);
+}
+
+static void test_volume__a_change_set_with_a_reason_for_each_part_is_given_back(void **state)
+{
+    (void)state;
+    struct town town;
+    town_open_with(&town, REFUSED);
+    town_add_user(&town, "bob");
+    struct phone *ann = town_join(&town), *bob = town_join_as(&town, "bob");
+    write_rows(ann, "ann", 1);
+    town_back_up(&town, "backup");
+    write_rows(bob, "bob", 210);
+    assert_string_equal(sql(&town.server, "SELECT count(*) FROM satchel_quarantine"), "60000");
+    town_restore(&town, "backup", false);
+    phone_sync(bob);
+    assert_string_equal(sql(&town.server, "SELECT count(*) FROM satchel_quarantine"), "60000");
+    assert_string_equal(phone_read(bob, "SELECT count(*) FROM satchel_lost"), "0");
+    town_close(&town);
+}
+
 /* ---- rows that leave in several pages ---- */
 
 static const char SCOPED[] = "-- @table scope=row(owner, boss) delete=edit_wins\n"
@@ -186,6 +221,7 @@ int main(void)
         cmocka_unit_test(test_volume__a_document_keeps_its_number),
         cmocka_unit_test(test_volume__documents_of_a_large_import_keep_theirs),
         cmocka_unit_test(test_volume__documents_of_two_series_keep_theirs),
+        cmocka_unit_test(test_volume__a_change_set_with_a_reason_for_each_part_is_given_back),
         cmocka_unit_test(test_volume__a_row_that_leaves_between_two_pages_leaves_before_the_news),
         cmocka_unit_test(test_volume__a_row_with_many_conflicts),
         cmocka_unit_test(test_volume__conflicts_of_a_row_are_found_by_its_key),
