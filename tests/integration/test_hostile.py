@@ -19,7 +19,7 @@ DEAF_PEERS = 20
 DEAF_BYTES_MAX = 3 << 20  # answers waiting for one device, a batch of entries, and what making them took
 SLACK_BYTES = 48 << 20  # of the server, whatever it is sent
 STREAM_ROWS, STREAM_ROW_BYTES = 200, 200000
-LATE_FRAME_BYTES_MAX = 17 << 20
+LATE_FRAME_BYTES_MAX = 40 << 20
 HEADERS = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
 
 

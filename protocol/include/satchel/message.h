@@ -17,9 +17,9 @@
 /* Of a frame before and after decompression: an entry with a change set of the largest size fits,
  * and notes of SATCHEL_NOTES_BYTES_MAX, behind a batch of others. */
 #define SATCHEL_FRAME_BYTES_MAX (64u << 20)
-/* The same for what a server hears from an attached device: a change set of the largest size fits.
- */
-#define SATCHEL_FRAME_BYTES_MAX_PUSH (SATCHEL_CHANGESET_BYTES_MAX + (1u << 20))
+/* The same for what a server hears from an attached device: a change set of the largest size fits,
+ * and, where it is given back, a reason for each of its parts for which that was set aside. */
+#define SATCHEL_FRAME_BYTES_MAX_PUSH (SATCHEL_CHANGESET_BYTES_MAX + (24u << 20))
 /* Of the notes of one entry; who writes notes keeps them within it. */
 #define SATCHEL_NOTES_BYTES_MAX (SATCHEL_FRAME_BYTES_MAX - SATCHEL_CHANGESET_BYTES_MAX - (1u << 20))
 /* Change sets in one PUSH: each costs the server far more than its bytes. */
