@@ -32,41 +32,47 @@ static void ask_schema(struct hub_session *session)
         session->needs_schema = false; /* unless a deploy comes meanwhile */
 }
 
-/* The state with names in the job's memory; false: there is none. */
+/* The state with its bytes in the job's memory; false: there is none. */
 static bool lend_scope(const struct hub_session *session, struct satchel_job *job)
 {
-    job->scope = session->scope;
-    job->scope.left_after = satchel_arena_copy(&job->arena, session->scope.left_after);
-    job->scope.came_after = satchel_arena_copy(&job->arena, session->scope.came_after);
-    return job->scope.left_after.data && job->scope.came_after.data;
+    const struct satchel_scope_state *scope = &session->scope;
+
+    job->scope = *scope;
+    job->scope.left_after = satchel_arena_copy(&job->arena, scope->left_after);
+    job->scope.came_after = satchel_arena_copy(&job->arena, scope->came_after);
+    job->scope.told = satchel_arena_copy(&job->arena, scope->told);
+    return job->scope.left_after.data && job->scope.came_after.data && job->scope.told.data;
 }
 
-static bool keep_name(struct satchel_span *kept, struct satchel_span name)
+static bool keep_bytes(struct satchel_span *kept, struct satchel_span bytes)
 {
-    uint8_t *copy = name.size > 0 ? malloc(name.size) : NULL;
+    uint8_t *copy = bytes.size > 0 ? malloc(bytes.size) : NULL;
 
     free((void *)(uintptr_t)kept->data);
     if (copy)
-        memcpy(copy, name.data, name.size);
-    *kept = satchel_span_of(copy, copy ? name.size : 0);
-    return copy || name.size == 0;
+        memcpy(copy, bytes.data, bytes.size);
+    *kept = satchel_span_of(copy, copy ? bytes.size : 0);
+    return copy || bytes.size == 0;
 }
 
 void hub_stream_forget(struct hub_session *session)
 {
-    (void)keep_name(&session->scope.left_after, satchel_span_of(NULL, 0));
-    (void)keep_name(&session->scope.came_after, satchel_span_of(NULL, 0));
+    (void)keep_bytes(&session->scope.left_after, satchel_span_of(NULL, 0));
+    (void)keep_bytes(&session->scope.came_after, satchel_span_of(NULL, 0));
+    (void)keep_bytes(&session->scope.told, satchel_span_of(NULL, 0));
 }
 
 static bool keep_scope(struct hub_session *session, const struct satchel_job *job)
 {
-    struct satchel_span left = session->scope.left_after, came = session->scope.came_after;
+    const struct satchel_scope_state before = session->scope;
 
     session->scope = job->scope;
-    session->scope.left_after = left;
-    session->scope.came_after = came;
-    return keep_name(&session->scope.left_after, job->scope.left_after) &&
-           keep_name(&session->scope.came_after, job->scope.came_after);
+    session->scope.left_after = before.left_after;
+    session->scope.came_after = before.came_after;
+    session->scope.told = before.told;
+    return keep_bytes(&session->scope.left_after, job->scope.left_after) &&
+           keep_bytes(&session->scope.came_after, job->scope.came_after) &&
+           keep_bytes(&session->scope.told, job->scope.told);
 }
 
 /* Rows are still to be told of that have left or come, up to where the session has been sent

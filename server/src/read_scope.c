@@ -12,6 +12,8 @@
 enum {
     LEFT_ROWS = 4096, /* of a page */
     CAME_ROWS = 256,
+    TOLD_ENTRIES_MAX = 1024,
+    TOLD_PARTS_MIN = 32,       /* of an entry that is told once for all pages */
     PAST_BYTES_MAX = 16 << 20, /* of what a page tells of the log */
 };
 
@@ -82,6 +84,9 @@ struct past {
     size_t cursor_count, cursor_capacity;
     struct satchel_entry *entries; /* descending */
     uint32_t entry_count, entry_capacity;
+    uint64_t told[TOLD_ENTRIES_MAX]; /* by pages before this one, and by this one */
+    size_t told_count;
+    uint32_t part_count; /* of the entry read last */
     size_t bytes;
     bool is_over; /* there was more than a message should hold */
 };
@@ -147,6 +152,7 @@ static enum satchel_status follow(struct past *past, const struct satchel_log_en
     if (status != SATCHEL_OK)
         return status;
     uint32_t count = satchel_cursor_array(&chain, SATCHEL_CHANGESET_PARTS_MAX);
+    past->part_count = content.header.part_count;
     for (uint32_t i = 0; i < count && i < content.header.part_count && status == SATCHEL_OK; i++) {
         const struct satchel_part *part = &content.parts[i];
         uint64_t previous = satchel_cursor_unsigned(&chain, read->entry.cursor - 1);
@@ -160,12 +166,29 @@ static enum satchel_status follow(struct past *past, const struct satchel_log_en
     return status;
 }
 
+static bool was_told(const struct past *past, uint64_t cursor)
+{
+    size_t i = past->part_count > SATCHEL_BATCH_ITEMS(TOLD_PARTS_MIN) ? past->told_count : 0;
+    while (i > 0 && past->told[i - 1] != cursor)
+        i--;
+    return i > 0;
+}
+
+/* A page after this one need not tell it again: it would be cut as now, unless the scope becomes
+ * another meanwhile; then what has come by that is told behind these pages, with all of it. */
+static void note_told(struct past *past, uint64_t cursor)
+{
+    if (past->part_count > SATCHEL_BATCH_ITEMS(TOLD_PARTS_MIN) &&
+        past->told_count < TOLD_ENTRIES_MAX)
+        past->told[past->told_count++] = cursor;
+}
+
 static enum satchel_status take_entry(struct past *past, const struct satchel_entry *read)
 {
     void *items = past->entries;
     size_t capacity = past->entry_capacity;
     bool is_empty = false;
-    if (SATCHEL_MUTATED(no_past))
+    if (SATCHEL_MUTATED(no_past) || was_told(past, read->cursor))
         return SATCHEL_OK;
     if (!make_room(&past->job->arena, &items, past->entry_count, &capacity, sizeof *past->entries))
         return SATCHEL_NOMEM;
@@ -177,6 +200,7 @@ static enum satchel_status take_entry(struct past *past, const struct satchel_en
     if (status != SATCHEL_OK || is_empty)
         return status;
     past->entry_count++;
+    note_told(past, read->cursor);
     past->bytes += 64 + entry->user.size + entry->body.size + entry->notes.size;
     return SATCHEL_OK;
 }
@@ -246,42 +270,54 @@ static enum satchel_status add_row(struct past *past, sqlite3_stmt *select,
     return status == SATCHEL_OK ? push_cursor(past, cursor) : status;
 }
 
-/* What the log has about the rows, newest first if it is too much, in `scope`. */
-static enum satchel_status tell_past(struct workspace_reader *reader, struct satchel_job *job,
-                                     const struct incarnations *known,
-                                     const struct satchel_span *names, size_t count,
-                                     struct satchel_message_scope *scope, bool *is_over)
+/* What the log has about the rows, newest first if it is too much. */
+static enum satchel_status find_past(struct past *past, const struct satchel_span *names,
+                                     size_t count)
 {
-    struct past past = {.reader = reader, .job = job, .known = known};
+    struct satchel_job *job = past->job;
     struct satchel_query select, quarantined;
-    enum satchel_status status = satchel_query_open(&select, reader->db, SQL_VERSION, &job->error);
+    enum satchel_status status =
+        satchel_query_open(&select, past->reader->db, SQL_VERSION, &job->error);
     if (status != SATCHEL_OK)
         return status;
-    status = satchel_query_open(&quarantined, reader->db, SQL_QUARANTINED, &job->error);
+    status = satchel_query_open(&quarantined, past->reader->db, SQL_QUARANTINED, &job->error);
     if (status != SATCHEL_OK) {
         satchel_query_close(&select);
         return status;
     }
-    satchel_map_init(&past.rows, CAME_ROWS, NULL);
-    satchel_buffer_init(&past.name, SATCHEL_CHANGESET_BYTES_MAX, NULL);
+    satchel_map_init(&past->rows, CAME_ROWS, NULL);
+    satchel_buffer_init(&past->name, SATCHEL_CHANGESET_BYTES_MAX, NULL);
+    past->told_count = job->scope.told.size / sizeof past->told[0];
+    if (past->told_count > 0)
+        memcpy(past->told, job->scope.told.data, job->scope.told.size);
+    past->entry_count = 0;
+    past->bytes = past->cursor_count = 0;
+    past->is_over = false;
     for (size_t i = 0; i < count && status == SATCHEL_OK; i++)
-        if ((status = add_row(&past, select.statement, names[i])) == SATCHEL_OK)
-            status = add_quarantined(&past, quarantined.statement, names[i]);
+        if ((status = add_row(past, select.statement, names[i])) == SATCHEL_OK)
+            status = add_quarantined(past, quarantined.statement, names[i]);
     if (status == SATCHEL_OK)
-        status = read_past(&past);
-    for (uint32_t i = 0; i < past.entry_count / 2; i++) {
-        struct satchel_entry swapped = past.entries[i];
-        past.entries[i] = past.entries[past.entry_count - 1 - i];
-        past.entries[past.entry_count - 1 - i] = swapped;
-    }
-    scope->entries = past.entries;
-    scope->entry_count = past.entry_count;
-    *is_over = past.is_over;
-    satchel_buffer_deinit(&past.name);
-    satchel_map_deinit(&past.rows);
+        status = read_past(past);
+    satchel_buffer_deinit(&past->name);
+    satchel_map_deinit(&past->rows);
     satchel_query_close(&quarantined);
     satchel_query_close(&select);
     return status;
+}
+
+static enum satchel_status tell_past(struct past *past, struct satchel_message_scope *scope)
+{
+    struct satchel_scope_state *state = &past->job->scope;
+    for (uint32_t i = 0; i < past->entry_count / 2; i++) {
+        struct satchel_entry swapped = past->entries[i];
+        past->entries[i] = past->entries[past->entry_count - 1 - i];
+        past->entries[past->entry_count - 1 - i] = swapped;
+    }
+    scope->entries = past->entries;
+    scope->entry_count = past->entry_count;
+    state->told = satchel_arena_copy(
+        &past->job->arena, satchel_span_of(past->told, past->told_count * sizeof past->told[0]));
+    return state->told.data ? SATCHEL_OK : SATCHEL_NOMEM;
 }
 
 /* ---- rows that came ---- */
@@ -291,14 +327,16 @@ static enum satchel_status tell_came(struct workspace_reader *reader, struct sat
                                      const struct incarnations *known,
                                      const struct satchel_span *names, size_t *count)
 {
+    struct past past = {.reader = reader, .job = job, .known = known};
     struct satchel_message_scope *scope = add_answer(job);
     struct rows_answer rows;
-    bool is_over = false;
-    enum satchel_status status = tell_past(reader, job, known, names, *count, scope, &is_over);
-    while (status == SATCHEL_OK && is_over && *count > 1) {
+    enum satchel_status status = find_past(&past, names, *count);
+    while (status == SATCHEL_OK && past.is_over && *count > 1) {
         *count = (*count + 3) / 4;
-        status = tell_past(reader, job, known, names, *count, scope, &is_over);
+        status = find_past(&past, names, *count);
     }
+    if (status == SATCHEL_OK)
+        status = tell_past(&past, scope);
     if (status != SATCHEL_OK)
         return status;
     status = rows_begin(&rows, reader, job, *count);
@@ -336,6 +374,7 @@ enum satchel_status scope_read_came(struct workspace_reader *reader, struct satc
     if (is_whole) {
         scope->complete = scope->next_complete;
         scope->next_complete = 0;
+        scope->told = satchel_span_of(NULL, 0);
     }
     return SATCHEL_OK;
 }

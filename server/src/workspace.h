@@ -43,6 +43,8 @@ struct satchel_scope_state {
     /* The heads at which the pages under way began; 0: none are. */
     uint64_t next_cut, next_complete;
     struct satchel_span left_after, came_after; /* names of the last rows of these pages */
+    struct satchel_span told; /* cursors of entries of many rows that the pages of rows that came
+                                 have told: once for all of them */
     uint64_t late_turn; /* of the last late position that the device needs not be told any more */
 };
 

@@ -394,14 +394,15 @@ static void cut_batch(struct system_world *world, struct satchel_job *job,
     job->scope.complete = before->complete;
     job->scope.next_complete = before->next_complete;
     job->scope.came_after = before->came_after;
+    job->scope.told = before->told;
     system_counts.partial_pulls++;
 }
 
-static void keep_name(uint8_t kept[256], struct satchel_span *name)
+static void keep_bytes(uint8_t *kept, struct satchel_span *bytes)
 {
-    if (name->size > 0)
-        memcpy(kept, name->data, name->size);
-    name->data = kept;
+    if (bytes->size > 0)
+        memcpy(kept, bytes->data, bytes->size);
+    bytes->data = kept;
 }
 
 static void say_entries(struct system_world *world, struct system_peer *peer)
@@ -418,8 +419,9 @@ static void say_entries(struct system_world *world, struct system_peer *peer)
     peer->cursor = job->reached;
     peer->scope = job->scope;
     peer->is_live = peer->is_live || job->has_head;
-    keep_name(peer->names[0], &peer->scope.left_after);
-    keep_name(peer->names[1], &peer->scope.came_after);
+    keep_bytes(peer->names[0], &peer->scope.left_after);
+    keep_bytes(peer->names[1], &peer->scope.came_after);
+    keep_bytes(peer->told, &peer->scope.told);
     for (uint32_t i = 0; i < job->answer_count; i++)
         say(world, peer, &job->answers[i]);
     satchel_job_free(job);

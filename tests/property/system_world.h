@@ -99,7 +99,7 @@ struct system_peer {
     uint64_t number; /* of the connection */
     bool is_attached, needs_schema, is_live;
     struct satchel_scope_state scope;
-    uint8_t names[2][256]; /* of it */
+    uint8_t names[2][256], told[8192]; /* of it */
     struct satchel_id device;
     uint64_t schema, cursor;
     uint64_t acked_number, acked_said;

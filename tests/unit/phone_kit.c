@@ -481,12 +481,12 @@ static void hear(struct phone *phone, struct satchel_span frame)
     }
 }
 
-static void keep_name(uint8_t kept[256], struct satchel_span *name)
+static void keep_bytes(uint8_t *kept, size_t room, struct satchel_span *bytes)
 {
-    assert_true(name->size <= 256);
-    if (name->size > 0)
-        memcpy(kept, name->data, name->size);
-    name->data = kept;
+    assert_true(bytes->size <= room);
+    if (bytes->size > 0)
+        memcpy(kept, bytes->data, bytes->size);
+    bytes->data = kept;
 }
 
 static void stream(struct phone *phone)
@@ -508,10 +508,13 @@ static void stream(struct phone *phone)
     for (uint32_t i = 0; i < job->answer_count; i++) /* a HEAD is to follow */
         peer->is_live = peer->is_live && job->answers[i].kind != SATCHEL_MESSAGE_SCOPE;
     peer->is_live = peer->is_live || job->has_head;
-    keep_name(peer->names[0], &peer->scope.left_after);
-    keep_name(peer->names[1], &peer->scope.came_after);
+    keep_bytes(peer->names[0], sizeof peer->names[0], &peer->scope.left_after);
+    keep_bytes(peer->names[1], sizeof peer->names[1], &peer->scope.came_after);
+    keep_bytes(peer->told, sizeof peer->told, &peer->scope.told);
     for (uint32_t i = 0; i < job->answer_count; i++) {
         const struct satchel_message_head *head = &job->answers[i].head;
+        if (job->answers[i].kind == SATCHEL_MESSAGE_SCOPE)
+            phone->past_count += job->answers[i].scope.entry_count;
         if (job->answers[i].kind == SATCHEL_MESSAGE_HEAD && head->cursor > 0)
             assert_false(satchel_id_is_zero(&head->receipt)); /* else it proves nothing */
         say(phone, &job->answers[i]);

@@ -19,7 +19,7 @@ struct phone_peer {
     struct satchel_id device;
     uint64_t cursor, held_number, acked_number;
     struct satchel_scope_state scope;
-    uint8_t names[2][256]; /* of it */
+    uint8_t names[2][256], told[8192]; /* of it */
 };
 
 struct phone {
@@ -55,6 +55,7 @@ struct phone {
         duplicate_count;     /* change sets said; of them held by the server already */
     uint64_t repaired_count; /* rows that it has told the server to have repaired */
     unsigned ranges_count;   /* RANGES_REQUESTs */
+    unsigned past_count;     /* entries that it is told with rows that came */
 };
 
 struct town {

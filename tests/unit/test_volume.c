@@ -169,6 +169,32 @@ static void test_volume__a_row_that_leaves_between_two_pages_leaves_before_the_n
     town_close(&town);
 }
 
+/* Each page of rows that come needs what the log has about them: the import that they are all of,
+ * and the one write that gave them away. */
+static void test_volume__an_import_is_told_once_for_all_pages_of_rows_that_come(void **state)
+{
+    (void)state;
+    struct town town;
+    town_open_with(&town, SCOPED);
+    town_add_user(&town, "bob");
+    struct phone *ann = town_join(&town), *bob = town_join_as(&town, "bob");
+    phone_write(bob, "INSERT INTO account VALUES('a', 'bob', 'bob', 'new')");
+    phone_write(bob, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE"
+                     " i < 1000) INSERT INTO account SELECT 'k' || i, 'bob', 'bob', 'new' FROM n");
+    phone_sync(bob);
+    phone_sync(ann);
+    phone_write(bob, "UPDATE account SET owner = 'ann'");
+    phone_sync(bob);
+    phone_sync(ann);
+    assert_string_equal(phone_read(ann, "SELECT count(*), min(owner) FROM account"), "1001|ann");
+    assert_string_equal(phone_read(ann, "SELECT count(*), count(DISTINCT key) FROM satchel_history"
+                                        " WHERE tbl = 'account'"),
+                        phone_read(bob, "SELECT count(*), count(DISTINCT key) FROM satchel_history"
+                                        " WHERE tbl = 'account'"));
+    assert_int_equal(ann->past_count, 3);
+    town_close(&town);
+}
+
 /* ---- conflicts ---- */
 
 /* A row whose conflicts are more than notes may have: a new phone gets as many as have room,
@@ -223,6 +249,7 @@ int main(void)
         cmocka_unit_test(test_volume__documents_of_two_series_keep_theirs),
         cmocka_unit_test(test_volume__a_change_set_with_a_reason_for_each_part_is_given_back),
         cmocka_unit_test(test_volume__a_row_that_leaves_between_two_pages_leaves_before_the_news),
+        cmocka_unit_test(test_volume__an_import_is_told_once_for_all_pages_of_rows_that_come),
         cmocka_unit_test(test_volume__a_row_with_many_conflicts),
         cmocka_unit_test(test_volume__conflicts_of_a_row_are_found_by_its_key),
     };
