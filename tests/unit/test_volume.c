@@ -87,7 +87,7 @@ static void write_rows(struct phone *phone, const char *owner, unsigned note_byt
 {
     char sql[400];
     snprintf(sql, sizeof sql,
-             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60000)"
+             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25000)"
              " INSERT INTO " LONG_NAME " SELECT 'k' || i, '%s', printf('%%.*c', %u, 'x') FROM n",
              owner, note_bytes);
     phone_write(phone, sql);
@@ -103,11 +103,11 @@ static void test_volume__a_change_set_with_a_reason_for_each_part_is_given_back(
     struct phone *ann = town_join(&town), *bob = town_join_as(&town, "bob");
     write_rows(ann, "ann", 1);
     town_back_up(&town, "backup");
-    write_rows(bob, "bob", 210);
-    assert_string_equal(sql(&town.server, "SELECT count(*) FROM satchel_quarantine"), "60000");
+    write_rows(bob, "bob", 600);
+    assert_string_equal(sql(&town.server, "SELECT count(*) FROM satchel_quarantine"), "25000");
     town_restore(&town, "backup", false);
     phone_sync(bob);
-    assert_string_equal(sql(&town.server, "SELECT count(*) FROM satchel_quarantine"), "60000");
+    assert_string_equal(sql(&town.server, "SELECT count(*) FROM satchel_quarantine"), "25000");
     assert_string_equal(phone_read(bob, "SELECT count(*) FROM satchel_lost"), "0");
     town_close(&town);
 }
