@@ -259,10 +259,14 @@ void satchel_check_take_head(struct satchel_sync *sync)
 
 /* ---- at the answer's cursor ---- */
 
+/* Not where another sync of this replica has heard of a later scope, which has evicted rows that
+ * the answer still has. */
 static bool is_there(const struct satchel_sync *sync)
 {
     const struct sync_check *check = &sync->check;
-    return sync->apply->cursor == check->cursor && sync->apply->migration_count == check->schema;
+    const struct satchel_apply *apply = sync->apply;
+    return apply->cursor == check->cursor && apply->migration_count == check->schema &&
+           apply->moved_head <= check->cursor;
 }
 
 enum satchel_status satchel_check_begin(struct satchel_sync *sync, bool is_writing, bool *out,

@@ -117,6 +117,29 @@ static void test_scoped__a_slow_sync_brings_no_row_back_that_a_faster_one_has_ev
     town_close(&town);
 }
 
+static void is_away(struct phone *phone)
+{
+    if (!phone->behind_rows)
+        assert_string_equal(phone_read(phone, DEALS), "");
+}
+
+/* It differs, and is repaired; meanwhile another sync hears that it has left. */
+static void test_scoped__a_repair_brings_no_row_back_that_another_sync_has_evicted(void **state)
+{
+    (void)state;
+    struct town town;
+    open_scoped(&town);
+    struct phone *ann = town_join(&town);
+    write_through(ann, "INSERT INTO deal(id, owner, title) VALUES('a', 'ann', 'one')");
+    phone_damage(ann, "UPDATE deal SET title = 'bad' WHERE id = 'a'");
+    ann->behind_rows = hear_that_it_left;
+    ann->watch = is_away;
+    phone_sync(ann);
+    assert_null(ann->behind_rows);
+    is_away(ann);
+    town_close(&town);
+}
+
 /* A phone whose first stream was cut off claims to be complete where that was to end: the server
  * is put back to before that, and has gone on beyond it when the phone comes again, or after. */
 static void fill_over_restore(bool by_hand, bool comes_between)
@@ -266,6 +289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scoped__a_row_in_doubt_that_leaves_behind_the_answer_stays_away),
         cmocka_unit_test(test_scoped__a_slow_sync_brings_no_row_back_that_a_faster_one_has_evicted),
+        cmocka_unit_test(test_scoped__a_repair_brings_no_row_back_that_another_sync_has_evicted),
         cmocka_unit_test(test_scoped__what_is_pending_and_comes_cut_as_another_devices),
         cmocka_unit_test(test_scoped__what_comes_to_a_phone_that_was_being_filled_over_a_restore),
         cmocka_unit_test(test_scoped__conflicts_of_a_row_that_left_are_cut_from_a_packed_log),
