@@ -15,7 +15,9 @@
     "summary BLOB NOT NULL, data BLOB NOT NULL)"
 /* The newest entry that need not stay single. */
 #define SQL_UP_TO "SELECT cursor FROM main.satchel_entry ORDER BY cursor DESC LIMIT 1 OFFSET ?1"
-#define SQL_LAST_PACKED "SELECT last FROM main.satchel_segment ORDER BY first DESC LIMIT 1"
+#define SQL_OLDEST "SELECT cursor FROM main.satchel_entry ORDER BY cursor LIMIT 1"
+#define SQL_SEGMENT_BEHIND \
+    "SELECT first FROM main.satchel_segment WHERE first > ?1 ORDER BY first LIMIT 1"
 #define SQL_INSERT                                                                            \
     "INSERT INTO main.satchel_segment(first, last, entries, bytes, last_seq, summary, data) " \
     "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"
@@ -126,16 +128,24 @@ static enum satchel_status delete_entries(struct packing *packing)
                                       "the log changed while it was packed");
 }
 
+/* From the oldest single entry on. Before a segment there are no more to come: entries that were a
+ * segment once, and one of them was renewed. */
 static enum satchel_status move_entries(struct packing *packing, uint32_t keep,
                                         uint32_t entries_min, uint32_t *packed)
 {
-    uint64_t up_to = 0, after = 0;
+    uint64_t up_to = 0, oldest = 0, behind = 0;
     enum satchel_status status = select_number(packing, SQL_UP_TO, keep, &up_to);
     if (status == SATCHEL_OK)
-        status = select_number(packing, SQL_LAST_PACKED, 0, &after);
-    if (status != SATCHEL_OK || up_to <= after)
+        status = select_number(packing, SQL_OLDEST, 0, &oldest);
+    if (status == SATCHEL_OK)
+        status = select_number(packing, SQL_SEGMENT_BEHIND, (int64_t)oldest, &behind);
+    if (behind > 0) {
+        up_to = up_to < behind ? up_to : behind - 1;
+        entries_min = 1;
+    }
+    if (status != SATCHEL_OK || up_to < oldest || oldest == 0)
         return status;
-    status = gather(packing, after, up_to);
+    status = gather(packing, oldest - 1, up_to);
     const struct satchel_segment_maker *maker = &packing->maker;
     bool is_enough =
         maker->entry_count > 0 && (is_full(maker) || maker->entry_count >= entries_min);

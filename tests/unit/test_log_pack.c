@@ -251,6 +251,32 @@ static void test_pack__waits_for_enough_to_fill_a_segment(void **state)
     close_fixture(&f);
 }
 
+/* Entries of a segment of which one was renewed are single, until they are packed again. */
+static void test_pack__fills_the_place_of_a_segment_that_was_taken_apart(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct satchel_buffer before, now;
+    open_fixture(&f);
+    append_many(&f, 3100);
+    while (pack(&f, 20, SATCHEL_SEGMENT_ENTRIES_MAX))
+        continue;
+    assert_ok(satchel_log_take(f.db, 1500, &f.error));
+    read_all(&f, 0, &before);
+    assert_string_equal(sql_rows(f.db, "SELECT count(*) FROM satchel_entry"), "1051");
+    assert_int_equal(pack(&f, 1060, 1), 0);
+    assert_int_equal(pack(&f, 20, SATCHEL_SEGMENT_ENTRIES_MAX), 1023);
+    assert_int_equal(pack(&f, 20, SATCHEL_SEGMENT_ENTRIES_MAX), 0);
+    assert_string_equal(sql_rows(f.db, "SELECT first, last, entries FROM satchel_segment"),
+                        "1|1024|1024\n1025|2048|1023\n2049|3072|1024");
+    read_all(&f, 0, &now);
+    assert_int_equal(now.size, before.size);
+    assert_memory_equal(now.data, before.data, now.size);
+    satchel_buffer_deinit(&now);
+    satchel_buffer_deinit(&before);
+    close_fixture(&f);
+}
+
 static void test_pack__moves_all_or_nothing(void **state)
 {
     (void)state;
@@ -412,6 +438,7 @@ int main(void)
         cmocka_unit_test(test_pack__changes_nothing_that_is_read),
         cmocka_unit_test(test_pack__single_entries_are_found_wherever_they_are),
         cmocka_unit_test(test_pack__waits_for_enough_to_fill_a_segment),
+        cmocka_unit_test(test_pack__fills_the_place_of_a_segment_that_was_taken_apart),
         cmocka_unit_test(test_pack__moves_all_or_nothing),
         cmocka_unit_test(test_pack__the_history_of_a_row_passes_over_segments_without_it),
         cmocka_unit_test(test_pack__keeps_what_it_cannot_read),

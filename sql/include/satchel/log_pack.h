@@ -25,7 +25,7 @@ struct sqlite3;
 
 /* One step: moves the oldest entries, except the newest `keep`, into one segment, all or none of
  * them, also within the caller's transaction. Nothing happens (`*packed` is 0) if they would
- * neither fill a segment nor be `entries_min`. BUSY, SQL, NOMEM. */
+ * neither fill a segment nor be `entries_min`, nor stand before a segment. BUSY, SQL, NOMEM. */
 enum satchel_status satchel_log_pack(struct sqlite3 *db, uint32_t keep, uint32_t entries_min,
                                      uint32_t *packed,
                                      struct satchel_error *error) SATCHEL_MUST_USE;
