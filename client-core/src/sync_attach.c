@@ -375,14 +375,18 @@ static uint64_t known_head(const struct satchel_sync *sync,
 }
 
 /* What the node does not know of any more, the replica is not held to. What another sync has heard
- * since HELLO is not among that: this answer may be older. */
-static void forget_unknown(struct satchel_sync *sync, const struct satchel_message_welcome *welcome)
+ * since HELLO is not among that: this answer may be older. True: rows have left that the node takes
+ * for held here, as HELLO was complete before that; it has to be told. */
+static bool forget_unknown(struct satchel_sync *sync, const struct satchel_message_welcome *welcome)
 {
     struct satchel_apply *apply = sync->apply;
-    if (welcome->head < apply->moved_head && apply->moved_head == sync->hello_moved)
+    uint64_t known = known_head(sync, welcome);
+    bool has_left = known < apply->moved_head && apply->moved_head == sync->hello_moved;
+    if (has_left)
         apply->moved_head = 0;
-    if (known_head(sync, welcome) < apply->complete && apply->complete == sync->hello_complete)
+    if (has_left || (known < apply->complete && apply->complete == sync->hello_complete))
         apply->complete = 0;
+    return has_left && sync->hello_complete > 0;
 }
 
 /* The node was put back to an earlier moment: what this device has beyond it, it gives back. */
@@ -411,7 +415,7 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
     enum satchel_status status = satchel_sync_begin(sync, true, error);
     if (status != SATCHEL_OK)
         return status;
-    bool is_answer = !has_gone_on(sync);
+    bool is_answer = !has_gone_on(sync), begins_again = false;
     status = check_welcome(sync, welcome, error);
     if (status == SATCHEL_OK && is_behind(sync, welcome))
         status = rewind_log(sync, welcome, error);
@@ -429,7 +433,7 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
     if (status == SATCHEL_OK) {
         satchel_sync_clock(sync->session, sync->replica, sync->now_ms, &sync->after);
         sync->head_target = sync->complete_target = sync->heard_head = welcome->head;
-        forget_unknown(sync, welcome);
+        begins_again = forget_unknown(sync, welcome);
         if (was_new(sync))
             sync->apply->complete = welcome->head;
         status = satchel_wipe_begin(sync, welcome->is_drained != 0, error);
@@ -450,6 +454,10 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
         status = satchel_replica_read_identity(sync->replica, error);
     sync->apply->node = welcome->node;
     sync->apply->must_forget = true; /* in an earlier session it may not have come to it */
+    if (status == SATCHEL_OK && begins_again)
+        return satchel_error_set(error, SATCHEL_AGAIN,
+                                 "the server was restored to before rows left this replica; sync "
+                                 "again");
     if (status == SATCHEL_OK)
         status = satchel_recover_begin(sync, error);
     if (status == SATCHEL_OK)

@@ -140,6 +140,27 @@ static void test_scoped__a_repair_brings_no_row_back_that_another_sync_has_evict
     town_close(&town);
 }
 
+/* It was evicted, then the session was cut off; the server is put back to before it left. */
+static void test_scoped__a_row_that_had_left_is_back_with_a_restored_server(void **state)
+{
+    (void)state;
+    for (int has_gone_on = 0; has_gone_on < 2; has_gone_on++) {
+        struct town town;
+        open_scoped(&town);
+        struct phone *ann = town_join(&town);
+        write_through(ann, "INSERT INTO deal(id, owner, title) VALUES('a', 'ann', 'one')");
+        town_back_up(&town, "backup");
+        hear_that_it_left(ann);
+        town_restore(&town, "backup", false);
+        for (int i = 0; i < 3 * has_gone_on; i++)
+            set_field(&town, "deal", "a", i % 2 ? "title=x" : "title=one");
+        phone_sync(ann);
+        assert_string_equal(phone_read(ann, DEALS), "a|one");
+        assert_string_equal(phone_read(ann, REPAIRED), "0");
+        town_close(&town);
+    }
+}
+
 /* A phone whose first stream was cut off claims to be complete where that was to end: the server
  * is put back to before that, and has gone on beyond it when the phone comes again, or after. */
 static void fill_over_restore(bool by_hand, bool comes_between)
@@ -290,6 +311,7 @@ int main(void)
         cmocka_unit_test(test_scoped__a_row_in_doubt_that_leaves_behind_the_answer_stays_away),
         cmocka_unit_test(test_scoped__a_slow_sync_brings_no_row_back_that_a_faster_one_has_evicted),
         cmocka_unit_test(test_scoped__a_repair_brings_no_row_back_that_another_sync_has_evicted),
+        cmocka_unit_test(test_scoped__a_row_that_had_left_is_back_with_a_restored_server),
         cmocka_unit_test(test_scoped__what_is_pending_and_comes_cut_as_another_devices),
         cmocka_unit_test(test_scoped__what_comes_to_a_phone_that_was_being_filled_over_a_restore),
         cmocka_unit_test(test_scoped__conflicts_of_a_row_that_left_are_cut_from_a_packed_log),
