@@ -176,7 +176,7 @@ static bool begin_answer(struct sync_check *check, uint64_t cursor)
 {
     if (!check->is_asked)
         return false;
-    check->is_asked = false;
+    check->is_asked = check->has_head = false;
     check->has_answer = true;
     check->cursor = cursor;
     satchel_arena_reset(&check->answer);
@@ -251,10 +251,12 @@ enum satchel_status satchel_check_take_rows(struct satchel_sync *sync,
     return check->notes.data ? satchel_check_go_on(sync, error) : no_memory(error);
 }
 
-void satchel_check_take_head(struct satchel_sync *sync)
+void satchel_check_take_head(struct satchel_sync *sync, uint64_t cursor)
 {
-    if (sync->check.step == CHECK_HEAD)
-        sync->check.step = CHECK_SUMS;
+    struct sync_check *check = &sync->check;
+    check->has_head = check->has_head || cursor >= check->cursor;
+    if (check->step == CHECK_HEAD)
+        check->step = CHECK_SUMS;
 }
 
 /* ---- at the answer's cursor ---- */
@@ -461,7 +463,7 @@ static void decide(struct satchel_sync *sync, bool is_slice_due)
     bool differs = has_difference(check);
     if (differs && !check->is_settled && !check->is_confirmed) {
         check->is_confirmed = true;
-        check->step = CHECK_HEAD;
+        check->step = check->has_head ? CHECK_SUMS : CHECK_HEAD;
     } else if (differs && !check->only_looks) {
         satchel_check_next_table(sync);
     } else if (!differs && is_slice_due) {

@@ -52,6 +52,7 @@ struct sync_check {
 
     /* the request under way, and its answer */
     bool is_asked, has_answer;
+    bool has_head; /* one that is behind the answer has come */
     uint64_t cursor, schema;
     bool is_settled;
     struct satchel_arena answer; /* of what follows */
@@ -99,7 +100,7 @@ enum satchel_status satchel_check_take_rows(struct satchel_sync *sync,
                                             const struct satchel_message_rows *rows,
                                             struct satchel_error *error) SATCHEL_MUST_USE;
 /* A HEAD has been applied. */
-void satchel_check_take_head(struct satchel_sync *sync);
+void satchel_check_take_head(struct satchel_sync *sync, uint64_t cursor);
 /* Rows that were repaired in this session. */
 uint64_t satchel_check_repaired(const struct satchel_sync *sync);
 

@@ -366,7 +366,7 @@ static enum satchel_status take_head(struct satchel_sync *sync,
 {
     if (head->cursor > sync->heard_head)
         sync->heard_head = head->cursor;
-    satchel_check_take_head(sync);
+    satchel_check_take_head(sync, head->cursor);
     if (sync->is_copy ||
         (sync->apply->cursor == head->cursor && sync->apply->complete == head->cursor))
         return SATCHEL_OK; /* nothing new, as a rule: the server lives */
