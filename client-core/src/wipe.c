@@ -21,7 +21,7 @@ static const char FORGET[] =
     "DELETE FROM satchel_receipt; DELETE FROM satchel_lost; DELETE FROM satchel_doubt;"
     "DELETE FROM satchel_view; DELETE FROM satchel_elsewhere; DELETE FROM satchel_forget;"
     "DELETE FROM satchel_snapshot; DELETE FROM satchel_snapshot_page;"
-    "UPDATE satchel_replica SET state = 'wiped'";
+    "UPDATE satchel_replica SET state = 'wiped', checked = NULL, checked_table = 0";
 
 enum satchel_status satchel_wipe_begin(struct satchel_sync *sync, bool is_told,
                                        struct satchel_error *error)
