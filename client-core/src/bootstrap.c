@@ -408,6 +408,17 @@ static enum satchel_status apply_left(struct satchel_sync *sync, struct satchel_
     return status;
 }
 
+/* It begins anew, and so does the other sync. */
+static enum satchel_status drop_old(struct satchel_sync *sync, bool *is_done,
+                                    struct satchel_error *error)
+{
+    struct satchel_apply *apply = sync->apply;
+    apply->complete = apply->moved_head = 0;
+    apply->rewinds++;
+    *is_done = true;
+    return satchel_bootstrap_drop(sync, error);
+}
+
 /* The log goes on from the snapshot's cursor, at which the replica is complete. `*is_done` false:
  * the application's tables are others now. */
 static enum satchel_status settle(struct satchel_sync *sync, bool *is_done,
@@ -423,6 +434,8 @@ static enum satchel_status settle(struct satchel_sync *sync, bool *is_done,
     if (snapshot->page_count == 0 ||
         staged.page_next + SATCHEL_MUTATED(short_snapshot) < snapshot->page_count)
         return satchel_error_set(error, SATCHEL_AGAIN, "pages of the snapshot are missing");
+    if (apply->moved_head > snapshot->cursor) /* another sync has evicted rows that are in it */
+        return drop_old(sync, is_done, error);
     status = open_staging(sync, error);
     if (status == SATCHEL_OK)
         status = satchel_staging_exchange(sync->bootstrap.staging, is_done, error);

@@ -235,8 +235,7 @@ static enum satchel_status run_given(struct satchel_sync *sync, const char *sql,
     recover_bind_id(statement, 1, &sync->recovery.node);
     sqlite3_bind_int64(statement, 2, sync->recovery.lost_id_min);
     sqlite3_bind_int64(statement, 3, sync->recovery.lost_id_max);
-    int code = sqlite3_step(statement);
-    if (code != SQLITE_DONE && (code & 0xff) != SQLITE_BUSY) /* then they are given once more */
+    if (sqlite3_step(statement) != SQLITE_DONE)
         status = recover_sql_error(sync, error);
     sqlite3_finalize(statement);
     return status;
@@ -244,8 +243,18 @@ static enum satchel_status run_given(struct satchel_sync *sync, const char *sql,
 
 static enum satchel_status write_given(struct satchel_sync *sync, struct satchel_error *error)
 {
-    enum satchel_status status = run_given(sync, DELETE_GIVEN, error);
-    return status == SATCHEL_OK ? run_given(sync, WRITE_GIVEN, error) : status;
+    enum satchel_status status = satchel_sync_begin(sync, true, error);
+    if (status == SATCHEL_BUSY) /* then they are given once more */
+        return SATCHEL_OK;
+    if (status != SATCHEL_OK)
+        return status;
+    status = run_given(sync, DELETE_GIVEN, error);
+    if (status == SATCHEL_OK)
+        status = run_given(sync, WRITE_GIVEN, error);
+    if (status == SATCHEL_OK)
+        return satchel_sync_commit(sync, error);
+    satchel_apply_rollback(sync->apply);
+    return status;
 }
 
 /* What the node could not take may have its place behind what others give meanwhile: as long as a

@@ -141,9 +141,10 @@ bool satchel_sync_is_stopped(const struct satchel_sync *sync)
     return sync->options.stop && sync->options.stop(sync->options.context);
 }
 
-/* Whether what comes goes on from the log that is here. Another sync of this replica may have cut
- * it back, or gone on from another incarnation of the node: behind that this stream would leave a
- * hole, or put entries that the node does not have any more. */
+/* Whether what comes goes on from the log that is here, and is for who its user is now. Another
+ * sync of this replica may have cut it back, or gone on from another incarnation of the node: behind
+ * that this stream would leave a hole, or put entries that the node does not have any more. Or it
+ * has heard of another role, of masks: this stream has what the user may see no more. */
 static bool is_stream_good(const struct satchel_sync *sync)
 {
     const struct satchel_apply *apply = sync->apply;
@@ -168,7 +169,15 @@ enum satchel_status satchel_sync_begin(struct satchel_sync *sync, bool is_writin
         return status;
     satchel_apply_release(sync->apply);
     return satchel_error_set(error, SATCHEL_AGAIN,
-                             "another sync of this replica has met a restored server; sync again");
+                             "another sync of this replica has begun anew meanwhile; sync again");
+}
+
+/* `hidden` may be of before another one that was not gone through. */
+enum satchel_status satchel_sync_begin_anew(struct satchel_sync *sync, struct satchel_error *error)
+{
+    sync->rewinds = ++sync->apply->rewinds;
+    return satchel_replica_execute(sync->replica->db, "UPDATE satchel_replica SET hidden = ''",
+                                   error);
 }
 
 static void tell_changes(struct satchel_sync *sync)
@@ -211,12 +220,20 @@ static enum satchel_status take_schema(struct satchel_sync *sync,
     enum satchel_status status = satchel_sync_begin(sync, true, error);
     if (status != SATCHEL_OK)
         return status;
+    uint64_t last =
+        schema->migration_count > 0 ? schema->migrations[schema->migration_count - 1].number : 0;
+    bool is_new = last > sync->apply->migration_count;
     status = satchel_apply_migrate(sync->apply, schema, error);
     if (status != SATCHEL_OK) {
         satchel_apply_rollback(sync->apply);
         return status;
     }
-    status = satchel_sync_commit(sync, error);
+    if (is_new) /* what another sync was sent before may have columns that are masked now */
+        status = satchel_sync_begin_anew(sync, error);
+    if (status == SATCHEL_OK)
+        status = satchel_sync_commit(sync, error);
+    else
+        satchel_apply_rollback(sync->apply);
     sync->apply->must_forget = true;
     if (status == SATCHEL_OK) /* so that rows are read by it, and counted in is_done */
         status = satchel_sync_begin(sync, false, error);

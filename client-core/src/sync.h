@@ -81,8 +81,8 @@ struct satchel_sync {
     uint64_t hello_cursor, hello_answered; /* as told in HELLO: cursor, own numbers answered */
     struct satchel_id hello_node;
     uint64_t hello_complete, hello_moved; /* complete and moved_head then, see satchel_replica */
-    uint64_t rewinds; /* of the log that HELLO was about, then of the one the stream goes on from */
-    uint64_t welcome_acked; /* what nodes had acknowledged before this handshake */
+    uint64_t rewinds;                     /* of the log that HELLO and the stream are about */
+    uint64_t welcome_acked;               /* what nodes had acknowledged before this handshake */
     struct satchel_clock_reference before, after; /* this handshake's clock sample is `after` */
 
     /* uploads */
@@ -285,5 +285,9 @@ bool satchel_sync_is_stopped(const struct satchel_sync *sync);
 /* satchel_apply_begin, tried again while another connection holds the lock. */
 enum satchel_status satchel_sync_begin(struct satchel_sync *sync, bool is_writing,
                                        struct satchel_error *error) SATCHEL_MUST_USE;
+/* In this transaction what sessions are about becomes another (satchel_replica.rewinds): this one
+ * goes on, those that began before are over. */
+enum satchel_status satchel_sync_begin_anew(struct satchel_sync *sync,
+                                            struct satchel_error *error) SATCHEL_MUST_USE;
 
 #endif

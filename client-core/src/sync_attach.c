@@ -18,6 +18,7 @@ static const char SELECT_ANSWERED_STAMP[] =
     "SELECT stamp FROM satchel_entry WHERE number = ?2 AND device IN (?1, (SELECT device FROM"
     " satchel_elsewhere WHERE number = ?2))"
     " UNION ALL SELECT stamp FROM satchel_lost WHERE is_own AND number = ?2";
+static const char SELECT_ROLE[] = "SELECT coalesce(role, ''), role_head FROM satchel_replica";
 /* Another sync may have heard of a later role. */
 static const char WRITE_WELCOME[] =
     "UPDATE satchel_replica SET node = ?1, user = ?2,"
@@ -221,6 +222,10 @@ static enum satchel_status check_welcome(const struct satchel_sync *sync,
                                          struct satchel_error *error)
 {
     const struct satchel_id *node = &sync->apply->node;
+    if (sync->rewinds != sync->apply->rewinds && !SATCHEL_MUTATED(stale_log))
+        return satchel_error_set(
+            error, SATCHEL_AGAIN,
+            "another sync of this replica has begun anew meanwhile; sync again");
     /* What it has heard since may be of an incarnation that this node does not know. */
     if (has_gone_on(sync) && !satchel_id_equal(&welcome->node, node))
         return satchel_error_set(error, SATCHEL_AGAIN,
@@ -348,15 +353,6 @@ static enum satchel_status find_answered_stamp(struct satchel_sync *sync, satche
     return status;
 }
 
-/* Whether the log goes on beyond where the node's parts from it; unless another sync of this
- * replica has heard so before. */
-static bool is_behind(const struct satchel_sync *sync,
-                      const struct satchel_message_welcome *welcome)
-{
-    return welcome->cursor < sync->hello_cursor &&
-           (sync->rewinds == sync->apply->rewinds || SATCHEL_MUTATED(stale_log));
-}
-
 /* Whether the log followed another one so far. */
 static bool is_new_incarnation(const struct satchel_sync *sync,
                                const struct satchel_message_welcome *welcome)
@@ -374,19 +370,49 @@ static uint64_t known_head(const struct satchel_sync *sync,
                : welcome->head;
 }
 
+/* As the replica has it, and as of which head of the node. */
+static enum satchel_status read_role(struct satchel_sync *sync, struct satchel_span *role,
+                                     uint64_t *head, struct satchel_error *error)
+{
+    sqlite3_stmt *select = NULL;
+    enum satchel_status status = SATCHEL_OK;
+    if (sqlite3_prepare_v2(sync->replica->db, SELECT_ROLE, -1, &select, NULL) != SQLITE_OK ||
+        sqlite3_step(select) != SQLITE_ROW) {
+        status = satchel_apply_sql_error(sync->apply, "read satchel_replica", error);
+    } else {
+        *role = satchel_arena_copy(&sync->push_arena, satchel_column_span(select, 0));
+        *head = (uint64_t)sqlite3_column_int64(select, 1);
+        status = role->data ? SATCHEL_OK : SATCHEL_NOMEM;
+    }
+    sqlite3_finalize(select);
+    return status;
+}
+
 /* What the node does not know of any more, the replica is not held to. What another sync has heard
- * since HELLO is not among that: this answer may be older. True: rows have left that the node takes
- * for held here, as HELLO was complete before that; it has to be told. */
-static bool forget_unknown(struct satchel_sync *sync, const struct satchel_message_welcome *welcome)
+ * since HELLO is not among that: this answer may be older. `*begins_again`: rows or columns have
+ * left that the node takes for held here, as HELLO was complete before that: they are to be told. */
+static enum satchel_status forget_unknown(struct satchel_sync *sync,
+                                          const struct satchel_message_welcome *welcome,
+                                          bool *begins_again, struct satchel_error *error)
 {
     struct satchel_apply *apply = sync->apply;
-    uint64_t known = known_head(sync, welcome);
+    uint64_t known = known_head(sync, welcome), role_head = 0;
+    struct satchel_span role;
+    enum satchel_status status = read_role(sync, &role, &role_head, error);
+    if (status != SATCHEL_OK)
+        return status;
+    bool is_same_role = satchel_span_equal(role, welcome->role);
+    bool is_stale = satchel_id_equal(&apply->node, &welcome->node) && welcome->head < role_head;
     bool has_left = known < apply->moved_head && apply->moved_head == sync->hello_moved;
+    bool has_lost_role = known < role_head && !is_same_role && !is_stale;
     if (has_left)
         apply->moved_head = 0;
-    if (has_left || (known < apply->complete && apply->complete == sync->hello_complete))
+    if (has_left || has_lost_role ||
+        (known < apply->complete && apply->complete == sync->hello_complete))
         apply->complete = 0;
-    return has_left && sync->hello_complete > 0;
+    *begins_again = (has_left || has_lost_role) && sync->hello_complete > 0;
+    return *begins_again || (!is_same_role && !is_stale) ? satchel_sync_begin_anew(sync, error)
+                                                         : SATCHEL_OK;
 }
 
 /* The node was put back to an earlier moment: what this device has beyond it, it gives back. */
@@ -417,11 +443,10 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
         return status;
     bool is_answer = !has_gone_on(sync), begins_again = false;
     status = check_welcome(sync, welcome, error);
-    if (status == SATCHEL_OK && is_behind(sync, welcome))
+    if (status == SATCHEL_OK && welcome->cursor < sync->hello_cursor)
         status = rewind_log(sync, welcome, error);
     else if (status == SATCHEL_OK && is_new_incarnation(sync, welcome))
         status = satchel_recover_rewind(sync, sync->apply->cursor, &welcome->vector, error);
-    sync->rewinds = sync->apply->rewinds;
     if (status == SATCHEL_OK)
         status = satchel_doubt_forget(sync->apply, error);
     if (status == SATCHEL_OK && is_answer && welcome->last_number < sync->hello_answered)
@@ -433,16 +458,18 @@ enum satchel_status satchel_sync_take_welcome(struct satchel_sync *sync,
     if (status == SATCHEL_OK) {
         satchel_sync_clock(sync->session, sync->replica, sync->now_ms, &sync->after);
         sync->head_target = sync->complete_target = sync->heard_head = welcome->head;
-        begins_again = forget_unknown(sync, welcome);
+        status = forget_unknown(sync, welcome, &begins_again, error);
         if (was_new(sync))
             sync->apply->complete = welcome->head;
-        status = satchel_wipe_begin(sync, welcome->is_drained != 0, error);
+        if (status == SATCHEL_OK)
+            status = satchel_wipe_begin(sync, welcome->is_drained != 0, error);
     }
     if (status == SATCHEL_OK && !welcome->has_snapshot)
         status = satchel_bootstrap_drop(sync, error);
     if (status == SATCHEL_OK) {
         sync->number_target = last_own_number(sync);
         sync->schema_target = welcome->schema;
+        sync->rewinds = sync->apply->rewinds;
         status = write_welcome(sync, welcome, error);
     }
     if (status != SATCHEL_OK) {

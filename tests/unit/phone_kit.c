@@ -100,6 +100,17 @@ void town_add_user(struct town *town, const char *login)
     administer(town, verb(SATCHEL_JOB_ADMIN, "user.add", "w", login, "rep", NULL));
 }
 
+void town_set(struct town *town, const char *table, const char *id, const char *field)
+{
+    administer(town, verb(SATCHEL_JOB_ADMIN, "workspace.set", "w", table, id, field, NULL));
+}
+
+void town_deploy(struct town *town, const char *migration)
+{
+    administer(town, verb(SATCHEL_JOB_ADMIN, "workspace.deploy", "w", "001_init.sql", town->schema,
+                          "002_more.sql", migration, NULL));
+}
+
 void town_close(struct town *town)
 {
     for (unsigned i = 0; i < town->phone_count; i++) {
@@ -117,6 +128,7 @@ static struct phone *add_phone(struct town *town)
     memcpy(folder, town->server.directory, sizeof folder);
     phone->town = town;
     phone->index = town->phone_count++;
+    phone->pauses_behind = -1;
     phone->clock = (struct satchel_clock){phone, phone_utc, phone_monotonic, phone_boot};
     snprintf(phone->path, sizeof phone->path, "%s/phone-%u.replica", folder, phone->index);
     return phone;
@@ -206,6 +218,9 @@ struct phone phone_beside(const struct phone *phone)
     memset(&beside.peer, 0, sizeof beside.peer);
     beside.in_flight = NULL;
     beside.held_count = beside.held_next = 0;
+    beside.holds_on = false;
+    beside.down_frames = beside.up_frames = 0;
+    beside.watch = NULL;
     return beside;
 }
 
@@ -318,6 +333,7 @@ static struct satchel_job *job_of(struct phone *phone, enum satchel_job_kind kin
     assert_non_null(job);
     job->device = phone->peer.device;
     job->owner_number = phone->peer.number;
+    job->is_drained = phone->peer.is_drained;
     if (message)
         assert_ok(satchel_job_take_request(job, message));
     return job;
@@ -326,6 +342,20 @@ static struct satchel_job *job_of(struct phone *phone, enum satchel_job_kind kin
 static void say(struct phone *phone, const struct satchel_message *message)
 {
     assert_ok(satchel_session_send(phone->peer.session, message));
+}
+
+static uint64_t head_of(struct town *town)
+{
+    return strtoull(sql(&town->server, "SELECT cursor FROM satchel_workspace"), NULL, 10);
+}
+
+static void say_schema(struct phone *phone, uint64_t after)
+{
+    struct satchel_job *job = job_of(phone, SATCHEL_JOB_SCHEMA, NULL);
+    job->after = after;
+    ok(run(&phone->town->server, job), "read the schema", job->error.message);
+    say(phone, &job->answers[0]);
+    satchel_job_free(job);
 }
 
 static void attach_phone(struct phone *phone, const struct satchel_message *message)
@@ -343,15 +373,13 @@ static void attach_phone(struct phone *phone, const struct satchel_message *mess
         peer->cursor = welcome->cursor;
         peer->scope = job->scope;
         peer->is_outlived = job->is_outlived;
+        peer->is_drained = job->is_drained;
         peer->held_number = peer->acked_number = welcome->last_number;
         say(phone, &job->answers[0]);
+        if (message->hello.schema < welcome->schema && !welcome->is_drained)
+            say_schema(phone, message->hello.schema);
     }
     satchel_job_free(job);
-}
-
-static uint64_t head_of(struct town *town)
-{
-    return strtoull(sql(&town->server, "SELECT cursor FROM satchel_workspace"), NULL, 10);
 }
 
 static void take_push(struct phone *phone, const struct satchel_message *message)
@@ -476,8 +504,10 @@ static void hear(struct phone *phone, struct satchel_span frame)
             phone->ranges_count++;
             say_digests(phone, SATCHEL_JOB_RANGES, &event);
             break;
+        case SATCHEL_MESSAGE_WIPED: break;
         default: fail_msg("phone %u says message %d", phone->index, (int)event.kind);
         }
+        phone->is_paused = phone->is_paused || (int)event.kind == phone->pauses_behind;
     }
 }
 
@@ -496,6 +526,10 @@ static void stream(struct phone *phone)
         satchel_session_output_bytes(peer->session) > 0 ||
         satchel_session_failed(peer->session, NULL) != SATCHEL_OK)
         return;
+    const struct satchel_scope_state *scope = &peer->scope;
+    if (peer->is_live && peer->cursor >= head_of(phone->town) && scope->next_cut == 0 &&
+        scope->next_complete == 0 && scope->cut >= peer->cursor && scope->complete >= peer->cursor)
+        return; /* nor would the hub ask for any */
     struct satchel_job *job = job_of(phone, SATCHEL_JOB_ENTRIES, NULL);
     job->after = peer->cursor;
     job->number_min = peer->held_number;
@@ -625,10 +659,17 @@ enum satchel_status phone_talk(struct phone *phone)
             phone_hang_up(phone);
             return SATCHEL_NETWORK;
         }
+        if (phone->is_paused) {
+            phone->is_paused = false;
+            phone->pauses_behind = -1;
+            return SATCHEL_BUSY;
+        }
         bool has_come = carry_down(phone);
         is_moving = has_come || is_moving;
         if (has_come && phone->down_frames > 0 && --phone->down_frames == 0) {
             status = satchel_sync_step(phone->sync, now_of(phone), &phone->is_done, &error);
+            if (phone->holds_on)
+                return status == SATCHEL_OK ? SATCHEL_BUSY : status;
             phone_hang_up(phone);
             return SATCHEL_NETWORK;
         }
@@ -657,6 +698,20 @@ unsigned phone_sync(struct phone *phone)
         assert_true(phone->is_done);
     phone_hang_up(phone);
     return count;
+}
+
+void phone_write_through(struct phone *phone, const char *sql)
+{
+    phone_write(phone, sql);
+    phone_sync(phone);
+}
+
+void phone_beside_hears(const struct phone *phone, unsigned frames)
+{
+    struct phone beside = phone_beside(phone);
+    beside.down_frames = frames;
+    assert_int_equal(phone_connect(&beside), SATCHEL_OK);
+    assert_int_equal(phone_talk(&beside), SATCHEL_NETWORK);
 }
 
 void phone_hear(struct phone *phone)

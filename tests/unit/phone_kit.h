@@ -7,7 +7,7 @@
 #include "sync.h"
 #include "workspace_kit.h"
 
-enum { PHONES_MAX = 5, FRAMES_HELD_MAX = 8 };
+enum { PHONES_MAX = 5, FRAMES_HELD_MAX = 64 };
 
 struct town;
 
@@ -15,7 +15,7 @@ struct town;
 struct phone_peer {
     struct satchel_session *session;
     uint64_t number;
-    bool is_attached, is_bootstrapping, is_live, is_outlived;
+    bool is_attached, is_bootstrapping, is_live, is_outlived, is_drained;
     struct satchel_id device;
     uint64_t cursor, held_number, acked_number;
     struct satchel_scope_state scope;
@@ -35,9 +35,12 @@ struct phone {
     bool rotates; /* the next sync is to replace the device's token; false when that is done */
 
     /* What is cut off. */
-    bool loses_copied;                        /* the answer to COPY, with the connection */
-    unsigned up_frames;                       /* the connection is lost after these; 0: never */
-    unsigned down_frames;                     /* the same of what comes down */
+    bool loses_copied;    /* the answer to COPY, with the connection */
+    unsigned up_frames;   /* the connection is lost after these; 0: never */
+    unsigned down_frames; /* the same of what comes down */
+    bool holds_on; /* it is not lost by that: phone_talk says BUSY, and goes on when called again */
+    int pauses_behind; /* so it does once the server has answered a message of that kind; or -1 */
+    bool is_paused;
     void (*watch)(struct phone *phone);       /* after each step of its sync, or NULL */
     void (*behind_rows)(struct phone *phone); /* once, when the server has answered ROWS_REQUEST */
     void (*in_flight)(struct phone *phone); /* once, when the server has answered HELLO and told all
@@ -75,6 +78,15 @@ void town_open_with(struct town *town, const char *schema);
 void town_close(struct town *town);
 /* Beside ann, who is one. */
 void town_add_user(struct town *town, const char *login);
+/* A migration by which ann and bob are rows, of whom each has a role. */
+#define TOWN_USERS                                                                                 \
+    "-- @table scope=all delete=edit_wins\n"                                                       \
+    "CREATE TABLE person(id TEXT PRIMARY KEY, login TEXT, role TEXT, active INTEGER DEFAULT 1);\n" \
+    "INSERT INTO person(id, login, role) VALUES('a', 'ann', 'hq'), ('b', 'bob', 'hq');\n"          \
+    "CREATE VIEW satchel_users AS SELECT id, login, role, active FROM person;\n"
+/* By an administrator: "column=value"; a migration behind the town's schema. */
+void town_set(struct town *town, const char *table, const char *id, const char *field);
+void town_deploy(struct town *town, const char *migration);
 /* A phone that has joined as ann, or as that user, and has synced. */
 struct phone *town_join(struct town *town);
 struct phone *town_join_as(struct town *town, const char *login);
@@ -82,8 +94,10 @@ struct phone *town_join_offline(struct town *town, const char *login); /* it has
 /* Another phone with a copy of the file as it is; the first one's application is closed for that.
  * */
 struct phone *town_clone(struct town *town, struct phone *from);
-/* Another sync of the same file, beside the phone's own. */
+/* Another sync of the same file, beside the phone's own; and one that hears so many frames, those of
+ * the clock too, and is cut off. */
 struct phone phone_beside(const struct phone *phone);
+void phone_beside_hears(const struct phone *phone, unsigned frames);
 /* Keeps the phone's file, and puts it back. */
 void phone_keep(struct phone *phone);
 void phone_put_back(struct phone *phone);
@@ -93,8 +107,9 @@ void phone_put_back(struct phone *phone);
 void town_back_up(struct town *town, const char *name);
 void town_restore(struct town *town, const char *name, bool by_hand);
 
-/* One transaction of the application. */
+/* One transaction of the application; and a sync behind it. */
 void phone_write(struct phone *phone, const char *sql);
+void phone_write_through(struct phone *phone, const char *sql);
 /* Changes the file as no application can: no trigger fires. */
 void phone_damage(struct phone *phone, const char *sql);
 /* The rows of a query: columns joined by '|', rows by ';', NULL as "null". */

@@ -40,23 +40,9 @@ static void open_scoped(struct town *town)
     town_add_user(town, "bob");
 }
 
-static void set_field(struct town *town, const char *table, const char *id, const char *field)
-{
-    struct satchel_job *job = verb(SATCHEL_JOB_ADMIN, "workspace.set", "w", table, id, field, NULL);
-    if (run(&town->server, job) != SATCHEL_OK)
-        fail_msg("set: %s", job->error.message);
-    satchel_job_free(job);
-}
-
 static void give_away(struct phone *phone)
 {
-    set_field(phone->town, "deal", "a", "owner=carl");
-}
-
-static void write_through(struct phone *phone, const char *sql)
-{
-    phone_write(phone, sql);
-    phone_sync(phone);
+    town_set(phone->town, "deal", "a", "owner=carl");
 }
 
 /* The row was in doubt; the answer was read before it left. */
@@ -66,10 +52,10 @@ static void test_scoped__a_row_in_doubt_that_leaves_behind_the_answer_stays_away
     struct town town;
     open_scoped(&town);
     struct phone *ann = town_join(&town), *twin = town_join(&town);
-    write_through(ann, "INSERT INTO deal(id, owner, title) VALUES('a', 'ann', 'one')");
+    phone_write_through(ann, "INSERT INTO deal(id, owner, title) VALUES('a', 'ann', 'one')");
     phone_sync(twin);
     town_back_up(&town, "backup");
-    write_through(twin, "UPDATE deal SET title = 'two' WHERE id = 'a'");
+    phone_write_through(twin, "UPDATE deal SET title = 'two' WHERE id = 'a'");
     phone_sync(ann);
     assert_string_equal(phone_read(ann, DEALS), "a|two");
     town_restore(&town, "backup", false);
@@ -84,60 +70,9 @@ static void test_scoped__a_row_in_doubt_that_leaves_behind_the_answer_stays_away
 /* Another sync of the replica hears that the row has left; then it is cut off. */
 static void hear_that_it_left(struct phone *phone)
 {
-    struct phone beside = phone_beside(phone);
     give_away(phone);
-    beside.down_frames = 6; /* four of the clock, WELCOME, SCOPE */
-    assert_int_equal(phone_connect(&beside), SATCHEL_OK);
-    assert_int_equal(phone_talk(&beside), SATCHEL_NETWORK);
+    phone_beside_hears(phone, 6); /* four of the clock, WELCOME, SCOPE */
     assert_string_equal(phone_read(phone, DEALS), "");
-}
-
-/* What a slower sync was told before the row left, it does not take: neither that the server's head
- * was lower, nor the row, which has come in it. */
-static void test_scoped__a_slow_sync_brings_no_row_back_that_a_faster_one_has_evicted(void **state)
-{
-    (void)state;
-    struct town town;
-    open_scoped(&town);
-    struct phone *ann = town_join(&town);
-    write_through(ann, "INSERT INTO deal(id, owner, title) VALUES('a', 'ann', 'one')");
-    give_away(ann);
-    phone_sync(ann);
-    assert_string_equal(phone_read(ann, DEALS), "");
-    set_field(&town, "deal", "a", "owner=ann");
-    ann->in_flight = hear_that_it_left;
-    assert_int_equal(phone_connect(ann), SATCHEL_OK);
-    assert_int_equal(phone_talk(ann), SATCHEL_AGAIN);
-    assert_null(ann->in_flight);
-    phone_hang_up(ann);
-    assert_string_equal(phone_read(ann, DEALS), "");
-    phone_sync(ann);
-    assert_string_equal(phone_read(ann, DEALS), "");
-    assert_string_equal(phone_read(ann, REPAIRED), "0");
-    town_close(&town);
-}
-
-static void is_away(struct phone *phone)
-{
-    if (!phone->behind_rows)
-        assert_string_equal(phone_read(phone, DEALS), "");
-}
-
-/* It differs, and is repaired; meanwhile another sync hears that it has left. */
-static void test_scoped__a_repair_brings_no_row_back_that_another_sync_has_evicted(void **state)
-{
-    (void)state;
-    struct town town;
-    open_scoped(&town);
-    struct phone *ann = town_join(&town);
-    write_through(ann, "INSERT INTO deal(id, owner, title) VALUES('a', 'ann', 'one')");
-    phone_damage(ann, "UPDATE deal SET title = 'bad' WHERE id = 'a'");
-    ann->behind_rows = hear_that_it_left;
-    ann->watch = is_away;
-    phone_sync(ann);
-    assert_null(ann->behind_rows);
-    is_away(ann);
-    town_close(&town);
 }
 
 /* It was evicted, then the session was cut off; the server is put back to before it left. */
@@ -148,17 +83,97 @@ static void test_scoped__a_row_that_had_left_is_back_with_a_restored_server(void
         struct town town;
         open_scoped(&town);
         struct phone *ann = town_join(&town);
-        write_through(ann, "INSERT INTO deal(id, owner, title) VALUES('a', 'ann', 'one')");
+        phone_write_through(ann, "INSERT INTO deal(id, owner, title) VALUES('a', 'ann', 'one')");
         town_back_up(&town, "backup");
         hear_that_it_left(ann);
         town_restore(&town, "backup", false);
         for (int i = 0; i < 3 * has_gone_on; i++)
-            set_field(&town, "deal", "a", i % 2 ? "title=x" : "title=one");
+            town_set(&town, "deal", "a", i % 2 ? "title=x" : "title=one");
         phone_sync(ann);
         assert_string_equal(phone_read(ann, DEALS), "a|one");
         assert_string_equal(phone_read(ann, REPAIRED), "0");
+        assert_string_equal(phone_read(ann, "SELECT count(*) > 0 FROM satchel_history"), "1");
         town_close(&town);
     }
+}
+
+static void write_when_digests_are_asked(struct phone *phone)
+{
+    if (!phone->sync->check.is_asked)
+        return;
+    phone->watch = NULL;
+    town_set(phone->town, "deal", "b", "title=new");
+}
+
+/* The HEAD behind the digests is what lets them be compared; another does not come. */
+static void test_scoped__a_difference_is_repaired_while_others_write(void **state)
+{
+    (void)state;
+    struct town town;
+    open_scoped(&town);
+    struct phone *ann = town_join(&town);
+    phone_write_through(ann, "INSERT INTO deal(id, owner, title)"
+                             " VALUES('a', 'ann', 'one'), ('b', 'ann', 'two')");
+    phone_damage(ann, "UPDATE deal SET title = 'bad' WHERE id = 'a'");
+    ann->watch = write_when_digests_are_asked;
+    phone_sync(ann);
+    assert_string_equal(phone_read(ann, REPAIRED), "1");
+    assert_string_equal(phone_read(ann, DEALS), "a|one;b|new");
+    town_close(&town);
+}
+
+/* ---- roles ---- */
+
+static const char COSTS[] = "SELECT count(*) FROM satchel_history WHERE field = 'cost'";
+
+/* Another role is heard of, and the log says no more what it may not; the server is put back. */
+static void test_scoped__the_log_has_what_the_role_of_a_restored_server_shows(void **state)
+{
+    (void)state;
+    struct town town;
+    open_scoped(&town);
+    town_deploy(&town, TOWN_USERS);
+    struct phone *ann = town_join(&town), *bob = town_join_as(&town, "bob");
+    phone_write_through(bob, "INSERT INTO trip(id) VALUES('t')");
+    phone_write_through(bob, "UPDATE trip SET cost = 5");
+    phone_sync(ann);
+    assert_string_equal(phone_read(ann, COSTS), "1");
+    town_back_up(&town, "backup");
+    town_set(&town, "person", "a", "role=rep");
+    phone_beside_hears(ann, 5); /* four of the clock, WELCOME */
+    town_restore(&town, "backup", false);
+    phone_sync(ann);
+    phone_sync(bob);
+    phone_sync(ann);
+    assert_string_equal(phone_read(ann, "SELECT cost FROM trip"), "5");
+    assert_string_equal(phone_read(ann, REPAIRED), "0");
+    assert_string_equal(phone_read(ann, COSTS), "1");
+    town_close(&town);
+}
+
+/* The role changes and changes back; the session between them, in which the column was told, was
+ * cut off before it was done. */
+static void test_scoped__a_role_of_a_session_cut_off_leaves_nothing_in_the_log(void **state)
+{
+    (void)state;
+    struct town town;
+    open_scoped(&town);
+    town_deploy(&town, TOWN_USERS);
+    struct phone *ann = town_join(&town), *bob = town_join_as(&town, "bob");
+    town_set(&town, "person", "a", "role=rep");
+    phone_write_through(bob, "INSERT INTO trip(id) VALUES('t')");
+    phone_write_through(bob, "UPDATE trip SET cost = 5");
+    phone_sync(ann);
+    phone_write_through(bob, "INSERT INTO item(id) VALUES('x')");
+    phone_beside_hears(ann, 6); /* four of the clock, WELCOME, ENTRIES */
+    town_set(&town, "person", "a", "role=hq");
+    phone_beside_hears(ann, 7); /* and SCOPE */
+    town_set(&town, "person", "a", "role=rep");
+    phone_sync(ann);
+    phone_sync(ann);
+    assert_string_equal(phone_read(ann, "SELECT cost FROM trip"), "null");
+    assert_string_equal(phone_read(ann, COSTS), "0");
+    town_close(&town);
 }
 
 /* A phone whose first stream was cut off claims to be complete where that was to end: the server
@@ -169,11 +184,11 @@ static void fill_over_restore(bool by_hand, bool comes_between)
     open_scoped(&town);
     struct phone *ann = town_join(&town);
     struct phone *new = town_join_offline(&town, "ann");
-    write_through(ann, "INSERT INTO deal(id, owner, title) VALUES('a', 'ann', 'one')");
-    set_field(&town, "deal", "a", "owner=carl");
+    phone_write_through(ann, "INSERT INTO deal(id, owner, title) VALUES('a', 'ann', 'one')");
+    town_set(&town, "deal", "a", "owner=carl");
     town_back_up(&town, "backup");
     for (int i = 0; i < 3; i++)
-        set_field(&town, "deal", "a", i % 2 ? "title=x" : "title=y");
+        town_set(&town, "deal", "a", i % 2 ? "title=x" : "title=y");
     new->down_frames = 6;
     assert_int_equal(phone_connect(new), SATCHEL_OK);
     assert_int_equal(phone_talk(new), SATCHEL_NETWORK);
@@ -181,9 +196,9 @@ static void fill_over_restore(bool by_hand, bool comes_between)
     town_restore(&town, "backup", by_hand);
     if (comes_between)
         phone_sync(new);
-    set_field(&town, "deal", "a", "owner=ann");
-    set_field(&town, "deal", "a", "title=two");
-    set_field(&town, "deal", "a", "title=three");
+    town_set(&town, "deal", "a", "owner=ann");
+    town_set(&town, "deal", "a", "title=two");
+    town_set(&town, "deal", "a", "title=three");
     phone_sync(new);
     assert_string_equal(phone_read(new, DEALS), "a|three");
     assert_string_equal(phone_read(new, REPAIRED), "0");
@@ -197,6 +212,29 @@ static void test_scoped__what_comes_to_a_phone_that_was_being_filled_over_a_rest
     fill_over_restore(false, true);
     fill_over_restore(true, true);
     fill_over_restore(false, false);
+}
+
+/* Where the last comparison of a large table ended is the name of a row. */
+static void test_scoped__a_wiped_replica_keeps_no_name_of_a_row(void **state)
+{
+    (void)state;
+    struct town town;
+    char id[40];
+    open_scoped(&town);
+    struct phone *ann = town_join(&town);
+    phone_write_through(ann, "INSERT INTO deal(id, owner, title) VALUES('a', 'ann', 'one')");
+    phone_damage(ann, "UPDATE satchel_replica SET checked = x'0102', checked_table = 2");
+    snprintf(id, sizeof id, "%s", phone_read(ann, "SELECT device FROM satchel_status"));
+    phone_close_app(ann);
+    struct satchel_job *job = verb(SATCHEL_JOB_ADMIN, "device.revoke", "w", id, NULL);
+    assert_ok(run(&town.server, job));
+    satchel_job_free(job);
+    assert_int_equal(phone_connect(ann), SATCHEL_OK);
+    assert_int_equal(phone_talk(ann), SATCHEL_OK);
+    phone_hang_up(ann);
+    assert_string_equal(phone_read(ann, "SELECT state, checked FROM satchel_replica"),
+                        "wiped|null");
+    town_close(&town);
 }
 
 static void add(struct phone *phone, unsigned hits)
@@ -287,18 +325,18 @@ static void test_scoped__conflicts_of_a_row_that_left_are_cut_from_a_packed_log(
     open_scoped(&town);
     struct phone *ann = town_join(&town), *twin = town_join(&town);
     struct phone *bob = town_join_as(&town, "bob");
-    write_through(ann, "INSERT INTO trip(id) VALUES('t')");
-    write_through(ann, "INSERT INTO seat(id, trip_id, owner) VALUES('s', 't', 'ann')");
+    phone_write_through(ann, "INSERT INTO trip(id) VALUES('t')");
+    phone_write_through(ann, "INSERT INTO seat(id, trip_id, owner) VALUES('s', 't', 'ann')");
     phone_sync(twin);
     phone_sync(bob);
-    write_through(twin, "UPDATE seat SET extras = extras + 2");
-    write_through(twin, "UPDATE seat SET extras = extras - 2");
-    write_through(bob, "UPDATE trip SET stage = 'sent'");
+    phone_write_through(twin, "UPDATE seat SET extras = extras + 2");
+    phone_write_through(twin, "UPDATE seat SET extras = extras - 2");
+    phone_write_through(bob, "UPDATE trip SET stage = 'sent'");
     phone_sync(ann);
     phone_sync(twin);
     pack(ann, 1);
     pack(ann, 0);
-    set_field(&town, "seat", "s", "owner=carl");
+    town_set(&town, "seat", "s", "owner=carl");
     phone_sync(ann);
     assert_string_equal(phone_read(ann, "SELECT count(*) FROM seat"), "0");
     assert_int_equal(conflicts_said(ann), 0);
@@ -309,9 +347,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scoped__a_row_in_doubt_that_leaves_behind_the_answer_stays_away),
-        cmocka_unit_test(test_scoped__a_slow_sync_brings_no_row_back_that_a_faster_one_has_evicted),
-        cmocka_unit_test(test_scoped__a_repair_brings_no_row_back_that_another_sync_has_evicted),
         cmocka_unit_test(test_scoped__a_row_that_had_left_is_back_with_a_restored_server),
+        cmocka_unit_test(test_scoped__a_difference_is_repaired_while_others_write),
+        cmocka_unit_test(test_scoped__the_log_has_what_the_role_of_a_restored_server_shows),
+        cmocka_unit_test(test_scoped__a_role_of_a_session_cut_off_leaves_nothing_in_the_log),
+        cmocka_unit_test(test_scoped__a_wiped_replica_keeps_no_name_of_a_row),
         cmocka_unit_test(test_scoped__what_is_pending_and_comes_cut_as_another_devices),
         cmocka_unit_test(test_scoped__what_comes_to_a_phone_that_was_being_filled_over_a_restore),
         cmocka_unit_test(test_scoped__conflicts_of_a_row_that_left_are_cut_from_a_packed_log),
