@@ -390,7 +390,7 @@ static enum satchel_status read_role(struct satchel_sync *sync, struct satchel_s
 
 /* What the node does not know of any more, the replica is not held to. What another sync has heard
  * since HELLO is not among that: this answer may be older. `*begins_again`: rows or columns have
- * left that the node takes for held here, as HELLO was complete before that: they are to be told. */
+ * left that the node takes for held here, as HELLO was complete before: they are to be told. */
 static enum satchel_status forget_unknown(struct satchel_sync *sync,
                                           const struct satchel_message_welcome *welcome,
                                           bool *begins_again, struct satchel_error *error)

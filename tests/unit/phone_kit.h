@@ -94,8 +94,8 @@ struct phone *town_join_offline(struct town *town, const char *login); /* it has
 /* Another phone with a copy of the file as it is; the first one's application is closed for that.
  * */
 struct phone *town_clone(struct town *town, struct phone *from);
-/* Another sync of the same file, beside the phone's own; and one that hears so many frames, those of
- * the clock too, and is cut off. */
+/* Another sync of the same file, beside the phone's own; and one that hears so many frames, those
+ * of the clock too, and is cut off. */
 struct phone phone_beside(const struct phone *phone);
 void phone_beside_hears(const struct phone *phone, unsigned frames);
 /* Keeps the phone's file, and puts it back. */

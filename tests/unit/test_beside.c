@@ -1,4 +1,5 @@
-/* Two syncs of one replica, one of them slow: what it is told comes when the other has heard more. */
+/* Two syncs of one replica, one of them slow: what it is told comes when the other has heard more.
+ */
 #include "phone_kit.h"
 
 #include <setjmp.h>

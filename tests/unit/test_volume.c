@@ -77,7 +77,8 @@ static void test_volume__documents_of_two_series_keep_theirs(void **state)
               1, true, NUMBERS("bill"));
 }
 
-/* The reasons of all parts of a change set, where all were set aside, are more than what it says. */
+/* The reasons of all parts of a change set, where all were set aside, and what it says are more
+ * than a message could hold. */
 #define LONG_NAME "a_table_whose_name_is_as_long_as_anybody_would_ever_give_one_and_then_some_more"
 static const char REFUSED[] = "-- @table scope=row(owner) delete=edit_wins\n"
                               "CREATE TABLE " LONG_NAME "(id TEXT PRIMARY KEY, owner TEXT,"
