@@ -100,7 +100,7 @@
  * begun, past: of a replica that was filled from a snapshot made at the cursor `begun`: what the
  * log has behind `past` up to there is still to come; 0: nothing is.
  * rewinds: how often what a session is about became another: the log was cut back to where a node's
- * parts from it, the user's role or the schema is another. A session that began before that is over.
+ * parts from it, the user's role or the schema is another. Sessions that began before are over.
  * refused: how many own rows nodes have set aside (quarantined), counted when their entries are
  * applied. file: what the triggers know the replica by: the device it was made for, which it is no
  * more if it is a copy. receipt: of the enrolment, for a server that has lost it. */

@@ -142,9 +142,9 @@ bool satchel_sync_is_stopped(const struct satchel_sync *sync)
 }
 
 /* Whether what comes goes on from the log that is here, and is for who its user is now. Another
- * sync of this replica may have cut it back, or gone on from another incarnation of the node: behind
- * that this stream would leave a hole, or put entries that the node does not have any more. Or it
- * has heard of another role, of masks: this stream has what the user may see no more. */
+ * sync of this replica may have cut it back, or gone on from another incarnation of the node:
+ * behind that this stream would leave a hole, or put entries that the node does not have any more.
+ * Or it has heard of another role, of masks: this stream has what the user may see no more. */
 static bool is_stream_good(const struct satchel_sync *sync)
 {
     const struct satchel_apply *apply = sync->apply;
