@@ -412,11 +412,10 @@ static enum satchel_status apply_left(struct satchel_sync *sync, struct satchel_
 static enum satchel_status drop_old(struct satchel_sync *sync, bool *is_done,
                                     struct satchel_error *error)
 {
-    struct satchel_apply *apply = sync->apply;
-    apply->complete = apply->moved_head = 0;
-    apply->rewinds++;
+    sync->apply->complete = sync->apply->moved_head = 0;
     *is_done = true;
-    return satchel_bootstrap_drop(sync, error);
+    enum satchel_status status = satchel_sync_begin_anew(sync, error);
+    return status == SATCHEL_OK ? satchel_bootstrap_drop(sync, error) : status;
 }
 
 /* The log goes on from the snapshot's cursor, at which the replica is complete. `*is_done` false:

@@ -99,7 +99,7 @@ bool satchel_check_wants_rows(const struct satchel_sync *sync);
 enum satchel_status satchel_check_take_rows(struct satchel_sync *sync,
                                             const struct satchel_message_rows *rows,
                                             struct satchel_error *error) SATCHEL_MUST_USE;
-/* A HEAD has been applied. */
+/* A HEAD has come. */
 void satchel_check_take_head(struct satchel_sync *sync, uint64_t cursor);
 /* Rows that were repaired in this session. */
 uint64_t satchel_check_repaired(const struct satchel_sync *sync);

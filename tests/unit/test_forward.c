@@ -88,19 +88,27 @@ static void test_forward__brings_back_what_was_lost_with_its_old_positions(void 
     fixture_close(&fixture);
 }
 
+/* The node has lost what ann pushed; bob has it. */
+static struct satchel_job *open_lost(struct fixture *fixture, struct device *ann,
+                                     struct device *bob, struct satchel_message_welcome *welcome)
+{
+    open_joined(fixture, ann, bob);
+    assert_ok(attach(fixture, bob, welcome));
+    bob->cursor = 1;
+    fixture_back_up(fixture, "backup");
+    assert_ok(push(fixture, ann, 1, "x", 0));
+    struct satchel_job *pulled = pull(fixture, bob);
+    fixture_put_back(fixture, "backup", true);
+    return pulled;
+}
+
 static void test_forward__a_position_is_added_to_what_its_author_had_sent_again(void **state)
 {
     (void)state;
     struct fixture fixture;
     struct device ann, bob;
     struct satchel_message_welcome welcome;
-    open_joined(&fixture, &ann, &bob);
-    assert_ok(attach(&fixture, &bob, &welcome));
-    bob.cursor = 1;
-    fixture_back_up(&fixture, "backup");
-    assert_ok(push(&fixture, &ann, 1, "x", 0));
-    struct satchel_job *pulled = pull(&fixture, &bob);
-    fixture_put_back(&fixture, "backup", true);
+    struct satchel_job *pulled = open_lost(&fixture, &ann, &bob, &welcome);
     assert_ok(push(&fixture, &ann, 1, "x", 0));
     assert_string_equal(sql(&fixture, "SELECT count(*) FROM satchel_position"), "0");
     assert_ok(forward(&fixture, &bob, pulled, &welcome.node));
@@ -116,13 +124,7 @@ static void test_forward__what_was_never_sent_is_refused_whole(void **state)
     struct fixture fixture;
     struct device ann, bob;
     struct satchel_message_welcome welcome;
-    open_joined(&fixture, &ann, &bob);
-    assert_ok(attach(&fixture, &bob, &welcome));
-    bob.cursor = 1;
-    fixture_back_up(&fixture, "backup");
-    assert_ok(push(&fixture, &ann, 1, "x", 0));
-    struct satchel_job *pulled = pull(&fixture, &bob);
-    fixture_put_back(&fixture, "backup", true);
+    struct satchel_job *pulled = open_lost(&fixture, &ann, &bob, &welcome);
     for (int what = 0; what < 9; what++) {
         struct satchel_job *job = forward_job_of(&bob, pulled, &welcome.node);
         struct satchel_entry *entry = &job->request.forward.entries[0];
@@ -156,13 +158,7 @@ static void test_forward__behind_what_failed_nothing_of_its_session_is_taken(voi
     struct fixture fixture;
     struct device ann, bob;
     struct satchel_message_welcome welcome;
-    open_joined(&fixture, &ann, &bob);
-    assert_ok(attach(&fixture, &bob, &welcome));
-    bob.cursor = 1;
-    fixture_back_up(&fixture, "backup");
-    assert_ok(push(&fixture, &ann, 1, "x", 0));
-    struct satchel_job *pulled = pull(&fixture, &bob);
-    fixture_put_back(&fixture, "backup", true);
+    struct satchel_job *pulled = open_lost(&fixture, &ann, &bob, &welcome);
     static const struct {
         uint64_t session;
         bool is_damaged;
